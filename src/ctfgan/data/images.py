@@ -1,0 +1,103 @@
+"""Between files, uint8 arrays and tensors: conversion, squaring, resizing, contact sheets."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+from torch import Tensor
+
+from ctfgan.errors import DataError
+
+GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F"})
+MIN_SIDE = 4
+MAX_PIXELS = 64_000_000
+
+Fit = Literal["crop", "pad", "stretch"]
+Bytes = NDArray[np.uint8]
+
+
+def check_size(size: tuple[int, int]) -> None:
+    """Refuse an image too small to hold anything or large enough to exhaust memory.
+
+    Raises:
+        DataError: a side below 4 pixels, or more than 64 million pixels.
+    """
+    width, height = size
+    if min(size) < MIN_SIDE:
+        raise DataError(f"{width}x{height} pixels; each side must have at least {MIN_SIDE}")
+    if width * height > MAX_PIXELS:
+        raise DataError(f"{width}x{height} pixels; more than {MAX_PIXELS:,} are not decoded, shrink the image first")
+
+
+def square(image: Image.Image, size: int, channels: int, fit: Fit) -> Bytes:
+    """An image of any mode and shape as ``(size, size, channels)`` uint8.
+
+    EXIF rotation is applied, transparency is laid over white, 16-bit greys are scaled, shrinking is anti-aliased.
+    """
+    image = _plain(image, channels)
+    if fit == "stretch":
+        image = image.resize((size, size), Image.Resampling.BICUBIC)
+    elif fit == "crop":
+        image = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
+    else:
+        border = image.resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))
+        image = ImageOps.pad(image, (size, size), Image.Resampling.BICUBIC, color=border)
+    return np.asarray(image, dtype=np.uint8).reshape(size, size, channels)
+
+
+def _plain(image: Image.Image, channels: int) -> Image.Image:
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):
+        levels = np.asarray(image, dtype=np.float64) / 257.0
+        image = Image.fromarray(levels.clip(0, 255).astype(np.uint8))
+    elif image.mode == "F":
+        image = Image.fromarray(np.asarray(image).clip(0, 255).astype(np.uint8))
+    if "A" in image.mode or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("L" if channels == 1 else "RGB")
+
+
+def to_float(images: Bytes) -> Tensor:
+    """uint8 ``(N, R, R, K)`` to float32 ``(N, K, R, R)`` in [-1, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+
+
+def to_bytes(images: Tensor) -> Bytes:
+    """float ``(N, K, R, R)`` in [-1, 1] to uint8 ``(N, R, R, K)``, rounded to nearest."""
+    levels = images.detach().float().add(1).mul(127.5).round_().clamp_(0, 255).byte()
+    return levels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+def to_picture(image: Bytes) -> Image.Image:
+    """One uint8 image ``(R, R, K)`` as a Pillow image."""
+    return Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
+
+
+def sheet(images: Bytes, columns: int, headings: list[str], scale: int = 2) -> Image.Image:
+    """Contact sheet of uint8 images ``(N, R, R, K)``, filled row by row, with a heading over each column.
+
+    Args:
+        images: N a multiple of ``columns``.
+        columns: images in a row.
+        headings: ``columns`` short texts; cut to what fits over a column.
+        scale: integer zoom, nearest neighbour.
+    """
+    count, side = images.shape[0], images.shape[1]
+    cell = side * scale + 2
+    font = ImageFont.load_default(size=max(10, min(16, cell // 3)))
+    heading_height = 22
+    page = Image.new("RGB", (columns * cell, heading_height + count // columns * cell), "white")
+    draw = ImageDraw.Draw(page)
+    for column, heading in enumerate(headings):
+        while len(heading) > 1 and draw.textlength(heading, font=font) > cell - 2:
+            heading = heading[:-1]
+        draw.text((column * cell + cell // 2, heading_height // 2), heading, fill="black", font=font, anchor="mm")
+    for index, image in enumerate(images):
+        tile = to_picture(image).resize((side * scale, side * scale), Image.Resampling.NEAREST)
+        page.paste(tile, (index % columns * cell + 1, heading_height + index // columns * cell + 1))
+    return page

@@ -1,0 +1,65 @@
+"""Settings of the data: where images come from, their form, and who gets to see which."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from ctfgan.settings import Settings
+
+Pairing = Literal["auto", "matched", "independent"]
+
+
+class GlyphSettings(Settings):
+    """The embedded data set: characters rendered at run time from fonts."""
+
+    characters: str = Field(default="alphanumeric", min_length=2)
+    """A named set (alphanumeric, digits, gb2312-level-1), or the characters themselves."""
+    font_folders: tuple[str, ...] = ()
+    """Folders with more .ttf, .otf and .ttc faces, besides those that matplotlib ships."""
+    images_per_class: int = Field(default=200, ge=4)
+    """Renderings of each character, spread over the faces that have it."""
+
+
+class DegradationSettings(Settings):
+    """How a high-quality image becomes a low-quality one."""
+
+    share: float = Field(default=0.2, gt=0, le=1)
+    """Low-quality training images as a fraction of the high-quality pool; taken from the images that the
+    high-quality fraction left out first (decision 13)."""
+    size: int = Field(default=8, ge=4)
+    """Side of the low-quality image in pixels; area averaging."""
+    noise: float = Field(default=0.0, ge=0, le=1)
+    """Standard deviation of added noise, as a fraction of the grey range."""
+    contrast: float = Field(default=1.0, gt=0, le=1)
+    """Factor on the distance from middle grey."""
+
+
+class DataSettings(Settings):
+    """Everything that decides which pixels a run sees."""
+
+    high_quality: str | None = None
+    """Folder or file of the high-quality images; None renders glyphs."""
+    low_quality: str | None = None
+    """Folder or file of the low-quality images; None degrades high-quality ones."""
+    needs: tuple[str, ...] = ()
+    """Names among ``high_quality`` and ``low_quality`` that a recipe cannot run without, each with a hint."""
+    glyphs: GlyphSettings = GlyphSettings()
+    degradation: DegradationSettings = DegradationSettings()
+    resolution: int = Field(default=32, ge=16)
+    """Side R of the high-quality images in pixels."""
+    channels: Literal["auto", 1, 3] = "auto"
+    """1 for grey, 3 for colour; auto looks at the high-quality images."""
+    low_quality_size: int | None = Field(default=None, ge=4)
+    """Side r of the low-quality images; None takes their median side, at most R."""
+    fit: Literal["crop", "pad", "stretch"] = "crop"
+    """How an image that is not square becomes square: its centre, with a border, or distorted."""
+    high_quality_fraction: float = Field(default=1.0, gt=0, le=1)
+    """Share of the training images that the GAN may use: stratified, seeded, nested."""
+    held_out: float = Field(default=0.1, gt=0, lt=1)
+    """Share of the images kept from all training, as the reference of the reported figures."""
+    pairing: Pairing = "auto"
+    """How a low-quality image is chosen for a class: of the same class, or any (decision 8)."""
+    seed: int = 0
+    """Seed of the rendering, the degradation and all splits; runs that share it are comparable."""

@@ -1,0 +1,66 @@
+"""The errors that a user can cause, and the one lookup from a name to an object.
+
+::
+
+    CtfganError            one sentence: the value, the rule, the way out; exit code 2
+    |-- ConfigError        a recipe, setting or option
+    |-- DataError          images, labels, folders, data files
+    |-- RunError           a run folder or one of its checkpoints
+    |-- BundleError        a released generator
+    `-- Interrupted        a signal stopped the run after its state was saved; exit code 130 or 143
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class CtfganError(Exception):
+    """A mistake that its user can mend; the message is one sentence that says how."""
+
+    exit_code = 2
+
+
+class ConfigError(CtfganError):
+    """A recipe, a setting or an option is wrong."""
+
+
+class DataError(CtfganError):
+    """Images, labels or the files that hold them are wrong."""
+
+
+class RunError(CtfganError):
+    """A run folder or a checkpoint cannot be used."""
+
+
+class BundleError(CtfganError):
+    """A bundle is damaged or was not written by this program."""
+
+
+class Interrupted(CtfganError):
+    """A signal ended the run early; its state is on disk."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number
+
+
+def suggestion(name: str, known: list[str]) -> str:
+    """One sentence that points from an unknown name to the nearest known one, or lists them all."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(sorted(known))}."
+
+
+def pick(table: Mapping[str, T], name: str, what: str) -> T:
+    """Return ``table[name]``.
+
+    Raises:
+        ConfigError: no such name, with the nearest match: ``Unknown recipe 'ctf-cifar'. Did you mean 'ctf-cifar10'?``
+    """
+    if name in table:
+        return table[name]
+    raise ConfigError(f"Unknown {what} {name!r}. {suggestion(name, list(table))}")

@@ -1,0 +1,138 @@
+"""The recogniser: a small classifier of the run's own real images, whose features and verdicts the figures use.
+
+It stands in for Inception where its weights are not at hand or mean nothing (glyphs, grey characters). Figures made
+with it carry its name; they are never called IS or FID.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ctfgan.files import new_folder, sha256
+from ctfgan.metrics.settings import RecogniserSettings
+
+Pixels = NDArray[np.uint8]
+Progress = Callable[[Iterable[int], int, str], Iterable[int]]
+
+
+class Recogniser(nn.Module):
+    """Four convolution stages, a feature vector, class logits. Input: images ``(N, K, R, R)`` in [-1, 1]."""
+
+    def __init__(self, channels: int, num_classes: int, settings: RecogniserSettings) -> None:
+        super().__init__()
+        counts = [channels, *(settings.width * factor for factor in (1, 2, 4, 4))]
+        layers: list[nn.Module] = []
+        for index, (inputs, outputs) in enumerate(zip(counts, counts[1:], strict=False)):
+            stride = 1 if index == 0 else 2
+            layers += [nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)]
+            layers += [nn.BatchNorm2d(outputs), nn.ReLU()]
+        self.trunk = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten())
+        self.to_features = nn.Linear(counts[-1] * 4, settings.features)
+        self.to_logits = nn.Linear(settings.features, num_classes)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Features ``(N, features)`` and logits ``(N, C)``."""
+        features = F.relu(self.to_features(self.trunk(images)))
+        return features, self.to_logits(features)
+
+
+class TrainedRecogniser:
+    """A recogniser in evaluation mode, with the hash that names it in protocols."""
+
+    def __init__(self, network: Recogniser, digest: str, device: torch.device) -> None:
+        self.network = network.eval().requires_grad_(False).to(device)
+        self.name = f"ctfgan-recogniser-{digest[:12]}"
+        self._device = device
+
+    @torch.no_grad()
+    def read(self, images: Pixels) -> tuple[Tensor, Tensor]:
+        """Features ``(N, features)`` and class probabilities ``(N, C)`` of uint8 images ``(N, R, R, K)``."""
+        features, probabilities = [], []
+        for start in range(0, len(images), 512):
+            seen, logits = self.network(_prepared(images[start : start + 512], self._device))
+            features.append(seen.cpu())
+            probabilities.append(logits.softmax(dim=1).cpu())
+        return torch.cat(features), torch.cat(probabilities)
+
+
+def recogniser_for(
+    images: Pixels,
+    labels: NDArray[np.int64],
+    num_classes: int,
+    settings: RecogniserSettings,
+    cache: Path,
+    device: torch.device,
+    progress: Progress,
+) -> TrainedRecogniser:
+    """The recogniser of these training images, from the cache if it was trained before.
+
+    Args:
+        images: uint8 ``(N, R, R, K)``, never the reference split.
+        labels: ``(N,)``.
+        cache: folder that keeps recognisers, by a hash of images, labels and settings.
+        progress: shows the training.
+    """
+    key = hashlib.sha256(np.ascontiguousarray(images).data)
+    key.update(labels.tobytes() + f"{images.shape} {num_classes} {settings.model_dump_json()} recogniser-1".encode())
+    folder = cache / "recognisers" / key.hexdigest()[:24]
+    weights = folder / "model.safetensors"
+    channels = images.shape[3]
+    if not folder.exists():
+        network = _train(images, labels, num_classes, settings, device, progress)
+        with new_folder(folder) as partial:
+            save_file({name: tensor.cpu() for name, tensor in network.state_dict().items()}, partial / weights.name)
+            (partial / "settings.json").write_text(json.dumps({"classes": num_classes, **settings.model_dump()}))
+    network = Recogniser(channels, num_classes, settings)
+    network.load_state_dict(load_file(weights))
+    return TrainedRecogniser(network, sha256(weights), device)
+
+
+def _train(
+    images: Pixels,
+    labels: NDArray[np.int64],
+    num_classes: int,
+    settings: RecogniserSettings,
+    device: torch.device,
+    progress: Progress,
+) -> Recogniser:
+    """Adam with a one-cycle rate; shifts by up to a sixteenth of the side, so that a place is not learned by heart."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        network = Recogniser(images.shape[3], num_classes, settings).to(device)
+    rng = np.random.default_rng(settings.seed)
+    steps = max(1, settings.images // settings.batch_size)
+    optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, total_steps=steps + 1)
+    reach = images.shape[1] // 16
+    order = rng.permutation(len(images))
+    position = 0
+    for _ in progress(range(steps), steps, "training the recogniser that measures"):
+        if position + settings.batch_size > len(order):
+            order, position = rng.permutation(len(images)), 0
+        rows = np.sort(order[position : position + settings.batch_size])
+        position += settings.batch_size
+        shift = tuple(int(step) for step in rng.integers(-reach, reach + 1, 2))
+        batch = torch.roll(_prepared(images[rows], device), shift, dims=(2, 3))
+        _, logits = network(batch)
+        optimiser.zero_grad(set_to_none=True)
+        F.cross_entropy(logits, torch.from_numpy(labels[rows]).to(device)).backward()
+        optimiser.step()
+        schedule.step()
+    return network
+
+
+def _prepared(images: Pixels, device: torch.device) -> Tensor:
+    batch = torch.from_numpy(np.ascontiguousarray(images)).to(device).permute(0, 3, 1, 2).float()
+    return batch.div(127.5).sub(1).contiguous(memory_format=torch.channels_last)
+
+

@@ -1,0 +1,30 @@
+"""Settings of the recogniser and of evaluation."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from ctfgan.settings import Settings
+
+
+class RecogniserSettings(Settings):
+    """Size and training of the recogniser."""
+
+    width: int = Field(default=24, ge=4)
+    """Channels of its first layer; doubled at each of two halvings."""
+    features: int = Field(default=64, ge=4)
+    """Length of the feature vector that distances are measured on."""
+    images: int = Field(default=150_000, ge=1)
+    """Images seen in training, repeats included."""
+    batch_size: int = Field(default=128, ge=2)
+    learning_rate: float = Field(default=3e-3, gt=0)
+    seed: int = 0
+
+
+class EvaluationSettings(Settings):
+    """What ``ctfgan evaluate`` measures."""
+
+    images: int = Field(default=5_000, ge=100)
+    """Generated images per low-quality bank, the same number for every class."""
+    seed: int = Field(default=1, ge=0)
+    """Seed of noise and low-quality images; another one than the checks use."""

@@ -1,0 +1,43 @@
+"""The generator of SN-GAN+Projection (Miyato and Koyama 2018): noise and a class to an image."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ctfgan.models.interfaces import Condition, Noise, normal_noise
+from ctfgan.models.widths import Plan
+from ctfgan.nn.blocks import GeneratorBlock
+from ctfgan.nn.layers import conv, linear
+from ctfgan.nn.norm import ConditionalNorm2d, UnconditionalBatchNorm2d
+
+
+class ResnetGenerator(nn.Module):
+    """Linear, M blocks with class-conditional batch norm, then batch norm, ReLU, convolution, tanh."""
+
+    def __init__(self, plan: Plan, channels: int, noise: int, num_classes: int) -> None:
+        super().__init__()
+        self.noise = noise
+        self.base = plan.base
+        self.from_noise = linear(noise, plan.generator[0] * plan.base**2)
+
+        def norm(count: int) -> ConditionalNorm2d:
+            return ConditionalNorm2d(count, num_classes, "batch")
+
+        self.blocks = nn.ModuleList(
+            GeneratorBlock(inputs, outputs, norm)
+            for inputs, outputs in zip(plan.generator, plan.generator[1:], strict=False)
+        )
+        self.norm = UnconditionalBatchNorm2d(plan.generator[-1])
+        self.to_image = conv(plan.generator[-1], channels)
+
+    def draw_noise(self, count: int, rng: torch.Generator) -> Noise:
+        """Noise of ``count`` images, on the CPU."""
+        return normal_noise(count, self.noise, 0, 0, rng)
+
+    def forward(self, condition: Condition, noise: Noise) -> Tensor:
+        maps = self.from_noise(noise.latent).unflatten(1, (-1, self.base, self.base))
+        for block in self.blocks:
+            maps = block(maps, condition.labels)
+        return torch.tanh(self.to_image(F.relu(self.norm(maps))))

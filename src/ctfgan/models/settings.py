@@ -1,0 +1,39 @@
+"""Settings of the networks."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from ctfgan.settings import Settings
+
+
+class NetworkSettings(Settings):
+    """Sizes that every method shares."""
+
+    generator_width: float = Field(default=1.0, gt=0, le=4)
+    """Factor on the generators' published channel counts (models/widths.py)."""
+    discriminator_width: float = Field(default=1.0, gt=0, le=4)
+    """The same for the discriminator."""
+    noise: int = Field(default=128, ge=1)
+    """Length of the latent vector z_A."""
+
+
+class TransferSettings(Settings):
+    """The parts that only CTF-GAN has."""
+
+    block_noise: int = Field(default=16, ge=0)
+    """Length of z_m, embedded and concatenated to the input of G_LH's block m; 0 switches it off (decision 6)."""
+    embedding: int = Field(default=32, ge=1)
+    """Width of Embed(Concat(gamma, beta, g_L)) in Eq. 2."""
+    statistics: Literal["instance", "batch"] = "instance"
+    """Statistics of G_LH's conditional norm (decision 3)."""
+    stem: Literal["strided", "resize"] = "strided"
+    """How I_L reaches G_LH's base size: strided convolutions, or a bilinear resize as an ablation (decision 2)."""
+    frequency: Literal["none", "soft-threshold", "high-pass"] = "none"
+    """Non-linear or band-limited use of the DCT coefficients of H_m, as an ablation (decision 1)."""
+    frequency_level: float = Field(default=0.1, ge=0)
+    """Threshold of ``soft-threshold`` in feature units, or cutoff of ``high-pass`` as a fraction of the band."""
+    ctf: Literal["own", "shuffled", "zero"] = "own"
+    """Ablation: give G_A the features of other images of the batch, or none at all."""

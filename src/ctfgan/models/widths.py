@@ -1,0 +1,70 @@
+"""Channel counts for each resolution: the one table behind every network.
+
+32 and 128 are SN-GAN+Projection's (Miyato and Koyama 2018), 48 is SN-GAN's STL-10 network (Miyato et al. 2018), 64 is
+the authors' 64x64 network; 16 and 24 are ours, cut from 32.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ctfgan.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Networks of one resolution R = base * 2**M."""
+
+    base: int
+    """Size b of the generators' first maps."""
+    generator: tuple[int, ...]
+    """Channels of the first maps, then of blocks 1 ... M."""
+    discriminator: tuple[int, ...]
+    """Channels of the discriminator's blocks."""
+    downs: int
+    """How many of the discriminator's blocks, counted from the first, halve the maps."""
+
+    @property
+    def blocks(self) -> int:
+        """Number of generator blocks M."""
+        return len(self.generator) - 1
+
+    @property
+    def resolution(self) -> int:
+        """Side R of the images in pixels."""
+        return self.base * 2**self.blocks
+
+    @property
+    def final_size(self) -> int:
+        """Side of the discriminator's last maps."""
+        return self.resolution // 2**self.downs
+
+
+PLANS = {
+    plan.resolution: plan
+    for plan in (
+        Plan(4, (256, 256, 256), (128, 128, 128), downs=2),
+        Plan(6, (256, 256, 256), (128, 128, 128), downs=2),
+        Plan(4, (256, 256, 256, 256), (128, 128, 128, 128), downs=2),
+        Plan(6, (512, 256, 128, 64), (64, 128, 256, 512, 1024), downs=4),
+        Plan(4, (1024, 512, 256, 128, 64), (64, 128, 256, 512, 1024), downs=5),
+        Plan(4, (1024, 1024, 512, 256, 128, 64), (64, 128, 256, 512, 1024, 1024), downs=5),
+    )
+}
+
+
+def plan_for(resolution: int, generator_width: float = 1.0, discriminator_width: float = 1.0) -> Plan:
+    """The plan of a resolution, its channel counts multiplied by the widths (at least 8, a multiple of 4).
+
+    Raises:
+        ConfigError: no network exists for this resolution.
+    """
+    if resolution not in PLANS:
+        raise ConfigError(f"resolution is {resolution}; the networks exist for {', '.join(map(str, sorted(PLANS)))}")
+    plan = PLANS[resolution]
+    generator = _scaled(plan.generator, generator_width)
+    return Plan(plan.base, generator, _scaled(plan.discriminator, discriminator_width), plan.downs)
+
+
+def _scaled(channels: tuple[int, ...], width: float) -> tuple[int, ...]:
+    return tuple(max(8, 4 * round(count * width / 4)) for count in channels)

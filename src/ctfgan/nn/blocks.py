@@ -1,0 +1,68 @@
+"""Residual blocks of the generators and of the discriminator (Miyato and Koyama 2018, appendix)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ctfgan.nn.layers import RESIDUAL_GAIN, conv
+
+
+class GeneratorBlock(nn.Module):
+    """ResBlock + Unpool: norm, ReLU, x2, conv, norm, ReLU, conv; shortcut x2 and 1x1 conv.
+
+    Shapes: maps ``(N, inputs, H, W)``, labels ``(N,)`` int64; returns ``(N, outputs, 2H, 2W)``.
+
+    Args:
+        norm: makes the norm layer of a channel count; called twice. Its layers take ``(maps, labels)``.
+    """
+
+    def __init__(self, inputs: int, outputs: int, norm: Callable[[int], nn.Module]) -> None:
+        super().__init__()
+        self.norm_1 = norm(inputs)
+        self.conv_1 = conv(inputs, outputs, gain=RESIDUAL_GAIN)
+        self.norm_2 = norm(outputs)
+        self.conv_2 = conv(outputs, outputs, gain=RESIDUAL_GAIN)
+        self.shortcut = conv(inputs, outputs, size=1)
+
+    def forward(self, maps: Tensor, labels: Tensor | None) -> Tensor:
+        hidden = F.relu(self.norm_1(maps, labels))
+        hidden = self.conv_1(unpool(hidden))
+        hidden = self.conv_2(F.relu(self.norm_2(hidden, labels)))
+        # A 1x1 convolution commutes with nearest upscaling; this order costs a quarter.
+        return hidden + unpool(self.shortcut(maps))
+
+
+class DiscriminatorBlock(nn.Module):
+    """ReLU, conv, ReLU, conv, and a 2x2 average pool if ``down``; all convolutions under spectral norm.
+
+    The first block of a discriminator (``first``) has no ReLU at its input, which is an image.
+
+    Shapes: maps ``(N, inputs, H, W)``; returns ``(N, outputs, H/2, W/2)`` if ``down``, else ``(N, outputs, H, W)``.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, down: bool, first: bool = False) -> None:
+        super().__init__()
+        hidden = outputs if first else inputs
+        self.down = down
+        self.first = first
+        self.conv_1 = conv(inputs, hidden, gain=RESIDUAL_GAIN, normalised=True)
+        self.conv_2 = conv(hidden, outputs, gain=RESIDUAL_GAIN, normalised=True)
+        learned = down or inputs != outputs
+        self.shortcut = conv(inputs, outputs, size=1, normalised=True) if learned else nn.Identity()
+
+    def forward(self, maps: Tensor) -> Tensor:
+        hidden = maps if self.first else F.relu(maps)
+        hidden = self.conv_2(F.relu(self.conv_1(hidden)))
+        if not self.down:
+            shortcut: Tensor = self.shortcut(maps)
+            return hidden + shortcut
+        # Average pooling commutes with a 1x1 convolution; pooling first costs a quarter.
+        return F.avg_pool2d(hidden, 2) + self.shortcut(F.avg_pool2d(maps, 2))
+
+
+def unpool(maps: Tensor) -> Tensor:
+    """Nearest upscaling by two, ``(N, C, H, W)`` to ``(N, C, 2H, 2W)``."""
+    return F.interpolate(maps, scale_factor=2.0, mode="nearest")

@@ -1,0 +1,36 @@
+"""The Embed of Fig. 3: a linear map of a condition vector, tiled over the maps that it is concatenated to."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ctfgan.nn.layers import embedding, linear
+
+
+class ConditionEmbedding(nn.Module):
+    """``Embed(Concat(gamma, beta, g_L))`` of Eq. 2, computed as ``W [gamma; beta] + E[g_L]`` (decision 5).
+
+    A linear map of a concatenation is a sum of linear maps, and a linear map of a one-hot vector is a table look-up,
+    so this equals the paper's form at a cost that does not depend on the number of low-quality labels. The last row
+    of the table belongs to images without a label (label -1).
+
+    Shapes: gamma, beta ``(N, T)``; labels ``(N,)`` int64 in ``[-1, num_labels)``; returns ``(N, width)``.
+    """
+
+    def __init__(self, channels: int, num_labels: int, width: int) -> None:
+        super().__init__()
+        self.num_labels = num_labels
+        self.map = linear(2 * channels, width)
+        self.table = embedding(num_labels + 1, width)
+
+    def forward(self, gamma: Tensor, beta: Tensor, labels: Tensor) -> Tensor:
+        rows = torch.where(labels < 0, self.num_labels, labels)
+        embedded: Tensor = self.map(torch.cat([gamma, beta], dim=1)) + self.table(rows)
+        return embedded
+
+
+def concat_tiled(maps: Tensor, vectors: Tensor) -> Tensor:
+    """Concatenate vectors ``(N, D)``, repeated over H and W, to maps ``(N, C, H, W)``: ``(N, C + D, H, W)``."""
+    tiled = vectors[:, :, None, None].expand(-1, -1, *maps.shape[-2:])
+    return torch.cat([maps, tiled], dim=1)

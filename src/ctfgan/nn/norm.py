@@ -1,0 +1,55 @@
+"""Normalisation layers of the generators. All take ``(maps, labels)`` so that one residual block serves them all."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor, nn
+
+Statistics = Literal["instance", "batch"]
+
+BATCH_NORM_EPSILON = 2e-5  # of SN-GAN+Projection
+
+
+class UnconditionalBatchNorm2d(nn.Module):
+    """Batch norm with one learned scale and shift for all classes (G_A: section IV, first paragraph)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.normalize = nn.BatchNorm2d(channels, eps=BATCH_NORM_EPSILON)
+
+    def forward(self, maps: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Maps ``(N, C, H, W)`` to the same shape; labels are ignored."""
+        normalised: Tensor = self.normalize(maps)
+        return normalised
+
+
+class ConditionalNorm2d(nn.Module):
+    """Normalise, then scale and shift with the parameters of each image's class (Eq. 1).
+
+    ``instance`` statistics run over H and W of each image and channel, as the paper's "across spatial axes" says
+    (decision 3); ``batch`` statistics run over the batch too, as in SN-GAN+Projection.
+
+    Shapes: maps ``(N, C, H, W)``, labels ``(N,)`` int64 in ``[0, num_classes)``; returns ``(N, C, H, W)``.
+    """
+
+    def __init__(self, channels: int, num_classes: int, statistics: Statistics) -> None:
+        super().__init__()
+        self.normalize: nn.Module
+        if statistics == "instance":
+            self.normalize = nn.InstanceNorm2d(channels, eps=BATCH_NORM_EPSILON)
+        else:
+            self.normalize = nn.BatchNorm2d(channels, eps=BATCH_NORM_EPSILON, affine=False)
+        self.gamma = nn.Embedding(num_classes, channels)
+        self.beta = nn.Embedding(num_classes, channels)
+        nn.init.ones_(self.gamma.weight)
+        nn.init.zeros_(self.beta.weight)
+
+    def rows(self, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Scale gamma and shift beta of each label's class, both ``(N, C)``."""
+        return self.gamma(labels), self.beta(labels)
+
+    def forward(self, maps: Tensor, labels: Tensor) -> Tensor:
+        gamma, beta = self.rows(labels)
+        normalised: Tensor = self.normalize(maps)
+        return gamma[:, :, None, None] * normalised + beta[:, :, None, None]

@@ -1,0 +1,85 @@
+"""Changes to a recipe from the outside: a TOML file, ``--set name=value``."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from ctfgan.errors import ConfigError, suggestion
+from ctfgan.recipes.recipe import Recipe, parse_recipe
+
+
+def with_file(recipe: Recipe, path: Path) -> Recipe:
+    """The recipe with the tables of a TOML file laid over it.
+
+    Raises:
+        ConfigError: no readable TOML, or a name or value that no recipe has.
+    """
+    try:
+        overlay = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} is no readable TOML file ({error})") from error
+    content = recipe.model_dump()
+    for name, value in _leaves(overlay).items():
+        _put(content, name, value, str(path))
+    return parse_recipe(content, str(path))
+
+
+def with_settings(recipe: Recipe, assignments: tuple[str, ...]) -> Recipe:
+    """The recipe with single settings changed: ``method.generate.steps=500``, or any unambiguous ending of the name.
+
+    Raises:
+        ConfigError: no ``=``, an unknown or ambiguous name, or a value of the wrong type.
+    """
+    content = recipe.model_dump()
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {assignment!r} has no value; write --set {assignment}=VALUE")
+        _put(content, name.strip(), _value(text.strip()), f"--set {assignment}")
+    return parse_recipe(content, "--set")
+
+
+def _value(text: str) -> Any:
+    """A TOML value (number, true, list, quoted text), ``none``, or else plain text."""
+    if text.lower() == "none":
+        return None
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _put(content: dict[str, Any], name: str, value: Any, origin: str) -> None:
+    known = _leaves(content)
+    matches = [full for full in known if full == name or full.endswith(f".{name}")]
+    if name in matches:
+        matches = [name]
+    if not matches:
+        raise ConfigError(f"{origin}: unknown setting {name!r}. {_nearest(name, list(known))}")
+    if len(matches) > 1:
+        raise ConfigError(f"{origin}: {name!r} is ambiguous; write one of {', '.join(matches)}")
+    *path, last = matches[0].split(".")
+    for part in path:
+        content = content[part]
+    content[last] = value
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    """Compare with whole names and with their last parts, so that a short name with a typo is found too."""
+    by_ending = {full.split(".")[-1]: full for full in known} | {full: full for full in known}
+    hint = suggestion(name, list(by_ending))
+    if hint.startswith("Did you mean"):
+        return f"Did you mean {by_ending[hint.split(repr('')[0])[1]]!r}?"
+    return "'ctfgan train --dry-run' lists all settings."
+
+
+def _leaves(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    leaves: dict[str, Any] = {}
+    for name, value in content.items():
+        if isinstance(value, dict):
+            leaves |= _leaves(value, f"{prefix}{name}.")
+        else:
+            leaves[prefix + name] = value
+    return leaves

@@ -1,0 +1,41 @@
+"""Exponential moving average of a generator."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+
+class Ema:
+    """A copy of a network that follows it slowly; floating-point buffers (batch statistics) follow too.
+
+    The decay is warmed up, min(decay, (1 + t) / (10 + t)), so that early weights are soon forgotten.
+
+    Attributes:
+        network: the averaged copy, in evaluation mode.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.network = copy.deepcopy(network).eval().requires_grad_(False)
+        self.updates = 0
+        self._decay = decay
+
+    @torch.no_grad()
+    def update(self, network: nn.Module) -> None:
+        """Follow the network by one step."""
+        weight = 1 - min(self._decay, (1 + self.updates) / (10 + self.updates))
+        self.updates += 1
+        averages, currents = [], []
+        for average, current in zip(_tensors(self.network), _tensors(network), strict=True):
+            if average.is_floating_point():
+                averages.append(average)
+                currents.append(current)
+            else:
+                average.copy_(current)
+        torch._foreach_lerp_(averages, currents, weight)
+
+
+def _tensors(network: nn.Module) -> list[Tensor]:
+    return [*network.parameters(), *network.buffers()]

@@ -1,0 +1,100 @@
+"""The loop: alternate the two players. Read this first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ctfgan.data.batches import Batch
+from ctfgan.training.objectives.hinge import HingeGame, LossTerms
+from ctfgan.training.settings import StageSettings
+
+
+@dataclass(frozen=True)
+class StepLosses:
+    """Detached losses of one generator step and the discriminator steps before it."""
+
+    discriminator: LossTerms
+    """Of the last discriminator step."""
+    generator: LossTerms
+
+
+def play(game: HingeGame, batches: Iterator[Batch], stage: StageSettings, updates: Updates) -> Iterator[StepLosses]:
+    """Train until ``stage.steps`` generator steps are done; yield after each one.
+
+    Continues where ``updates`` stands, so a resumed stage runs its remaining steps only.
+    """
+    while updates.step < stage.steps:
+        for _ in range(stage.critic_steps):
+            discriminator_losses = updates.discriminator(game, next(batches))
+        generator_losses = updates.generator(game, next(batches))
+        yield StepLosses(discriminator_losses, generator_losses)
+
+
+class Updates:
+    """The optimisers of both players and their learning rates.
+
+    Attributes:
+        step: generator steps done in this stage.
+    """
+
+    def __init__(self, generator: nn.Module, discriminator: nn.Module, stage: StageSettings) -> None:
+        self.step = 0
+        self._stage = stage
+        self._discriminator = discriminator
+        trained = [parameter for parameter in generator.parameters() if parameter.requires_grad]
+        self._generator_adam = _adam(trained, stage.generator_rate)
+        self._discriminator_adam = _adam(list(discriminator.parameters()), stage.discriminator_rate)
+
+    def discriminator(self, game: HingeGame, batch: Batch) -> LossTerms:
+        """One discriminator step."""
+        return self._apply(game.discriminator_terms(batch), self._discriminator_adam, self._stage.discriminator_rate)
+
+    def generator(self, game: HingeGame, batch: Batch) -> LossTerms:
+        """One generator step; the discriminator's weights get no gradient, which saves their share of the work."""
+        self._discriminator.requires_grad_(False)
+        losses = self._apply(game.generator_terms(batch), self._generator_adam, self._stage.generator_rate)
+        self._discriminator.requires_grad_(True)
+        self.step += 1
+        return losses
+
+    def state(self) -> dict[str, object]:
+        """For a checkpoint."""
+        return {
+            "step": self.step,
+            "generator": self._generator_adam.state_dict(),
+            "discriminator": self._discriminator_adam.state_dict(),
+        }
+
+    def restore(self, state: dict[str, object]) -> None:
+        """Continue from a :meth:`state`."""
+        step, generator, discriminator = state["step"], state["generator"], state["discriminator"]
+        assert isinstance(step, int) and isinstance(generator, dict) and isinstance(discriminator, dict)
+        self.step = step
+        self._generator_adam.load_state_dict(generator)
+        self._discriminator_adam.load_state_dict(discriminator)
+
+    def _apply(self, terms: LossTerms, adam: torch.optim.Adam, rate: float) -> LossTerms:
+        adam.param_groups[0]["lr"] = rate * decay(self.step / self._stage.steps, self._stage.decay_from)
+        adam.zero_grad(set_to_none=True)
+        total(terms).backward()  # type: ignore[no-untyped-call]
+        adam.step()
+        return {name: term.detach() for name, term in terms.items()}
+
+
+def total(terms: LossTerms) -> Tensor:
+    """The loss that a player minimises."""
+    return torch.stack(list(terms.values())).sum()
+
+
+def decay(progress: float, start: float) -> float:
+    """Factor on the learning rate at ``progress`` (0 ... 1): 1 until ``start``, then linear to 0 at 1."""
+    return 1.0 if progress <= start else (1 - progress) / (1 - start)
+
+
+def _adam(parameters: list[nn.Parameter], rate: float) -> torch.optim.Adam:
+    # torch refuses an integer among the betas.
+    return torch.optim.Adam(parameters, lr=rate, betas=(0.0, 0.9), foreach=True)

@@ -1,0 +1,155 @@
+"""The folder of a run: recipe, journal, sheets, checkpoints. Nothing in it is ever half-written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ctfgan.errors import RunError
+from ctfgan.files import new_folder, sha256, write_file
+
+RECIPE = "recipe.json"
+JOURNAL = "journal.jsonl"
+CHECKPOINTS = "checkpoints"
+MANIFEST = "checkpoint.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One complete checkpoint."""
+
+    tensors: dict[str, Tensor]
+    """Weights of the networks and of their averages."""
+    state: dict[str, Any]
+    """Optimisers, random generators, positions, counters: plain values and tensors only."""
+
+
+class RunFolder:
+    """A run on disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, path: Path, recipe: str) -> RunFolder:
+        """A new run folder with its recipe.
+
+        Raises:
+            RunError: something is there already.
+        """
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise RunError(f"{path} exists already; resume it with 'ctfgan resume {path}', or choose another --out")
+        path.mkdir(parents=True, exist_ok=True)
+        write_file(path / RECIPE, recipe.encode())
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """An existing run folder.
+
+        Raises:
+            RunError: no run there, or one that never got as far as its first checkpoint.
+        """
+        if not path.is_dir():
+            raise RunError(f"{path} is no run folder; give the folder that 'ctfgan train' printed")
+        if not (path / RECIPE).is_file():
+            raise RunError(f"{path} has no {RECIPE}, so it is no run folder; give the folder that 'ctfgan train' printed")
+        run = cls(path)
+        if not run.checkpoints():
+            raise RunError(f"{path} has no complete checkpoint; delete it and train again")
+        return run
+
+    def recipe(self) -> str:
+        """The resolved recipe, JSON."""
+        return (self.path / RECIPE).read_text()
+
+    def checkpoints(self) -> list[Path]:
+        """Folders of the complete checkpoints, oldest first."""
+        return sorted(path.parent for path in (self.path / CHECKPOINTS).glob(f"step-*/{MANIFEST}"))
+
+    def save(self, step: int, checkpoint: Checkpoint, note: dict[str, Any]) -> Path:
+        """Write a checkpoint whole, with the hashes of its files; a later one of the same step replaces it."""
+        target = self.path / CHECKPOINTS / f"step-{step:08d}"
+        with new_folder(target) as folder:
+            save_file(checkpoint.tensors, folder / "networks.safetensors")
+            torch.save(checkpoint.state, folder / "state.pt")
+            hashes = {file.name: sha256(file) for file in sorted(folder.iterdir())}
+            (folder / MANIFEST).write_text(json.dumps({"step": step, **note, "sha256": hashes}, indent=1))
+        return target
+
+    def load(self, folder: Path) -> Checkpoint:
+        """Read a checkpoint after checking its hashes; runs no code from it.
+
+        Raises:
+            RunError: a file is missing or was changed.
+        """
+        manifest = json.loads((folder / MANIFEST).read_text())
+        for name, expected in manifest["sha256"].items():
+            if not (folder / name).is_file() or sha256(folder / name) != expected:
+                raise RunError(
+                    f"{folder / name} is missing or damaged; delete {folder} and resume from the checkpoint before it"
+                )
+        state = torch.load(folder / "state.pt", weights_only=True)
+        return Checkpoint(load_file(folder / "networks.safetensors"), state)
+
+    def manifest(self, folder: Path) -> dict[str, Any]:
+        """What was noted beside a checkpoint: step, stage, distance."""
+        content: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+        return content
+
+    def best(self) -> Path:
+        """The checkpoint of the newest stage with the smallest distance; the newest one if none was measured."""
+        folders = self.checkpoints()
+        newest_stage = self.manifest(folders[-1])["stage"]
+        scored = [
+            (manifest["distance"], -manifest["step"], folder)
+            for folder in folders
+            if (manifest := self.manifest(folder))["stage"] == newest_stage and manifest["distance"] is not None
+        ]
+        return min(scored)[2] if scored else folders[-1]
+
+    def prune(self, keep: int) -> None:
+        """Delete all checkpoints but the newest ``keep`` and the best."""
+        kept = {*self.checkpoints()[-keep:], self.best()}
+        for folder in self.checkpoints():
+            if folder not in kept:
+                shutil.rmtree(folder)
+
+
+class Journal:
+    """``journal.jsonl``: one JSON object per line, appended and flushed as things happen."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def write(self, event: str, **content: Any) -> None:
+        """Append one line."""
+        try:
+            with self._path.open("a") as file:
+                file.write(json.dumps({"event": event, **content}, ensure_ascii=False) + "\n")
+        except OSError as error:
+            raise RunError(f"{self._path} cannot be written ({error}); free some space, then resume the run") from error
+
+    def size(self) -> int:
+        """Bytes written so far."""
+        return self._path.stat().st_size if self._path.exists() else 0
+
+    def truncate(self, size: int) -> None:
+        """Forget what was written after a checkpoint that the run goes back to."""
+        if self.size() > size:
+            with self._path.open("r+b") as file:
+                file.truncate(size)
+
+    def read(self, event: str | None = None) -> list[dict[str, Any]]:
+        """All lines, or those of one event."""
+        if not self._path.exists():
+            return []
+        lines = [json.loads(line) for line in self._path.read_text().splitlines() if line]
+        return [line for line in lines if event is None or line["event"] == event]

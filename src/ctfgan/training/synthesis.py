@@ -1,0 +1,46 @@
+"""Images from a generator, for checks, samples and figures alike."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ctfgan.data.images import Bytes, to_bytes
+from ctfgan.data.pairing import LowQualityBank
+from ctfgan.models.interfaces import Condition, Generator
+
+CHUNK = 250  # images per forward; large enough for speed, small enough for memory
+
+
+def draw_condition(labels: Tensor, bank: LowQualityBank | None, seed: int) -> Condition:
+    """The condition of images of some classes; the seed chooses their low-quality images."""
+    if bank is None:
+        return Condition(labels)
+    return Condition(labels, *bank.draw(labels, torch.Generator().manual_seed(seed)))
+
+
+@torch.no_grad()
+def synthesise(network: nn.Module, condition: Condition, seed: int, device: torch.device) -> Bytes:
+    """Images of a condition, uint8 ``(N, R, R, K)``; the same for the same seed, whatever the chunk size.
+
+    Args:
+        network: a :class:`~ctfgan.models.interfaces.Generator`; its mode is left as it was.
+    """
+    generator = cast(Generator, network)
+    noise = generator.draw_noise(len(condition), torch.Generator().manual_seed(seed))
+    was_training = network.training
+    network.eval()
+    parts = []
+    for start in range(0, len(condition), CHUNK):
+        rows = slice(start, start + CHUNK)
+        parts.append(to_bytes(generator(condition[rows].to(device), noise.part(rows).to(device))))
+    network.train(was_training)
+    return np.concatenate(parts)
+
+
+def balanced_labels(count: int, num_classes: int) -> Tensor:
+    """``count`` labels that give every class the same number of images, or one more."""
+    return torch.arange(count) % num_classes

@@ -1,0 +1,288 @@
+"""The stages of a method, one after the other: play, look, save, decide when a stage is done."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ctfgan.data.batches import BatchStream
+from ctfgan.data.images import sheet
+from ctfgan.data.prepare import Dataset
+from ctfgan.errors import Interrupted, RunError
+from ctfgan.files import write_file
+from ctfgan.metrics.figures import frechet_distance
+from ctfgan.metrics.recogniser import TrainedRecogniser
+from ctfgan.training.ema import Ema
+from ctfgan.training.loop import StepLosses, Updates, play
+from ctfgan.training.objectives.hinge import HingeGame
+from ctfgan.training.plateau import Plateau
+from ctfgan.training.run_folder import JOURNAL, Checkpoint, Journal, RunFolder
+from ctfgan.training.runtime import StopRequest, place, send
+from ctfgan.training.settings import StageSettings, TrainingSettings
+from ctfgan.training.synthesis import balanced_labels, draw_condition, synthesise
+
+CHECK_SEED = 20_190_924  # of all checks and sheets; any constant would do
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One adversarial game of a method."""
+
+    name: str
+    settings: StageSettings
+    game: HingeGame
+    enter: Callable[[], None]
+    """Called once when the stage begins or is resumed: freezes what the stage must not change."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """What the trainer trains: networks by name, and the stages that share them."""
+
+    networks: nn.ModuleDict
+    stages: tuple[Stage, ...]
+    rng: torch.Generator
+    """Every random draw of training comes from here: conditions, noise, patches."""
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What a check found."""
+
+    stage: str
+    step: int
+    distance: float
+    """Frechet distance on the recogniser's features to training images."""
+    top_1: float
+    sheet: str
+    """Path of the sample sheet."""
+
+
+class Observer(Protocol):
+    """Somebody who watches a run, such as the command line."""
+
+    def on_stage(self, name: str, number: int, of: int, step: int, settings: StageSettings) -> None:
+        """A stage begins, or goes on at ``step``."""
+
+    def on_step(self, step: int, losses: StepLosses) -> None:
+        """A generator step is done."""
+
+    def on_check(self, report: CheckReport) -> None:
+        """A check is done and its sheet and checkpoint are written."""
+
+    def on_stage_end(self, name: str, reason: str) -> None:
+        """A stage has ended."""
+
+
+class Trainer:
+    """A run in memory; :meth:`run` brings it from where it stands to its end."""
+
+    def __init__(
+        self,
+        method: Method,
+        dataset: Dataset,
+        recogniser: TrainedRecogniser,
+        settings: TrainingSettings,
+        folder: RunFolder,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self._method = method
+        self._dataset = dataset
+        self._recogniser = recogniser
+        self._settings = settings
+        self._folder = folder
+        self._seed = seed
+        self._device = device
+        self._journal = Journal(folder.path / JOURNAL)
+        self._seconds = 0.0
+        self._steps_before = 0  # generator steps of the stages that are done
+        rows = np.random.default_rng(CHECK_SEED).permutation(dataset.training)[: settings.checks.images]
+        self._compared, _ = recogniser.read(dataset.images(np.sort(rows)))
+        place(method.networks, device)
+        self._enter(0)
+
+    def run(self, observer: Observer, stop: StopRequest) -> None:
+        """Train all remaining stages.
+
+        Raises:
+            Interrupted: a signal asked for an end; the state is saved.
+            RunError: a loss became infinite or NaN; the last checkpoint is from before.
+        """
+        if not self._folder.checkpoints():
+            self._save()
+        while True:
+            stage = self._stage
+            observer.on_stage(
+                stage.name, self._number + 1, len(self._method.stages), self._updates.step, stage.settings
+            )
+            reason = self._play(stage, observer, stop)
+            self._journal.write("stage-end", stage=stage.name, step=self._updates.step, reason=reason)
+            observer.on_stage_end(stage.name, reason)
+            if self._number + 1 == len(self._method.stages):
+                return
+            self._hand_over()
+            self._save()
+
+    def _play(self, stage: Stage, observer: Observer, stop: StopRequest) -> str:
+        """Play one stage; return why it ended."""
+        checks = self._settings.checks
+        if self._plateau.is_reached():  # saved between the last check and the switch
+            return self._plateau_reason()
+        started = time.monotonic()
+        for losses in play(stage.game, self._sent_batches(), stage.settings, self._updates):
+            step = self._updates.step
+            if self._ema is not None:
+                self._ema.update(stage.game.generator)
+            self._seconds, started = self._seconds + time.monotonic() - started, time.monotonic()
+            observer.on_step(step, losses)
+            if step % self._settings.journal_every == 0:
+                self._log(stage, losses)
+            if step % checks.every == 0 or step == stage.settings.steps:
+                report = self._check(stage)
+                self._save(report.distance)
+                observer.on_check(report)
+                if self._plateau.is_reached():
+                    return self._plateau_reason()
+            if stop.signal_number is not None:
+                self._save()
+                raise Interrupted(
+                    f"stopped in stage {stage.name!r} after step {step}, state saved; "
+                    f"go on with 'ctfgan resume {self._folder.path}'",
+                    stop.signal_number,
+                )
+            started = time.monotonic()
+        return f"all {stage.settings.steps} steps done"
+
+    def _plateau_reason(self) -> str:
+        significant = self._settings.checks.significant
+        return f"no improvement by {significant:.0%} in {self._plateau.stale_checks()} checks"
+
+    def _enter(self, number: int) -> None:
+        """Set up the optimisers, batches and average of a stage."""
+        stage = self._method.stages[number]
+        stage.enter()
+        self._number = number
+        self._stage = stage
+        generator = stage.game.generator.train()
+        self._updates = Updates(generator, stage.game.discriminator, stage.settings)
+        self._ema = None if self._settings.ema_decay is None else Ema(generator, self._settings.ema_decay)
+        stream_seed = self._seed * 1_000 + number
+        self._batches = BatchStream(self._dataset, stage.settings.batch_size, stream_seed, self._method.rng)
+        self._plateau = Plateau(self._settings.checks, stage.settings.patience)
+
+    def _hand_over(self) -> None:
+        """Go to the next stage; what it builds on is the average of what this one trained."""
+        if self._ema is not None:
+            self._stage.game.generator.load_state_dict(self._ema.network.state_dict())
+        self._steps_before += self._updates.step
+        self._enter(self._number + 1)
+
+    def _sent_batches(self) -> Any:
+        for batch in self._batches:
+            yield send(batch, self._device)
+
+    def _generator(self) -> nn.Module:
+        """The network that checks and bundles use: the average if there is one."""
+        return self._stage.game.generator if self._ema is None else self._ema.network
+
+    def _log(self, stage: Stage, losses: StepLosses) -> None:
+        values = {
+            f"{player}_{name}": round(term.item(), 6)
+            for player, terms in (("discriminator", losses.discriminator), ("generator", losses.generator))
+            for name, term in terms.items()
+        }
+        if not all(math.isfinite(value) for value in values.values()):
+            raise RunError(
+                f"a loss is not finite at step {self._updates.step} of stage {stage.name!r} ({values}); "
+                f"lower its learning rates with --set and train again"
+            )
+        self._journal.write(
+            "step", stage=stage.name, step=self._updates.step, seconds=round(self._seconds, 2), **values
+        )
+
+    def _check(self, stage: Stage) -> CheckReport:
+        """Measure fixed seeds against training images (never the reference: reported figures are not tuned on)."""
+        bank = self._dataset.low_quality.bank if self._dataset.low_quality else None
+        labels = balanced_labels(self._settings.checks.images, len(self._dataset.classes))
+        images = synthesise(self._generator(), draw_condition(labels, bank, CHECK_SEED), CHECK_SEED, self._device)
+        features, probabilities = self._recogniser.read(images)
+        distance = frechet_distance(self._compared, features)
+        top_1 = (probabilities.argmax(dim=1) == labels).double().mean().item()
+        self._plateau.distances.append(distance)
+        path = self._write_sheet(stage)
+        report = CheckReport(stage.name, self._updates.step, distance, top_1, path)
+        self._journal.write(
+            "check", stage=stage.name, step=report.step, seconds=round(self._seconds, 2), distance=distance, top_1=top_1
+        )
+        return report
+
+    def _write_sheet(self, stage: Stage) -> str:
+        """One column per class, fixed seeds, so that sheets of different steps compare."""
+        classes = self._dataset.classes
+        shown = sorted({int(c) for c in np.linspace(0, len(classes) - 1, self._settings.checks.sheet_classes)})
+        labels = torch.tensor(shown).repeat(self._settings.checks.sheet_rows)
+        bank = self._dataset.low_quality.bank if self._dataset.low_quality else None
+        images = synthesise(self._generator(), draw_condition(labels, bank, CHECK_SEED), CHECK_SEED, self._device)
+        picture = sheet(images, len(shown), [classes[c] for c in shown], scale=max(1, 1_600 // (images.shape[1] * len(shown))))
+        content = BytesIO()
+        picture.save(content, format="PNG")
+        folder = self._folder.path / "sheets"
+        folder.mkdir(exist_ok=True)
+        path = folder / f"{self._number + 1}-{stage.name}-{self._updates.step:06d}.png"
+        write_file(path, content.getvalue())
+        return str(path)
+
+    def _save(self, distance: float | None = None) -> None:
+        """Write a checkpoint; ``distance`` is what a check of exactly these weights found."""
+        tensors = dict(self._method.networks.state_dict(prefix="networks."))
+        if self._ema is not None:
+            tensors |= self._ema.network.state_dict(prefix="average.")
+        # safetensors wants contiguous tensors; convolutions are kept in channels-last order.
+        tensors = {name: _own(tensor) for name, tensor in tensors.items()}
+        state = {
+            "stage": self._number,
+            "updates": self._updates.state(),
+            "ema_updates": 0 if self._ema is None else self._ema.updates,
+            "batches": self._batches.state(),
+            "rng": self._method.rng.get_state(),
+            "distances": list(self._plateau.distances),
+            "steps_before": self._steps_before,
+            "seconds": self._seconds,
+            "journal": self._journal.size(),
+        }
+        note = {"stage": self._stage.name, "stage_step": self._updates.step, "distance": distance}
+        self._folder.save(self._steps_before + self._updates.step + self._number, Checkpoint(tensors, state), note)
+        self._folder.prune(self._settings.keep_checkpoints)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Continue from a checkpoint, bit for bit on the same device and number of threads."""
+        state = checkpoint.state
+        self._enter(state["stage"])
+        self._method.networks.load_state_dict(_part(checkpoint.tensors, "networks."))
+        if self._ema is not None:
+            self._ema.network.load_state_dict(_part(checkpoint.tensors, "average."))
+            self._ema.updates = state["ema_updates"]
+        self._updates.restore(state["updates"])
+        self._batches.restore(state["batches"])
+        self._method.rng.set_state(state["rng"])
+        self._plateau.distances = list(state["distances"])
+        self._steps_before = state["steps_before"]
+        self._seconds = state["seconds"]
+        self._journal.truncate(state["journal"])
+
+
+def _own(tensor: Tensor) -> Tensor:
+    return tensor.detach().cpu().contiguous().clone()
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
