@@ -1,0 +1,38 @@
+"""Class-conditional image generators for very many classes, from few good and many cheap images (CTF-GAN).
+
+>>> import ctfgan
+>>> run = ctfgan.train(ctfgan.recipe("ctf-glyphs"))
+>>> images = ctfgan.load(run).sample(["A", "b"], 8).images
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ctfgan.errors import CtfganError
+
+if TYPE_CHECKING:
+    from ctfgan.evaluation import evaluate
+    from ctfgan.recipes.overlay import recipe
+    from ctfgan.recipes.recipe import Recipe
+    from ctfgan.runs import resume, train
+    from ctfgan.sampling import load
+
+__all__ = ["CtfganError", "Recipe", "evaluate", "load", "recipe", "resume", "train"]
+
+_HOMES = {
+    "Recipe": "ctfgan.recipes.recipe",
+    "evaluate": "ctfgan.evaluation",
+    "load": "ctfgan.sampling",
+    "recipe": "ctfgan.recipes.overlay",
+    "resume": "ctfgan.runs",
+    "train": "ctfgan.runs",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Importing torch takes seconds; `ctfgan --help` must not wait for it.
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'ctfgan' has no attribute {name!r}")

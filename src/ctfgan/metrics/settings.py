@@ -28,3 +28,5 @@ class EvaluationSettings(Settings):
     """Generated images per low-quality bank, the same number for every class."""
     seed: int = Field(default=1, ge=0)
     """Seed of noise and low-quality images; another one than the checks use."""
+    without_average: bool = False
+    """Also report the weights as trained, besides their moving average (the paper has none)."""

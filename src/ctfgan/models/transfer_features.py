@@ -103,3 +103,9 @@ class TransferFeatures(nn.Module):
         if self._source == "zero":
             return [torch.zeros_like(ctf) for ctf in features]
         return features
+
+    def average_unlabelled(self) -> None:
+        """Give the row of unlabelled images, if it was never trained, the mean of the labelled rows."""
+        for embed in self.embeddings:
+            assert isinstance(embed, ConditionEmbedding)
+            embed.average_unlabelled()

@@ -29,6 +29,12 @@ class ConditionEmbedding(nn.Module):
         embedded: Tensor = self.map(torch.cat([gamma, beta], dim=1)) + self.table(rows)
         return embedded
 
+    @torch.no_grad()
+    def average_unlabelled(self) -> None:
+        """Set the row of unlabelled images to the mean of all others: for a table that only saw labelled ones."""
+        if self.num_labels:
+            self.table.weight[-1] = self.table.weight[:-1].mean(dim=0)
+
 
 def concat_tiled(maps: Tensor, vectors: Tensor) -> Tensor:
     """Concatenate vectors ``(N, D)``, repeated over H and W, to maps ``(N, C, H, W)``: ``(N, C + D, H, W)``."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ctfgan.data.settings import DataSettings, DegradationSettings
 from ctfgan.errors import pick
-from ctfgan.metrics.settings import RecogniserSettings
+from ctfgan.metrics.settings import EvaluationSettings, RecogniserSettings
 from ctfgan.models.settings import NetworkSettings
 from ctfgan.recipes.recipe import CtfGan, Recipe, SnGanProjection
 from ctfgan.training.settings import CheckSettings, SelfSupervisionSettings, StageSettings, TrainingSettings
@@ -23,7 +23,7 @@ NARROW_STAGE = StageSettings(
 
 def ctf_glyphs() -> Recipe:
     """62 letters and digits rendered from fonts, 32x32, 65 % HQ, degraded LQ: under ten minutes on two cores."""
-    degradation = DegradationSettings(share=0.3, size=8, noise=0.06, contrast=0.8)
+    degradation = DegradationSettings(share=0.3, size=8, noise=0.06, contrast=0.9)
     data = DataSettings(high_quality_fraction=PAPER_HQ_FRACTION, degradation=degradation)
     return ctf_folders().model_copy(update={"name": "ctf-glyphs", "data": data})
 
@@ -41,8 +41,9 @@ def ctf_folders() -> Recipe:
         data=DataSettings(),
         method=CtfGan(
             networks=NARROW,
-            transfer=stage.model_copy(update={"steps": 1_000, "decay_from": 1.0, "patience": 4, "consistency": 5.0}),
+            transfer=stage.model_copy(update={"steps": 1_000, "decay_from": 1.0, "patience": 4}),
             generate=stage,
+            consistency=20.0,
         ),
         training=TrainingSettings(checks=CheckSettings(every=250), ema_decay=0.995, release="best"),
     )
@@ -124,6 +125,7 @@ def _paper_ctf(name: str, data: DataSettings, *, transfer_steps: int, generate_s
         method=CtfGan(transfer=transfer, generate=stage),
         training=TrainingSettings(checks=CheckSettings(every=1_000, images=5_000)),
         recogniser=RecogniserSettings(width=32, images=1_000_000),
+        evaluation=EvaluationSettings(without_average=True),
     )
 
 
@@ -137,6 +139,7 @@ def _paper_projection(name: str, data: DataSettings, *, steps: int) -> Recipe:
             self_supervision=SelfSupervisionSettings(discriminator_weight=0, generator_weight=0),
         ),
         recogniser=RecogniserSettings(width=32, images=1_000_000),
+        evaluation=EvaluationSettings(without_average=True),
     )
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ctfgan.errors import ConfigError, suggestion
+from ctfgan.errors import ConfigError
+from ctfgan.recipes.catalogue import named_recipe
 from ctfgan.recipes.recipe import Recipe, parse_recipe
 
 
@@ -26,13 +29,29 @@ def with_file(recipe: Recipe, path: Path) -> Recipe:
     return parse_recipe(content, str(path))
 
 
-def with_settings(recipe: Recipe, assignments: tuple[str, ...]) -> Recipe:
-    """The recipe with single settings changed: ``method.generate.steps=500``, or any unambiguous ending of the name.
+def recipe(name: str, *assignments: str) -> Recipe:
+    """A named recipe with settings changed, as on the command line: ``recipe("ctf-glyphs", "generate.steps=500")``.
+
+    Raises:
+        ConfigError: an unknown name, setting or value.
+    """
+    return with_settings(named_recipe(name), {}, assignments)
+
+
+def with_settings(recipe: Recipe, values: Mapping[str, object], assignments: tuple[str, ...]) -> Recipe:
+    """The recipe with single settings changed.
+
+    Args:
+        recipe: what to start from.
+        values: by full name.
+        assignments: ``name=value`` texts; a name may be any unambiguous ending of a full one.
 
     Raises:
         ConfigError: no ``=``, an unknown or ambiguous name, or a value of the wrong type.
     """
     content = recipe.model_dump()
+    for name, value in values.items():
+        _put(content, name, value, name)
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         if not equals:
@@ -68,11 +87,9 @@ def _put(content: dict[str, Any], name: str, value: Any, origin: str) -> None:
 
 def _nearest(name: str, known: list[str]) -> str:
     """Compare with whole names and with their last parts, so that a short name with a typo is found too."""
-    by_ending = {full.split(".")[-1]: full for full in known} | {full: full for full in known}
-    hint = suggestion(name, list(by_ending))
-    if hint.startswith("Did you mean"):
-        return f"Did you mean {by_ending[hint.split(repr('')[0])[1]]!r}?"
-    return "'ctfgan train --dry-run' lists all settings."
+    endings = {".".join(parts[start:]): full for full in known for parts in [full.split(".")] for start in range(len(parts))}
+    near = difflib.get_close_matches(name, endings, n=1)
+    return f"Did you mean {endings[near[0]]!r}?" if near else "'ctfgan train --dry-run' lists all settings."
 
 
 def _leaves(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:

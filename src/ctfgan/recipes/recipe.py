@@ -24,6 +24,10 @@ class CtfGan(Settings):
     """Stage 1: Tasks 2 and 3."""
     generate: StageSettings
     """Stage 2: Tasks 1 and 3."""
+    consistency: float = Field(default=0.0, ge=0)
+    """Weight of the low-quality consistency in stage 1, when pairing is matched (decision 16); 0 is the paper's."""
+    consistency_size: int = Field(default=8, ge=1)
+    """Side to which output and I_L are area-averaged before they are compared."""
     train_generator_lh: bool = False
     """Ablation: let stage 2 go on training G_LH."""
 

@@ -37,6 +37,18 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    @staticmethod
+    def check_free(path: Path) -> None:
+        """Refuse a path where something is already; an empty folder is fine.
+
+        Raises:
+            RunError: a file, or a folder that holds something.
+        """
+        if (path / RECIPE).is_file():
+            raise RunError(f"run {path} exists already; go on with 'ctfgan resume {path}', or choose another --out")
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise RunError(f"{path} exists already and is no run; choose another --out")
+
     @classmethod
     def create(cls, path: Path, recipe: str) -> RunFolder:
         """A new run folder with its recipe.
@@ -44,8 +56,7 @@ class RunFolder:
         Raises:
             RunError: something is there already.
         """
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise RunError(f"{path} exists already; resume it with 'ctfgan resume {path}', or choose another --out")
+        cls.check_free(path)
         path.mkdir(parents=True, exist_ok=True)
         write_file(path / RECIPE, recipe.encode())
         return cls(path)

@@ -26,10 +26,6 @@ class StageSettings(Settings):
     """Part of the stage after which both rates fall linearly to zero; 1 keeps them."""
     patience: int | None = Field(default=None, ge=1)
     """Checks without a significant improvement after which the stage ends (decision 11); None runs all steps."""
-    consistency: float = Field(default=0.0, ge=0)
-    """Weight of the low-quality consistency (decision 16); only for G_LH with matched pairing."""
-    consistency_size: int = Field(default=4, ge=1)
-    """Side to which both images are area-averaged before they are compared."""
 
 
 class SelfSupervisionSettings(Settings):

@@ -1,0 +1,5 @@
+"""``python -m ctfgan``."""
+
+from ctfgan.cli.main import main
+
+main()

@@ -1,0 +1,201 @@
+"""The released artefact: one folder that holds a generator and all that sampling from it needs. Loading runs no code."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import dataclass
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from ctfgan.data.pairing import LowQualityBank
+from ctfgan.data.splits import covering_prefix, stratified_order
+from ctfgan.errors import BundleError, ConfigError
+from ctfgan.files import new_folder, sha256, write_file
+from ctfgan.recipes.build import Shape, build_generator
+from ctfgan.recipes.recipe import Recipe, parse_recipe
+
+MODEL = "model.safetensors"
+RECIPE = "recipe.json"
+CLASSES = "classes.json"
+BANK = "low_quality_bank.npz"
+PROVENANCE = "provenance.json"
+CARD = "README.md"
+
+BANK_IMAGES = 4_096  # at most, unless matched pairing needs one for each of more classes
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A generator with everything that belongs to it."""
+
+    recipe: Recipe
+    shape: Shape
+    classes: tuple[str, ...]
+    low_quality_classes: tuple[str, ...]
+    bank: LowQualityBank | None
+    """None for methods that use no low-quality images."""
+    generator: nn.Module
+    """In evaluation mode, on the CPU."""
+    provenance: dict[str, Any]
+    """Data counts, seeds, versions, figures."""
+
+
+def save_bundle(bundle: Bundle, path: Path) -> None:
+    """Write a bundle folder whole; an older one at the same place is replaced."""
+    with new_folder(path) as folder:
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in bundle.generator.state_dict().items()}
+        save_file(tensors, folder / MODEL)
+        (folder / RECIPE).write_text(bundle.recipe.to_json())
+        label_of_class = None if bundle.bank is None else bundle.bank.label_of_class
+        content = {
+            "classes": bundle.classes,
+            "low_quality_classes": bundle.low_quality_classes,
+            "label_of_class": None if label_of_class is None else label_of_class.tolist(),
+            "shape": bundle.shape.model_dump(),
+        }
+        (folder / CLASSES).write_text(json.dumps(content, ensure_ascii=False, indent=1))
+        if bundle.bank is not None:
+            np.savez_compressed(folder / BANK, images=bundle.bank.images, labels=bundle.bank.labels)
+        hashes = {file.name: sha256(file) for file in sorted(folder.iterdir())}
+        provenance = {**bundle.provenance, "sha256": hashes}
+        (folder / PROVENANCE).write_text(json.dumps(provenance, ensure_ascii=False, indent=1))
+        (folder / CARD).write_text(model_card(bundle.recipe, bundle.classes, provenance))
+
+
+def load_bundle(path: Path) -> Bundle:
+    """Read a bundle folder after checking every hash, shape and count.
+
+    Raises:
+        BundleError: no bundle, a missing or changed file, or contents that do not fit together.
+    """
+    provenance = _provenance(path)
+    for name, expected in provenance["sha256"].items():
+        if not (path / name).is_file():
+            raise BundleError(f"{path / name} is missing; copy the whole bundle folder again")
+        if sha256(path / name) != expected:
+            raise BundleError(f"{path / name} has another hash than {PROVENANCE} says; copy the bundle again")
+    try:
+        recipe = parse_recipe(json.loads((path / RECIPE).read_text()), str(path / RECIPE))
+        content = json.loads((path / CLASSES).read_text())
+        shape = Shape.model_validate(content["shape"])
+        classes = tuple(str(name) for name in content["classes"])
+        low_quality_classes = tuple(str(name) for name in content["low_quality_classes"])
+        generator = _generator(recipe, shape, load_file(path / MODEL), path)
+        bank = _bank(path, content["label_of_class"], shape)
+    except (KeyError, TypeError, ValueError, OSError, SafetensorError, ConfigError) as error:
+        raise BundleError(f"{path} holds contents that do not fit together ({error}); copy the bundle again") from error
+    if len(classes) != shape.num_classes or len(low_quality_classes) != shape.num_low_quality_labels:
+        raise BundleError(f"{path / CLASSES} names {len(classes)} classes for a model of {shape.num_classes}")
+    return Bundle(recipe, shape, classes, low_quality_classes, bank, generator, provenance)
+
+
+def add_figures(path: Path, figures: dict[str, Any]) -> None:
+    """Put reported figures into a bundle's provenance and model card."""
+    bundle_recipe = parse_recipe(json.loads((path / RECIPE).read_text()), str(path / RECIPE))
+    classes = tuple(json.loads((path / CLASSES).read_text())["classes"])
+    provenance = {**_provenance(path), "figures": figures}
+    write_file(path / PROVENANCE, json.dumps(provenance, ensure_ascii=False, indent=1).encode())
+    write_file(path / CARD, model_card(bundle_recipe, classes, provenance).encode())
+
+
+def bank_for_bundle(bank: LowQualityBank, seed: int) -> LowQualityBank:
+    """A seeded, stratified subset of a training bank; with matched pairing every class keeps an image."""
+    order = stratified_order(bank.labels, seed)
+    if bank.label_of_class is None:
+        rows = np.sort(order[:BANK_IMAGES])
+    else:
+        rows = np.sort(covering_prefix(order, bank.labels, BANK_IMAGES))
+    return LowQualityBank(np.ascontiguousarray(bank.images[rows]), bank.labels[rows], bank.label_of_class)
+
+
+def environment() -> dict[str, str]:
+    """Versions that a run and its bundle record."""
+    packages = ("ctfgan", "torch", "numpy", "Pillow", "torchmetrics", "matplotlib")
+    return {"date": date.today().isoformat(), "python": platform.python_version()} | {
+        name: version(name) for name in packages
+    }
+
+
+def model_card(recipe: Recipe, classes: tuple[str, ...], provenance: dict[str, Any]) -> str:
+    """The bundle's README: what it is, from what, how good, how to use it."""
+    counts = provenance["counts"]
+    lines = [
+        f"# {recipe.name}",
+        "",
+        f"A class-conditional image generator for {len(classes):,} classes at {recipe.data.resolution}x"
+        f"{recipe.data.resolution} pixels, made by ctfgan with the method `{recipe.method.kind}`.",
+        "",
+        f"- high-quality training images: {counts['high_quality']:,}",
+        f"- low-quality training images: {counts['low_quality']:,}",
+        f"- generator steps: {provenance['steps']:,} (training seed {recipe.seed}, data seed {recipe.data.seed})",
+        "",
+        "## Figures",
+        "",
+    ]
+    figures = provenance.get("figures")
+    if figures is None:
+        lines.append("Not evaluated yet: `ctfgan evaluate RUN` writes the figures here.")
+    else:
+        lines += [figures["protocol"], "", *(f"- {name}: {text}" for name, text in figures["summary"].items())]
+    shown = ", ".join(classes[:20]) + (", ..." if len(classes) > 20 else "")
+    lines += ["", "## Use", "", "```", f"ctfgan sample . --class {classes[0]} -n 16 --out samples", "```", ""]
+    lines += [f"Classes: {shown}", "", "## Limits", ""]
+    lines += ["Samples follow the training images, their mistakes and gaps included. The rights in the training images"]
+    lines += ["were not checked by the program that wrote this card."]
+    return "\n".join(lines) + "\n"
+
+
+def _provenance(path: Path) -> dict[str, Any]:
+    if not (path / PROVENANCE).is_file():
+        raise BundleError(f"{path} is no bundle (it has no {PROVENANCE}); give the folder 'bundle' of a finished run")
+    try:
+        provenance: dict[str, Any] = json.loads((path / PROVENANCE).read_text())
+        names = set(provenance["sha256"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise BundleError(f"{path / PROVENANCE} is damaged ({error}); copy the bundle again") from error
+    if not {MODEL, RECIPE, CLASSES} <= names <= {MODEL, RECIPE, CLASSES, BANK}:
+        raise BundleError(f"{path / PROVENANCE} lists {sorted(names)}, not a bundle's files; copy the bundle again")
+    return provenance
+
+
+def _generator(recipe: Recipe, shape: Shape, tensors: dict[str, torch.Tensor], path: Path) -> nn.Module:
+    with torch.device("meta"):  # shapes are compared before any memory is taken
+        generator = build_generator(recipe, shape)
+    expected = {name: tuple(tensor.shape) for name, tensor in generator.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if expected != found:
+        name = sorted(set(expected.items()) ^ set(found.items()))[0][0]
+        raise BundleError(
+            f"{path / MODEL}: tensor {name!r} is {found.get(name)}, the recipe makes it {expected.get(name)}; "
+            "copy the bundle again"
+        )
+    broken = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if broken:
+        raise BundleError(f"{path / MODEL}: tensor {broken[0]!r} holds values that are not finite; train again")
+    generator.load_state_dict(tensors, assign=True)
+    return generator.eval().requires_grad_(False)
+
+
+def _bank(path: Path, label_of_class: list[int] | None, shape: Shape) -> LowQualityBank | None:
+    if not (path / BANK).is_file():
+        return None
+    with np.load(path / BANK, allow_pickle=False) as archive:
+        images, labels = archive["images"], archive["labels"]
+    size = shape.low_quality_size
+    if images.dtype != np.uint8 or images.shape != (len(labels), size, size, shape.channels) or len(labels) == 0:
+        raise BundleError(f"{path / BANK} holds images of shape {images.shape}, not (N, {size}, {size}, {shape.channels})")
+    if labels.min() < -1 or labels.max() >= shape.num_low_quality_labels:
+        raise BundleError(f"{path / BANK} holds labels outside -1 ... {shape.num_low_quality_labels - 1}")
+    of_class = None if label_of_class is None else np.array(label_of_class, dtype=np.int64)
+    if of_class is not None and (len(of_class) != shape.num_classes or not np.isin(of_class, labels).all()):
+        raise BundleError(f"{path / BANK} lacks low-quality images for some classes; copy the bundle again")
+    return LowQualityBank(images, labels.astype(np.int64), of_class)

@@ -1,0 +1,24 @@
+"""``ctfgan compare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
+@click.option("--out", default="compare.png", show_default=True, metavar="PNG", type=click.Path(path_type=Path),
+              help="The plot.")  # fmt: skip
+def compare(runs: tuple[Path, ...], out: Path) -> None:
+    """Show runs side by side: images, steps, seconds and figures as a table, distances as a plot."""
+    from ctfgan.cli import show
+    from ctfgan.reports.compare import HEADINGS, plot, read_run, table, warnings
+
+    results = [read_run(run) for run in runs]
+    show.print_table(HEADINGS, table(results))
+    for warning in warnings(results):
+        show.say(f"note: not comparable: {warning}")
+    plot(results, out)
+    show.say(f"plot: {out}")

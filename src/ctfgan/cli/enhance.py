@@ -1,0 +1,30 @@
+"""``ctfgan enhance``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("model", metavar="RUN_OR_BUNDLE", type=click.Path(path_type=Path))
+@click.argument("images", nargs=-1, required=True, metavar="IMAGES...", type=click.Path(path_type=Path))
+@click.option("--class", "class_name", required=True, metavar="NAME", help="The class that the images show.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
+@click.option("--out", default="enhanced.png", show_default=True, metavar="DIR|PNG", type=click.Path(path_type=Path),
+              help="A sheet with inputs above outputs if it ends in .png, else a new folder.")  # fmt: skip
+@click.option("--device", default="auto", show_default=True)
+def enhance(
+    model: Path, images: tuple[Path, ...], class_name: str, seed: int, out: Path, device: str
+) -> None:
+    """Turn low-quality images (files or folders) of a class into high-quality ones, by G_LH."""
+    from ctfgan.cli import show
+    from ctfgan.cli.output import check_output, write_enhanced
+    from ctfgan.sampling import load
+
+    check_output(out)
+    loaded = load(model, device)
+    low_quality = loaded.read(images)
+    write_enhanced(low_quality, loaded.enhance(low_quality, class_name, seed=seed), class_name, out)
+    show.say(f"{len(low_quality):,} images of class {class_name}: {out}")

@@ -1,0 +1,37 @@
+"""What ``ctfgan train --dry-run`` shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ctfgan.cli import show
+from ctfgan.recipes.recipe import Recipe
+from ctfgan.runs import Watch, open_workplace
+from ctfgan.training.estimate import estimate
+from ctfgan.training.run_folder import RunFolder
+from ctfgan.training.runtime import describe_device
+
+
+def show_plan(recipe: Recipe, out: Path | None) -> None:
+    """Data, settings, networks with parameter counts, time and memory; writes no run folder."""
+    if out is not None:
+        RunFolder.check_free(out)
+    place = open_workplace(recipe, Watch(progress=show.progress, say=show.say))
+    show.say(f"\nrecipe {recipe.name}:\n{recipe.to_json()}\n")
+    method = place.method()
+    for name, network in method.networks.items():
+        parts = {part: sum(p.numel() for p in module.parameters()) for part, module in network.named_children()}
+        total = sum(p.numel() for p in network.parameters())
+        show.say(f"{name}: {total:,} parameters ({', '.join(f'{part} {count:,}' for part, count in parts.items())})")
+    show.say(f"\ntiming a few steps on {describe_device(place.device)} ...")
+    whole = 0.0
+    for stage in estimate(method, place.dataset, place.device):
+        whole += stage.steps * stage.seconds_per_step
+        show.say(
+            f"stage {stage.stage}: at most {stage.steps:,} generator steps of {stage.seconds_per_step:.3f} s = "
+            f"{show.duration(stage.steps * stage.seconds_per_step)}; about {stage.bytes / 2**20:,.0f} MiB "
+            "for networks, optimisers and activations"
+        )
+    data = place.dataset.high_quality.images.nbytes / 2**20
+    show.say(f"data: {data:,.0f} MiB of packed images, memory-mapped")
+    show.say(f"in all about {show.duration(whole)} of training; recogniser and checks come on top. Nothing was written.")

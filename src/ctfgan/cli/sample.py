@@ -1,0 +1,44 @@
+"""``ctfgan sample``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("model", metavar="RUN_OR_BUNDLE", type=click.Path(path_type=Path))
+@click.option("--class", "classes", multiple=True, metavar="NAME", help="A class; may be repeated. Without it: all.")
+@click.option("-n", "count", default=16, show_default=True, type=click.IntRange(min=1), help="Images of each class.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
+@click.option("--lq", "low_quality", multiple=True, metavar="IMAGES", type=click.Path(path_type=Path),
+              help="Own low-quality images, files or folders, instead of the bundle's bank; may be repeated.")  # fmt: skip
+@click.option("--out", default="samples.png", show_default=True, metavar="DIR|PNG", type=click.Path(path_type=Path),
+              help="A sheet if it ends in .png, else a new folder with one subfolder per class.")  # fmt: skip
+@click.option("--device", default="auto", show_default=True)
+def sample(
+    model: Path,
+    classes: tuple[str, ...],
+    count: int,
+    seed: int,
+    low_quality: tuple[Path, ...],
+    out: Path,
+    device: str,
+) -> None:
+    """Make images of chosen classes.
+
+    \b
+    ctfgan sample runs/my-run --class A --class B -n 8 --out sheet.png
+    ctfgan sample bundle --class A -n 500 --seed 1 --out more-of-A
+    """
+    from ctfgan.cli import show
+    from ctfgan.cli.output import check_output, write_samples
+    from ctfgan.sampling import load
+
+    check_output(out)
+    loaded = load(model, device)
+    images = loaded.read(low_quality) if low_quality else None
+    samples = loaded.sample(list(classes) or None, count, seed=seed, low_quality=images)
+    write_samples(samples, count, out)
+    show.say(f"{len(samples.images):,} images of {len(samples.images) // count:,} classes: {out}")

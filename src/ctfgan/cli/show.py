@@ -1,0 +1,126 @@
+"""What a person sees while something runs: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from ctfgan.runs import Quiet, Watch
+from ctfgan.training.loop import StepLosses
+from ctfgan.training.settings import StageSettings
+from ctfgan.training.trainer import CheckReport
+
+LINE_EVERY_SECONDS = 15.0  # between progress lines where no bar can be shown
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """Print a line as it is."""
+    console.print(text, markup=False)
+
+
+def progress(items: Iterable[int], total: int, what: str) -> Iterator[int]:
+    """A bar around a loop; without a terminal one line when it begins and one when it ends."""
+    if console.is_terminal:
+        with _bar() as bar:
+            yield from bar.track(items, total=total, description=what)
+        return
+    started = time.monotonic()
+    yield from items
+    seconds = time.monotonic() - started
+    if seconds > 1:
+        say(f"{what}: {total:,} in {seconds:.0f} s")
+
+
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table; numbers to the right."""
+    table = Table(show_edge=False, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading in {"run", "method", "images", "recipe", "for"} else "right")
+    for row in rows:
+        table.add_row(*row)
+    wide = Console(highlight=False, width=None if console.is_terminal else 200)
+    wide.print(table)
+
+
+class TrainingView(Quiet):
+    """Shows stages, steps with images/s and time left, losses, checks."""
+
+    def __init__(self) -> None:
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+
+    def on_stage(self, name: str, number: int, of: int, step: int, settings: StageSettings) -> None:
+        self._name = f"stage {number}/{of} {name}"
+        self._settings = settings
+        self._first = step
+        self._started = self._spoke = time.monotonic()
+        self._checking = 0.0
+        if step:
+            say(f"{self._name}: going on at step {step:,}")
+        if console.is_terminal:
+            self._bar = _bar("{task.fields[detail]}")
+            self._bar.start()
+            self._task = self._bar.add_task(self._name, total=settings.steps, completed=step, detail="")
+
+    def on_step(self, step: int, losses: StepLosses) -> None:
+        now = time.monotonic()
+        if self._bar is None and now - self._spoke < LINE_EVERY_SECONDS:
+            return
+        per_step = (now - self._started) / (step - self._first)
+        images = self._settings.batch_size * (self._settings.critic_steps + 1) / per_step
+        detail = f"{images:,.0f} images/s, {_losses(losses)}"
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=step, detail=detail)
+            return
+        self._spoke = now
+        left = (self._settings.steps - step) * per_step
+        say(f"{self._name}: step {step:,} of {self._settings.steps:,}, {detail}, {duration(left)} left")
+
+    def on_check(self, report: CheckReport) -> None:
+        text = f"{self._name}: step {report.step:,}: distance {report.distance:.2f}, top-1 {report.top_1:.1%}"
+        text += f" (to training images); sheet {report.sheet}"
+        if self._bar is not None:
+            self._bar.console.print(text, markup=False)
+        else:
+            say(text)
+
+    def on_stage_end(self, name: str, reason: str) -> None:
+        self.close()
+        say(f"{self._name} ended: {reason}")
+
+    def close(self) -> None:
+        """Take the bar off the screen."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+def watch() -> Watch:
+    """Everything shown on this console."""
+    return Watch(TrainingView(), progress, say)
+
+
+def _bar(*more: str) -> Progress:
+    columns = [TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn()]
+    return Progress(*columns, TimeRemainingColumn(), *(TextColumn(text) for text in more), console=console)
+
+
+def _losses(losses: StepLosses) -> str:
+    discriminator = sum(term.item() for term in losses.discriminator.values())
+    generator = sum(term.item() for term in losses.generator.values())
+    return f"D {discriminator:.2f}, G {generator:.2f}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: ``3 min 05 s``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -1,0 +1,79 @@
+"""``ctfgan train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option("--hq", metavar="PATH", help="High-quality images: a folder with one subfolder per class, an .npz, a "
+              "folder of MNIST's idx files or of CIFAR-10/100. Without it: the embedded glyphs.")  # fmt: skip
+@click.option("--lq", metavar="PATH", help="Low-quality images in any of these forms; other classes or none are fine. "
+              "Without it: degraded copies of high-quality images.")  # fmt: skip
+@click.option("--recipe", metavar="NAME", help="A named recipe; 'ctfgan recipes' lists them.")
+@click.option("--config", metavar="FILE", type=click.Path(path_type=Path), help="TOML file laid over the recipe.")
+@click.option("--hq-fraction", type=click.FloatRange(0, 1, min_open=True), metavar="0-1",
+              help="Share of the high-quality training images to use: stratified, seeded, nested.")  # fmt: skip
+@click.option("--characters", metavar="SET", help="Glyphs: alphanumeric, digits, gb2312-level-1, or the characters "
+              "themselves.")  # fmt: skip
+@click.option("--fonts", multiple=True, metavar="DIR", help="Glyphs: another folder of fonts; may be repeated.")
+@click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="The new run folder.")
+@click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Seed of weights, batches and noise.")
+@click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.")
+@click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE",
+              help="Change one setting, e.g. --set generate.steps=500; may be repeated.")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Show data, settings, networks, time and memory, then stop.")
+def train(
+    hq: str | None,
+    lq: str | None,
+    recipe: str | None,
+    config: Path | None,
+    hq_fraction: float | None,
+    characters: str | None,
+    fonts: tuple[str, ...],
+    out: Path | None,
+    seed: int | None,
+    device: str | None,
+    assignments: tuple[str, ...],
+    dry_run: bool,
+) -> None:
+    """Train a generator: on two folders of images, or on the embedded glyphs.
+
+    \b
+    ctfgan train
+    ctfgan train --hq scans --lq thumbnails --hq-fraction 0.65
+    ctfgan train --recipe projection-folders --hq scans
+    ctfgan train --characters gb2312-level-1 --fonts /usr/share/fonts
+    """
+    from ctfgan.recipes.catalogue import DEFAULT, DEFAULT_FOR_OWN_IMAGES, named_recipe
+    from ctfgan.recipes.overlay import with_file, with_settings
+
+    chosen = named_recipe(recipe or (DEFAULT_FOR_OWN_IMAGES if hq else DEFAULT))
+    if config is not None:
+        chosen = with_file(chosen, config)
+    if hq is not None and (characters is not None or fonts):
+        raise click.UsageError("--characters and --fonts belong to the embedded glyphs; leave them or --hq out")
+    options: dict[str, object] = {
+        "data.high_quality": hq,
+        "data.low_quality": lq,
+        "data.high_quality_fraction": hq_fraction,
+        "data.glyphs.characters": characters,
+        "data.glyphs.font_folders": fonts or None,
+        "seed": seed,
+        "device": device,
+    }
+    chosen = with_settings(chosen, {name: value for name, value in options.items() if value is not None}, assignments)
+
+    from ctfgan.cli import show
+    from ctfgan.runs import train as run_training
+
+    if dry_run:
+        from ctfgan.cli.plan import show_plan
+
+        show_plan(chosen, out)
+        return
+    watch = show.watch()
+    path = run_training(chosen, out, watch)
+    show.say(f"done: {path}. Next: ctfgan evaluate {path}   or   ctfgan sample {path} --out grid.png")

@@ -1,0 +1,132 @@
+"""Runs side by side: one table, one plot."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+from ctfgan.errors import RunError
+from ctfgan.training.run_folder import JOURNAL, RECIPE, Journal
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402  (the backend must be chosen first)
+
+HEADINGS = ("run", "method", "HQ", "LQ", "steps", "train s", "images", "top-1", "top-5", "score", "Frechet", "KID")
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run left behind."""
+
+    path: Path
+    method: str
+    counts: dict[str, int]
+    checks: list[dict[str, Any]]
+    figures: dict[str, Any] | None
+    """Content of ``figures.json``; None before ``ctfgan evaluate``."""
+
+    @property
+    def steps(self) -> int:
+        """Generator steps over all stages, at the last check."""
+        return sum({check["stage"]: check["step"] for check in self.checks}.values())
+
+    @property
+    def seconds(self) -> float:
+        """Training time without checks."""
+        return float(self.checks[-1]["seconds"]) if self.checks else 0.0
+
+
+def read_run(path: Path) -> RunResult:
+    """Collect a run's results.
+
+    Raises:
+        RunError: no run folder, or its files are damaged.
+    """
+    try:
+        recipe = json.loads((path / RECIPE).read_text())
+        counts = json.loads((path / "data.json").read_text())["counts"]
+        figures_file = path / "figures.json"
+        figures = json.loads(figures_file.read_text()) if figures_file.exists() else None
+        return RunResult(path, recipe["method"]["kind"], counts, Journal(path / JOURNAL).read("check"), figures)
+    except (OSError, ValueError, KeyError) as error:
+        raise RunError(f"{path} is no complete run folder ({error}); give folders that 'ctfgan train' made") from error
+
+
+def table(runs: list[RunResult]) -> list[tuple[str, ...]]:
+    """Rows under :data:`HEADINGS`, one for each set of images of each run; "not run" where nothing was measured."""
+    rows: list[tuple[str, ...]] = []
+    for run in runs:
+        known = (
+            run.path.name,
+            run.method,
+            f"{run.counts['high_quality']:,}",
+            f"{run.counts['low_quality']:,}",
+            f"{run.steps:,}",
+            f"{run.seconds:,.0f}",
+        )
+        if run.figures is None:
+            rows.append((*known, "not run", *[""] * 5))
+            continue
+        rows += [(*known, name, *figure_cells(row)) for name, row in run.figures["rows"].items()]
+    return rows
+
+
+def warnings(runs: list[RunResult]) -> list[str]:
+    """Why figures of these runs must not be compared, one sentence each."""
+    protocols = [run.figures["protocol"] for run in runs if run.figures]
+    extractors = {protocol.split("extractor ")[1].split(" ")[0] for protocol in protocols}
+    references = {protocol.split(",")[0] for protocol in protocols}
+    found = []
+    if len(extractors) > 1:
+        found.append(f"the runs were measured with different extractors ({', '.join(sorted(extractors))})")
+    if len(references) > 1:
+        found.append("the runs were measured against different numbers of real images")
+    return found
+
+
+def plot(runs: list[RunResult], path: Path) -> None:
+    """Distance at the checks over generator steps and over training time, the stage switch marked."""
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True, layout="constrained")
+    for number, run in enumerate(runs):
+        steps, seconds, distances, switches = _series(run)
+        colour = f"C{number % 10}"
+        for axis, places in zip(axes, (steps, seconds), strict=True):
+            axis.plot(places, distances, marker=".", color=colour, label=run.path.name)
+            for index in switches:
+                axis.axvline(places[index], color=colour, linestyle=":", linewidth=1)
+    axes[0].set(xlabel="generator steps", ylabel="Frechet distance to training images\n(recogniser features)")
+    axes[1].set(xlabel="training time in seconds")
+    for axis in axes:
+        axis.set_yscale("log")
+        axis.grid(alpha=0.3)
+    axes[1].legend(title="dotted: first check after a stage switch", fontsize="small")
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def _series(run: RunResult) -> tuple[list[int], list[float], list[float], list[int]]:
+    """Steps over all stages, seconds and distances of the checks; which of them are a new stage's first."""
+    steps: list[int] = []
+    switches = []
+    before = 0
+    for index, check in enumerate(run.checks):
+        if index and check["stage"] != run.checks[index - 1]["stage"]:
+            before = steps[-1]
+            switches.append(index)
+        steps.append(before + check["step"])
+    return steps, [c["seconds"] for c in run.checks], [c["distance"] for c in run.checks], switches
+
+
+def figure_cells(row: dict[str, Any]) -> tuple[str, ...]:
+    """Top-1, top-5, score, Frechet distance and KID of one set of images, as text."""
+    return (
+        f"{row['top_1']:.1%}",
+        f"{row['top_5']:.1%}",
+        f"{row['score_mean']:.2f}",
+        f"{row['frechet']:.2f}",
+        f"{row['kid']:.4f}",
+    )

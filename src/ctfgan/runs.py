@@ -1,0 +1,221 @@
+"""From a recipe to a finished run folder: prepare, train, release; and the same from where a run stopped."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ctfgan.bundle import Bundle, bank_for_bundle, environment, save_bundle
+from ctfgan.data.packing import Progress, cache_folder, silent
+from ctfgan.data.prepare import Dataset, describe, prepare
+from ctfgan.errors import RunError
+from ctfgan.files import write_file
+from ctfgan.metrics.recogniser import TrainedRecogniser, recogniser_for
+from ctfgan.models.generator_a import TransferGenerator
+from ctfgan.recipes.build import Shape, build_generator, build_method, check_recipe
+from ctfgan.recipes.recipe import CtfGan, Recipe, parse_recipe
+from ctfgan.training.loop import StepLosses
+from ctfgan.training.run_folder import JOURNAL, Checkpoint, Journal, RunFolder
+from ctfgan.training.runtime import choose_device, describe_device, stop_on_signals
+from ctfgan.training.settings import StageSettings
+from ctfgan.training.trainer import CheckReport, Method, Trainer
+
+SUMMARY = "data.json"
+
+
+class Quiet:
+    """An observer that says nothing."""
+
+    def on_stage(self, name: str, number: int, of: int, step: int, settings: StageSettings) -> None:
+        """Nothing."""
+
+    def on_step(self, step: int, losses: StepLosses) -> None:
+        """Nothing."""
+
+    def on_check(self, report: CheckReport) -> None:
+        """Nothing."""
+
+    def on_stage_end(self, name: str, reason: str) -> None:
+        """Nothing."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who is told what happens: a training observer, a progress bar for loops, a place for lines of text."""
+
+    observer: Quiet = field(default_factory=Quiet)
+    progress: Progress = silent
+    say: Callable[[str], None] = lambda line: None
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What training and evaluation of a recipe both need."""
+
+    recipe: Recipe
+    dataset: Dataset
+    shape: Shape
+    device: torch.device
+
+    def method(self) -> Method:
+        """Networks and stages with the recipe's seed."""
+        side = self.dataset.low_quality
+        return build_method(self.recipe, self.shape, matched=side is not None and side.pairing == "matched")
+
+    def recogniser(self, progress: Progress) -> TrainedRecogniser:
+        """The recogniser of the pool, trained now or from the cache."""
+        pool = self.dataset.pool
+        return recogniser_for(
+            self.dataset.images(pool),
+            self.dataset.labels(pool),
+            len(self.dataset.classes),
+            self.recipe.recogniser,
+            cache_folder(),
+            self.device,
+            progress,
+        )
+
+
+def open_workplace(recipe: Recipe, watch: Watch) -> Workplace:
+    """Check the recipe, open its data and say what was found."""
+    check_recipe(recipe)
+    device = choose_device(recipe.device)
+    dataset = prepare(recipe.data, low_quality=isinstance(recipe.method, CtfGan), progress=watch.progress)
+    for line in describe(dataset, recipe.data):
+        watch.say(line)
+    side = dataset.low_quality
+    shape = Shape(
+        num_classes=len(dataset.classes),
+        num_low_quality_labels=len(side.classes) if side else 0,
+        low_quality_size=dataset.low_quality_size,
+        channels=dataset.channels,
+    )
+    return Workplace(recipe, dataset, shape, device)
+
+
+def train(recipe: Recipe, out: str | Path | None = None, watch: Watch | None = None) -> Path:
+    """Train a recipe from the start; returns the run folder, its bundle inside.
+
+    Args:
+        recipe: from :func:`ctfgan.recipe`.
+        out: the new run folder; None makes ``runs/<recipe>-<time>``.
+        watch: who is told what happens; None is silent.
+
+    Raises:
+        CtfganError: wrong settings or data, an existing folder, a full disk; or a signal, after a save.
+    """
+    watch = watch or Watch()
+    path = Path(out) if out else Path("runs", f"{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}")
+    RunFolder.check_free(path)
+    place = open_workplace(recipe, watch)
+    recogniser = place.recogniser(watch.progress)
+    folder = RunFolder.create(path, recipe.to_json())
+    write_file(path / SUMMARY, json.dumps(_summary(place, recogniser), indent=1).encode())
+    return _finish(place, recogniser, folder, None, watch)
+
+
+def resume(path: str | Path, watch: Watch | None = None) -> Path:
+    """Continue a run from its newest checkpoint, bit for bit on the same device and number of threads.
+
+    Raises:
+        RunError: no run there, a damaged checkpoint, or data that changed since the run began.
+    """
+    watch = watch or Watch()
+    folder = RunFolder.open(Path(path))
+    recipe = parse_recipe(json.loads(folder.recipe()), str(path))
+    newest = folder.checkpoints()[-1]
+    checkpoint = folder.load(newest)
+    place = open_workplace(recipe, watch)
+    check_same_data(folder, place)
+    watch.say(f"resuming from {newest}")
+    return _finish(place, place.recogniser(watch.progress), folder, checkpoint, watch)
+
+
+def check_same_data(folder: RunFolder, place: Workplace) -> None:
+    """Refuse data other than those the run began with.
+
+    Raises:
+        RunError: the fingerprint of the high-quality images differs.
+    """
+    summary = json.loads((folder.path / SUMMARY).read_text())
+    if summary["fingerprint"] != place.dataset.high_quality.fingerprint:
+        raise RunError(
+            f"the images of {place.dataset.high_quality.survey.location} have changed since {folder.path} began; "
+            "restore them, or train a new run"
+        )
+
+
+def released_generator(place: Workplace, folder: RunFolder, *, average: bool = True) -> tuple[nn.Module, Path]:
+    """The generator of the checkpoint that the recipe releases, and that checkpoint.
+
+    Args:
+        average: the moving average if the run kept one; else the weights as trained.
+    """
+    choice = folder.best() if place.recipe.training.release == "best" else folder.checkpoints()[-1]
+    tensors = folder.load(choice).tensors
+    prefix = "average." if average and place.recipe.training.ema_decay is not None else "networks.generator."
+    generator = build_generator(place.recipe, place.shape)
+    generator.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+    return generator.eval(), choice
+
+
+def _finish(
+    place: Workplace, recogniser: TrainedRecogniser, folder: RunFolder, checkpoint: Checkpoint | None, watch: Watch
+) -> Path:
+    recipe = place.recipe
+    trainer = Trainer(
+        place.method(), place.dataset, recogniser, recipe.training, folder, recipe.seed, place.device
+    )
+    if checkpoint is not None:
+        trainer.restore(checkpoint)
+    with stop_on_signals() as stop:
+        trainer.run(watch.observer, stop)
+    _release(place, folder)
+    return folder.path
+
+
+def _release(place: Workplace, folder: RunFolder) -> None:
+    generator, choice = released_generator(place, folder)
+    side = place.dataset.low_quality
+    bank = bank_for_bundle(side.bank, place.recipe.data.seed) if side else None
+    if isinstance(generator, TransferGenerator) and side is not None and (side.bank.labels >= 0).all():
+        generator.features.average_unlabelled()
+    checks = Journal(folder.path / JOURNAL).read("check")
+    manifest = folder.manifest(choice)
+    provenance = {
+        "counts": json.loads((folder.path / SUMMARY).read_text())["counts"],
+        "steps": sum({check["stage"]: check["step"] for check in checks}.values()),
+        "weights": {"checkpoint": choice.name, "stage": manifest["stage"], "step": manifest["stage_step"]},
+        "versions": environment(),
+    }
+    low_quality_classes = side.classes if side else ()
+    bundle = Bundle(
+        place.recipe, place.shape, place.dataset.classes, low_quality_classes, bank, generator, provenance
+    )
+    save_bundle(bundle, folder.path / "bundle")
+
+
+def _summary(place: Workplace, recogniser: TrainedRecogniser) -> dict[str, object]:
+    dataset = place.dataset
+    side = dataset.low_quality
+    return {
+        "fingerprint": dataset.high_quality.fingerprint,
+        "counts": {
+            "classes": len(dataset.classes),
+            "high_quality": len(dataset.training),
+            "pool": len(dataset.pool),
+            "reference": len(dataset.reference),
+            "low_quality": len(side.bank) if side else 0,
+            "low_quality_held_out": len(side.held_out) if side else 0,
+        },
+        "pairing": side.pairing if side else None,
+        "extractor": recogniser.name,
+        "device": describe_device(place.device),
+        "versions": environment(),
+    }

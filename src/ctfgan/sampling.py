@@ -1,0 +1,167 @@
+"""Images from a bundle: of chosen classes, from its own low-quality bank or from the user's images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ctfgan.bundle import Bundle, load_bundle
+from ctfgan.data.images import Bytes, Fit, square, to_float
+from ctfgan.data.sources.folder import SUFFIXES, read_image
+from ctfgan.data.sources.base import UNLABELLED
+from ctfgan.errors import BundleError, ConfigError, DataError, suggestion
+from ctfgan.models.generator_a import TransferGenerator
+from ctfgan.models.interfaces import Condition
+from ctfgan.training.runtime import choose_device, place
+from ctfgan.training.synthesis import draw_condition, synthesise
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Generated images, class by class."""
+
+    images: Bytes
+    """uint8 ``(N, R, R, K)``."""
+    labels: NDArray[np.int64]
+    """Class of each image, ``(N,)``."""
+    classes: tuple[str, ...]
+    """Class names in label order."""
+
+
+class Model:
+    """A loaded generator.
+
+    Args:
+        bundle: from :func:`~ctfgan.bundle.load_bundle`.
+        device: ``auto``, ``cpu``, ``cuda`` ...
+    """
+
+    def __init__(self, bundle: Bundle, device: str = "auto") -> None:
+        self.bundle = bundle
+        self._device = choose_device(device)
+        place(bundle.generator, self._device)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in label order."""
+        return self.bundle.classes
+
+    def labels_of(self, names: Sequence[str]) -> list[int]:
+        """Labels of class names.
+
+        Raises:
+            ConfigError: an unknown class, with the nearest match.
+        """
+        number = {name: index for index, name in enumerate(self.classes)}
+        for name in names:
+            if name not in number:
+                known = list(self.classes) if len(self.classes) <= 30 else []
+                near = suggestion(name, list(self.classes))
+                hint = near if near.startswith("Did") or known else f"The model has {len(self.classes):,} classes."
+                raise ConfigError(f"Unknown class {name!r}. {hint}")
+        return [number[name] for name in names]
+
+    def sample(
+        self, classes: Sequence[str] | None = None, n: int = 16, *, seed: int = 0, low_quality: Bytes | None = None
+    ) -> Samples:
+        """``n`` images of each class; the same for the same arguments.
+
+        Args:
+            classes: class names; None for all.
+            n: images of each class.
+            seed: of noise and of the draw from the bank.
+            low_quality: own low-quality images, uint8 ``(L, r, r, K)``, used in turn instead of the bank.
+
+        Raises:
+            ConfigError: an unknown class, n below 1, or own images for a method that uses none.
+        """
+        if n < 1:
+            raise ConfigError(f"n is {n}; at least one image of each class must be asked for")
+        chosen = self.labels_of(classes) if classes is not None else list(range(len(self.classes)))
+        labels = torch.tensor(chosen).repeat_interleave(n)
+        if low_quality is None:
+            condition = draw_condition(labels, self.bundle.bank, seed)
+        else:
+            condition = self._own_condition(labels, low_quality[np.arange(len(labels)) % n % len(low_quality)])
+        images = synthesise(self.bundle.generator, condition, seed, self._device)
+        return Samples(images, labels.numpy(), self.classes)
+
+    def enhance(self, images: Bytes, class_name: str, *, seed: int = 0) -> Bytes:
+        """High-quality versions of low-quality images of one class, by G_LH alone: uint8 ``(N, R, R, K)``.
+
+        Args:
+            images: uint8 ``(N, r, r, K)``, as :meth:`read` returns them.
+            class_name: the class that all of them show.
+            seed: of the noise z_m.
+
+        Raises:
+            ConfigError: an unknown class, or a method without G_LH.
+        """
+        generator = self.bundle.generator
+        if not isinstance(generator, TransferGenerator):
+            raise ConfigError(f"a {self.bundle.recipe.method.kind} model cannot enhance images; use a ctf-gan model")
+        labels = torch.tensor(self.labels_of([class_name])).repeat(len(images))
+        return synthesise(generator.generator_lh, self._own_condition(labels, images), seed, self._device)
+
+    def read(self, paths: Sequence[Path]) -> Bytes:
+        """The user's low-quality images (files or folders) in the model's size and colour: ``(N, r, r, K)``.
+
+        Raises:
+            DataError: a path without readable images, by name.
+            ConfigError: the method uses no low-quality images.
+        """
+        shape, fit = self.bundle.shape, self.bundle.recipe.data.fit
+        if not shape.low_quality_size:
+            raise ConfigError(f"a {self.bundle.recipe.method.kind} model uses no low-quality images; leave them out")
+        files = [file for path in paths for file in _image_files(path)]
+        return np.stack([_read_square(file, shape.low_quality_size, shape.channels, fit) for file in files])
+
+    def _own_condition(self, labels: torch.Tensor, images: Bytes) -> Condition:
+        """Own images count as unlabelled, unless pairing is matched: then they show the class asked for."""
+        bank = self.bundle.bank
+        if bank is None:
+            raise ConfigError(f"a {self.bundle.recipe.method.kind} model uses no low-quality images; leave them out")
+        if bank.label_of_class is None:
+            low_quality_labels = torch.full_like(labels, UNLABELLED)
+        else:
+            low_quality_labels = torch.from_numpy(bank.label_of_class)[labels]
+        return Condition(labels, to_float(images), low_quality_labels)
+
+
+def load(path: str | Path, device: str = "auto") -> Model:
+    """The generator of a bundle, or of a finished run.
+
+    Raises:
+        BundleError: nothing to load there, or a damaged bundle.
+    """
+    folder = Path(path)
+    if (folder / "checkpoints").is_dir():
+        if not (folder / "bundle").is_dir():
+            raise BundleError(f"run {folder} is not finished and has no bundle yet; run 'ctfgan resume {folder}' first")
+        folder = folder / "bundle"
+    if not folder.is_dir():
+        raise BundleError(f"{folder} does not exist; give a run folder or a bundle folder")
+    return Model(load_bundle(folder), device)
+
+
+def _image_files(path: Path) -> list[Path]:
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+        if not files:
+            raise DataError(f"{path} holds no images")
+        return files
+    if not path.is_file():
+        raise DataError(f"{path} does not exist; give image files or a folder of them")
+    return [path]
+
+
+def _read_square(file: Path, size: int, channels: int, fit: Fit) -> Bytes:
+    try:
+        return square(read_image(file), size, channels, fit)
+    except (DataError, OSError, ValueError) as error:
+        raise DataError(f"{file} cannot be read: {error}; leave it out or replace it") from error

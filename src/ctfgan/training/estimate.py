@@ -1,0 +1,78 @@
+"""How long and how much memory a run will take, from a few real steps that are thrown away."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ctfgan.data.batches import BatchStream
+from ctfgan.data.prepare import Dataset
+from ctfgan.training.loop import Updates, play
+from ctfgan.training.runtime import place, send
+from ctfgan.training.trainer import Method
+
+TIMED_STEPS = 3
+FLOATS_PER_PARAMETER = 5  # weight, gradient, two moments of Adam, moving average
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Cost of one stage."""
+
+    stage: str
+    steps: int
+    seconds_per_step: float
+    """Median of a few generator steps with their discriminator steps."""
+    bytes: int
+    """Parameters with gradients, moments and average, and the largest activations that were kept for a backward."""
+
+
+def estimate(method: Method, dataset: Dataset, device: torch.device) -> list[Estimate]:
+    """Train a few steps of every stage; the method's weights are spoilt afterwards."""
+    place(method.networks, device)
+    parameters = sum(parameter.numel() for parameter in method.networks.parameters())
+    found = []
+    for number, stage in enumerate(method.stages):
+        stage.enter()
+        stage.game.generator.train()
+        updates = Updates(stage.game.generator, stage.game.discriminator, stage.settings)
+        batches = (send(b, device) for b in BatchStream(dataset, stage.settings.batch_size, number, method.rng))
+        counter = _KeptBytes()
+        times = []
+        with torch.autograd.graph.saved_tensors_hooks(counter.keep, counter.give):
+            started = time.perf_counter()
+            for _ in play(stage.game, batches, stage.settings, updates):
+                if device.type == "cuda":
+                    torch.cuda.synchronize(device)
+                times.append(time.perf_counter() - started)
+                counter.next_step()
+                if len(times) > TIMED_STEPS:
+                    break
+                started = time.perf_counter()
+        seconds = sorted(times[1:])[len(times[1:]) // 2]  # the first step warms up
+        memory = 4 * FLOATS_PER_PARAMETER * parameters + counter.most
+        found.append(Estimate(stage.name, stage.settings.steps, seconds, memory))
+    return found
+
+
+class _KeptBytes:
+    """Counts what autograd keeps, storages that are shared once."""
+
+    def __init__(self) -> None:
+        self.most = 0
+        self._storages: dict[int, int] = {}
+
+    def keep(self, tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        self._storages[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    def give(self, tensor: Tensor) -> Tensor:
+        return tensor
+
+    def next_step(self) -> None:
+        self.most = max(self.most, sum(self._storages.values()))
+        self._storages.clear()
