@@ -96,20 +96,13 @@ def _build_ctf(recipe: Recipe, method: CtfGan, shape: Shape, rng: torch.Generato
         Stage(
             "transfer",
             method.transfer,
-            TransferGame(
-                generator_lh,
-                discriminator,
-                supervision,
-                rng,
-                consistency=method.consistency if matched else 0.0,
-                consistency_size=method.consistency_size,
-            ),
+            TransferGame(generator_lh, discriminator, supervision, rng, method.transfer, matched=matched),
             enter=partial(generator_lh.requires_grad_, True),
         ),
         Stage(
             "generate",
             method.generate,
-            HingeGame(generator, discriminator, supervision, rng),
+            TransferGame(generator, discriminator, supervision, rng, method.generate, matched=matched),
             enter=partial(generator_lh.requires_grad_, method.train_generator_lh),
         ),
     )

@@ -9,15 +9,21 @@ from ctfgan.errors import pick
 from ctfgan.metrics.settings import EvaluationSettings, RecogniserSettings
 from ctfgan.models.settings import NetworkSettings
 from ctfgan.recipes.recipe import CtfGan, Recipe, SnGanProjection
-from ctfgan.training.settings import CheckSettings, SelfSupervisionSettings, StageSettings, TrainingSettings
+from ctfgan.training.settings import CheckSettings, SelfSupervisionSettings, StageSettings, TrainingSettings, TransferStageSettings
 
 DEFAULT = "ctf-glyphs"
 DEFAULT_FOR_OWN_IMAGES = "ctf-folders"
 
 PAPER_HQ_FRACTION = 0.65  # of every table: 32,500 of 50,000, 810,544 of 1,246,991, 833,408 of 1,282,167
 NARROW = NetworkSettings(generator_width=0.125, discriminator_width=0.25, noise=64)
-NARROW_STAGE = StageSettings(
-    steps=2_000, batch_size=32, critic_steps=1, generator_rate=2e-4, discriminator_rate=4e-4, decay_from=0.5
+NARROW_STAGE = TransferStageSettings(
+    steps=2_000,
+    batch_size=32,
+    critic_steps=1,
+    generator_rate=2e-4,
+    discriminator_rate=4e-4,
+    decay_from=0.5,
+    consistency=20.0,
 )
 
 
@@ -43,7 +49,6 @@ def ctf_folders() -> Recipe:
             networks=NARROW,
             transfer=stage.model_copy(update={"steps": 1_000, "decay_from": 1.0, "patience": 4}),
             generate=stage,
-            consistency=20.0,
         ),
         training=TrainingSettings(checks=CheckSettings(every=250), ema_decay=0.995, release="best"),
     )
@@ -53,7 +58,7 @@ def projection_folders() -> Recipe:
     """The baseline for own images: the same widths, rates and number of generator steps as ctf-folders."""
     return Recipe(
         name="projection-folders",
-        method=SnGanProjection(networks=NARROW, adversarial=NARROW_STAGE.model_copy(update={"steps": 3_000})),
+        method=SnGanProjection(networks=NARROW, adversarial=_plain(NARROW_STAGE, steps=3_000)),
         training=TrainingSettings(checks=CheckSettings(every=250), ema_decay=0.995, release="best"),
     )
 
@@ -117,7 +122,7 @@ def projection_cifar10() -> Recipe:
 
 def _paper_ctf(name: str, data: DataSettings, *, transfer_steps: int, generate_steps: int) -> Recipe:
     """Official widths, five discriminator steps, no consistency term; figures with and without the average."""
-    stage = StageSettings(steps=generate_steps, batch_size=64, critic_steps=5)
+    stage = TransferStageSettings(steps=generate_steps, batch_size=64, critic_steps=5)
     transfer = stage.model_copy(update={"steps": transfer_steps, "decay_from": 1.0, "patience": 5})
     return Recipe(
         name=name,
@@ -127,6 +132,12 @@ def _paper_ctf(name: str, data: DataSettings, *, transfer_steps: int, generate_s
         recogniser=RecogniserSettings(width=32, images=1_000_000),
         evaluation=EvaluationSettings(without_average=True),
     )
+
+
+def _plain(stage: TransferStageSettings, *, steps: int) -> StageSettings:
+    """The same batch, rates and decay for a method without low-quality images."""
+    shared = stage.model_dump(include=set(StageSettings.model_fields))
+    return StageSettings.model_validate(shared | {"steps": steps})
 
 
 def _paper_projection(name: str, data: DataSettings, *, steps: int) -> Recipe:

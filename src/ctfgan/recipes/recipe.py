@@ -11,7 +11,7 @@ from ctfgan.errors import ConfigError
 from ctfgan.metrics.settings import EvaluationSettings, RecogniserSettings
 from ctfgan.models.settings import NetworkSettings, TransferSettings
 from ctfgan.settings import Settings
-from ctfgan.training.settings import StageSettings, TrainingSettings
+from ctfgan.training.settings import StageSettings, TrainingSettings, TransferStageSettings
 
 
 class CtfGan(Settings):
@@ -20,14 +20,10 @@ class CtfGan(Settings):
     kind: Literal["ctf-gan"] = "ctf-gan"
     networks: NetworkSettings = NetworkSettings()
     features: TransferSettings = TransferSettings()
-    transfer: StageSettings
+    transfer: TransferStageSettings
     """Stage 1: Tasks 2 and 3."""
-    generate: StageSettings
+    generate: TransferStageSettings
     """Stage 2: Tasks 1 and 3."""
-    consistency: float = Field(default=0.0, ge=0)
-    """Weight of the low-quality consistency in stage 1, when pairing is matched (decision 16); 0 is the paper's."""
-    consistency_size: int = Field(default=8, ge=1)
-    """Side to which output and I_L are area-averaged before they are compared."""
     train_generator_lh: bool = False
     """Ablation: let stage 2 go on training G_LH."""
 

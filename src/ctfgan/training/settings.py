@@ -28,6 +28,15 @@ class StageSettings(Settings):
     """Checks without a significant improvement after which the stage ends (decision 11); None runs all steps."""
 
 
+class TransferStageSettings(StageSettings):
+    """A stage of CTF-GAN: its generator sees a low-quality image and may be held to it (decision 16)."""
+
+    consistency: float = Field(default=0.0, ge=0)
+    """Weight of the low-quality consistency when pairing is matched; 0 is the paper's loss."""
+    consistency_size: int = Field(default=8, ge=1)
+    """Side to which the output and I_L are area-averaged before they are compared."""
+
+
 class SelfSupervisionSettings(Settings):
     """Finding the box of a pasted patch (Task 3, decision 10)."""
 

@@ -1,6 +1,6 @@
 """The hinge game of a class-conditional generator against a projection discriminator, with or without Task 3.
 
-SN-GAN+Projection is this game as it stands; CTF-GAN's stage 2 (Tasks 1 and 3) is this game with self-supervision.
+SN-GAN+Projection is this game as it stands, without Task 3; CTF-GAN's two stages extend it (transfer.py).
 """
 
 from __future__ import annotations

@@ -1,45 +1,48 @@
-"""Stage 1: Tasks 2 and 3, G_LH against D_LH. The hinge game plus, if its weight is positive, consistency with I_L."""
+"""CTF-GAN's game in both stages: the hinge game plus, if its weight is positive, consistency with I_L.
+
+Stage 1 (Tasks 2 and 3) plays it with G_LH, stage 2 (Tasks 1 and 3) with G_A behind the frozen G_LH.
+"""
 
 from __future__ import annotations
 
 import torch
+from torch import nn
 
 from ctfgan.data.batches import Batch
 from ctfgan.losses import low_quality_consistency
 from ctfgan.models.discriminator import Discriminator
-from ctfgan.models.generator_lh import GeneratorLH
 from ctfgan.training.objectives.hinge import HingeGame, LossTerms
-from ctfgan.training.settings import SelfSupervisionSettings
+from ctfgan.training.settings import SelfSupervisionSettings, TransferStageSettings
 
 
 class TransferGame(HingeGame):
-    """G_LH turns a low-quality image into a high-quality image of a class.
+    """A generator that sees low-quality images, against D_LH.
 
     Args:
-        consistency: weight of decision 16's term; 0 is the paper's loss.
-        consistency_size: side at which the output and I_L are compared.
+        generator: G_LH in stage 1, the whole :class:`~ctfgan.models.generator_a.TransferGenerator` in stage 2.
+        matched: whether a low-quality image has the content of its class; if not, there is nothing to be consistent
+            with.
     """
 
     def __init__(
         self,
-        generator: GeneratorLH,
+        generator: nn.Module,
         discriminator: Discriminator,
         self_supervision: SelfSupervisionSettings | None,
         rng: torch.Generator,
+        stage: TransferStageSettings,
         *,
-        consistency: float,
-        consistency_size: int,
+        matched: bool,
     ) -> None:
         super().__init__(generator, discriminator, self_supervision, rng)
-        self._consistency = consistency
-        self._consistency_size = consistency_size
+        self._weight = stage.consistency if matched else 0.0
+        self._size = stage.consistency_size
 
     def generator_terms(self, batch: Batch) -> LossTerms:
-        """Parts of G_LH's loss."""
+        """Parts of the generator's loss."""
         fake = self._synthesise(batch)
         terms = self._judged(fake, batch)
-        if self._consistency:
+        if self._weight:
             assert batch.low_quality is not None
-            distance = low_quality_consistency(fake, batch.low_quality, self._consistency_size)
-            terms["consistency"] = self._consistency * distance
+            terms["consistency"] = self._weight * low_quality_consistency(fake, batch.low_quality, self._size)
         return terms

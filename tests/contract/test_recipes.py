@@ -1,0 +1,149 @@
+"""What every recipe must do, whatever its method: build, train, learn, save, resume, sample."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ctfgan.data.batches import Batch
+from ctfgan.recipes.build import Shape, build_method
+from ctfgan.recipes.catalogue import RECIPES, named_recipe
+from ctfgan.recipes.overlay import with_settings
+from ctfgan.recipes.recipe import Recipe, parse_recipe
+from ctfgan.training.loop import Updates, total
+from ctfgan.training.trainer import Method
+
+SHAPE = Shape(num_classes=4, num_low_quality_labels=3, low_quality_size=8, channels=1)
+
+
+def narrow(name: str) -> Recipe:
+    return with_settings(named_recipe(name), {}, ("generator_width=0.05", "discriminator_width=0.05"))
+
+
+def batch(recipe: Recipe, count: int = 6) -> Batch:
+    rng = torch.Generator().manual_seed(0)
+    side = recipe.data.resolution
+    return Batch(
+        torch.rand(count, 1, side, side, generator=rng) * 2 - 1,
+        torch.arange(count) % 4,
+        torch.arange(count) % 4,
+        torch.rand(count, 1, 8, 8, generator=rng) * 2 - 1,
+        torch.arange(count) % 4 - 1,
+    )
+
+
+def build(recipe: Recipe) -> Method:
+    return build_method(recipe, SHAPE, matched=True)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_survives_json(name: str) -> None:
+    recipe = named_recipe(name)
+    import json
+
+    assert recipe.name == name
+    assert parse_recipe(json.loads(recipe.to_json()), "test") == recipe
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_trained_parameter_gets_a_finite_gradient(name: str) -> None:
+    recipe = narrow(name)
+    method = build(recipe)
+    for stage in method.stages:
+        stage.enter()
+        stage.game.generator.train()
+        for terms, network in (
+            (stage.game.generator_terms, stage.game.generator),
+            (stage.game.discriminator_terms, stage.game.discriminator),
+        ):
+            method.networks.zero_grad(set_to_none=True)
+            total(terms(batch(recipe))).backward()
+            for parameter_name, parameter in network.named_parameters():
+                if parameter.requires_grad:
+                    assert parameter.grad is not None, f"{stage.name}: {parameter_name} has no gradient"
+                    assert parameter.grad.isfinite().all(), f"{stage.name}: {parameter_name}"
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPES if name.endswith(("glyphs", "hwdb48"))])
+def test_a_few_steps_of_each_player_lower_its_own_loss_on_a_fixed_batch(name: str) -> None:
+    """Each player alone against a resting opponent, so that only its own progress shows."""
+    recipe = narrow(name)
+    method = build(recipe)
+    for stage in method.stages:
+        stage.enter()
+        game = stage.game
+        game.generator.train()
+        updates = Updates(game.generator, game.discriminator, stage.settings)
+        for step, terms in ((updates.discriminator, game.discriminator_terms), (updates.generator, game.generator_terms)):
+            def loss() -> float:
+                with torch.no_grad():
+                    return float(np.mean([total(terms(batch(recipe))) for _ in range(8)]))  # noqa: B023
+
+            before = loss()
+            for _ in range(12):
+                step(game, batch(recipe))
+            assert loss() < before, f"{stage.name}: {terms.__name__}"
+
+
+def test_stage_2_leaves_g_lh_as_it_was_bit_for_bit() -> None:
+    recipe = narrow("ctf-glyphs")
+    method = build(recipe)
+    stage = method.stages[1]
+    stage.enter()
+    stage.game.generator.train()
+    generator_lh = stage.game.generator.generator_lh
+    before = {name: tensor.clone() for name, tensor in generator_lh.state_dict().items()}
+    updates = Updates(stage.game.generator, stage.game.discriminator, stage.settings)
+    for _ in range(3):
+        updates.discriminator(stage.game, batch(recipe))
+        updates.generator(stage.game, batch(recipe))
+    assert all(torch.equal(before[name], tensor) for name, tensor in generator_lh.state_dict().items())
+
+
+def test_the_ablation_that_trains_g_lh_in_stage_2_does_change_it() -> None:
+    recipe = with_settings(narrow("ctf-glyphs"), {}, ("train_generator_lh=true",))
+    method = build(recipe)
+    stage = method.stages[1]
+    stage.enter()
+    stage.game.generator.train()
+    before = stage.game.generator.generator_lh.to_image.weight.clone()
+    # The image layer of G_LH is not on the way to G_A's image; the block before it is.
+    block = stage.game.generator.generator_lh.blocks[-1].conv_2.weight
+    old = block.clone()
+    Updates(stage.game.generator, stage.game.discriminator, stage.settings).generator(stage.game, batch(recipe))
+    assert torch.equal(before, stage.game.generator.generator_lh.to_image.weight)
+    assert not torch.equal(old, block)
+
+
+def test_without_self_supervision_the_discriminator_has_no_box_head() -> None:
+    off = ("self_supervision.discriminator_weight=0", "self_supervision.generator_weight=0")
+    method = build(with_settings(narrow("ctf-glyphs"), {}, off))
+    assert method.stages[0].game.discriminator.box_head is None
+    assert set(method.stages[0].game.discriminator_terms(batch(narrow("ctf-glyphs")))) == {"adversarial"}
+
+
+def test_the_adversarial_loss_sees_only_images_without_patches(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = narrow("ctf-glyphs")
+    game = build(recipe).stages[0].game
+    judged: list[int] = []
+    judge = game.discriminator.judge
+
+    def counting(maps: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        judged.append(len(maps))
+        return judge(maps, labels)
+
+    monkeypatch.setattr(game.discriminator, "judge", counting)
+    game.discriminator_terms(batch(recipe, 8))
+    game.generator_terms(batch(recipe, 8))
+    assert judged == [16, 8]
+
+
+def test_weights_depend_on_the_seed_alone(tmp_path: Path) -> None:
+    one, same, other = (build(narrow("ctf-glyphs").model_copy(update={"seed": seed})) for seed in (1, 1, 2))
+    torch.rand(3)  # the global random state must not matter
+    first = next(one.networks.parameters())
+    assert torch.equal(first, next(same.networks.parameters()))
+    assert not torch.equal(first, next(other.networks.parameters()))

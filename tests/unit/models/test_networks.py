@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from ctfgan.errors import ConfigError
+from ctfgan.models.discriminator import Discriminator
+from ctfgan.models.generator_a import TransferGenerator
+from ctfgan.models.generator_lh import GeneratorLH, Stem
+from ctfgan.models.interfaces import Condition
+from ctfgan.models.resnet_gan import ResnetGenerator
+from ctfgan.models.settings import TransferSettings
+from ctfgan.models.widths import PLANS, plan_for
+
+CLASSES = 5
+
+
+def transfer_generator(resolution: int, channels: int, low: int, settings: TransferSettings) -> TransferGenerator:
+    plan = plan_for(resolution, 0.05, 0.05)
+    generator_lh = GeneratorLH(plan, channels, low, CLASSES, settings)
+    return TransferGenerator(plan, channels, 8, generator_lh, 3, settings)
+
+
+def condition(channels: int, low: int, count: int = 2) -> Condition:
+    images = torch.rand(count, channels, low, low, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    return Condition(torch.arange(count) % CLASSES, images, torch.arange(count) % 3)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("resolution", sorted(PLANS))
+@pytest.mark.parametrize("low", [5, 16])
+def test_every_generator_makes_images_of_its_resolution(resolution: int, channels: int, low: int) -> None:
+    plan = plan_for(resolution, 0.05, 0.05)
+    rng = torch.Generator().manual_seed(0)
+    transfer = transfer_generator(resolution, channels, low, TransferSettings())
+    given = condition(channels, low)
+    for generator in (transfer, transfer.generator_lh, ResnetGenerator(plan, channels, 8, CLASSES)):
+        images = generator(given, generator.draw_noise(2, rng))
+        assert images.shape == (2, channels, resolution, resolution)
+        assert images.abs().max() <= 1
+    discriminator = Discriminator(plan, channels, CLASSES, boxes=True)
+    assert discriminator(images, given.labels).shape == (2,)
+    assert discriminator.locate(discriminator.features(images)).shape == (2, 4)
+
+
+def test_the_published_widths_give_the_published_parameter_counts() -> None:
+    """Counted by hand from the tables in Miyato and Koyama (2018) for CIFAR-10 with 10 classes."""
+    generator = ResnetGenerator(plan_for(32), 3, 128, 10)
+    block = 2 * (256 * 256 * 9 + 256) + (256 * 256 + 256) + 2 * 2 * 10 * 256
+    expected = 128 * 4096 + 4096 + 3 * block + 2 * 256 + (256 * 3 * 9 + 3)
+    assert sum(p.numel() for p in generator.parameters()) == expected
+    discriminator = Discriminator(plan_for(32), 3, 10, boxes=False)
+    first = (3 * 128 * 9 + 128) + (128 * 128 * 9 + 128) + (3 * 128 + 128)
+    plain = 2 * (128 * 128 * 9 + 128)
+    expected = first + (plain + 128 * 128 + 128) + 2 * plain + (128 + 1) + 10 * 128
+    assert sum(p.numel() for p in discriminator.parameters()) == expected
+
+
+def test_a_resolution_without_networks_is_refused_with_those_that_exist() -> None:
+    with pytest.raises(ConfigError, match="resolution is 40; the networks exist for 16, 24, 32, 48, 64, 128"):
+        plan_for(40)
+
+
+@pytest.mark.parametrize("low", [4, 6, 8, 12, 28, 48])
+def test_the_stem_brings_any_low_quality_size_to_the_base_size(low: int) -> None:
+    assert Stem(1, 16, 6, low, "strided")(torch.zeros(2, 1, low, low)).shape == (2, 16, 6, 6)
+    assert Stem(1, 16, 6, low, "resize")(torch.zeros(2, 1, low, low)).shape == (2, 16, 6, 6)
+
+
+def test_an_image_of_g_lh_does_not_depend_on_its_batch() -> None:
+    generator = transfer_generator(16, 1, 8, TransferSettings()).generator_lh
+    given = condition(1, 8, count=4)
+    noise = generator.draw_noise(4, torch.Generator().manual_seed(2))
+    together = generator(given, noise)
+    alone = generator(given[2:3], noise.part(slice(2, 3)))
+    torch.testing.assert_close(together[2:3], alone)
+
+
+def test_the_class_reaches_g_a_only_through_the_features() -> None:
+    generator = transfer_generator(16, 1, 8, TransferSettings(ctf="zero")).eval()
+    given = condition(1, 8)
+    noise = generator.draw_noise(2, torch.Generator().manual_seed(3))
+    other = Condition((given.labels + 1) % CLASSES, -given.low_quality, given.low_quality_labels)  # type: ignore[operator]
+    assert torch.equal(generator(given, noise), generator(other, noise))
+    generator = transfer_generator(16, 1, 8, TransferSettings()).eval()
+    nn.init.normal_(generator.generator_lh.blocks[0].norm_1.gamma.weight)  # type: ignore[union-attr, arg-type]
+    relabelled = Condition((given.labels + 1) % CLASSES, given.low_quality, given.low_quality_labels)
+    assert not torch.equal(generator(given, noise), generator(relabelled, noise))
+
+
+def test_shuffled_features_are_those_of_another_image_of_the_batch() -> None:
+    own, shuffled = (transfer_generator(16, 1, 8, TransferSettings(ctf=kind)) for kind in ("own", "shuffled"))
+    shuffled.load_state_dict(own.state_dict())
+    given = condition(1, 8, count=3)
+    _, trace = own.generator_lh.transfer(given, own.draw_noise(3, torch.Generator().manual_seed(4)))
+    assert given.low_quality_labels is not None
+    for a, b in zip(
+        own.features(trace, given.low_quality_labels), shuffled.features(trace, given.low_quality_labels), strict=True
+    ):
+        assert torch.equal(a[0], b[1])
+
+
+def test_the_frozen_generator_stays_in_evaluation_mode_and_gets_no_gradient() -> None:
+    generator = transfer_generator(16, 1, 8, TransferSettings(statistics="batch")).train()
+    assert generator.training
+    assert not generator.generator_lh.training
+    generator(condition(1, 8), generator.draw_noise(2, torch.Generator().manual_seed(5))).sum().backward()
+    assert all(p.grad is None for p in generator.generator_lh.parameters())
+    assert all(p.grad is not None for p in generator.generator_a.parameters())
+    assert all(p.grad is not None for p in generator.features.parameters())

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ctfgan.losses import box_distance, hinge_discriminator, hinge_generator, low_quality_consistency
+
+
+def test_the_hinge_loss_is_zero_beyond_the_margins_and_linear_inside() -> None:
+    assert hinge_discriminator(torch.tensor([1.0, 3.0]), torch.tensor([-1.0, -2.0])).item() == 0
+    assert hinge_discriminator(torch.tensor([0.5, 3.0]), torch.tensor([0.0, -2.0])).item() == pytest.approx(0.25 + 0.5)
+    assert hinge_generator(torch.tensor([1.0, -3.0])).item() == 1.0
+
+
+def test_the_box_distance_is_quadratic_below_one_and_zero_for_equal_boxes() -> None:
+    box = torch.tensor([[0.1, 0.2, 0.5, 0.6]])
+    assert box_distance(box, box).item() == 0
+    assert box_distance(box + 0.2, box).item() == pytest.approx(0.5 * 0.2**2)
+
+
+def test_consistency_ignores_what_area_averaging_removes() -> None:
+    images = torch.zeros(1, 1, 8, 8)
+    images[..., ::2] = 1.0
+    images[..., 1::2] = -1.0  # stripes average to zero
+    assert low_quality_consistency(images, torch.zeros(1, 1, 4, 4), 2).item() == pytest.approx(0)
+    assert low_quality_consistency(images + 0.3, torch.zeros(1, 1, 4, 4), 2).item() == pytest.approx(0.3)

@@ -1,0 +1,143 @@
+"""Resume: train 2k equals train k and resume k, in each stage and across the switch."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import ctfgan
+from ctfgan.errors import Interrupted, RunError
+from ctfgan.recipes.recipe import Recipe
+from ctfgan.runs import Quiet, Watch
+from ctfgan.training.loop import StepLosses
+from ctfgan.training.run_folder import RunFolder
+from ctfgan.training.runtime import StopRequest
+
+TINY = (
+    "glyphs.characters=0123", "glyphs.images_per_class=12", "data.resolution=16", "transfer.steps=4", "generate.steps=4",
+    "generator_width=0.05", "discriminator_width=0.05", "transfer.batch_size=6", "generate.batch_size=6",
+    "checks.every=2", "checks.images=16", "checks.sheet_rows=1", "recogniser.images=256", "recogniser.width=4",
+    "transfer.critic_steps=2", "keep_checkpoints=20", "journal_every=1",
+)  # fmt: skip
+
+
+class Stopper(Quiet):
+    """Raises the stop signal after some steps, as Ctrl-C would."""
+
+    def __init__(self, after: int, request: StopRequest) -> None:
+        self._left = after
+        self._request = request
+
+    def on_step(self, step: int, losses: StepLosses) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self._request.signal_number = 2
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
+    return ctfgan.recipe("ctf-glyphs", *TINY)
+
+
+@pytest.fixture(scope="module")
+def whole(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return ctfgan.train(recipe, tmp_path_factory.mktemp("whole") / "run")
+
+
+def final_state(run: Path) -> dict[str, torch.Tensor]:
+    newest = RunFolder(run).checkpoints()[-1]
+    state = torch.load(newest / "state.pt", weights_only=True)
+    tensors = load_file(newest / "networks.safetensors")
+    for player in ("generator", "discriminator"):
+        for index, values in state["updates"][player]["state"].items():
+            tensors |= {f"{player}.{index}.{name}": torch.as_tensor(value) for name, value in values.items()}
+    tensors["rng"] = state["rng"]
+    tensors["distances"] = torch.tensor(state["distances"])
+    tensors["batches"] = torch.tensor([state["batches"]["epoch"], state["batches"]["position"]])
+    return tensors
+
+
+@pytest.mark.parametrize("stopped_after", [1, 2, 3, 4, 5, 6, 7])
+def test_stopping_anywhere_and_resuming_ends_in_the_same_bits(
+    recipe: Recipe, whole: Path, stopped_after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = StopRequest()
+    monkeypatch.setattr("ctfgan.runs.stop_on_signals", lambda: _given(request))
+    run = tmp_path / "run"
+    with pytest.raises(Interrupted, match=f"ctfgan resume {run}") as stop:
+        ctfgan.train(recipe, run, Watch(Stopper(stopped_after, request)))
+    assert stop.value.exit_code == 130
+    monkeypatch.undo()
+    ctfgan.resume(run)
+    expected, found = final_state(whole), final_state(run)
+    assert expected.keys() == found.keys()
+    different = [name for name in expected if not torch.equal(expected[name], found[name])]
+    assert not different
+    assert _losses(run) == _losses(whole)
+    model = "bundle/model.safetensors"
+    assert (run / model).read_bytes() == (whole / model).read_bytes()
+
+
+def test_the_journal_tells_why_each_stage_ended_and_when(whole: Path) -> None:
+    lines = [json.loads(line) for line in (whole / "journal.jsonl").read_text().splitlines()]
+    ends = [(line["stage"], line["step"], line["reason"]) for line in lines if line["event"] == "stage-end"]
+    assert ends == [("transfer", 4, "all 4 steps done"), ("generate", 4, "all 4 steps done")]
+    assert [line["step"] for line in lines if line["event"] == "check"] == [2, 4, 2, 4]
+
+
+def test_every_check_leaves_a_sheet(whole: Path) -> None:
+    names = sorted(path.name for path in (whole / "sheets").iterdir())
+    assert names == [f"{stage}-{step:06d}.png" for stage, step in
+                     itertools.product(("1-transfer", "2-generate"), (2, 4))]  # fmt: skip
+
+
+def test_a_run_whose_images_changed_is_not_resumed(whole: Path, tmp_path: Path) -> None:
+    import shutil
+
+    run = shutil.copytree(whole, tmp_path / "run")
+    recipe = json.loads((run / "recipe.json").read_text())
+    recipe["data"]["glyphs"]["images_per_class"] = 13
+    (run / "recipe.json").write_text(json.dumps(recipe))
+    with pytest.raises(RunError, match="have changed since"):
+        ctfgan.resume(run)
+
+
+def test_only_the_newest_and_the_best_checkpoints_stay(recipe: Recipe, tmp_path: Path) -> None:
+    from ctfgan.recipes.overlay import with_settings
+
+    run = ctfgan.train(with_settings(recipe, {}, ("keep_checkpoints=1",)), tmp_path / "run")
+    folder = RunFolder(run)
+    assert set(folder.checkpoints()) == {folder.checkpoints()[-1], folder.best()}
+
+
+def test_a_damaged_checkpoint_is_named_and_not_loaded(whole: Path, tmp_path: Path) -> None:
+    import shutil
+
+    run = shutil.copytree(whole, tmp_path / "run")
+    newest = RunFolder(run).checkpoints()[-1]
+    content = bytearray((newest / "networks.safetensors").read_bytes())
+    content[-1] ^= 1
+    (newest / "networks.safetensors").write_bytes(content)
+    with pytest.raises(RunError, match=r"networks.safetensors is missing or damaged; delete .*step-00000009"):
+        ctfgan.resume(run)
+
+
+class _given:  # noqa: N801  (a context manager used like a function)
+    def __init__(self, request: StopRequest) -> None:
+        self._request = request
+
+    def __enter__(self) -> StopRequest:
+        return self._request
+
+    def __exit__(self, *error: object) -> None:
+        return None
+
+
+def _losses(run: Path) -> list[dict[str, object]]:
+    lines = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
