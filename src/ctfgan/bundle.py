@@ -1,4 +1,4 @@
-"""The released artefact: one folder that holds a generator and all that sampling from it needs. Loading runs no code."""
+"""The released artefact: a folder with a generator and all that sampling needs. Loading runs no code from it."""
 
 from __future__ import annotations
 
@@ -192,7 +192,9 @@ def _bank(path: Path, label_of_class: list[int] | None, shape: Shape) -> LowQual
         images, labels = archive["images"], archive["labels"]
     size = shape.low_quality_size
     if images.dtype != np.uint8 or images.shape != (len(labels), size, size, shape.channels) or len(labels) == 0:
-        raise BundleError(f"{path / BANK} holds images of shape {images.shape}, not (N, {size}, {size}, {shape.channels})")
+        raise BundleError(
+            f"{path / BANK} holds images of shape {images.shape}, not (N, {size}, {size}, {shape.channels})"
+        )
     if labels.min() < -1 or labels.max() >= shape.num_low_quality_labels:
         raise BundleError(f"{path / BANK} holds labels outside -1 ... {shape.num_low_quality_labels - 1}")
     of_class = None if label_of_class is None else np.array(label_of_class, dtype=np.int64)

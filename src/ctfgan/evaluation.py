@@ -18,7 +18,7 @@ from ctfgan.metrics.copies import CopyCheck, check_copies
 from ctfgan.metrics.figures import Figures, measure
 from ctfgan.metrics.recogniser import TrainedRecogniser
 from ctfgan.recipes.recipe import parse_recipe
-from ctfgan.runs import Watch, Workplace, check_same_data, open_workplace, released_generator
+from ctfgan.runs import Watch, Workplace, check_same_data, open_workplace, released_checkpoint, released_generator
 from ctfgan.training.run_folder import JOURNAL, Journal, RunFolder
 from ctfgan.training.runtime import describe_device, place
 from ctfgan.training.synthesis import balanced_labels, draw_condition, synthesise
@@ -103,7 +103,7 @@ def _image_sets(work: Workplace, folder: RunFolder) -> list[tuple[str, nn.Module
         kinds["samples without moving average"] = False
     sets: list[tuple[str, nn.Module, LowQualityBank | None]] = []
     for kind, average in kinds.items():
-        generator, _ = released_generator(work, folder, average=average)
+        generator = released_generator(work, folder, average=average)
         place(generator, work.device)
         sets += [(kind + bank_name, generator, bank) for bank_name, bank in banks.items()]
     return sets
@@ -113,9 +113,7 @@ def _labels(work: Workplace) -> torch.Tensor:
     return balanced_labels(work.recipe.evaluation.images, len(work.dataset.classes))
 
 
-def _floor(
-    features: torch.Tensor, probabilities: torch.Tensor, labels: torch.Tensor, seed: int
-) -> dict[str, Figures]:
+def _floor(features: torch.Tensor, probabilities: torch.Tensor, labels: torch.Tensor, seed: int) -> dict[str, Figures]:
     """Half of the held-out real images against the other half: what a perfect generator of that size would score."""
     order = torch.randperm(len(features), generator=torch.Generator().manual_seed(seed))
     one, other = order.chunk(2)
@@ -125,18 +123,19 @@ def _floor(
 
 def _protocol(work: Workplace, recogniser: TrainedRecogniser, folder: RunFolder) -> str:
     recipe, dataset = work.recipe, work.dataset
-    _, checkpoint = released_generator(work, folder)
+    checkpoint = released_checkpoint(recipe, folder)
     side = dataset.low_quality
-    bank = "no LQ bank" if side is None else (
-        f"LQ banks of {len(side.bank):,} training and {len(side.held_out):,} held-out images, {side.pairing} pairing"
-    )
+    bank = "no LQ bank"
+    if side is not None:
+        sizes = f"{len(side.bank):,} training and {len(side.held_out):,} held-out images"
+        bank = f"LQ banks of {sizes}, {side.pairing} pairing"
     weights = "moving average" if recipe.training.ema_decay is not None else "as trained"
     checks = Journal(folder.path / JOURNAL).read("check")
     return (
         f"n real {len(dataset.reference):,} (held-out split, data seed {recipe.data.seed}), "
         f"n fake {recipe.evaluation.images:,} (balanced over {len(dataset.classes):,} classes, "
-        f"seed {recipe.evaluation.seed}), extractor {recogniser.name} (trained on {len(dataset.pool):,} real images, "
-        f"none of the reference), {recipe.data.resolution}x{recipe.data.resolution} without resize, {bank}, "
+        f"seed {recipe.evaluation.seed}), extractor {recogniser.name} (trained on {len(dataset.pool):,} real "
+        f"images, none of the reference), {recipe.data.resolution}x{recipe.data.resolution} without resize, {bank}, "
         f"weights {checkpoint.name} of {len(checks)} checks ({recipe.training.release}, {weights}), "
         f"training seed {recipe.seed}, {describe_device(work.device)}"
     )

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from ctfgan.errors import CtfganError
 
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
@@ -29,7 +31,12 @@ def new_folder(path: Path) -> Iterator[Path]:
         partial.mkdir(parents=True)
     try:
         with _disk_errors(path):
-            yield partial
+            try:
+                yield partial
+            except Exception as error:
+                if _tells_of_full_disk(error, partial):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+                raise
             for file in partial.rglob("*"):
                 if file.is_file():
                     _flush(file)
@@ -74,11 +81,26 @@ def _flush(path: Path) -> None:
         os.close(handle)
 
 
+def _tells_of_full_disk(error: Exception, folder: Path) -> bool:
+    """Whether an error is a full disk in the words of safetensors (the system's text) or of torch.save (no word)."""
+    if isinstance(error, (OSError, CtfganError)):
+        return False
+    if any(os.strerror(number) in str(error) for number in FULL_DISK):
+        return True
+    probe = folder / ".probe"
+    try:
+        probe.write_bytes(bytes(1 << 16))
+        _flush(probe)
+    except OSError as full:
+        return full.errno in FULL_DISK
+    return False
+
+
 @contextmanager
 def _disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in FULL_DISK:
             raise CtfganError(f"the disk is full, {path} was not written; free some space and try again") from error
         raise CtfganError(f"{path} cannot be written ({error}); choose a folder that you may write to") from error

@@ -19,7 +19,7 @@ from ctfgan.files import write_file
 from ctfgan.metrics.recogniser import TrainedRecogniser, recogniser_for
 from ctfgan.models.generator_a import TransferGenerator
 from ctfgan.recipes.build import Shape, build_generator, build_method, check_recipe
-from ctfgan.recipes.recipe import CtfGan, Recipe, parse_recipe
+from ctfgan.recipes.recipe import Recipe, parse_recipe
 from ctfgan.training.loop import StepLosses
 from ctfgan.training.run_folder import JOURNAL, Checkpoint, Journal, RunFolder
 from ctfgan.training.runtime import choose_device, describe_device, stop_on_signals
@@ -86,7 +86,7 @@ def open_workplace(recipe: Recipe, watch: Watch) -> Workplace:
     """Check the recipe, open its data and say what was found."""
     check_recipe(recipe)
     device = choose_device(recipe.device)
-    dataset = prepare(recipe.data, low_quality=isinstance(recipe.method, CtfGan), progress=watch.progress)
+    dataset = prepare(recipe.data, low_quality=recipe.method.uses_low_quality, progress=watch.progress)
     for line in describe(dataset, recipe.data):
         watch.say(line)
     side = dataset.low_quality
@@ -151,27 +151,31 @@ def check_same_data(folder: RunFolder, place: Workplace) -> None:
         )
 
 
-def released_generator(place: Workplace, folder: RunFolder, *, average: bool = True) -> tuple[nn.Module, Path]:
-    """The generator of the checkpoint that the recipe releases, and that checkpoint.
+def released_checkpoint(recipe: Recipe, folder: RunFolder) -> Path:
+    """The checkpoint whose weights the recipe releases."""
+    return folder.best() if recipe.training.release == "best" else folder.checkpoints()[-1]
+
+
+def released_generator(place: Workplace, folder: RunFolder, *, average: bool = True) -> nn.Module:
+    """The generator of the checkpoint that the recipe releases, in evaluation mode.
 
     Args:
+        place: the run's data and shape.
+        folder: the run.
         average: the moving average if the run kept one; else the weights as trained.
     """
-    choice = folder.best() if place.recipe.training.release == "best" else folder.checkpoints()[-1]
-    tensors = folder.load(choice).tensors
+    tensors = folder.load(released_checkpoint(place.recipe, folder)).tensors
     prefix = "average." if average and place.recipe.training.ema_decay is not None else "networks.generator."
     generator = build_generator(place.recipe, place.shape)
     generator.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
-    return generator.eval(), choice
+    return generator.eval()
 
 
 def _finish(
     place: Workplace, recogniser: TrainedRecogniser, folder: RunFolder, checkpoint: Checkpoint | None, watch: Watch
 ) -> Path:
     recipe = place.recipe
-    trainer = Trainer(
-        place.method(), place.dataset, recogniser, recipe.training, folder, recipe.seed, place.device
-    )
+    trainer = Trainer(place.method(), place.dataset, recogniser, recipe.training, folder, recipe.seed, place.device)
     if checkpoint is not None:
         trainer.restore(checkpoint)
     with stop_on_signals() as stop:
@@ -181,7 +185,8 @@ def _finish(
 
 
 def _release(place: Workplace, folder: RunFolder) -> None:
-    generator, choice = released_generator(place, folder)
+    generator = released_generator(place, folder)
+    choice = released_checkpoint(place.recipe, folder)
     side = place.dataset.low_quality
     bank = bank_for_bundle(side.bank, place.recipe.data.seed) if side else None
     if isinstance(generator, TransferGenerator) and side is not None and (side.bank.labels >= 0).all():
@@ -195,9 +200,7 @@ def _release(place: Workplace, folder: RunFolder) -> None:
         "versions": environment(),
     }
     low_quality_classes = side.classes if side else ()
-    bundle = Bundle(
-        place.recipe, place.shape, place.dataset.classes, low_quality_classes, bank, generator, provenance
-    )
+    bundle = Bundle(place.recipe, place.shape, place.dataset.classes, low_quality_classes, bank, generator, provenance)
     save_bundle(bundle, folder.path / "bundle")
 
 

@@ -15,9 +15,7 @@ import click
 @click.option("--out", default="enhanced.png", show_default=True, metavar="DIR|PNG", type=click.Path(path_type=Path),
               help="A sheet with inputs above outputs if it ends in .png, else a new folder.")  # fmt: skip
 @click.option("--device", default="auto", show_default=True)
-def enhance(
-    model: Path, images: tuple[Path, ...], class_name: str, seed: int, out: Path, device: str
-) -> None:
+def enhance(model: Path, images: tuple[Path, ...], class_name: str, seed: int, out: Path, device: str) -> None:
     """Turn low-quality images (files or folders) of a class into high-quality ones, by G_LH."""
     from ctfgan.cli import show
     from ctfgan.cli.output import check_output, write_enhanced

@@ -20,8 +20,9 @@ def evaluate(run: Path) -> None:
     from ctfgan.evaluation import FIGURES
     from ctfgan.evaluation import evaluate as evaluate_run
     from ctfgan.reports.compare import figure_cells
+    from ctfgan.runs import Watch
 
-    result = evaluate_run(run, show.watch())
+    result = evaluate_run(run, Watch(progress=show.progress))
     headings = ("images", "n", "top-1", "top-5", "recogniser score", "Frechet distance", "KID")
     rows = [(name, f"{row.count:,}", *figure_cells(row.as_dict())) for name, row in result.rows.items()]
     show.say("")

@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 import click
 
-from ctfgan.errors import CtfganError
+from ctfgan.errors import CtfganError, suggestion
 
 COMMANDS = {
     "train": "Train a generator: on two folders of images, or on the embedded glyphs.",
@@ -41,8 +41,6 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, context: click.Context, arguments: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        from ctfgan.errors import suggestion
-
         if arguments and arguments[0] not in COMMANDS:
             context.fail(f"No such command {arguments[0]!r}. {suggestion(arguments[0], list(COMMANDS))}")
         return super().resolve_command(context, arguments)
@@ -51,7 +49,7 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(version("ctfgan"), prog_name="ctfgan")
 def cli() -> None:
-    """Class-conditional image generators for many classes, from few good and many cheap images.
+    r"""Class-conditional image generators for many classes, from few good and many cheap images.
 
     \b
     ctfgan train                          the embedded glyphs, about ten minutes
@@ -64,8 +62,9 @@ def main() -> None:
     try:
         cli(standalone_mode=False)
     except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        context = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "ctfgan"
+        click.echo(f"{context}: {error.format_message()} ('{context} --help' explains)", err=True)
+        sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
         click.echo("stopped", err=True)
         sys.exit(130)

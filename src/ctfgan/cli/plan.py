@@ -34,4 +34,6 @@ def show_plan(recipe: Recipe, out: Path | None) -> None:
         )
     data = place.dataset.high_quality.images.nbytes / 2**20
     show.say(f"data: {data:,.0f} MiB of packed images, memory-mapped")
-    show.say(f"in all about {show.duration(whole)} of training; recogniser and checks come on top. Nothing was written.")
+    show.say(
+        f"in all about {show.duration(whole)} of training; recogniser and checks come on top. Nothing was written."
+    )

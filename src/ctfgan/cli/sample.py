@@ -13,7 +13,7 @@ import click
 @click.option("-n", "count", default=16, show_default=True, type=click.IntRange(min=1), help="Images of each class.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
 @click.option("--lq", "low_quality", multiple=True, metavar="IMAGES", type=click.Path(path_type=Path),
-              help="Own low-quality images, files or folders, instead of the bundle's bank; may be repeated.")  # fmt: skip
+              help="Own low-quality images, files or folders, in place of the bundle's; may be repeated.")  # fmt: skip
 @click.option("--out", default="samples.png", show_default=True, metavar="DIR|PNG", type=click.Path(path_type=Path),
               help="A sheet if it ends in .png, else a new folder with one subfolder per class.")  # fmt: skip
 @click.option("--device", default="auto", show_default=True)
@@ -26,7 +26,7 @@ def sample(
     out: Path,
     device: str,
 ) -> None:
-    """Make images of chosen classes.
+    r"""Make images of chosen classes.
 
     \b
     ctfgan sample runs/my-run --class A --class B -n 8 --out sheet.png

@@ -41,7 +41,9 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """A table; numbers to the right."""
     table = Table(show_edge=False, pad_edge=False)
     for heading in headings:
-        table.add_column(heading, justify="left" if heading in {"run", "method", "images", "recipe", "for"} else "right")
+        table.add_column(
+            heading, justify="left" if heading in {"run", "method", "images", "recipe", "for"} else "right"
+        )
     for row in rows:
         table.add_row(*row)
     wide = Console(highlight=False, width=None if console.is_terminal else 200)

@@ -39,7 +39,7 @@ def train(
     assignments: tuple[str, ...],
     dry_run: bool,
 ) -> None:
-    """Train a generator: on two folders of images, or on the embedded glyphs.
+    r"""Train a generator: on two folders of images, or on the embedded glyphs.
 
     \b
     ctfgan train

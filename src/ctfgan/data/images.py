@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Literal
 
 import numpy as np
@@ -44,13 +45,17 @@ def square(image: Image.Image, size: int, channels: int, fit: Fit) -> Bytes:
     elif fit == "crop":
         image = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
     else:
-        border = image.resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))
-        image = ImageOps.pad(image, (size, size), Image.Resampling.BICUBIC, color=border)
+        image = ImageOps.pad(image, (size, size), Image.Resampling.BICUBIC, color=_mean_colour(image))
     return np.asarray(image, dtype=np.uint8).reshape(size, size, channels)
 
 
+def _mean_colour(image: Image.Image) -> tuple[int, ...]:
+    levels = np.asarray(image, dtype=np.float64).reshape(image.height * image.width, -1).mean(axis=0)
+    return tuple(round(level) for level in levels)
+
+
 def _plain(image: Image.Image, channels: int) -> Image.Image:
-    image = ImageOps.exif_transpose(image)
+    image = _upright(image)
     if image.mode.startswith("I"):
         levels = np.asarray(image, dtype=np.float64) / 257.0
         image = Image.fromarray(levels.clip(0, 255).astype(np.uint8))
@@ -62,13 +67,21 @@ def _plain(image: Image.Image, channels: int) -> Image.Image:
     return image.convert("L" if channels == 1 else "RGB")
 
 
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        with warnings.catch_warnings(action="ignore", category=UserWarning):
+            return ImageOps.exif_transpose(image)
+    except Exception:  # Pillow raises all sorts; damaged EXIF says nothing about the pixels
+        return image
+
+
 def to_float(images: Bytes) -> Tensor:
     """uint8 ``(N, R, R, K)`` to float32 ``(N, K, R, R)`` in [-1, 1]."""
     return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
 
 def to_bytes(images: Tensor) -> Bytes:
-    """float ``(N, K, R, R)`` in [-1, 1] to uint8 ``(N, R, R, K)``, rounded to nearest."""
+    """Float ``(N, K, R, R)`` in [-1, 1] to uint8 ``(N, R, R, K)``, rounded to nearest."""
     levels = images.detach().float().add(1).mul(127.5).round_().clamp_(0, 255).byte()
     return levels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from ctfgan.data.images import Bytes, GREY_MODES, Fit, square
+from ctfgan.data.images import GREY_MODES, Bytes, Fit, square
 from ctfgan.data.sources.base import ImageSource, Labels
 from ctfgan.errors import DataError
 from ctfgan.files import new_folder
@@ -133,7 +133,8 @@ def _decode(
     images = np.lib.format.open_memmap(
         folder / "images.npy", mode="w+", dtype=np.uint8, shape=(len(rows), size, size, channels)
     )
-    kept = []
+    _reserve(folder / "images.npy")
+    kept: list[int] = []
     for index in progress(rows, len(rows), f"reading {source.location}"):
         try:
             images[len(kept)] = square(source.read(index), size, channels, fit)
@@ -143,9 +144,8 @@ def _decode(
         kept.append(index)
     images.flush()
     if len(kept) < len(rows):
-        packed = np.array(images[: len(kept)])
         del images
-        np.save(folder / "images.npy", packed)
+        _cut(folder / "images.npy", len(kept))
         images = np.load(folder / "images.npy", mmap_mode="r")
     labels = source.labels[kept]
     np.save(folder / "labels.npy", labels)
@@ -154,3 +154,23 @@ def _decode(
     final = Survey(survey.location, len(kept), survey.sides, survey.modes, tuple(skipped.items()), survey.notes)
     content = {"classes": source.classes, "survey": asdict(final), "fingerprint": digest.hexdigest()}
     (folder / "content.json").write_text(json.dumps(content, ensure_ascii=False))
+
+
+def _reserve(path: Path) -> None:
+    """Take the disk space of a file now: a full disk would kill the program in the middle of writing to its map."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+
+
+def _cut(path: Path, count: int) -> None:
+    """Keep the first ``count`` images of an ``.npy`` file, in place: the array may be larger than memory."""
+    with path.open("r+b") as file:
+        np.lib.format.read_magic(file)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        start = file.tell()
+        file.seek(0)
+        header = {"descr": dtype.str, "fortran_order": False, "shape": (count, *shape[1:])}
+        np.lib.format.write_array_header_1_0(file, header)
+        assert file.tell() == start, "numpy leaves room in a header for every length of the first axis"
+        file.truncate(start + count * int(np.prod(shape[1:])))

@@ -90,12 +90,14 @@ def prepare(settings: DataSettings, *, low_quality: bool, progress: Progress = s
     _check_classes(packed)
 
     order = stratified_order(packed.labels, settings.seed)
-    held_out = share(len(order), settings.held_out)
+    # At least 4: evaluation compares one half of the reference with the other.
+    held_out = max(share(len(order), settings.held_out), MIN_IMAGES_PER_CLASS)
     reference, pool = order[:held_out], order[held_out:]
     # Ordered anew, so that every prefix of the pool is stratified too.
     pool = pool[stratified_order(packed.labels[pool], settings.seed + 1)]
     training = pool[: share(len(pool), settings.high_quality_fraction)]
-    _check_training(packed, training, settings.high_quality_fraction)
+    _check_training(packed, pool, f"a held-out share (data.held_out) of {settings.held_out}", "smaller share")
+    _check_training(packed, training, f"a high-quality fraction of {settings.high_quality_fraction}", "larger fraction")
     side = _low_quality(settings, packed, pool, progress) if low_quality else None
     return Dataset(packed, np.sort(training), np.sort(pool), np.sort(reference), side)
 
@@ -175,17 +177,24 @@ def _check_classes(packed: PackedImages) -> None:
         others = f" (and {len(small) - 1} more classes)" if len(small) > 1 else ""
         raise DataError(
             f"{location}: class {name!r} has {count} readable image{'s' * (count != 1)}{others}; each class needs at "
-            f"least {MIN_IMAGES_PER_CLASS}, add images or remove the class"
+            f"least {MIN_IMAGES_PER_CLASS}, add images or remove the class{_first_unreadable(packed, name)}"
         )
 
 
-def _check_training(packed: PackedImages, training: Rows, fraction: float) -> None:
+def _first_unreadable(packed: PackedImages, class_name: str) -> str:
+    unreadable = packed.survey.unreadable
+    if not unreadable:
+        return ""
+    name, reason = next((found for found in unreadable if f"/{class_name}/" in found[0]), unreadable[0])
+    return f" ({len(unreadable):,} images are unreadable, such as {name}: {reason})"
+
+
+def _check_training(packed: PackedImages, training: Rows, cause: str, way_out: str) -> None:
     counts = np.bincount(packed.labels[training], minlength=len(packed.classes))
     if counts.min() == 0:
         name = packed.classes[int(counts.argmin())]
         raise DataError(
-            f"a high-quality fraction of {fraction} leaves class {name!r} without training images; "
-            "use a larger fraction or add images of that class"
+            f"{cause} leaves class {name!r} without training images; use a {way_out} or add images of that class"
         )
 
 
@@ -238,11 +247,17 @@ def _derived(settings: DataSettings, packed: PackedImages, pool: Rows) -> LowQua
     backwards = pool[::-1]  # images outside the high-quality share come first
     training = _first_share(backwards, packed.labels, how.share, cover=matched)
     rest = backwards[~np.isin(backwards, training)]
+    if len(rest) == 0:
+        raise DataError(f"data.degradation.share is {how.share} and leaves no image to hold out; use a smaller share")
     held_out = _first_share(rest, packed.labels, settings.held_out, cover=matched)
     of_class = np.arange(len(packed.classes)) if matched else None
     banks = [
         _bank(
-            degrade(packed.images[rows], how, settings.seed + number), packed.labels[rows], of_class, packed.classes, use
+            degrade(packed.images[rows], how, settings.seed + number),
+            packed.labels[rows],
+            of_class,
+            packed.classes,
+            use,
         )
         for number, (rows, use) in enumerate(((training, "train on"), (held_out, "hold out")))
     ]

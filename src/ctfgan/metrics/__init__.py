@@ -1,0 +1,1 @@
+"""Figures of merit and the recogniser that they are made with."""

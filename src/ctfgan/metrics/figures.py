@@ -73,9 +73,7 @@ def measure(
         torch.manual_seed(seed)
         score_mean, score_std = _score(probabilities)
         kid = _kernel_distance(reference, features)
-    return Figures(
-        len(features), top_1, top_5, score_mean, score_std, frechet_distance(reference, features), kid
-    )
+    return Figures(len(features), top_1, top_5, score_mean, score_std, frechet_distance(reference, features), kid)
 
 
 def frechet_distance(reference: Tensor, features: Tensor) -> float:

@@ -7,6 +7,7 @@ with it carry its name; they are never called IS or FID.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -32,7 +33,7 @@ class Recogniser(nn.Module):
         super().__init__()
         counts = [channels, *(settings.width * factor for factor in (1, 2, 4, 4))]
         layers: list[nn.Module] = []
-        for index, (inputs, outputs) in enumerate(zip(counts, counts[1:], strict=False)):
+        for index, (inputs, outputs) in enumerate(itertools.pairwise(counts)):
             stride = 1 if index == 0 else 2
             layers += [nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)]
             layers += [nn.BatchNorm2d(outputs), nn.ReLU()]
@@ -79,6 +80,9 @@ def recogniser_for(
     Args:
         images: uint8 ``(N, R, R, K)``, never the reference split.
         labels: ``(N,)``.
+        num_classes: C.
+        settings: size and training.
+        device: where it runs.
         cache: folder that keeps recognisers, by a hash of images, labels and settings.
         progress: shows the training.
     """
@@ -134,5 +138,3 @@ def _train(
 def _prepared(images: Pixels, device: torch.device) -> Tensor:
     batch = torch.from_numpy(np.ascontiguousarray(images)).to(device).permute(0, 3, 1, 2).float()
     return batch.div(127.5).sub(1).contiguous(memory_format=torch.channels_last)
-
-

@@ -1,0 +1,1 @@
+"""Networks, one file per idea; sizes for every resolution in widths.py."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,8 +23,7 @@ class ProjectionHead(nn.Module):
 
     def forward(self, pooled: Tensor, labels: Tensor) -> Tensor:
         """Logits ``(N,)`` of features ``(N, width)`` and labels ``(N,)``."""
-        logits: Tensor = self.realness(pooled).squeeze(1) + (self.classes(labels) * pooled).sum(dim=1)
-        return logits
+        return self.realness(pooled).squeeze(1) + (self.classes(labels) * pooled).sum(dim=1)
 
 
 class PatchBoxHead(nn.Module):
@@ -46,7 +47,7 @@ class Discriminator(nn.Module):
         self.blocks = nn.Sequential(
             *(
                 DiscriminatorBlock(inputs, outputs, down=index < plan.downs, first=index == 0)
-                for index, (inputs, outputs) in enumerate(zip(counts, counts[1:], strict=False))
+                for index, (inputs, outputs) in enumerate(itertools.pairwise(counts))
             )
         )
         self.head = ProjectionHead(counts[-1], num_classes)
@@ -58,14 +59,12 @@ class Discriminator(nn.Module):
 
     def judge(self, maps: Tensor, labels: Tensor) -> Tensor:
         """Logits ``(N,)`` of the last maps; high means a real image of its class."""
-        logits: Tensor = self.head(maps.sum(dim=(2, 3)), labels)
-        return logits
+        return self.head(maps.sum(dim=(2, 3)), labels)
 
     def locate(self, maps: Tensor) -> Tensor:
         """Boxes ``(N, 4)`` of pasted patches."""
         assert self.box_head is not None, "this discriminator was built without a patch-box head"
-        boxes: Tensor = self.box_head(maps)
-        return boxes
+        return self.box_head(maps)
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
         return self.judge(self.features(images), labels)

@@ -83,5 +83,4 @@ class TransferGenerator(nn.Module):
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.train_generator_lh):
             _, trace = self.generator_lh.transfer(condition, noise)
         _, low_quality_labels = condition.required_low_quality()
-        image: Tensor = self.generator_a(noise.latent, self.features(trace, low_quality_labels))
-        return image
+        return self.generator_a(noise.latent, self.features(trace, low_quality_labels))

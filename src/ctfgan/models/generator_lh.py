@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from math import ceil, log2
 
 import torch
@@ -33,7 +34,7 @@ class Stem(nn.Module):
         self.size = base * 2**halvings
         widths = [max(8, outputs >> (halvings - step)) for step in range(halvings)] + [outputs]
         layers: list[nn.Module] = [conv(channels, widths[0])]
-        for inputs, count in zip(widths, widths[1:], strict=False):
+        for inputs, count in itertools.pairwise(widths):
             layers += [nn.ReLU(), conv(inputs, count, stride=2)]
         self.layers = nn.Sequential(*layers)
 
@@ -43,8 +44,7 @@ class Stem(nn.Module):
             low_quality = F.interpolate(
                 low_quality, size=(self.size, self.size), mode="bilinear", align_corners=False, antialias=shrinks
             )
-        maps: Tensor = self.layers(low_quality)
-        return maps
+        return self.layers(low_quality)
 
 
 class GeneratorLH(nn.Module):
@@ -85,6 +85,7 @@ class GeneratorLH(nn.Module):
             if self.settings.block_noise:
                 maps = concat_tiled(maps, self.noise_embeddings[index](noise.blocks[:, index]))
             maps = block(maps, condition.labels)
+            assert isinstance(block.norm_2, ConditionalNorm2d)
             gamma, beta = block.norm_2.rows(condition.labels)
             trace.maps.append(maps)
             trace.gammas.append(gamma)

@@ -32,9 +32,7 @@ class Condition:
         """The same on another device."""
         if self.low_quality is None or self.low_quality_labels is None:
             return Condition(self.labels.to(device))
-        return Condition(
-            self.labels.to(device), self.low_quality.to(device), self.low_quality_labels.to(device)
-        )
+        return Condition(self.labels.to(device), self.low_quality.to(device), self.low_quality_labels.to(device))
 
     def required_low_quality(self) -> tuple[Tensor, Tensor]:
         """I_L and g_L, for the methods that cannot do without."""

@@ -32,12 +32,12 @@ class Plan:
     @property
     def resolution(self) -> int:
         """Side R of the images in pixels."""
-        return self.base * 2**self.blocks
+        return self.base << self.blocks
 
     @property
     def final_size(self) -> int:
         """Side of the discriminator's last maps."""
-        return self.resolution // 2**self.downs
+        return self.resolution >> self.downs
 
 
 PLANS = {

@@ -1,0 +1,1 @@
+"""Tensor mathematics and layers; nothing here knows of data, classes of methods or files."""

@@ -57,8 +57,7 @@ class DiscriminatorBlock(nn.Module):
         hidden = maps if self.first else F.relu(maps)
         hidden = self.conv_2(F.relu(self.conv_1(hidden)))
         if not self.down:
-            shortcut: Tensor = self.shortcut(maps)
-            return hidden + shortcut
+            return hidden + self.shortcut(maps)
         # Average pooling commutes with a 1x1 convolution; pooling first costs a quarter.
         return F.avg_pool2d(hidden, 2) + self.shortcut(F.avg_pool2d(maps, 2))
 

@@ -26,8 +26,7 @@ class ConditionEmbedding(nn.Module):
 
     def forward(self, gamma: Tensor, beta: Tensor, labels: Tensor) -> Tensor:
         rows = torch.where(labels < 0, self.num_labels, labels)
-        embedded: Tensor = self.map(torch.cat([gamma, beta], dim=1)) + self.table(rows)
-        return embedded
+        return self.map(torch.cat([gamma, beta], dim=1)) + self.table(rows)
 
     @torch.no_grad()
     def average_unlabelled(self) -> None:

@@ -39,4 +39,6 @@ def _finished(layer: Layer, gain: float, normalised: bool) -> Layer:
     nn.init.xavier_uniform_(layer.weight, gain=gain)
     if not isinstance(layer, nn.Embedding) and layer.bias is not None:
         nn.init.zeros_(layer.bias)
-    return spectral_norm(layer, eps=1e-12) if normalised else layer
+    if normalised:
+        spectral_norm(layer, eps=1e-12)
+    return layer

@@ -20,8 +20,7 @@ class UnconditionalBatchNorm2d(nn.Module):
 
     def forward(self, maps: Tensor, labels: Tensor | None = None) -> Tensor:
         """Maps ``(N, C, H, W)`` to the same shape; labels are ignored."""
-        normalised: Tensor = self.normalize(maps)
-        return normalised
+        return self.normalize(maps)
 
 
 class ConditionalNorm2d(nn.Module):
@@ -51,5 +50,4 @@ class ConditionalNorm2d(nn.Module):
 
     def forward(self, maps: Tensor, labels: Tensor) -> Tensor:
         gamma, beta = self.rows(labels)
-        normalised: Tensor = self.normalize(maps)
-        return gamma[:, :, None, None] * normalised + beta[:, :, None, None]
+        return gamma[:, :, None, None] * self.normalize(maps) + beta[:, :, None, None]

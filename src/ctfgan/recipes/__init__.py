@@ -1,0 +1,1 @@
+"""Whole configurations by name, and how they become networks and stages."""

@@ -77,7 +77,7 @@ def check_recipe(recipe: Recipe) -> None:
         raise ConfigError(
             f"recipe {recipe.name!r} works on data that is not shipped; name it with {' and '.join(missing)} PATH"
         )
-    if isinstance(recipe.method, SnGanProjection) and recipe.data.low_quality is not None:
+    if recipe.data.low_quality is not None and not recipe.method.uses_low_quality:
         raise ConfigError(f"recipe {recipe.name!r} uses no low-quality images; leave --lq out")
 
 
@@ -97,13 +97,13 @@ def _build_ctf(recipe: Recipe, method: CtfGan, shape: Shape, rng: torch.Generato
             "transfer",
             method.transfer,
             TransferGame(generator_lh, discriminator, supervision, rng, method.transfer, matched=matched),
-            enter=partial(generator_lh.requires_grad_, True),
+            enter=partial(_set_trained, generator_lh, True),
         ),
         Stage(
             "generate",
             method.generate,
             TransferGame(generator, discriminator, supervision, rng, method.generate, matched=matched),
-            enter=partial(generator_lh.requires_grad_, method.train_generator_lh),
+            enter=partial(_set_trained, generator_lh, method.train_generator_lh),
         ),
     )
     return Method(nn.ModuleDict({"generator": generator, "discriminator": discriminator}), stages, rng)
@@ -114,5 +114,9 @@ def _build_projection(recipe: Recipe, method: SnGanProjection, shape: Shape, rng
     plan = _plan(recipe, method.networks)
     discriminator = Discriminator(plan, shape.channels, shape.num_classes, boxes=False)
     game = HingeGame(generator, discriminator, None, rng)
-    stages = (Stage("adversarial", method.adversarial, game, enter=partial(generator.requires_grad_, True)),)
+    stages = (Stage("adversarial", method.adversarial, game, enter=partial(_set_trained, generator, True)),)
     return Method(nn.ModuleDict({"generator": generator, "discriminator": discriminator}), stages, rng)
+
+
+def _set_trained(network: nn.Module, trained: bool) -> None:
+    network.requires_grad_(trained)

@@ -9,7 +9,13 @@ from ctfgan.errors import pick
 from ctfgan.metrics.settings import EvaluationSettings, RecogniserSettings
 from ctfgan.models.settings import NetworkSettings
 from ctfgan.recipes.recipe import CtfGan, Recipe, SnGanProjection
-from ctfgan.training.settings import CheckSettings, SelfSupervisionSettings, StageSettings, TrainingSettings, TransferStageSettings
+from ctfgan.training.settings import (
+    CheckSettings,
+    SelfSupervisionSettings,
+    StageSettings,
+    TrainingSettings,
+    TransferStageSettings,
+)
 
 DEFAULT = "ctf-glyphs"
 DEFAULT_FOR_OWN_IMAGES = "ctf-folders"

@@ -87,7 +87,9 @@ def _put(content: dict[str, Any], name: str, value: Any, origin: str) -> None:
 
 def _nearest(name: str, known: list[str]) -> str:
     """Compare with whole names and with their last parts, so that a short name with a typo is found too."""
-    endings = {".".join(parts[start:]): full for full in known for parts in [full.split(".")] for start in range(len(parts))}
+    endings = {
+        ".".join(parts[start:]): full for full in known for parts in [full.split(".")] for start in range(len(parts))
+    }
     near = difflib.get_close_matches(name, endings, n=1)
     return f"Did you mean {endings[near[0]]!r}?" if near else "'ctfgan train --dry-run' lists all settings."
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationError
 
@@ -17,6 +17,8 @@ from ctfgan.training.settings import StageSettings, TrainingSettings, TransferSt
 class CtfGan(Settings):
     """The paper's method: stage 1 trains G_LH, stage 2 trains G_A on its features."""
 
+    uses_low_quality: ClassVar[bool] = True
+
     kind: Literal["ctf-gan"] = "ctf-gan"
     networks: NetworkSettings = NetworkSettings()
     features: TransferSettings = TransferSettings()
@@ -30,6 +32,8 @@ class CtfGan(Settings):
 
 class SnGanProjection(Settings):
     """The baseline: SN-GAN with a projection discriminator (Miyato and Koyama 2018)."""
+
+    uses_low_quality: ClassVar[bool] = False
 
     kind: Literal["sn-gan-projection"] = "sn-gan-projection"
     networks: NetworkSettings = NetworkSettings()

@@ -13,7 +13,7 @@ from ctfgan.errors import RunError
 from ctfgan.training.run_folder import JOURNAL, RECIPE, Journal
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402  (the backend must be chosen first)
+import matplotlib.pyplot as plt
 
 HEADINGS = ("run", "method", "HQ", "LQ", "steps", "train s", "images", "top-1", "top-5", "score", "Frechet", "KID")
 
@@ -90,20 +90,21 @@ def warnings(runs: list[RunResult]) -> list[str]:
 
 def plot(runs: list[RunResult], path: Path) -> None:
     """Distance at the checks over generator steps and over training time, the stage switch marked."""
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True, layout="constrained")
+    figure, (by_step, by_time) = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True, layout="constrained")
     for number, run in enumerate(runs):
         steps, seconds, distances, switches = _series(run)
         colour = f"C{number % 10}"
-        for axis, places in zip(axes, (steps, seconds), strict=True):
+        curves: list[tuple[Any, list[float]]] = [(by_step, [float(step) for step in steps]), (by_time, seconds)]
+        for axis, places in curves:
             axis.plot(places, distances, marker=".", color=colour, label=run.path.name)
             for index in switches:
                 axis.axvline(places[index], color=colour, linestyle=":", linewidth=1)
-    axes[0].set(xlabel="generator steps", ylabel="Frechet distance to training images\n(recogniser features)")
-    axes[1].set(xlabel="training time in seconds")
-    for axis in axes:
+    by_step.set(xlabel="generator steps", ylabel="Frechet distance to training images\n(recogniser features)")
+    by_time.set(xlabel="training time in seconds")
+    for axis in (by_step, by_time):
         axis.set_yscale("log")
         axis.grid(alpha=0.3)
-    axes[1].legend(title="dotted: first check after a stage switch", fontsize="small")
+    by_time.legend(title="dotted: first check after a stage switch", fontsize="small")
     figure.savefig(path, dpi=110)
     plt.close(figure)
 

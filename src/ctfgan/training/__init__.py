@@ -1,0 +1,1 @@
+"""The loop, the games, the stages, the run folder."""

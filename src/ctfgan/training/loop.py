@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -61,7 +62,7 @@ class Updates:
         self.step += 1
         return losses
 
-    def state(self) -> dict[str, object]:
+    def state(self) -> dict[str, Any]:
         """For a checkpoint."""
         return {
             "step": self.step,
@@ -69,18 +70,16 @@ class Updates:
             "discriminator": self._discriminator_adam.state_dict(),
         }
 
-    def restore(self, state: dict[str, object]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         """Continue from a :meth:`state`."""
-        step, generator, discriminator = state["step"], state["generator"], state["discriminator"]
-        assert isinstance(step, int) and isinstance(generator, dict) and isinstance(discriminator, dict)
-        self.step = step
-        self._generator_adam.load_state_dict(generator)
-        self._discriminator_adam.load_state_dict(discriminator)
+        self.step = state["step"]
+        self._generator_adam.load_state_dict(state["generator"])
+        self._discriminator_adam.load_state_dict(state["discriminator"])
 
     def _apply(self, terms: LossTerms, adam: torch.optim.Adam, rate: float) -> LossTerms:
         adam.param_groups[0]["lr"] = rate * decay(self.step / self._stage.steps, self._stage.decay_from)
         adam.zero_grad(set_to_none=True)
-        total(terms).backward()  # type: ignore[no-untyped-call]
+        total(terms).backward()
         adam.step()
         return {name: term.detach() for name, term in terms.items()}
 

@@ -71,7 +71,9 @@ class RunFolder:
         if not path.is_dir():
             raise RunError(f"{path} is no run folder; give the folder that 'ctfgan train' printed")
         if not (path / RECIPE).is_file():
-            raise RunError(f"{path} has no {RECIPE}, so it is no run folder; give the folder that 'ctfgan train' printed")
+            raise RunError(
+                f"{path} has no {RECIPE}, so it is no run folder; give the folder that 'ctfgan train' printed"
+            )
         run = cls(path)
         if not run.checkpoints():
             raise RunError(f"{path} has no complete checkpoint; delete it and train again")

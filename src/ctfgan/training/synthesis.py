@@ -28,6 +28,9 @@ def synthesise(network: nn.Module, condition: Condition, seed: int, device: torc
 
     Args:
         network: a :class:`~ctfgan.models.interfaces.Generator`; its mode is left as it was.
+        condition: classes and low-quality images.
+        seed: of the noise.
+        device: where the network is.
     """
     generator = cast(Generator, network)
     noise = generator.draw_noise(len(condition), torch.Generator().manual_seed(seed))

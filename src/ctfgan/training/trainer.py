@@ -232,7 +232,9 @@ class Trainer:
         labels = torch.tensor(shown).repeat(self._settings.checks.sheet_rows)
         bank = self._dataset.low_quality.bank if self._dataset.low_quality else None
         images = synthesise(self._generator(), draw_condition(labels, bank, CHECK_SEED), CHECK_SEED, self._device)
-        picture = sheet(images, len(shown), [classes[c] for c in shown], scale=max(1, 1_600 // (images.shape[1] * len(shown))))
+        picture = sheet(
+            images, len(shown), [classes[c] for c in shown], scale=max(1, 1_600 // (images.shape[1] * len(shown)))
+        )
         content = BytesIO()
         picture.save(content, format="PNG")
         folder = self._folder.path / "sheets"

@@ -1,0 +1,1 @@
+"""Readers of image formats, one protocol for all."""

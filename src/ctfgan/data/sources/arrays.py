@@ -6,6 +6,7 @@ import gzip
 import pickle
 import struct
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,13 @@ def open_npz(path: Path) -> ArraySource:
 
     ``x``/``y`` and ``x_train``/``y_train`` are accepted too; ``x_test``/``y_test`` are left alone.
     """
+    if path.is_file() and not zipfile.is_zipfile(path):
+        raise DataError(f"{path} is no .npz file, or only the beginning of one; write it with numpy.savez")
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in (*IMAGE_KEYS, *LABEL_KEYS, *CLASS_KEYS) if key in archive}
             held = ", ".join(archive.files)
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+    except (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise DataError(f"{path} is no readable .npz of plain arrays ({error})") from error
     images = next((arrays[key] for key in IMAGE_KEYS if key in arrays), None)
     if images is None:
@@ -40,13 +43,17 @@ def open_npz(path: Path) -> ArraySource:
     if labels is not None and not np.issubdtype(labels.dtype, np.integer):
         raise DataError(f"{path}: labels have type {labels.dtype}; they must be integers")
     names = next((arrays[key] for key in CLASS_KEYS if key in arrays), None)
-    classes = None if names is None else tuple(str(name) for name in names)
+    classes = None if names is None else tuple(str(name) for name in names.reshape(-1))
     return ArraySource(str(path), images, labels, classes, [path])
 
 
 def open_idx(path: Path) -> ArraySource:
     """MNIST's format: a folder, or one images file with its labels file beside it (``.gz`` or not)."""
-    image_files = sorted(path.glob(IDX_IMAGES)) if path.is_dir() else [path]
+    image_files = [path]
+    if path.is_dir():  # often holds the same file twice, packed and unpacked
+        image_files = sorted(
+            {file.with_name(file.name.removesuffix(".gz")): file for file in _packed_first(path)}.values()
+        )
     images, labels, files = [], [], []
     for file in image_files:
         label_file = file.with_name(file.name.replace("images", "labels").replace("idx3", "idx1"))
@@ -63,11 +70,15 @@ def open_idx(path: Path) -> ArraySource:
     return ArraySource(str(path), np.concatenate(images), joined, None, [*image_files, *files])
 
 
+def _packed_first(folder: Path) -> list[Path]:
+    return sorted(folder.glob(IDX_IMAGES), key=lambda file: (file.suffix != ".gz", file))
+
+
 def _read_idx(path: Path) -> NDArray[np.uint8]:
     """Big endian: two zero bytes, a type byte (8 = uint8), the number of dimensions, each as u32, then the data."""
     try:
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be read ({error})") from error
     if len(data) < 4 or data[:3] != b"\x00\x00\x08":
         raise DataError(f"{path} is no idx file of unsigned bytes; it must begin with 00 00 08")
@@ -117,21 +128,30 @@ def _cifar_binary(folder: Path, names: list[str], label_bytes: int, meta: str) -
 
 def _cifar_python(folder: Path, names: list[str], label_key: str, meta: str, name_key: str) -> ArraySource:
     files = [folder / name for name in names if (folder / name).is_file()]
-    parts = [_unpickle_arrays(file) for file in files]
-    images = np.concatenate([part["data"] for part in parts]).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-    labels = np.concatenate([np.asarray(part[label_key]) for part in parts])
-    classes = tuple(_unpickle_arrays(folder / meta)[name_key]) if (folder / meta).is_file() else None
+    try:
+        parts = [_unpickle_arrays(file) for file in files]
+        images = np.concatenate([part["data"] for part in parts]).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+        labels = np.concatenate([np.asarray(part[label_key]) for part in parts]).astype(np.int64)
+        classes = tuple(map(str, _unpickle_arrays(folder / meta)[name_key])) if (folder / meta).is_file() else None
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{folder} is no CIFAR folder (in its batches: {error!r}); fetch it again") from error
     return ArraySource(str(folder), np.ascontiguousarray(images), labels, classes, files)
+
+
+_ARRAY_BUILDERS = {
+    "ndarray": np.ndarray,
+    "dtype": np.dtype,
+    "_reconstruct": np.empty(0).__reduce__()[0],
+    "_frombuffer": lambda buffer, dtype, shape, order: np.frombuffer(buffer, dtype).reshape(shape, order=order),
+}
 
 
 class _ArrayUnpickler(pickle.Unpickler):
     """Reads dictionaries, lists, text and numpy arrays, and runs nothing else: a pickle may hold code."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if module.startswith("numpy") and name in {"_reconstruct", "ndarray", "dtype", "_frombuffer"}:
-            if name == "_reconstruct":
-                return np.empty(0).__reduce__()[0]
-            return getattr(np, name) if name != "_frombuffer" else np.frombuffer
+        if module.split(".")[0] == "numpy" and name in _ARRAY_BUILDERS:
+            return _ARRAY_BUILDERS[name]
         if (module, name) == ("_codecs", "encode"):
             return lambda text, encoding: text.encode(encoding)
         raise pickle.UnpicklingError(f"{module}.{name} is not allowed in a data file")
@@ -141,7 +161,7 @@ def _unpickle_arrays(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             content = _ArrayUnpickler(file, encoding="latin1").load()
-    except (OSError, pickle.UnpicklingError, EOFError, ValueError, AttributeError, ImportError, IndexError) as error:
+    except Exception as error:  # a damaged pickle raises whatever its remains run into
         raise DataError(f"{path} is no CIFAR batch of plain arrays ({error}); fetch it again") from error
     if not isinstance(content, dict):
         raise DataError(f"{path} holds a {type(content).__name__}; a CIFAR batch is a dictionary")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
@@ -11,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ctfgan.data.images import check_size
 from ctfgan.errors import DataError
 
 Labels = NDArray[np.int64]
@@ -83,6 +86,9 @@ class ArraySource:
         if len(self.labels) != len(images):
             raise DataError(f"{location}: {len(images)} images but {len(self.labels)} labels; one label per image")
         self.classes = classes or tuple(str(number) for number in range(int(self.labels.max(initial=-1)) + 1))
+        repeated = [name for name, count in Counter(self.classes).items() if count > 1]
+        if repeated:
+            raise DataError(f"{location}: class name {repeated[0]!r} is given more than once; names must differ")
         outside = (self.labels < 0) | (self.labels >= len(self.classes))
         if outside.any():
             first = int(np.flatnonzero(outside)[0])
@@ -99,6 +105,7 @@ class ArraySource:
 
     def header(self, index: int) -> tuple[str, tuple[int, int]]:
         height, width = self._images.shape[1:3]
+        check_size((width, height))
         return ("RGB" if self._images.ndim == 4 else "L"), (width, height)
 
     def read(self, index: int) -> Image.Image:
@@ -106,9 +113,12 @@ class ArraySource:
 
 
 def file_identity(files: Iterable[Path]) -> str:
-    """Hash of the files' paths, sizes and modification times."""
+    """Hash of the files' paths, sizes and modification times; a dangling link counts as an empty file."""
     digest = hashlib.sha256()
     for file in files:
-        status = file.stat()
-        digest.update(f"{file.absolute()}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+        size = time = 0
+        if file.exists():
+            status = file.stat()
+            size, time = status.st_size, status.st_mtime_ns
+        digest.update(os.fsencode(file.absolute()) + f"\0{size}\0{time}\n".encode())
     return digest.hexdigest()

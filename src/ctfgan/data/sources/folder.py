@@ -7,6 +7,7 @@ the root). A root chosen one level too high shows in the class names instead of 
 from __future__ import annotations
 
 import os
+import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -17,7 +18,25 @@ from ctfgan.data.images import check_size
 from ctfgan.data.sources.base import UNLABELLED, Labels, file_identity
 from ctfgan.errors import DataError
 
-SUFFIXES = frozenset(".png .jpg .jpeg .webp .bmp .gif .tif .tiff .pgm .ppm .pbm .pnm .tga .jp2 .avif".split())
+SUFFIXES = frozenset(
+    [
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".webp",
+        ".bmp",
+        ".gif",
+        ".tif",
+        ".tiff",
+        ".pgm",
+        ".ppm",
+        ".pbm",
+        ".pnm",
+        ".tga",
+        ".jp2",
+        ".avif",
+    ]
+)
 
 
 class FolderSource:
@@ -29,7 +48,9 @@ class FolderSource:
         self._files: list[Path] = []
         others: Counter[str] = Counter()
         for folder, subfolders, names in os.walk(root, followlinks=True):
-            subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+            subfolders[:] = sorted(
+                name for name in subfolders if not name.startswith(".") and not _leads_back(Path(folder, name))
+            )
             for name in sorted(name for name in names if not name.startswith(".")):
                 path = Path(folder, name)
                 if path.suffix.lower() in SUFFIXES:
@@ -40,6 +61,9 @@ class FolderSource:
             raise DataError(f"{root} holds no images; put one subfolder per class in it, with images inside")
         folders = [file.parent.relative_to(root).as_posix() for file in self._files]
         self.classes: tuple[str, ...] = tuple(sorted(set(folders)))
+        for name in self.classes:
+            if readable(name) != name:
+                raise DataError(f"the folder name {readable(name)!r} in {root} is not valid UTF-8; rename the folder")
         self.notes: tuple[str, ...] = ()
         if others:
             kinds = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common())
@@ -49,9 +73,9 @@ class FolderSource:
             self.labels: Labels = np.full(len(self._files), UNLABELLED, dtype=np.int64)
             return
         if "." in self.classes:
-            strays = folders.count(".")
+            first = self._files[folders.index(".")].name
             raise DataError(
-                f"{root} holds {strays} images beside its class folders (first: {self._files[folders.index('.')].name}); "
+                f"{root} holds {folders.count('.')} images beside its class folders (first: {first}); "
                 "move them into a class folder"
             )
         number = {name: index for index, name in enumerate(self.classes)}
@@ -61,7 +85,7 @@ class FolderSource:
         return file_identity(self._files)
 
     def name(self, index: int) -> str:
-        return str(self._files[index])
+        return readable(str(self._files[index]))
 
     def header(self, index: int) -> tuple[str, tuple[int, int]]:
         with _opened(self._files[index]) as image:
@@ -69,6 +93,16 @@ class FolderSource:
 
     def read(self, index: int) -> Image.Image:
         return read_image(self._files[index])
+
+
+def readable(name: str) -> str:
+    """A file name that can be printed: bytes that are no UTF-8 become question marks in a diamond."""
+    return os.fsencode(name).decode(errors="replace")
+
+
+def _leads_back(folder: Path) -> bool:
+    """Whether a folder is a link to one of the folders it lies in; following it would never end."""
+    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
 
 
 def read_image(path: Path) -> Image.Image:
@@ -79,8 +113,9 @@ def read_image(path: Path) -> Image.Image:
     """
     with _opened(path) as image:
         try:
-            image.load()
-        except (OSError, SyntaxError, ValueError, EOFError, IndexError) as error:
+            with warnings.catch_warnings(action="ignore", category=UserWarning):
+                image.load()
+        except Exception as error:  # each of Pillow's decoders raises what it likes
             raise DataError(f"damaged ({error})") from error
         return image.copy()
 
@@ -91,8 +126,13 @@ def _opened(path: Path) -> Image.Image:
     # Pillow warns of large images before we can look at the size; our own limit follows at once.
     Image.MAX_IMAGE_PIXELS = None
     try:
-        image = Image.open(path)
-    except (OSError, SyntaxError, ValueError) as error:
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # of damaged metadata
+            image = Image.open(path)
+    except Exception as error:  # each of Pillow's formats raises what it likes
         raise DataError("not an image that Pillow can read") from error
-    check_size(image.size)
+    try:
+        check_size(image.size)
+    except DataError:
+        image.close()
+        raise
     return image

@@ -1,0 +1,1 @@
+"""One adversarial game per file."""
