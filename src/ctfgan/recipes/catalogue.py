@@ -22,72 +22,53 @@ DEFAULT_FOR_OWN_IMAGES = "ctf-folders"
 
 PAPER_HQ_FRACTION = 0.65  # of every table: 32,500 of 50,000, 810,544 of 1,246,991, 833,408 of 1,282,167
 NARROW = NetworkSettings(generator_width=0.125, discriminator_width=0.25, noise=64)
-NARROW_STAGE = TransferStageSettings(
-    steps=2_000,
-    batch_size=32,
-    critic_steps=1,
-    generator_rate=2e-4,
-    discriminator_rate=4e-4,
-    decay_from=0.5,
-    consistency=20.0,
+NARROW_STAGE = StageSettings(
+    steps=2_000, batch_size=32, critic_steps=1, generator_rate=8e-4, discriminator_rate=8e-4, decay_from=0.5
 )
+NARROW_TRAINING = TrainingSettings(checks=CheckSettings(every=250), ema_decay=0.995, release="best")
+CONSISTENCY = 20.0
 
 
 def ctf_glyphs() -> Recipe:
     """62 letters and digits rendered from fonts, 32x32, 65 % HQ, degraded LQ: under ten minutes on two cores."""
-    degradation = DegradationSettings(share=0.3, size=8, noise=0.06, contrast=0.9)
+    degradation = DegradationSettings(share=0.3, size=12, noise=0.06, contrast=0.9)
     data = DataSettings(high_quality_fraction=PAPER_HQ_FRACTION, degradation=degradation)
-    return ctf_folders().model_copy(update={"name": "ctf-glyphs", "data": data})
+    return _narrow_ctf("ctf-glyphs", data, consistency=CONSISTENCY, consistency_size=12)
 
 
 def projection_glyphs() -> Recipe:
     """The baseline on the same glyphs with all HQ images and as many generator steps."""
-    return projection_folders().model_copy(update={"name": "projection-glyphs"})
+    return _narrow_projection("projection-glyphs", DataSettings())
 
 
 def ctf_folders() -> Recipe:
     """Own images on modest hardware: narrow networks, moving average, consistency where classes match."""
-    stage = NARROW_STAGE
-    return Recipe(
-        name="ctf-folders",
-        data=DataSettings(),
-        method=CtfGan(
-            networks=NARROW,
-            transfer=stage.model_copy(update={"steps": 1_000, "decay_from": 1.0, "patience": 4}),
-            generate=stage,
-        ),
-        training=TrainingSettings(checks=CheckSettings(every=250), ema_decay=0.995, release="best"),
-    )
+    return _narrow_ctf("ctf-folders", DataSettings(), consistency=CONSISTENCY, consistency_size=8)
 
 
 def projection_folders() -> Recipe:
     """The baseline for own images: the same widths, rates and number of generator steps as ctf-folders."""
-    return Recipe(
-        name="projection-folders",
-        method=SnGanProjection(networks=NARROW, adversarial=_plain(NARROW_STAGE, steps=3_000)),
-        training=TrainingSettings(checks=CheckSettings(every=250), ema_decay=0.995, release="best"),
-    )
+    return _narrow_projection("projection-folders", DataSettings())
 
 
 def ctf_mnist16() -> Recipe:
-    """Ten digits at 16x16 (``--hq mnist.npz``): 65 % HQ, LQ = 20 % of the images down-sampled to 8x8, matched."""
+    """Ten digits at 16x16 (--hq mnist.npz): 65 % HQ, LQ = 20 % down-sampled to 8x8, matched, the paper's loss."""
     data = DataSettings(
         resolution=16,
         high_quality_fraction=PAPER_HQ_FRACTION,
         degradation=DegradationSettings(share=0.2, size=8),
         needs=("high_quality",),
     )
-    return ctf_folders().model_copy(update={"name": "ctf-mnist16", "data": data})
+    return _narrow_ctf("ctf-mnist16", data, consistency=0.0, consistency_size=8)
 
 
 def projection_mnist16() -> Recipe:
     """The baseline on the same digits with 100 % HQ and as many generator steps."""
-    data = DataSettings(resolution=16, needs=("high_quality",))
-    return projection_folders().model_copy(update={"name": "projection-mnist16", "data": data})
+    return _narrow_projection("projection-mnist16", DataSettings(resolution=16, needs=("high_quality",)))
 
 
 def ctf_hwdb48() -> Recipe:
-    """Table II, "Ours (Fewer HQ)": 48x48 grey handwriting (``--hq``) with MNIST as foreign LQ (``--lq``)."""
+    """Table II, "Ours (Fewer HQ)": 48x48 grey handwriting (--hq) with MNIST as foreign LQ (--lq)."""
     data = DataSettings(
         resolution=48,
         channels=1,
@@ -107,7 +88,7 @@ def projection_hwdb48() -> Recipe:
 
 
 def ctf_cifar10() -> Recipe:
-    """Table I, "Ours (Fewer HQ)": CIFAR-10 (``--hq``), 65 % HQ, LQ = 20 % of the images down-sampled to 16x16.
+    """Table I, "Ours (Fewer HQ)": CIFAR-10 (--hq), 65 % HQ, LQ = 20 % of the images down-sampled to 16x16.
 
     With data.held_out at 0.1 the pool has 45,000 images; the paper's counts (32,500 + 10,000) are of all 50,000.
     """
@@ -126,6 +107,24 @@ def projection_cifar10() -> Recipe:
     return _paper_projection("projection-cifar10", data, steps=50_000)
 
 
+def _narrow_ctf(name: str, data: DataSettings, *, consistency: float, consistency_size: int) -> Recipe:
+    extra = {"consistency": consistency, "consistency_size": consistency_size}
+    generate = TransferStageSettings(**NARROW_STAGE.model_dump(), **extra)
+    transfer = generate.model_copy(update={"steps": 1_000, "decay_from": 1.0, "patience": 4})
+    return Recipe(
+        name=name,
+        data=data,
+        method=CtfGan(networks=NARROW, transfer=transfer, generate=generate),
+        training=NARROW_TRAINING,
+    )
+
+
+def _narrow_projection(name: str, data: DataSettings) -> Recipe:
+    stage = NARROW_STAGE.model_copy(update={"steps": 3_000})
+    method = SnGanProjection(networks=NARROW, adversarial=stage)
+    return Recipe(name=name, data=data, method=method, training=NARROW_TRAINING)
+
+
 def _paper_ctf(name: str, data: DataSettings, *, transfer_steps: int, generate_steps: int) -> Recipe:
     """Official widths, five discriminator steps, no consistency term; figures with and without the average."""
     stage = TransferStageSettings(steps=generate_steps, batch_size=64, critic_steps=5)
@@ -138,12 +137,6 @@ def _paper_ctf(name: str, data: DataSettings, *, transfer_steps: int, generate_s
         recogniser=RecogniserSettings(width=32, images=1_000_000),
         evaluation=EvaluationSettings(without_average=True),
     )
-
-
-def _plain(stage: TransferStageSettings, *, steps: int) -> StageSettings:
-    """The same batch, rates and decay for a method without low-quality images."""
-    shared = stage.model_dump(include=set(StageSettings.model_fields))
-    return StageSettings.model_validate(shared | {"steps": steps})
 
 
 def _paper_projection(name: str, data: DataSettings, *, steps: int) -> Recipe:

@@ -34,7 +34,7 @@ class TransferStageSettings(StageSettings):
     consistency: float = Field(default=0.0, ge=0)
     """Weight of the low-quality consistency when pairing is matched; 0 is the paper's loss."""
     consistency_size: int = Field(default=8, ge=1)
-    """Side to which the output and I_L are area-averaged before they are compared."""
+    """Side, at most I_L's own, to which the output and I_L are area-averaged before they are compared."""
 
 
 class SelfSupervisionSettings(Settings):

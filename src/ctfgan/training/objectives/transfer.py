@@ -44,5 +44,6 @@ class TransferGame(HingeGame):
         terms = self._judged(fake, batch)
         if self._weight:
             assert batch.low_quality is not None
-            terms["consistency"] = self._weight * low_quality_consistency(fake, batch.low_quality, self._size)
+            size = min(self._size, batch.low_quality.shape[-1])
+            terms["consistency"] = self._weight * low_quality_consistency(fake, batch.low_quality, size)
         return terms
