@@ -89,7 +89,7 @@ def _build_ctf(recipe: Recipe, method: CtfGan, shape: Shape, rng: torch.Generato
     generator = build_generator(recipe, shape)
     assert isinstance(generator, TransferGenerator)
     generator_lh = generator.generator_lh
-    supervision = recipe.training.self_supervision if recipe.training.self_supervision.is_on else None
+    supervision = method.self_supervision if method.self_supervision.is_on else None
     plan = _plan(recipe, method.networks)
     discriminator = Discriminator(plan, shape.channels, shape.num_classes, boxes=supervision is not None)
     stages = (

@@ -11,7 +11,6 @@ from ctfgan.models.settings import NetworkSettings
 from ctfgan.recipes.recipe import CtfGan, Recipe, SnGanProjection
 from ctfgan.training.settings import (
     CheckSettings,
-    SelfSupervisionSettings,
     StageSettings,
     TrainingSettings,
     TransferStageSettings,
@@ -109,7 +108,7 @@ def projection_cifar10() -> Recipe:
 
 def _narrow_ctf(name: str, data: DataSettings, *, consistency: float, consistency_size: int) -> Recipe:
     extra = {"consistency": consistency, "consistency_size": consistency_size}
-    generate = TransferStageSettings(**NARROW_STAGE.model_dump(), **extra)
+    generate = TransferStageSettings.model_validate(NARROW_STAGE.model_dump() | extra)
     transfer = generate.model_copy(update={"steps": 1_000, "decay_from": 1.0, "patience": 4})
     return Recipe(
         name=name,
@@ -146,7 +145,6 @@ def _paper_projection(name: str, data: DataSettings, *, steps: int) -> Recipe:
         method=SnGanProjection(adversarial=StageSettings(steps=steps, batch_size=64, critic_steps=5)),
         training=TrainingSettings(
             checks=CheckSettings(every=1_000, images=5_000),
-            self_supervision=SelfSupervisionSettings(discriminator_weight=0, generator_weight=0),
         ),
         recogniser=RecogniserSettings(width=32, images=1_000_000),
         evaluation=EvaluationSettings(without_average=True),

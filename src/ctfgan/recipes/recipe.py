@@ -11,7 +11,7 @@ from ctfgan.errors import ConfigError
 from ctfgan.metrics.settings import EvaluationSettings, RecogniserSettings
 from ctfgan.models.settings import NetworkSettings, TransferSettings
 from ctfgan.settings import Settings
-from ctfgan.training.settings import StageSettings, TrainingSettings, TransferStageSettings
+from ctfgan.training.settings import SelfSupervisionSettings, StageSettings, TrainingSettings, TransferStageSettings
 
 
 class CtfGan(Settings):
@@ -22,6 +22,8 @@ class CtfGan(Settings):
     kind: Literal["ctf-gan"] = "ctf-gan"
     networks: NetworkSettings = NetworkSettings()
     features: TransferSettings = TransferSettings()
+    self_supervision: SelfSupervisionSettings = SelfSupervisionSettings()
+    """Task 3, in both stages."""
     transfer: TransferStageSettings
     """Stage 1: Tasks 2 and 3."""
     generate: TransferStageSettings

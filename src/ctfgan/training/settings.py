@@ -73,7 +73,6 @@ class CheckSettings(Settings):
 class TrainingSettings(Settings):
     """What all stages share."""
 
-    self_supervision: SelfSupervisionSettings = SelfSupervisionSettings()
     checks: CheckSettings = CheckSettings()
     ema_decay: float | None = Field(default=0.999, gt=0, lt=1)
     """Decay of the generator's moving average per step; None switches it off."""
