@@ -166,8 +166,10 @@ def released_generator(place: Workplace, folder: RunFolder, *, average: bool = T
     """
     tensors = folder.load(released_checkpoint(place.recipe, folder)).tensors
     prefix = "average." if average and place.recipe.training.ema_decay is not None else "networks.generator."
-    generator = build_generator(place.recipe, place.shape)
-    generator.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+    with torch.device("meta"):
+        generator = build_generator(place.recipe, place.shape)
+    weights = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    generator.load_state_dict(weights, assign=True)
     return generator.eval()
 
 

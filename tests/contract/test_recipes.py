@@ -77,7 +77,11 @@ def test_a_few_steps_of_each_player_lower_its_own_loss_on_a_fixed_batch(name: st
         game = stage.game
         game.generator.train()
         updates = Updates(game.generator, game.discriminator, stage.settings)
-        for step, terms in ((updates.discriminator, game.discriminator_terms), (updates.generator, game.generator_terms)):
+        for step, terms in (
+            (updates.discriminator, game.discriminator_terms),
+            (updates.generator, game.generator_terms),
+        ):
+
             def loss() -> float:
                 with torch.no_grad():
                     return float(np.mean([total(terms(batch(recipe))) for _ in range(8)]))  # noqa: B023

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-from fontTools.ttLib import TTCollection, TTFont, TTLibError
+from fontTools.ttLib import TTCollection, TTFont
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
@@ -20,6 +20,10 @@ from ctfgan.errors import DataError
 
 RENDER_SCALE = 3  # supersampling: jitter is applied at this multiple of the final size
 FACES_PER_CHARACTER = 2
+# Matplotlib's TeX faces claim ASCII, but "1" is an infinity sign in cmsy10 and a bracket in cmex10; the others have only
+# letters and digits where Unicode has them. LastResort draws a box for everything.
+NO_FACES = ("LastResort", "cmsy10", "cmex10")
+LETTERS_ONLY = ("cmb10", "cmmi10", "cmr10", "cmss10", "cmti10", "cmtt10")
 
 
 def gb2312_level_1() -> str:
@@ -124,10 +128,10 @@ def faces_of(characters: str, font_folders: tuple[str, ...]) -> list[list[Face]]
         path
         for folder in folders
         for path in folder.rglob("*")
-        if path.suffix.lower() in {".ttf", ".otf", ".ttc"} and "LastResort" not in path.name
+        if path.suffix.lower() in {".ttf", ".otf", ".ttc"} and not path.name.startswith(NO_FACES)
     )
-    maps = {(file, index): cmap for file in files for index, cmap in enumerate(_character_maps(file))}
-    showing = {face: {c for c in characters if ord(c) in cmap and _is_drawn(c, face)} for face, cmap in maps.items()}
+    maps = {(file, index): codes for file in files for index, codes in enumerate(_character_maps(file))}
+    showing = {face: _shown(characters, face, codes) for face, codes in maps.items()}
     whole = [face for face, shown in showing.items() if len(shown) == len(characters)]
     if len(whole) >= FACES_PER_CHARACTER:
         return [whole] * len(characters)
@@ -143,14 +147,28 @@ def faces_of(characters: str, font_folders: tuple[str, ...]) -> list[list[Face]]
 
 
 def _character_maps(file: Path) -> list[set[int]]:
+    """The code points of each face in a font file."""
     try:
-        if file.suffix.lower() == ".ttc":
-            with TTCollection(file, lazy=True) as collection:
-                return [set(font.getBestCmap() or ()) for font in collection.fonts]
-        with TTFont(file, lazy=True) as font:
-            return [set(font.getBestCmap() or ())]
-    except (TTLibError, OSError, AssertionError) as error:
-        raise DataError(f"font file {file} cannot be read ({error}); take it out of the font folder") from error
+        with file.open("rb") as handle:
+            is_collection = file.suffix.lower() == ".ttc"
+            fonts = TTCollection(handle, lazy=True).fonts if is_collection else [TTFont(handle, lazy=True)]
+            maps = [set(font.getBestCmap() or ()) for font in fonts]
+    except Exception as error:  # fontTools and struct raise what a damaged table makes them
+        raise _unreadable(file, error) from error
+    if file.name.startswith(LETTERS_ONLY):
+        return [codes & {ord(c) for c in string.ascii_letters + string.digits} for codes in maps]
+    return maps
+
+
+def _shown(characters: str, face: Face, codes: set[int]) -> set[str]:
+    try:
+        return {c for c in characters if ord(c) in codes and _is_drawn(c, face)}
+    except OSError as error:  # FreeType
+        raise _unreadable(face[0], error) from error
+
+
+def _unreadable(file: Path, error: Exception) -> DataError:
+    return DataError(f"font file {file} cannot be read ({error}); take it out of the font folder")
 
 
 def _is_drawn(character: str, face: Face) -> bool:

@@ -96,8 +96,9 @@ def recogniser_for(
         with new_folder(folder) as partial:
             save_file({name: tensor.cpu() for name, tensor in network.state_dict().items()}, partial / weights.name)
             (partial / "settings.json").write_text(json.dumps({"classes": num_classes, **settings.model_dump()}))
-    network = Recogniser(channels, num_classes, settings)
-    network.load_state_dict(load_file(weights))
+    with torch.device("meta"):  # its own initial weights would be drawn for nothing
+        network = Recogniser(channels, num_classes, settings)
+    network.load_state_dict(load_file(weights), assign=True)
     return TrainedRecogniser(network, sha256(weights), device)
 
 

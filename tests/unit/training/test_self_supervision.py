@@ -20,7 +20,9 @@ def test_boxes_enclose_exactly_the_pixels_that_changed() -> None:
 
 
 def test_sides_reach_from_a_quarter_to_a_half_and_places_reach_the_edges() -> None:
-    _, boxes = paste_patches(torch.zeros(3_000, 1, 16, 16), torch.ones(3_000, 1, 16, 16), torch.Generator().manual_seed(1))
+    _, boxes = paste_patches(
+        torch.zeros(3_000, 1, 16, 16), torch.ones(3_000, 1, 16, 16), torch.Generator().manual_seed(1)
+    )
     widths = ((boxes[:, 2] - boxes[:, 0]) * 16).round().int()
     assert widths.unique().tolist() == [4, 5, 6, 7, 8]
     assert boxes.min() == 0

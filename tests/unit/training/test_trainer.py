@@ -127,7 +127,7 @@ def test_a_damaged_checkpoint_is_named_and_not_loaded(whole: Path, tmp_path: Pat
         ctfgan.resume(run)
 
 
-class _given:  # noqa: N801  (a context manager used like a function)
+class _given:
     def __init__(self, request: StopRequest) -> None:
         self._request = request
 
