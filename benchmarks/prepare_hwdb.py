@@ -16,7 +16,9 @@ def main(pack: Path, out: Path) -> None:
         images, labels, names, mixed = (archive[key] for key in ("x", "y", "char", "mixed_class"))
     kept = ~mixed[labels]
     number = np.cumsum(~mixed) - 1  # old label to new label
-    np.savez(out, images=images[kept], labels=number[labels[kept]], classes=names[~mixed])
+    # Most characters of the pack have no name; those are called by their number in it.
+    classes = np.array([name or f"class-{index:02d}" for index, name in enumerate(names)])
+    np.savez(out, images=images[kept], labels=number[labels[kept]], classes=classes[~mixed])
     print(f"{kept.sum():,} images of {(~mixed).sum()} classes: {out}")
 
 

@@ -1,4 +1,4 @@
-"""What tests of all kinds share: caches that are thrown away, images of which each one is known, a tiny finished run."""
+"""What tests share: caches that are thrown away, images of which each one is known, a tiny finished run."""
 
 from __future__ import annotations
 
@@ -78,9 +78,7 @@ def run_cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 
 
 @pytest.fixture
-def refused(
-    run_cli: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., str]:
+def refused(run_cli: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """Run a command, in ``tmp_path``, that must fail as a user's mistake does; returns what it said.
 
     That is: exit code 2, one line on standard error, no traceback, no file created or changed below ``tmp_path``.

@@ -7,7 +7,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ctfgan.errors import CtfganError
@@ -64,7 +64,8 @@ def write_file(path: Path, content: bytes) -> None:
             partial.replace(path)
             _flush(path.parent)
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
 
 
 def sha256(path: Path) -> str:

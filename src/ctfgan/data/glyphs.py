@@ -20,8 +20,8 @@ from ctfgan.errors import DataError
 
 RENDER_SCALE = 3  # supersampling: jitter is applied at this multiple of the final size
 FACES_PER_CHARACTER = 2
-# Matplotlib's TeX faces claim ASCII, but "1" is an infinity sign in cmsy10 and a bracket in cmex10; the others have only
-# letters and digits where Unicode has them. LastResort draws a box for everything.
+# Matplotlib's TeX faces claim ASCII, but "1" is an infinity sign in cmsy10 and a bracket in cmex10; the others have
+# only letters and digits where Unicode has them. LastResort draws a box for everything.
 NO_FACES = ("LastResort", "cmsy10", "cmex10")
 LETTERS_ONLY = ("cmb10", "cmmi10", "cmr10", "cmss10", "cmti10", "cmtt10")
 

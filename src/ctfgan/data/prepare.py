@@ -173,7 +173,7 @@ def _check_classes(packed: PackedImages) -> None:
     counts = np.bincount(packed.labels, minlength=len(packed.classes))
     if counts.min() < MIN_IMAGES_PER_CLASS:
         small = np.flatnonzero(counts < MIN_IMAGES_PER_CLASS)
-        name, count = packed.classes[small[0]], counts[small[0]]
+        name, count = packed.classes[small[0]], int(counts[small[0]])
         others = f" (and {len(small) - 1} more classes)" if len(small) > 1 else ""
         raise DataError(
             f"{location}: class {name!r} has {count} readable image{'s' * (count != 1)}{others}; each class needs at "

@@ -1,0 +1,284 @@
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ctfgan.data.pairing import LowQualityBank
+from ctfgan.data.prepare import Dataset, describe, prepare
+from ctfgan.data.settings import DataSettings, DegradationSettings, GlyphSettings
+from ctfgan.errors import DataError
+
+WriteClasses = Callable[..., Path]
+WriteNpz = Callable[..., Path]
+CLASSES, PER_CLASS = 5, 40
+
+
+@pytest.fixture
+def npz(tmp_path: Path, cache: Path, write_npz: WriteNpz) -> str:
+    """200 images in 5 classes; row i is grey level i, in high and in low quality."""
+    return str(write_npz(tmp_path / "hq.npz", CLASSES, PER_CLASS))
+
+
+def prepared(high_quality: str, low_quality: str | None = None, *, share: float = 0.2, **settings: Any) -> Dataset:
+    degradation = DegradationSettings(share=share, size=4)
+    data = DataSettings(
+        high_quality=high_quality, low_quality=low_quality, resolution=16, degradation=degradation, **settings
+    )
+    return prepare(data, low_quality=True)
+
+
+def rows_of(bank: LowQualityBank) -> set[int]:
+    """Which images a bank was made of: degradation leaves the grey level of each."""
+    assert (bank.images == bank.images[:, :1, :1]).all()
+    rows = bank.images[:, 0, 0, 0].astype(int)
+    assert np.array_equal(bank.labels, rows % CLASSES)
+    assert len(set(rows)) == len(rows)
+    return set(rows.tolist())
+
+
+def sets(dataset: Dataset) -> tuple[set[int], set[int], set[int], set[int], set[int]]:
+    """Rows of training, pool, reference, low-quality bank and held-out bank."""
+    side = dataset.low_quality
+    assert side is not None
+    training, pool, reference = (set(rows.tolist()) for rows in (dataset.training, dataset.pool, dataset.reference))
+    return training, pool, reference, rows_of(side.bank), rows_of(side.held_out)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_reference_is_disjoint_from_everything_that_is_trained_on(npz: str, seed: int) -> None:
+    training, pool, reference, bank, held_out = sets(prepared(npz, high_quality_fraction=0.65, seed=seed))
+    assert reference | pool == set(range(200))
+    assert not reference & pool
+    assert training < pool
+    assert bank | held_out < pool
+    assert (len(reference), len(pool), len(training)) == (20, 180, 117)
+    assert Counter(row % CLASSES for row in reference) == dict.fromkeys(range(CLASSES), 4)
+
+
+def test_a_smaller_share_is_a_part_of_a_larger_one(npz: str) -> None:
+    small, middle, large = (sets(prepared(npz, high_quality_fraction=f)) for f in (0.3, 0.65, 1.0))
+    assert small[0] < middle[0] < large[0] == large[1]
+    assert small[1:3] == middle[1:3] == large[1:3]
+
+
+@pytest.mark.parametrize("pairing", ["matched", "independent"])
+def test_low_quality_images_are_made_of_the_removed_ones_first(npz: str, pairing: str) -> None:
+    dataset = prepared(npz, high_quality_fraction=0.65, share=0.2, pairing=pairing)
+    training, _, _, bank, held_out = sets(dataset)
+    assert len(bank) == 36
+    assert not bank & training
+    assert not held_out & (bank | training)
+    assert "0 of them also in the HQ share" in "\n".join(describe(dataset, DataSettings()))
+
+
+def test_low_quality_images_overlap_with_the_share_only_as_far_as_they_must(npz: str) -> None:
+    dataset = prepared(npz, high_quality_fraction=0.9, share=0.2)
+    training, pool, _, bank, held_out = sets(dataset)
+    assert pool - training < bank
+    assert len(bank & training) == 36 - 18
+    assert not bank & held_out
+    assert "18 of them also in the HQ share" in "\n".join(describe(dataset, DataSettings()))
+
+
+def test_every_class_has_low_quality_images_in_both_banks_when_they_are_matched(npz: str) -> None:
+    side = prepared(npz, share=0.001, held_out=0.02).low_quality
+    assert side is not None
+    assert side.pairing == "matched"
+    assert sorted(side.bank.labels.tolist()) == sorted(side.held_out.labels.tolist()) == list(range(CLASSES))
+
+
+def test_given_low_quality_images_are_divided_between_two_disjoint_banks(
+    npz: str, tmp_path: Path, write_npz: WriteNpz
+) -> None:
+    dataset = prepared(npz, str(write_npz(tmp_path / "lq.npz", CLASSES, 20, size=8)), held_out=0.25)
+    *_, bank, held_out = sets(dataset)
+    assert bank | held_out == set(range(100))
+    assert (len(bank), len(held_out)) == (75, 25)
+    assert dataset.low_quality_size == 8
+
+
+def test_foreign_low_quality_images_are_paired_independently(npz: str, tmp_path: Path, write_npz: WriteNpz) -> None:
+    side = prepared(npz, str(write_npz(tmp_path / "lq.npz", 3, 20, size=8))).low_quality
+    assert side is not None
+    assert side.pairing == "independent"
+    assert side.classes == ("0", "1", "2")
+    assert side.bank.label_of_class is None
+
+
+def test_matched_classes_may_be_numbered_differently_on_the_two_sides(
+    tmp_path: Path, cache: Path, write_classes: WriteClasses
+) -> None:
+    high = write_classes(tmp_path / "hq", {"b": 8, "c": 8}, size=16)
+    low = write_classes(tmp_path / "lq", {"a": 8, "b": 8, "c": 8}, size=8)
+    side = prepared(str(high), str(low), pairing="matched").low_quality
+    assert side is not None
+    assert side.bank.label_of_class is not None
+    assert side.bank.label_of_class.tolist() == [1, 2]
+
+
+def test_low_quality_images_without_labels_are_welcome(tmp_path: Path, npz: str, write_classes: WriteClasses) -> None:
+    side = prepared(npz, str(write_classes(tmp_path, {"flat": 10}, size=8) / "flat")).low_quality
+    assert side is not None
+    assert side.pairing == "independent"
+    assert side.classes == ()
+    assert set(side.bank.labels.tolist()) == {-1}
+
+
+@pytest.mark.parametrize(("sizes", "expected"), [([8] * 10, 8), ([2] * 10, None), ([4, 6, 10, 12, 14] * 3, 10)])
+def test_the_low_quality_size_is_the_median_side(
+    tmp_path: Path, npz: str, sizes: list[int], expected: int | None
+) -> None:
+    (tmp_path / "lq").mkdir()
+    for number, size in enumerate(sizes):
+        Image.new("L", (size + 3, size)).save(tmp_path / "lq" / f"{number}.png")
+    if expected is None:
+        with pytest.raises(DataError, match="none of 10 images can be read"):
+            prepared(npz, str(tmp_path / "lq"))
+    else:
+        assert prepared(npz, str(tmp_path / "lq")).low_quality_size == expected
+
+
+def test_colour_is_found_in_the_high_quality_images_and_kept_for_both_sides(tmp_path: Path, cache: Path) -> None:
+    rng = np.random.default_rng(0)
+    path = tmp_path / "colour.npz"
+    np.savez(path, images=rng.integers(0, 256, (20, 16, 16, 3), dtype=np.uint8), labels=np.arange(20) % 2)
+    for channels, expected in (("auto", 3), (1, 1)):
+        dataset = prepared(str(path), channels=channels)
+        assert dataset.low_quality is not None
+        assert dataset.channels == dataset.low_quality.bank.images.shape[3] == expected
+
+
+def test_the_smallest_set_still_leaves_something_to_hold_out(tmp_path: Path, cache: Path, write_npz: WriteNpz) -> None:
+    dataset = prepared(str(write_npz(tmp_path / "small.npz", 2, 4)))
+    assert dataset.low_quality is not None
+    assert len(dataset.reference) >= 4  # evaluation compares its halves
+    assert set(dataset.labels(dataset.training)) == {0, 1}
+    assert len(dataset.low_quality.held_out) >= 2
+
+
+def test_nothing_is_degraded_for_a_method_that_uses_no_low_quality_images(npz: str) -> None:
+    dataset = prepare(DataSettings(high_quality=npz, resolution=16), low_quality=False)
+    assert dataset.low_quality is None
+    assert dataset.low_quality_size == 0
+    assert describe(dataset, DataSettings())[-1] == "low quality: none (this method uses none)"
+
+
+def test_glyphs_are_what_is_used_without_a_folder(cache: Path) -> None:
+    settings = DataSettings(resolution=16, glyphs=GlyphSettings(characters="AB", images_per_class=10))
+    dataset = prepare(settings, low_quality=True)
+    assert dataset.classes == ("A", "B")
+    assert len(dataset.pool) + len(dataset.reference) == 20
+    text = "\n".join(describe(dataset, settings))
+    assert "high quality: glyphs (own set): 20 images" in text
+    assert "rendered from" in text
+
+
+@pytest.mark.parametrize("low_quality", [False, True])
+def test_bad_images_are_skipped_named_and_counted(
+    tmp_path: Path, cache: Path, write_classes: WriteClasses, bad_images: dict[str, bytes], low_quality: bool
+) -> None:
+    high = write_classes(tmp_path / "hq", {"a": 10, "b": 10}, size=16)
+    low = write_classes(tmp_path / "lq", {"a": 10, "b": 10}, size=8)
+    for kind, content in bad_images.items():
+        (tmp_path / ("lq" if low_quality else "hq") / "b" / f"{kind}.png").write_bytes(content)
+    dataset = prepared(str(high), str(low))
+    assert len(dataset.pool) + len(dataset.reference) == 20
+    assert dataset.low_quality is not None
+    assert len(dataset.low_quality.bank) + len(dataset.low_quality.held_out) == 20
+    text = "\n".join(describe(dataset, DataSettings()))
+    assert "5 unreadable images were skipped:" in text
+    for name, reason in (
+        ("zero bytes", "zero bytes"),
+        ("text", "not an image that Pillow can read"),
+        ("truncated", "damaged"),
+        ("1x1", "1x1 pixels"),
+        ("20000x20000", "20000x20000 pixels"),
+    ):
+        assert f"b/{name}.png: {reason}" in text
+
+
+def test_a_long_list_of_bad_images_is_cut_short(tmp_path: Path, cache: Path, write_classes: WriteClasses) -> None:
+    root = write_classes(tmp_path / "hq", {"a": 10, "b": 10})
+    for number in range(1_234):
+        (root / "a" / f"bad{number}.png").touch()
+    lines = describe(prepared(str(root)), DataSettings())
+    assert "  1,234 unreadable images were skipped:" in lines
+    assert sum("zero bytes" in line for line in lines) == 10
+    assert "    ... and 1,224 more" in lines
+
+
+def test_the_description_says_all_that_a_user_should_check(
+    tmp_path: Path, cache: Path, write_classes: WriteClasses
+) -> None:
+    high = write_classes(tmp_path / "hq", {"a": 20, "b": 10}, size=20)
+    (high / "notes.txt").write_text("no image")
+    low = write_classes(tmp_path / "lq", {"a": 10, "b": 10}, size=8)
+    settings = DataSettings(high_quality=str(high), low_quality=str(low), resolution=16, high_quality_fraction=0.5)
+    text = "\n".join(describe(prepare(settings, low_quality=True), settings))
+    for fact in (
+        f"high quality: {high}: 30 images",
+        "sides: 20 pixels, used at 16, grey",
+        "modes: 30 L",
+        "1 files that are no images were ignored (1 .txt)",
+        "classes: 2, 10 to 20 images each (median 15): a 20, b 10",
+        "HQ share: 13 of 26 training images (50.0%); 4 held out as the reference",
+        f"low quality: {low}: 20 images",
+        "sides: 8 pixels, used at 8, grey",
+        "18 images for training, 2 held out, 8x8 pixels, 2 labels",
+        "pairing: matched (auto)",
+    ):
+        assert fact in text
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"held_out": 0.99}, r"data.held_out\) of 0.99 leaves class '\d' without training images; use a smaller share"),
+        ({"high_quality_fraction": 0.02}, "fraction of 0.02 leaves class '.' without training images; use a larger"),
+        ({"share": 1.0}, "data.degradation.share is 1.0 and leaves no image to hold out; use a smaller share"),
+        ({"share": 1.0, "pairing": "independent"}, "leaves no image to hold out"),
+    ],
+)
+def test_shares_that_leave_nothing_are_refused(npz: str, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        prepared(npz, **settings)
+
+
+@pytest.mark.parametrize(
+    ("low_quality", "settings", "message"),
+    [
+        ({"a": 10, "b": 10}, {"low_quality_size": 32}, "data.low_quality_size is 32; it must not exceed .* 16 pixels"),
+        ({"a": 10, "b": 1}, {}, "class 'b' is left without a low-quality image to train on"),
+        ({"a": 10, "x": 10}, {"pairing": "matched"}, "1 classes have no low-quality images .*'b'"),
+        ({"x": 3}, {}, "holds 3 readable images; the low-quality side needs 4"),
+    ],
+)
+def test_low_quality_sides_that_do_not_fit_are_refused(
+    tmp_path: Path, cache: Path, write_classes: WriteClasses, low_quality: dict[str, int], settings: dict[str, Any],
+    message: str,
+) -> None:  # fmt: skip
+    high = write_classes(tmp_path / "hq", {"a": 10, "b": 10}, size=16)
+    low = write_classes(tmp_path / "lq", low_quality, size=8)
+    with pytest.raises(DataError, match=message):
+        prepared(str(high), str(low), **settings)
+
+
+def test_a_degraded_size_above_the_resolution_is_refused(npz: str) -> None:
+    settings = DataSettings(high_quality=npz, resolution=16, degradation=DegradationSettings(size=32))
+    with pytest.raises(DataError, match=r"data\.degradation\.size is 32; it must not exceed the resolution of 16"):
+        prepare(settings, low_quality=True)
+
+
+def test_larger_low_quality_images_are_taken_when_a_size_is_given(
+    npz: str, tmp_path: Path, write_npz: WriteNpz
+) -> None:
+    large = str(write_npz(tmp_path / "lq.npz", CLASSES, 20, size=64))
+    with pytest.raises(DataError, match=r"\(64 pixels\) are larger than .* \(16\); swap --hq and --lq"):
+        prepared(npz, large)
+    assert prepared(npz, large, low_quality_size=8).low_quality_size == 8

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image, features
+
+from ctfgan.data.sources.folder import SUFFIXES, FolderSource
+from ctfgan.errors import DataError
+
+WriteClasses = Callable[..., Path]
+
+
+def test_each_subfolder_with_images_is_a_class(tmp_path: Path, write_classes: WriteClasses) -> None:
+    source = FolderSource(write_classes(tmp_path, {"b": 2, "a": 3}))
+    assert source.classes == ("a", "b")
+    assert source.labels.tolist() == [0, 0, 0, 1, 1]
+    for index in range(5):
+        assert Path(source.name(index)).parent.name == source.classes[source.labels[index]]
+        assert source.header(index) == ("L", (16, 16))
+
+
+def test_nested_folders_are_named_by_their_path_as_in_omniglot(tmp_path: Path, write_classes: WriteClasses) -> None:
+    source = FolderSource(
+        write_classes(tmp_path, {"Greek/character01": 2, "Greek/character02": 2, "Latin/character01": 1})
+    )
+    assert source.classes == ("Greek/character01", "Greek/character02", "Latin/character01")
+    assert source.labels.tolist() == [0, 0, 1, 1, 2]
+
+
+def test_images_directly_in_the_root_have_no_labels(tmp_path: Path, write_classes: WriteClasses) -> None:
+    source = FolderSource(write_classes(tmp_path, {"flat": 3}) / "flat")
+    assert source.classes == ()
+    assert source.labels.tolist() == [-1, -1, -1]
+
+
+def test_images_beside_class_folders_are_refused_by_name(tmp_path: Path, write_classes: WriteClasses) -> None:
+    root = write_classes(tmp_path, {"a": 2, "b": 2})
+    Image.new("L", (8, 8)).save(root / "stray.png")
+    with pytest.raises(DataError, match=r"holds 1 images beside its class folders \(first: stray.png\)"):
+        FolderSource(root)
+
+
+def test_hidden_files_are_passed_over_and_other_files_counted(tmp_path: Path, write_classes: WriteClasses) -> None:
+    root = write_classes(tmp_path, {"a": 2, "b": 2, ".hidden": 2})
+    Image.new("L", (8, 8)).save(root / "a" / ".thumbnail.png")
+    for name in ("a/notes.txt", "b/more.TXT", "README"):
+        (root / name).write_text("no image")
+    source = FolderSource(root)
+    assert source.classes == ("a", "b")
+    assert len(source.labels) == 4
+    assert source.notes == ("3 files that are no images were ignored (2 .txt, 1 no suffix)",)
+
+
+def test_suffixes_may_be_in_capitals(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    Image.new("L", (8, 8)).save(tmp_path / "a" / "scan.PNG")
+    assert len(FolderSource(tmp_path).labels) == 1
+
+
+@pytest.mark.parametrize("suffix", sorted(SUFFIXES))
+def test_every_suffix_on_the_list_can_be_decoded(tmp_path: Path, suffix: str) -> None:
+    if not all(features.check(codec) for end, codec in {".avif": "avif", ".jp2": "jpg_2000"}.items() if end == suffix):
+        pytest.skip(f"this Pillow was built without {suffix}")
+    (tmp_path / "a").mkdir()
+    mode = {".pbm": "1", ".pgm": "L"}.get(suffix, "RGB")
+    Image.new(mode, (8, 8)).save(tmp_path / "a" / f"x{suffix}")
+    assert FolderSource(tmp_path).read(0).size == (8, 8)
+
+
+def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "notes.txt").write_text("no image")
+    with pytest.raises(DataError, match="holds no images; put one subfolder per class in it"):
+        FolderSource(tmp_path)
+
+
+def test_linked_folders_are_followed_but_not_in_circles(tmp_path: Path, write_classes: WriteClasses) -> None:
+    root = write_classes(tmp_path / "root", {"a": 2, "b": 2})
+    (root / "c").symlink_to(write_classes(tmp_path / "elsewhere", {"c": 3}) / "c")
+    (root / "a" / "up").symlink_to(root)
+    (root / "b" / "here").symlink_to(".")
+    source = FolderSource(root)
+    assert Counter(source.classes[label] for label in source.labels) == {"a": 2, "b": 2, "c": 3}
+
+
+def test_a_class_name_that_cannot_be_written_down_is_refused(tmp_path: Path, write_classes: WriteClasses) -> None:
+    write_classes(tmp_path, {"a": 2, os.fsdecode(b"caf\xe9"): 2})
+    with pytest.raises(DataError, match=r"'caf\ufffd' in .* is not valid UTF-8; rename the folder"):
+        FolderSource(tmp_path)
+
+
+def test_a_file_name_that_cannot_be_written_down_does_no_harm(tmp_path: Path, write_classes: WriteClasses) -> None:
+    root = write_classes(tmp_path, {"a": 1})
+    (root / "a" / os.fsdecode(b"\xe9.png")).write_bytes((root / "a" / "0.png").read_bytes())
+    source = FolderSource(root)
+    assert [source.name(index).encode() for index in range(2)]
+    assert source.identity()
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("zero bytes", "zero bytes"),
+        ("text", "not an image"),
+        ("truncated", "damaged"),
+        ("1x1", "1x1 pixels; each side must have at least 4"),
+        ("20000x20000", "20000x20000 pixels; more than 64,000,000 are not decoded"),
+    ],
+)
+def test_bad_images_say_what_is_wrong(tmp_path: Path, bad_images: dict[str, bytes], kind: str, reason: str) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "bad.png").write_bytes(bad_images[kind])
+    source = FolderSource(tmp_path)
+    with pytest.raises(DataError, match=reason):
+        source.read(0)
+    if kind == "truncated":  # its header is whole
+        assert source.header(0) == ("L", (32, 32))
+    else:
+        with pytest.raises(DataError, match=reason):
+            source.header(0)
+
+
+def test_the_identity_changes_with_the_files(tmp_path: Path, write_classes: WriteClasses) -> None:
+    root = write_classes(tmp_path, {"a": 2, "b": 2})
+    before = FolderSource(root).identity()
+    assert FolderSource(root).identity() == before
+    os.utime(root / "a" / "0.png", ns=(1, 1))
+    touched = FolderSource(root).identity()
+    (root / "b" / "1.png").unlink()
+    assert len({before, touched, FolderSource(root).identity()}) == 3

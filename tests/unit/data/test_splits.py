@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ctfgan.data.splits import covering_prefix, share, stratified_order
+
+LABELS = st.lists(st.integers(0, 6), min_size=1, max_size=80)
+
+
+@given(labels=LABELS, seed=st.integers(0, 2**32))
+@settings(max_examples=60, deadline=None)
+def test_every_prefix_holds_nearly_its_share_of_every_class(labels: list[int], seed: int) -> None:
+    order = stratified_order(np.array(labels), seed).tolist()
+    sizes = Counter(labels)
+    found: Counter[int] = Counter()
+    for length, row in enumerate(order, start=1):
+        found[labels[row]] += 1
+        for label, size in sizes.items():
+            # Each class is rounded to a whole image, and the prefix's length to a whole image per class.
+            assert abs(found[label] - length * size / len(labels)) <= 0.5 + 0.5 * len(sizes) * size / len(labels) + 1e-9
+    assert sorted(order) == list(range(len(labels)))
+
+
+@pytest.mark.parametrize(("per_class", "total", "expected"), [(5_000, 32_500, 3_250), (500, 3_250, 325)])
+def test_65_percent_of_ten_equal_classes_is_65_percent_of_each(per_class: int, total: int, expected: int) -> None:
+    labels = np.random.default_rng(1).permutation(np.arange(10 * per_class) % 10)
+    chosen = stratified_order(labels, seed=2)[: share(len(labels), 0.65)]
+    assert len(chosen) == total
+    assert Counter(labels[chosen].tolist()) == dict.fromkeys(range(10), expected)
+
+
+def test_an_order_depends_on_its_seed_alone() -> None:
+    labels = np.arange(60) % 3
+    assert np.array_equal(stratified_order(labels, 5), stratified_order(labels.copy(), 5))
+    assert not np.array_equal(stratified_order(labels, 5), stratified_order(labels, 6))
+
+
+def test_the_images_of_a_class_are_shuffled() -> None:
+    order = stratified_order(np.zeros(100, dtype=np.int64), seed=0)
+    assert not np.array_equal(order, np.sort(order))
+
+
+@pytest.mark.parametrize(
+    ("count", "fraction", "expected"),
+    [
+        (50_000, 0.65, 32_500),
+        (1_246_991, 0.65, 810_544),
+        (1_282_167, 0.65, 833_408),
+        (5_000, 0.65, 3_250),
+        (10, 0.7, 7),
+        (100, 0.29, 29),  # the product is 28.999999999999996
+        (7, 1.0, 7),
+        (9, 0.1, 0),
+    ],
+)
+def test_a_share_is_rounded_down_to_the_papers_counts(count: int, fraction: float, expected: int) -> None:
+    assert share(count, fraction) == expected
+
+
+@given(labels=LABELS, seed=st.integers(0, 100), count=st.integers(0, 80))
+@settings(max_examples=60, deadline=None)
+def test_a_covering_prefix_adds_the_first_image_of_each_class_that_is_missing(
+    labels: list[int], seed: int, count: int
+) -> None:
+    order = np.random.default_rng(seed).permutation(len(labels))
+    rows = covering_prefix(order, np.array(labels), count).tolist()
+    expected = order[:count].tolist()
+    for row in order[count:].tolist():
+        if labels[row] not in {labels[chosen] for chosen in expected}:
+            expected.append(row)
+    assert rows == expected
