@@ -73,7 +73,7 @@ def test_provenance_tells_counts_seeds_versions_and_weights(bundle: Path) -> Non
     ("damage", "message"),
     [
         (change_model(lambda t: t.pop("generator_a.to_image.bias")), "tensor 'generator_a.to_image.bias' is None"),
-        (change_model(lambda t: t.update({"generator_a.to_image.bias": torch.zeros(7)})), r"is \(7,\), the recipe makes"),
+        (change_model(lambda t: t.update({"generator_a.to_image.bias": torch.zeros(7)})), r"is \(7,\), the recipe"),
         (change_model(lambda t: t["generator_a.to_image.bias"].fill_(torch.nan)), "not finite"),
         (change_json("classes.json", lambda c: c["classes"].append("Z")), "names 5 classes for a model of 4"),
         (change_json("classes.json", lambda c: c["shape"].update(num_classes=1_000_000)), "the recipe makes it"),

@@ -18,6 +18,8 @@ from ctfgan.data.sources.base import ImageSource, Labels
 from ctfgan.errors import DataError
 from ctfgan.files import new_folder
 
+CONTENT = "content.json"
+
 Progress = Callable[[Iterable[int], int, str], Iterable[int]]
 """Wraps a loop: (items, their number, what is done) to the same items, showing progress on the way."""
 
@@ -104,10 +106,10 @@ def pack(
     """
     recipe = f"{source.identity()} {size} {channels} {fit} pack-1"
     folder = cache_folder() / "images" / hashlib.sha256(recipe.encode()).hexdigest()[:24]
-    if not folder.exists():
+    if not (folder / CONTENT).is_file():
         with new_folder(folder) as partial:
             _decode(source, survey, size, channels, fit, progress, partial)
-    content = json.loads((folder / "content.json").read_text())
+    content = json.loads((folder / CONTENT).read_text())
     found = content["survey"]
     return PackedImages(
         images=np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False),
@@ -153,7 +155,7 @@ def _decode(
     digest.update(labels.tobytes() + "\0".join(source.classes).encode())
     final = Survey(survey.location, len(kept), survey.sides, survey.modes, tuple(skipped.items()), survey.notes)
     content = {"classes": source.classes, "survey": asdict(final), "fingerprint": digest.hexdigest()}
-    (folder / "content.json").write_text(json.dumps(content, ensure_ascii=False))
+    (folder / CONTENT).write_text(json.dumps(content, ensure_ascii=False))
 
 
 def _reserve(path: Path) -> None:

@@ -6,9 +6,11 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -37,15 +39,17 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    @staticmethod
-    def check_free(path: Path) -> None:
+    @classmethod
+    def check_free(cls, path: Path) -> None:
         """Refuse a path where something is already; an empty folder is fine.
 
         Raises:
             RunError: a file, or a folder that holds something.
         """
-        if (path / RECIPE).is_file():
+        if (path / RECIPE).is_file() and cls(path).checkpoints():
             raise RunError(f"run {path} exists already; go on with 'ctfgan resume {path}', or choose another --out")
+        if (path / RECIPE).is_file():
+            raise RunError(f"run {path} ended before its first checkpoint; delete it, or choose another --out")
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise RunError(f"{path} exists already and is no run; choose another --out")
 
@@ -103,18 +107,23 @@ class RunFolder:
         Raises:
             RunError: a file is missing or was changed.
         """
-        manifest = json.loads((folder / MANIFEST).read_text())
-        for name, expected in manifest["sha256"].items():
+        for name, expected in self.manifest(folder)["sha256"].items():
             if not (folder / name).is_file() or sha256(folder / name) != expected:
-                raise RunError(
-                    f"{folder / name} is missing or damaged; delete {folder} and resume from the checkpoint before it"
-                )
-        state = torch.load(folder / "state.pt", weights_only=True)
-        return Checkpoint(load_file(folder / "networks.safetensors"), state)
+                raise _damaged(folder, name)
+        try:
+            state = torch.load(folder / "state.pt", weights_only=True)
+            return Checkpoint(load_file(folder / "networks.safetensors"), state)
+        except (UnpicklingError, SafetensorError, OSError, RuntimeError, EOFError) as error:
+            raise _damaged(folder, "state.pt") from error
 
     def manifest(self, folder: Path) -> dict[str, Any]:
         """What was noted beside a checkpoint: step, stage, distance."""
-        content: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+        try:
+            content: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+        except (OSError, ValueError) as error:
+            raise _damaged(folder, MANIFEST) from error
+        if not {"sha256", "step", "stage", "stage_step", "distance"} <= content.keys():
+            raise _damaged(folder, MANIFEST)
         return content
 
     def best(self) -> Path:
@@ -134,6 +143,10 @@ class RunFolder:
         for folder in self.checkpoints():
             if folder not in kept:
                 shutil.rmtree(folder)
+
+
+def _damaged(folder: Path, name: str) -> RunError:
+    return RunError(f"{folder / name} is missing or damaged; delete {folder} and resume from the checkpoint before it")
 
 
 class Journal:

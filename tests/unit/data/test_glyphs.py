@@ -6,6 +6,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
+from fontTools.ttLib import TTFont
 from PIL import Image, ImageDraw, ImageFont
 
 from ctfgan.data.glyphs import NAMED_SETS, Face, GlyphSource, faces_of, gb2312_level_1
@@ -107,6 +108,20 @@ def test_repeated_characters_are_refused(characters: str) -> None:
 def test_characters_that_no_face_shows_are_named(missing: str) -> None:
     with pytest.raises(DataError, match=rf"1 characters have fewer than 2 faces \({missing}\); add a font folder"):
         source(f"AB{missing}")
+
+
+def test_a_character_drawn_as_the_box_of_missing_glyphs_counts_as_missing(tmp_path: Path) -> None:
+    font = TTFont(Path(matplotlib.get_data_path(), "fonts", "ttf", "cmss10.ttf"))
+    box, copy = font.getGlyphOrder()[0], font.getBestCmap()[ord("A")]
+    for table in ("glyf", "hmtx"):
+        font[table][copy] = font[table][box]
+    for table in font["cmap"].tables:
+        if table.platformID == 3:
+            table.cmap[ord("一")] = copy
+    for number in range(2):
+        font.save(tmp_path / f"{number}.ttf")
+    with pytest.raises(DataError, match="1 characters have fewer than 2 faces"):
+        source("AB一", fonts=(str(tmp_path),))
 
 
 def test_many_missing_characters_are_cut_short() -> None:

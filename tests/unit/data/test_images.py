@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ctfgan.data.images import MAX_PIXELS, check_size, sheet, square, to_bytes, to_float, to_picture
+from ctfgan.data.images import MAX_PIXELS, Fit, check_size, sheet, square, to_bytes, to_float, to_picture
 from ctfgan.data.sources.folder import read_image
 from ctfgan.errors import DataError
 
@@ -46,7 +46,7 @@ ONE_COLOUR = {
 @pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("name", ONE_COLOUR)
-def test_an_image_of_one_colour_stays_so_in_every_mode(name: str, channels: int, fit: str) -> None:
+def test_an_image_of_one_colour_stays_so_in_every_mode(name: str, channels: int, fit: Fit) -> None:
     image, colour = ONE_COLOUR[name]
     result = square(image, 8, channels, fit)
     red, green, blue = colour
@@ -96,9 +96,10 @@ def test_stretch_squeezes_the_longer_side() -> None:
     assert (result[:, 5:] > 235).all()
 
 
-def test_shrinking_averages_instead_of_skipping() -> None:
+@pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
+def test_shrinking_averages_instead_of_skipping(fit: Fit) -> None:
     checkers = (np.indices((64, 64)).sum(axis=0) % 2 * 255).astype(np.uint8)
-    result = square(Image.fromarray(checkers), 8, 1, "crop").astype(int)
+    result = square(Image.fromarray(checkers), 8, 1, fit).astype(int)
     assert np.abs(result - 127).max() <= 3
 
 

@@ -19,10 +19,10 @@ from ctfgan.training.run_folder import RunFolder
 from ctfgan.training.runtime import StopRequest
 
 TINY = (
-    "glyphs.characters=0123", "glyphs.images_per_class=12", "data.resolution=16", "transfer.steps=4", "generate.steps=4",
-    "generator_width=0.05", "discriminator_width=0.05", "transfer.batch_size=6", "generate.batch_size=6",
-    "checks.every=2", "checks.images=16", "checks.sheet_rows=1", "recogniser.images=256", "recogniser.width=4",
-    "transfer.critic_steps=2", "keep_checkpoints=20", "journal_every=1",
+    "glyphs.characters=0123", "glyphs.images_per_class=12", "data.resolution=16", "keep_checkpoints=20",
+    "transfer.steps=4", "generate.steps=4", "transfer.batch_size=6", "generate.batch_size=6",
+    "transfer.critic_steps=2", "generator_width=0.05", "discriminator_width=0.05", "checks.every=2",
+    "checks.images=16", "checks.sheet_rows=1", "recogniser.images=256", "recogniser.width=4", "journal_every=1",
 )  # fmt: skip
 
 

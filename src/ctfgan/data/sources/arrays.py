@@ -121,21 +121,22 @@ def _cifar_binary(folder: Path, names: list[str], label_bytes: int, meta: str) -
         parts.append(data.reshape(-1, size))
     records = np.concatenate(parts)
     images = np.ascontiguousarray(records[:, label_bytes:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
-    meta_file = folder / meta
-    classes = tuple(meta_file.read_text().split()) if meta_file.is_file() else None
-    return ArraySource(str(folder), images, records[:, label_bytes - 1], classes, files)
+    meta_files = [file for file in [folder / meta] if file.is_file()]
+    classes = tuple(meta_files[0].read_text().split()) if meta_files else None
+    return ArraySource(str(folder), images, records[:, label_bytes - 1], classes, files + meta_files)
 
 
 def _cifar_python(folder: Path, names: list[str], label_key: str, meta: str, name_key: str) -> ArraySource:
     files = [folder / name for name in names if (folder / name).is_file()]
+    meta_files = [file for file in [folder / meta] if file.is_file()]
     try:
         parts = [_unpickle_arrays(file) for file in files]
         images = np.concatenate([part["data"] for part in parts]).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
         labels = np.concatenate([np.asarray(part[label_key]) for part in parts]).astype(np.int64)
-        classes = tuple(map(str, _unpickle_arrays(folder / meta)[name_key])) if (folder / meta).is_file() else None
+        classes = tuple(map(str, _unpickle_arrays(meta_files[0])[name_key])) if meta_files else None
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{folder} is no CIFAR folder (in its batches: {error!r}); fetch it again") from error
-    return ArraySource(str(folder), np.ascontiguousarray(images), labels, classes, files)
+    return ArraySource(str(folder), np.ascontiguousarray(images), labels, classes, files + meta_files)
 
 
 _ARRAY_BUILDERS = {
