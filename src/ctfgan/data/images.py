@@ -97,7 +97,8 @@ def sheet(images: Bytes, columns: int, headings: list[str], scale: int = 2) -> I
     Args:
         images: N a multiple of ``columns``.
         columns: images in a row.
-        headings: ``columns`` short texts; cut to what fits over a column.
+        headings: ``columns`` texts; of a long one the end stays, and a single character that the built-in font lacks
+            becomes its code point.
         scale: integer zoom, nearest neighbour.
     """
     count, side = images.shape[0], images.shape[1]
@@ -107,10 +108,23 @@ def sheet(images: Bytes, columns: int, headings: list[str], scale: int = 2) -> I
     page = Image.new("RGB", (columns * cell, heading_height + count // columns * cell), "white")
     draw = ImageDraw.Draw(page)
     for column, heading in enumerate(headings):
-        while len(heading) > 1 and draw.textlength(heading, font=font) > cell - 2:
-            heading = heading[:-1]
-        draw.text((column * cell + cell // 2, heading_height // 2), heading, fill="black", font=font, anchor="mm")
+        text = _fitting(heading, cell - 2, font)
+        draw.text((column * cell + cell // 2, heading_height // 2), text, fill="black", font=font, anchor="mm")
     for index, image in enumerate(images):
         tile = to_picture(image).resize((side * scale, side * scale), Image.Resampling.NEAREST)
         page.paste(tile, (index % columns * cell + 1, heading_height + index // columns * cell + 1))
     return page
+
+
+def _fitting(heading: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    """The end of a heading that fits, since class names often begin alike."""
+    if len(heading) == 1 and not _can_draw(heading, font):
+        heading = f"{ord(heading):X}"
+    text = heading
+    while len(text) > 1 and font.getlength(text) > width:
+        text = text[1:]
+    return text
+
+
+def _can_draw(character: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> bool:
+    return bytes(font.getmask(character)) != bytes(font.getmask("\uffff"))
