@@ -73,9 +73,9 @@ def evaluate(path: str | Path, watch: Watch | None = None) -> Evaluation:
     rows |= _floor(reference, real_probabilities, real_labels, work.recipe.data.seed)
     rng = np.random.default_rng(work.recipe.evaluation.seed)
     chosen = np.sort(rng.permutation(len(generated))[:COPY_CHECK_IMAGES])
-    copies = check_copies(
-        generated[chosen], work.dataset.images(reference_rows), work.dataset.images(work.dataset.training)
-    )
+    side = work.dataset.low_quality
+    originals = np.union1d(work.dataset.training, side.originals) if side else work.dataset.training
+    copies = check_copies(generated[chosen], work.dataset.images(reference_rows), work.dataset.images(originals))
     result = Evaluation(_protocol(work, recogniser, folder), rows, copies)
     write_file(folder.path / FIGURES, json.dumps(result.as_dict(), indent=1).encode())
     if (folder.path / "bundle").is_dir():
@@ -128,12 +128,12 @@ def _protocol(work: Workplace, recogniser: TrainedRecogniser, folder: RunFolder)
     bank = "no LQ bank"
     if side is not None:
         sizes = f"{len(side.bank):,} training and {len(side.held_out):,} held-out images"
-        bank = f"LQ banks of {sizes}, {side.pairing} pairing"
+        bank = f"LQ banks of {sizes} ({side.held_out_seen:,} of the latter seen as HQ), {side.pairing} pairing"
     weights = "moving average" if recipe.training.ema_decay is not None else "as trained"
     checks = Journal(folder.path / JOURNAL).read("check")
     return (
         f"n real {len(dataset.reference):,} (held-out split, data seed {recipe.data.seed}), "
-        f"n fake {recipe.evaluation.images:,} (balanced over {len(dataset.classes):,} classes, "
+        f"n fake {len(_labels(work)):,} (balanced over {len(dataset.classes):,} classes, "
         f"seed {recipe.evaluation.seed}), extractor {recogniser.name} (trained on {len(dataset.pool):,} real "
         f"images, none of the reference), {recipe.data.resolution}x{recipe.data.resolution} without resize, {bank}, "
         f"weights {checkpoint.name} of {len(checks)} checks ({recipe.training.release}, {weights}), "

@@ -49,7 +49,7 @@ class BatchStream:
         return self
 
     def __next__(self) -> Batch:
-        rows = np.sort(self._next_rows())
+        rows = self._next_rows()
         labels = torch.randint(len(self._dataset.classes), (self._batch_size,), generator=self._rng)
         low, low_labels = self._bank.draw(labels, self._rng) if self._bank else (None, None)
         real = to_float(self._dataset.images(rows))

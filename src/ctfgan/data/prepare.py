@@ -33,6 +33,11 @@ class LowQuality:
     """Names of the low-quality labels; empty if there are none."""
     pairing: ResolvedPairing
     origin: str
+    """Where the images come from, for people."""
+    originals: Rows
+    """Rows of the high-quality images that the training bank was degraded from; empty for images of their own."""
+    held_out_seen: int
+    """How many images of the held-out bank are degraded copies of images that the GAN sees as high-quality ones."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +130,11 @@ def describe(dataset: Dataset, settings: DataSettings) -> list[str]:
         f"  {len(side.bank):,} images for training, {len(side.held_out):,} held out, "
         f"{dataset.low_quality_size}x{dataset.low_quality_size} pixels, {names}"
     )
+    if side.held_out_seen:
+        lines.append(
+            f"  note: {side.held_out_seen:,} of the held-out ones are degraded copies of images in the HQ share, "
+            "because it leaves no others"
+        )
     lines.append(f"  pairing: {side.pairing}" + (" (auto)" if settings.pairing == "auto" else ""))
     return lines
 
@@ -232,7 +242,8 @@ def _low_quality(settings: DataSettings, packed: PackedImages, pool: Rows, progr
         for rows, use in ((training, "train on"), (held_out, "hold out"))
     ]
     origin = "\n".join(_survey_lines("", low)).removeprefix(": ")
-    return LowQuality(banks[0], banks[1], low.classes, pairing, origin)
+    none = np.empty(0, dtype=np.int64)
+    return LowQuality(banks[0], banks[1], low.classes, pairing, origin, originals=none, held_out_seen=0)
 
 
 def _derived(settings: DataSettings, packed: PackedImages, pool: Rows) -> LowQuality:
@@ -246,10 +257,8 @@ def _derived(settings: DataSettings, packed: PackedImages, pool: Rows) -> LowQua
     matched = pairing == "matched"
     backwards = pool[::-1]  # images outside the high-quality share come first
     training = _first_share(backwards, packed.labels, how.share, cover=matched)
-    rest = backwards[~np.isin(backwards, training)]
-    if len(rest) == 0:
-        raise DataError(f"data.degradation.share is {how.share} and leaves no image to hold out; use a smaller share")
-    held_out = _first_share(rest, packed.labels, settings.held_out, cover=matched)
+    high_quality = pool[: share(len(pool), settings.high_quality_fraction)]
+    held_out = _unseen_share(backwards, training, high_quality, packed.labels, settings, cover=matched)
     of_class = np.arange(len(packed.classes)) if matched else None
     banks = [
         _bank(
@@ -261,9 +270,29 @@ def _derived(settings: DataSettings, packed: PackedImages, pool: Rows) -> LowQua
         )
         for number, (rows, use) in enumerate(((training, "train on"), (held_out, "hold out")))
     ]
-    also = np.isin(training, pool[: share(len(pool), settings.high_quality_fraction)]).sum()
+    also = int(np.isin(training, high_quality).sum())
+    seen = int(np.isin(held_out, high_quality).sum())
     origin = f"degraded copies of high-quality images, {also:,} of them also in the HQ share"
-    return LowQuality(banks[0], banks[1], packed.classes, pairing, origin)
+    return LowQuality(banks[0], banks[1], packed.classes, pairing, origin, originals=training, held_out_seen=seen)
+
+
+def _unseen_share(
+    backwards: Rows, training: Rows, high_quality: Rows, labels: Labels, settings: DataSettings, *, cover: bool
+) -> Rows:
+    """Originals of the held-out bank: images that the GAN sees in no form; only if there are none of some class
+    (a high-quality fraction near 1) images that it sees as high-quality ones.
+    """
+    rest = backwards[~np.isin(backwards, training)]
+    if len(rest) == 0:
+        raise DataError(
+            f"data.degradation.share is {settings.degradation.share} and leaves no image to hold out; "
+            "use a smaller share"
+        )
+    unseen = rest[~np.isin(rest, high_quality)]
+    complete = len(np.unique(labels[unseen])) == len(np.unique(labels[rest])) if cover else len(unseen) > 0
+    candidates = unseen if complete else rest
+    fraction = min(1.0, settings.held_out * len(backwards) / len(candidates))
+    return _first_share(candidates, labels, fraction, cover=cover)
 
 
 def _first_share(order: Rows, labels: Labels, fraction: float, *, cover: bool) -> Rows:

@@ -29,7 +29,10 @@ class CopyCheck:
 
 
 def check_copies(generated: Pixels, held_out: Pixels, training: Pixels) -> CopyCheck:
-    """Compare generated and held-out images with the training images; all uint8 ``(N, R, R, K)``."""
+    """Compare generated and held-out images with all originals that training saw in any form.
+
+    All are uint8 ``(N, R, R, K)``.
+    """
     known = _reduced(training)
     near_generated, near_real = (_nearest(_reduced(images), known) for images in (generated, held_out))
     limit = near_real.quantile(0.01)
@@ -39,8 +42,8 @@ def check_copies(generated: Pixels, held_out: Pixels, training: Pixels) -> CopyC
 
 
 def _reduced(images: Pixels) -> Tensor:
-    batch = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float()
-    return F.adaptive_avg_pool2d(batch, CHECK_SIDE).flatten(1)
+    parts = (torch.from_numpy(images[start : start + 4_096]) for start in range(0, len(images), 4_096))
+    return torch.cat([F.adaptive_avg_pool2d(p.permute(0, 3, 1, 2).float(), CHECK_SIDE).flatten(1) for p in parts])
 
 
 def _nearest(images: Tensor, known: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import asdict, dataclass
 
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.inception import InceptionScore
 from torchmetrics.image.kid import KernelInceptionDistance
+
+from ctfgan.errors import CtfganError
 
 KID_SUBSETS = 50
 KID_SUBSET_SIZE = 500
@@ -77,13 +80,21 @@ def measure(
 
 
 def frechet_distance(reference: Tensor, features: Tensor) -> float:
-    """Frechet distance between Gaussians fitted to features ``(M, D)`` and ``(N, D)``, in float64."""
+    """Frechet distance between Gaussians fitted to features ``(M, D)`` and ``(N, D)``, in float64.
+
+    Raises:
+        CtfganError: the distance is not finite, because the recogniser's features are not.
+    """
     metric = FrechetInceptionDistance(feature=_PassThrough(reference.shape[1]), normalize=False)
     metric.set_dtype(torch.float64)
     metric.update(reference, real=True)
     metric.update(features, real=False)
-    # Two nearly equal Gaussians can come out a rounding error below zero.
-    return max(0.0, metric.compute().item())
+    distance = metric.compute().item()
+    if not math.isfinite(distance):
+        raise CtfganError(
+            f"the distance is {distance}, so the recogniser has not learned; lower recogniser.learning_rate"
+        )
+    return max(0.0, distance)  # two nearly equal Gaussians can come out a rounding error below zero
 
 
 def _kernel_distance(reference: Tensor, features: Tensor) -> float:

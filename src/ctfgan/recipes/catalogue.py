@@ -30,7 +30,7 @@ CONSISTENCY = 20.0
 
 def ctf_glyphs() -> Recipe:
     """62 letters and digits rendered from fonts, 32x32, 65 % HQ, degraded LQ: under ten minutes on two cores."""
-    degradation = DegradationSettings(share=0.3, size=12, noise=0.06, contrast=0.9)
+    degradation = DegradationSettings(share=0.25, size=12, noise=0.06, contrast=0.9)
     data = DataSettings(high_quality_fraction=PAPER_HQ_FRACTION, degradation=degradation)
     return _narrow_ctf("ctf-glyphs", data, consistency=CONSISTENCY, consistency_size=12)
 

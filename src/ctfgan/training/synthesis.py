@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import cast
 
 import numpy as np
@@ -45,5 +46,10 @@ def synthesise(network: nn.Module, condition: Condition, seed: int, device: torc
 
 
 def balanced_labels(count: int, num_classes: int) -> Tensor:
-    """``count`` labels that give every class the same number of images, or one more."""
-    return torch.arange(count) % num_classes
+    """Labels that give every class the same number of images: ``count`` of them, rounded up to full rounds.
+
+    For fewer images than classes: one image for each of ``count`` classes, spread evenly over all.
+    """
+    if count < num_classes:
+        return torch.arange(count) * num_classes // count
+    return torch.arange(ceil(count / num_classes) * num_classes) % num_classes
