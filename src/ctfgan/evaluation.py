@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,27 +12,58 @@ from torch import nn
 
 from ctfgan.bundle import add_figures
 from ctfgan.data.pairing import LowQualityBank
-from ctfgan.files import write_file
+from ctfgan.errors import RunError
 from ctfgan.metrics.copies import CopyCheck, check_copies
 from ctfgan.metrics.figures import Figures, measure
 from ctfgan.metrics.recogniser import TrainedRecogniser
-from ctfgan.recipes.recipe import parse_recipe
-from ctfgan.runs import Watch, Workplace, check_same_data, open_workplace, released_checkpoint, released_generator
-from ctfgan.training.run_folder import JOURNAL, Journal, RunFolder
+from ctfgan.runs import Watch, Workplace, is_finished, released_checkpoint, released_generator, reopen
+from ctfgan.training.run_folder import BUNDLE, FIGURES, RunFolder
 from ctfgan.training.runtime import describe_device, place
 from ctfgan.training.synthesis import balanced_labels, draw_condition, synthesise
 
-FIGURES = "figures.json"
 COPY_CHECK_IMAGES = 1_000
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How figures were measured; figures of two runs compare if extractor, numbers and split are the same."""
+
+    real: int
+    """Held-out real images."""
+    fake: int
+    """Generated images per set, the same number for every class."""
+    classes: int
+    extractor: str
+    extractor_images: int
+    """Real images that the extractor was trained on, none of the reference."""
+    resolution: int
+    """Side in pixels; nothing is resized."""
+    low_quality: str
+    """The banks and the pairing."""
+    weights: str
+    data_seed: int
+    training_seed: int
+    evaluation_seed: int
+    device: str
+
+    def sentence(self) -> str:
+        """All of it in one line."""
+        return (
+            f"n real {self.real:,} (held-out split, data seed {self.data_seed}), n fake {self.fake:,} (balanced over "
+            f"{self.classes:,} classes, seed {self.evaluation_seed}), extractor {self.extractor} (trained on "
+            f"{self.extractor_images:,} real images, none of the reference), {self.resolution}x{self.resolution} "
+            f"without resize, {self.low_quality}, weights: {self.weights}, training seed {self.training_seed}, "
+            f"{self.device}"
+        )
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """What ``ctfgan evaluate`` reports."""
 
-    protocol: str
+    protocol: Protocol
     rows: dict[str, Figures]
-    """By name of the image set: samples per bank, held-out real images, the floor."""
+    """By name of the image set: samples for each bank, and the floor."""
     copies: CopyCheck
 
     @property
@@ -44,20 +74,24 @@ class Evaluation:
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         rows = {name: figures.as_dict() for name, figures in self.rows.items()}
-        return {"protocol": self.protocol, "rows": rows, "copies": asdict(self.copies)}
+        return {"protocol": asdict(self.protocol), "rows": rows, "copies": asdict(self.copies)}
 
 
-def evaluate(path: str | Path, watch: Watch | None = None) -> Evaluation:
-    """Measure a run; writes ``figures.json`` into it and the figures into its bundle.
+def evaluate(path: str | Path, watch: Watch | None = None, device: str | None = None) -> Evaluation:
+    """Measure a finished run; writes ``figures.json`` into it and the figures into its bundle.
+
+    Args:
+        path: the run folder.
+        watch: who is told what happens; None is silent.
+        device: another device than the recipe's.
 
     Raises:
-        RunError: no run there, or its data changed.
+        RunError: no finished run there, or its data changed.
     """
-    watch = watch or Watch()
     folder = RunFolder.open(Path(path))
-    work = open_workplace(parse_recipe(json.loads(folder.recipe()), str(path)), watch)
-    check_same_data(folder, work)
-    recogniser = work.recogniser(watch.progress)
+    if not is_finished(folder):
+        raise RunError(f"run {path} is not finished; finish it with 'ctfgan resume {path}' first")
+    work, recogniser = reopen(folder, watch or Watch(), device)
     reference_rows = work.dataset.reference
     reference, real_probabilities = recogniser.read(work.dataset.images(reference_rows))
     real_labels = torch.from_numpy(work.dataset.labels(reference_rows))
@@ -77,10 +111,9 @@ def evaluate(path: str | Path, watch: Watch | None = None) -> Evaluation:
     originals = np.union1d(work.dataset.training, side.originals) if side else work.dataset.training
     copies = check_copies(generated[chosen], work.dataset.images(reference_rows), work.dataset.images(originals))
     result = Evaluation(_protocol(work, recogniser, folder), rows, copies)
-    write_file(folder.path / FIGURES, json.dumps(result.as_dict(), indent=1).encode())
-    if (folder.path / "bundle").is_dir():
-        summary = {name: sentence(figures) for name, figures in rows.items()}
-        add_figures(folder.path / "bundle", {**result.as_dict(), "summary": summary})
+    folder.write_json(FIGURES, result.as_dict())
+    summary = {name: sentence(figures) for name, figures in rows.items()}
+    add_figures(folder.path / BUNDLE, {**result.as_dict(), "protocol": result.protocol.sentence(), "summary": summary})
     return result
 
 
@@ -121,21 +154,27 @@ def _floor(features: torch.Tensor, probabilities: torch.Tensor, labels: torch.Te
     return {"floor: real half against real half": floor}
 
 
-def _protocol(work: Workplace, recogniser: TrainedRecogniser, folder: RunFolder) -> str:
-    recipe, dataset = work.recipe, work.dataset
-    checkpoint = released_checkpoint(recipe, folder)
-    side = dataset.low_quality
+def _protocol(work: Workplace, recogniser: TrainedRecogniser, folder: RunFolder) -> Protocol:
+    recipe, dataset, side = work.recipe, work.dataset, work.dataset.low_quality
     bank = "no LQ bank"
     if side is not None:
         sizes = f"{len(side.bank):,} training and {len(side.held_out):,} held-out images"
         bank = f"LQ banks of {sizes} ({side.held_out_seen:,} of the latter seen as HQ), {side.pairing} pairing"
-    weights = "moving average" if recipe.training.ema_decay is not None else "as trained"
-    checks = Journal(folder.path / JOURNAL).read("check")
-    return (
-        f"n real {len(dataset.reference):,} (held-out split, data seed {recipe.data.seed}), "
-        f"n fake {len(_labels(work)):,} (balanced over {len(dataset.classes):,} classes, "
-        f"seed {recipe.evaluation.seed}), extractor {recogniser.name} (trained on {len(dataset.pool):,} real "
-        f"images, none of the reference), {recipe.data.resolution}x{recipe.data.resolution} without resize, {bank}, "
-        f"weights {checkpoint.name} of {len(checks)} checks ({recipe.training.release}, {weights}), "
-        f"training seed {recipe.seed}, {describe_device(work.device)}"
+    average = "as trained" if recipe.training.ema_decay is None else "moving average"
+    checkpoint = folder.manifest(released_checkpoint(recipe, folder))
+    moment = f"stage {checkpoint['stage']!r}, step {checkpoint['stage_step']:,}"
+    weights = f"{recipe.training.release} of {moment}, {average}"
+    return Protocol(
+        real=len(dataset.reference),
+        fake=len(_labels(work)),
+        classes=len(dataset.classes),
+        extractor=recogniser.name,
+        extractor_images=len(dataset.pool),
+        resolution=recipe.data.resolution,
+        low_quality=bank,
+        weights=weights,
+        data_seed=recipe.data.seed,
+        training_seed=recipe.seed,
+        evaluation_seed=recipe.evaluation.seed,
+        device=describe_device(work.device),
     )

@@ -24,6 +24,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     Raises:
         CtfganError: the disk is full or not writable; what was at ``path`` before is untouched.
     """
+    path = path.absolute()
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     replaced = path.with_name(f".{path.name}.replaced-{os.getpid()}")
     with _disk_errors(path):
@@ -46,6 +47,8 @@ def new_folder(path: Path) -> Iterator[Path]:
             partial.rename(path)
             _flush(path.parent)
     finally:
+        if replaced.exists() and not path.exists():  # interrupted between the two renames
+            replaced.rename(path)
         shutil.rmtree(partial, ignore_errors=True)
         shutil.rmtree(replaced, ignore_errors=True)
 

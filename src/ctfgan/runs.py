@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,17 +15,16 @@ from ctfgan.data.packing import Progress, cache_folder, silent
 from ctfgan.data.prepare import Dataset, describe, prepare
 from ctfgan.errors import RunError
 from ctfgan.files import write_file
-from ctfgan.metrics.recogniser import TrainedRecogniser, recogniser_for
+from ctfgan.metrics.recogniser import TrainedRecogniser, load_recogniser, recogniser_for
 from ctfgan.models.generator_a import TransferGenerator
 from ctfgan.recipes.build import Shape, build_generator, build_method, check_recipe
 from ctfgan.recipes.recipe import Recipe, parse_recipe
+from ctfgan.training.checks import CheckReport
 from ctfgan.training.loop import StepLosses
-from ctfgan.training.run_folder import JOURNAL, Checkpoint, Journal, RunFolder
+from ctfgan.training.run_folder import BUNDLE, DATA, RECIPE, RECOGNISER, Checkpoint, RunFolder
 from ctfgan.training.runtime import choose_device, describe_device, stop_on_signals
 from ctfgan.training.settings import StageSettings
-from ctfgan.training.trainer import CheckReport, Method, Trainer
-
-SUMMARY = "data.json"
+from ctfgan.training.trainer import Method, Observer, Trainer
 
 
 class Quiet:
@@ -49,7 +47,7 @@ class Quiet:
 class Watch:
     """Who is told what happens: a training observer, a progress bar for loops, a place for lines of text."""
 
-    observer: Quiet = field(default_factory=Quiet)
+    observer: Observer = field(default_factory=Quiet)
     progress: Progress = silent
     say: Callable[[str], None] = lambda line: None
 
@@ -116,39 +114,58 @@ def train(recipe: Recipe, out: str | Path | None = None, watch: Watch | None = N
     place = open_workplace(recipe, watch)
     recogniser = place.recogniser(watch.progress)
     folder = RunFolder.create(path, recipe.to_json())
-    write_file(path / SUMMARY, json.dumps(_summary(place, recogniser), indent=1).encode())
+    write_file(path / RECOGNISER, recogniser.weights.read_bytes())
+    folder.write_json(DATA, _summary(place, recogniser))
     return _finish(place, recogniser, folder, None, watch)
 
 
-def resume(path: str | Path, watch: Watch | None = None) -> Path:
-    """Continue a run from its newest checkpoint, bit for bit on the same device and number of threads.
+def resume(path: str | Path, watch: Watch | None = None, device: str | None = None) -> Path:
+    """Continue a run from its newest checkpoint; on a CPU with the same number of threads, bit for bit.
+
+    Args:
+        path: the run folder.
+        watch: who is told what happens; None is silent.
+        device: another device than the recipe's.
 
     Raises:
         RunError: no run there, a damaged checkpoint, or data that changed since the run began.
     """
     watch = watch or Watch()
     folder = RunFolder.open(Path(path))
-    recipe = parse_recipe(json.loads(folder.recipe()), str(path))
+    place, recogniser = reopen(folder, watch, device)
+    if is_finished(folder):
+        watch.say(f"{path} is finished already")
+        return folder.path
     newest = folder.checkpoints()[-1]
     checkpoint = folder.load(newest)
-    place = open_workplace(recipe, watch)
-    check_same_data(folder, place)
     watch.say(f"resuming from {newest}")
-    return _finish(place, place.recogniser(watch.progress), folder, checkpoint, watch)
+    return _finish(place, recogniser, folder, checkpoint, watch)
 
 
-def check_same_data(folder: RunFolder, place: Workplace) -> None:
-    """Refuse data other than those the run began with.
+def reopen(folder: RunFolder, watch: Watch, device: str | None = None) -> tuple[Workplace, TrainedRecogniser]:
+    """The data and the recogniser that a run began with.
 
     Raises:
-        RunError: the fingerprint of the high-quality images differs.
+        RunError: the high- or low-quality images have changed since.
     """
-    summary = json.loads((folder.path / SUMMARY).read_text())
-    if summary["fingerprint"] != place.dataset.high_quality.fingerprint:
-        raise RunError(
-            f"the images of {place.dataset.high_quality.survey.location} have changed since {folder.path} began; "
-            "restore them, or train a new run"
-        )
+    recipe = parse_recipe(folder.read_json(RECIPE), str(folder.path / RECIPE))
+    if device is not None:
+        recipe = recipe.model_copy(update={"device": device})
+    place = open_workplace(recipe, watch)
+    then, now = folder.read_json(DATA), _fingerprints(place.dataset)
+    for side, fingerprint in now.items():
+        if then.get("fingerprints", {}).get(side) != fingerprint:
+            raise RunError(
+                f"the {side} images have changed since {folder.path} began; restore them, or train a new run"
+            )
+    weights = folder.path / RECOGNISER
+    shape = place.shape
+    return place, load_recogniser(weights, shape.channels, shape.num_classes, recipe.recogniser, place.device)
+
+
+def is_finished(folder: RunFolder) -> bool:
+    """Whether a run has trained all its stages and released its bundle."""
+    return (folder.path / BUNDLE).is_dir()
 
 
 def released_checkpoint(recipe: Recipe, folder: RunFolder) -> Path:
@@ -164,7 +181,7 @@ def released_generator(place: Workplace, folder: RunFolder, *, average: bool = T
         folder: the run.
         average: the moving average if the run kept one; else the weights as trained.
     """
-    tensors = folder.load(released_checkpoint(place.recipe, folder)).tensors
+    tensors = folder.load_tensors(released_checkpoint(place.recipe, folder))
     prefix = "average." if average and place.recipe.training.ema_decay is not None else "networks.generator."
     with torch.device("meta"):
         generator = build_generator(place.recipe, place.shape)
@@ -193,24 +210,32 @@ def _release(place: Workplace, folder: RunFolder) -> None:
     bank = bank_for_bundle(side.bank, place.recipe.data.seed) if side else None
     if isinstance(generator, TransferGenerator) and side is not None and (side.bank.labels >= 0).all():
         generator.features.average_unlabelled()
-    checks = Journal(folder.path / JOURNAL).read("check")
     manifest = folder.manifest(choice)
     provenance = {
-        "counts": json.loads((folder.path / SUMMARY).read_text())["counts"],
-        "steps": sum({check["stage"]: check["step"] for check in checks}.values()),
+        "counts": folder.read_json(DATA)["counts"],
+        "seeds": {"training": place.recipe.seed, "data": place.recipe.data.seed},
+        "steps": folder.journal().generator_steps(),
         "weights": {"checkpoint": choice.name, "stage": manifest["stage"], "step": manifest["stage_step"]},
         "versions": environment(),
     }
     low_quality_classes = side.classes if side else ()
     bundle = Bundle(place.recipe, place.shape, place.dataset.classes, low_quality_classes, bank, generator, provenance)
-    save_bundle(bundle, folder.path / "bundle")
+    save_bundle(bundle, folder.path / BUNDLE)
+
+
+def _fingerprints(dataset: Dataset) -> dict[str, str]:
+    found = {"high-quality": dataset.high_quality.fingerprint}
+    if dataset.low_quality is not None:
+        found["low-quality"] = dataset.low_quality.bank.fingerprint() + dataset.low_quality.held_out.fingerprint()
+    return found
 
 
 def _summary(place: Workplace, recogniser: TrainedRecogniser) -> dict[str, object]:
     dataset = place.dataset
     side = dataset.low_quality
     return {
-        "fingerprint": dataset.high_quality.fingerprint,
+        "fingerprints": _fingerprints(dataset),
+        "unreadable": [*dataset.high_quality.survey.unreadable, *(side.unreadable if side else ())],
         "counts": {
             "classes": len(dataset.classes),
             "high_quality": len(dataset.training),

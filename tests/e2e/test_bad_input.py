@@ -63,13 +63,14 @@ def test_a_class_of_unreadable_images(
         file.write_bytes(bad_images[kind])
     said = refused("train", "--hq", "hq", *OUT)
     assert "class 'b' has 0 readable images; each class needs at least 4" in said
-    assert "8 images are unreadable, such as hq/b/0.png: " in said
+    assert f"8 images are unreadable, such as {tmp_path}/hq/b/0.png: " in said
 
 
 def test_a_folder_of_unreadable_images(refused: Refused, tmp_path: Path, write_classes: WriteClasses) -> None:
     for file in write_classes(tmp_path / "hq", {"a": 8, "b": 8}).rglob("*.png"):
         file.write_text("text")
-    assert "none of 16 images can be read (first: hq/a/0.png: not an image" in refused("train", "--hq", "hq", *OUT)
+    said = refused("train", "--hq", "hq", *OUT)
+    assert f"none of 16 images can be read (first: {tmp_path}/hq/a/0.png: not an image" in said
 
 
 def test_labels_out_of_range(refused: Refused, tmp_path: Path) -> None:
@@ -96,7 +97,7 @@ def test_a_file_of_no_known_format(refused: Refused, tmp_path: Path) -> None:
         ("--characters", "AAB", "the characters 'A' are given more than once"),
         ("--characters", "AB\ue123", "1 characters have fewer than 2 faces"),
         ("--characters", "A", "data.glyphs.characters"),
-        ("--fonts", "nowhere", "font folder nowhere does not exist"),
+        ("--fonts", "nowhere", "/nowhere does not exist"),
     ],
 )
 def test_glyphs_that_cannot_be_drawn(refused: Refused, option: str, value: str, message: str) -> None:
@@ -188,17 +189,35 @@ def test_a_run_that_is_not_finished_has_nothing_to_sample(refused: Refused, fini
 
 
 def test_a_damaged_checkpoint(refused: Refused, finished_run: Path, tmp_path: Path) -> None:
-    run = RunFolder(Path(shutil.copytree(finished_run, tmp_path / "run")))
+    run = RunFolder(Path(shutil.copytree(finished_run, tmp_path / "run", ignore=shutil.ignore_patterns("bundle"))))
     (run.checkpoints()[-1] / "state.pt").write_bytes(b"damaged")
     said = refused("resume", "run")
     assert "state.pt is missing or damaged; delete" in said
     assert "and resume from the checkpoint before it" in said
 
 
+def test_a_run_that_is_not_finished_is_not_evaluated(refused: Refused, finished_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished_run, tmp_path / "run", ignore=shutil.ignore_patterns("bundle"))
+    assert "run run is not finished; finish it with 'ctfgan resume run' first" in refused("evaluate", "run")
+
+
+@pytest.mark.parametrize("name", ["data.json", "recipe.json", "recogniser.safetensors"])
+@pytest.mark.parametrize("content", [b"", b"[1]", None])
+def test_a_damaged_or_missing_file_of_a_run(
+    refused: Refused, finished_run: Path, tmp_path: Path, name: str, content: bytes | None
+) -> None:
+    file = Path(shutil.copytree(finished_run, tmp_path / "run")) / name
+    if content is None:
+        file.unlink()
+    else:
+        file.write_bytes(content)
+    assert name in refused("evaluate", "run")
+
+
 def test_images_that_changed_since_the_run_began(refused: Refused, finished_run: Path, tmp_path: Path) -> None:
     shutil.copytree(finished_run, tmp_path / "run")
     summary = json.loads((tmp_path / "run" / "data.json").read_text())
-    (tmp_path / "run" / "data.json").write_text(json.dumps({**summary, "fingerprint": "another"}))
+    (tmp_path / "run" / "data.json").write_text(json.dumps({**summary, "fingerprints": {"high-quality": "another"}}))
     for command in ("resume", "evaluate"):
         assert "have changed since run began; restore them, or train a new run" in refused(command, "run")
 

@@ -14,11 +14,14 @@ import click
 def compare(runs: tuple[Path, ...], out: Path) -> None:
     """Show runs side by side: images, steps, seconds and figures as a table, distances as a plot."""
     from ctfgan.cli import show
+    from ctfgan.cli.output import check_output
+    from ctfgan.files import write_file
     from ctfgan.reports.compare import HEADINGS, plot, read_run, table, warnings
 
+    check_output(out)
     results = [read_run(run) for run in runs]
     show.print_table(HEADINGS, table(results))
     for warning in warnings(results):
         show.say(f"note: not comparable: {warning}")
-    plot(results, out)
+    write_file(out, plot(results))
     show.say(f"plot: {out}")

@@ -9,7 +9,8 @@ import click
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-def evaluate(run: Path) -> None:
+@click.option("--device", metavar="NAME", help="Another device than the run's recipe names.")
+def evaluate(run: Path, device: str | None) -> None:
     """Measure RUN against held-out real images, for its training low-quality bank and a held-out one.
 
     The extractor is a recogniser trained on the run's own real images, so the figures bear its name; they are no IS
@@ -17,12 +18,12 @@ def evaluate(run: Path) -> None:
     score against other real images.
     """
     from ctfgan.cli import show
-    from ctfgan.evaluation import FIGURES
     from ctfgan.evaluation import evaluate as evaluate_run
     from ctfgan.reports.compare import figure_cells
     from ctfgan.runs import Watch
+    from ctfgan.training.run_folder import FIGURES
 
-    result = evaluate_run(run, Watch(progress=show.progress))
+    result = evaluate_run(run, Watch(progress=show.progress), device)
     headings = ("images", "n", "top-1", "top-5", "recogniser score", "Frechet distance", "KID")
     rows = [(name, f"{row.count:,}", *figure_cells(row.as_dict())) for name, row in result.rows.items()]
     show.say("")
@@ -30,7 +31,7 @@ def evaluate(run: Path) -> None:
     copies = result.copies
     show.say(
         f"\ncopies: {copies.closer_than_real:.1%} of samples are nearer to a training image than 99 % of held-out real "
-        f"images are (1 % is what chance gives); median distance {copies.median_generated:.1f} grey levels, real "
+        f"images are (chance gives 1 %); median distance {copies.median_generated:.1f} grey levels, real "
         f"{copies.median_real:.1f}"
     )
-    show.say(f"protocol: {result.protocol}\nwritten to {run / FIGURES}")
+    show.say(f"protocol: {result.protocol.sentence()}\nwritten to {run / FIGURES}")

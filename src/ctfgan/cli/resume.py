@@ -9,10 +9,12 @@ import click
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-def resume(run: Path) -> None:
-    """Continue RUN from its newest checkpoint, bit for bit on the same device and number of threads."""
+@click.option("--device", metavar="NAME", help="Another device than the run's recipe names.")
+def resume(run: Path, device: str | None) -> None:
+    """Continue RUN from its newest checkpoint; on a CPU with the same number of threads, bit for bit."""
     from ctfgan.cli import show
     from ctfgan.runs import resume as resume_run
 
-    path = resume_run(run, show.watch())
-    show.say(f"done: {path}. Next: ctfgan evaluate {path}   or   ctfgan sample {path} --out grid.png")
+    with show.watch() as watch:
+        path = resume_run(run, watch, device)
+    show.say_done(path)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from ctfgan.runs import Quiet, Watch
+from ctfgan.training.checks import CheckReport
 from ctfgan.training.loop import StepLosses
 from ctfgan.training.settings import StageSettings
-from ctfgan.training.trainer import CheckReport
 
 LINE_EVERY_SECONDS = 15.0  # between progress lines where no bar can be shown
+BAR_EVERY_SECONDS = 0.2  # reading a loss waits for the device
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -45,7 +49,7 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
             heading, justify="left" if heading in {"run", "method", "images", "recipe", "for"} else "right"
         )
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))  # a name with brackets is no markup
     wide = Console(highlight=False, width=None if console.is_terminal else 200)
     wide.print(table)
 
@@ -61,8 +65,7 @@ class TrainingView(Quiet):
         self._name = f"stage {number}/{of} {name}"
         self._settings = settings
         self._first = step
-        self._started = self._spoke = time.monotonic()
-        self._checking = 0.0
+        self._started = self._spoke = self._last_step = time.monotonic()
         if step:
             say(f"{self._name}: going on at step {step:,}")
         if console.is_terminal:
@@ -71,20 +74,22 @@ class TrainingView(Quiet):
             self._task = self._bar.add_task(self._name, total=settings.steps, completed=step, detail="")
 
     def on_step(self, step: int, losses: StepLosses) -> None:
-        now = time.monotonic()
-        if self._bar is None and now - self._spoke < LINE_EVERY_SECONDS:
+        self._last_step = now = time.monotonic()
+        if now - self._spoke < (LINE_EVERY_SECONDS if self._bar is None else BAR_EVERY_SECONDS):
             return
+        self._spoke = now
         per_step = (now - self._started) / (step - self._first)
         images = self._settings.batch_size * (self._settings.critic_steps + 1) / per_step
         detail = f"{images:,.0f} images/s, {_losses(losses)}"
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=step, detail=detail)
             return
-        self._spoke = now
         left = (self._settings.steps - step) * per_step
         say(f"{self._name}: step {step:,} of {self._settings.steps:,}, {detail}, {duration(left)} left")
 
     def on_check(self, report: CheckReport) -> None:
+        # The rate is of training alone: the time since the last step went into this check.
+        self._started += time.monotonic() - self._last_step
         text = f"{self._name}: step {report.step:,}: distance {report.distance:.2f}, top-1 {report.top_1:.1%}"
         text += f" (to training images); sheet {report.sheet}"
         if self._bar is not None:
@@ -103,9 +108,19 @@ class TrainingView(Quiet):
             self._bar = None
 
 
-def watch() -> Watch:
-    """Everything shown on this console."""
-    return Watch(TrainingView(), progress, say)
+@contextmanager
+def watch() -> Iterator[Watch]:
+    """Everything shown on this console; the bar is taken away however the work ends."""
+    view = TrainingView()
+    try:
+        yield Watch(view, progress, say)
+    finally:
+        view.close()
+
+
+def say_done(run: Path) -> None:
+    """What to type next."""
+    say(f"done: {run}. Next: ctfgan evaluate {run}   or   ctfgan sample {run} --out grid.png")
 
 
 def _bar(*more: str) -> Progress:

@@ -56,11 +56,11 @@ def train(
     if hq is not None and (characters is not None or fonts):
         raise click.UsageError("--characters and --fonts belong to the embedded glyphs; leave them or --hq out")
     options: dict[str, object] = {
-        "data.high_quality": hq,
-        "data.low_quality": lq,
+        "data.high_quality": hq and str(Path(hq).expanduser().absolute()),
+        "data.low_quality": lq and str(Path(lq).expanduser().absolute()),
         "data.high_quality_fraction": hq_fraction,
         "data.glyphs.characters": characters,
-        "data.glyphs.font_folders": fonts or None,
+        "data.glyphs.font_folders": tuple(str(Path(folder).expanduser().absolute()) for folder in fonts) or None,
         "seed": seed,
         "device": device,
     }
@@ -74,6 +74,6 @@ def train(
 
         show_plan(chosen, out)
         return
-    watch = show.watch()
-    path = run_training(chosen, out, watch)
-    show.say(f"done: {path}. Next: ctfgan evaluate {path}   or   ctfgan sample {path} --out grid.png")
+    with show.watch() as watch:
+        path = run_training(chosen, out, watch)
+    show.say_done(path)

@@ -36,6 +36,8 @@ class LowQuality:
     """Where the images come from, for people."""
     originals: Rows
     """Rows of the high-quality images that the training bank was degraded from; empty for images of their own."""
+    unreadable: tuple[tuple[str, str], ...]
+    """Name and reason of each image that was skipped."""
     held_out_seen: int
     """How many images of the held-out bank are degraded copies of images that the GAN sees as high-quality ones."""
 
@@ -243,7 +245,7 @@ def _low_quality(settings: DataSettings, packed: PackedImages, pool: Rows, progr
     ]
     origin = "\n".join(_survey_lines("", low)).removeprefix(": ")
     none = np.empty(0, dtype=np.int64)
-    return LowQuality(banks[0], banks[1], low.classes, pairing, origin, originals=none, held_out_seen=0)
+    return LowQuality(banks[0], banks[1], low.classes, pairing, origin, none, low.survey.unreadable, 0)
 
 
 def _derived(settings: DataSettings, packed: PackedImages, pool: Rows) -> LowQuality:
@@ -273,7 +275,7 @@ def _derived(settings: DataSettings, packed: PackedImages, pool: Rows) -> LowQua
     also = int(np.isin(training, high_quality).sum())
     seen = int(np.isin(held_out, high_quality).sum())
     origin = f"degraded copies of high-quality images, {also:,} of them also in the HQ share"
-    return LowQuality(banks[0], banks[1], packed.classes, pairing, origin, originals=training, held_out_seen=seen)
+    return LowQuality(banks[0], banks[1], packed.classes, pairing, origin, training, (), seen)
 
 
 def _unseen_share(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -16,10 +15,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from ctfgan.files import new_folder, sha256
+from ctfgan.errors import CtfganError
+from ctfgan.files import sha256, write_file
 from ctfgan.metrics.settings import RecogniserSettings
 
 Pixels = NDArray[np.uint8]
@@ -50,9 +51,10 @@ class Recogniser(nn.Module):
 class TrainedRecogniser:
     """A recogniser in evaluation mode, with the hash that names it in protocols."""
 
-    def __init__(self, network: Recogniser, digest: str, device: torch.device) -> None:
+    def __init__(self, network: Recogniser, weights: Path, device: torch.device) -> None:
         self.network = network.eval().requires_grad_(False).to(device)
-        self.name = f"ctfgan-recogniser-{digest[:12]}"
+        self.weights = weights
+        self.name = f"ctfgan-recogniser-{sha256(weights)[:12]}"
         self._device = device
 
     @torch.no_grad()
@@ -88,18 +90,32 @@ def recogniser_for(
     """
     key = hashlib.sha256(np.ascontiguousarray(images).data)
     key.update(labels.tobytes() + f"{images.shape} {num_classes} {settings.model_dump_json()} recogniser-1".encode())
-    folder = cache / "recognisers" / key.hexdigest()[:24]
-    weights = folder / "model.safetensors"
+    weights = cache / "recognisers" / f"{key.hexdigest()[:24]}.safetensors"
     channels = images.shape[3]
-    if not folder.exists():
+    if not weights.is_file():
         network = _train(images, labels, num_classes, settings, device, progress)
-        with new_folder(folder) as partial:
-            save_file({name: tensor.cpu() for name, tensor in network.state_dict().items()}, partial / weights.name)
-            (partial / "settings.json").write_text(json.dumps({"classes": num_classes, **settings.model_dump()}))
+        content = save({name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()})
+        weights.parent.mkdir(parents=True, exist_ok=True)
+        if not weights.is_file():  # another run may have trained the same one meanwhile; the first one counts
+            write_file(weights, content)
+    return load_recogniser(weights, channels, num_classes, settings, device)
+
+
+def load_recogniser(
+    weights: Path, channels: int, num_classes: int, settings: RecogniserSettings, device: torch.device
+) -> TrainedRecogniser:
+    """A recogniser from its file.
+
+    Raises:
+        CtfganError: the file is missing or damaged.
+    """
     with torch.device("meta"):  # its own initial weights would be drawn for nothing
         network = Recogniser(channels, num_classes, settings)
-    network.load_state_dict(load_file(weights), assign=True)
-    return TrainedRecogniser(network, sha256(weights), device)
+    try:
+        network.load_state_dict(load_file(weights), assign=True)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise CtfganError(f"recogniser {weights} is missing or damaged; delete the file, or train a new run") from error
+    return TrainedRecogniser(network, weights, device)
 
 
 def _train(

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 
 from ctfgan.errors import RunError
-from ctfgan.training.run_folder import JOURNAL, RECIPE, Journal
+from ctfgan.training.run_folder import DATA, FIGURES, RECIPE, RunFolder
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -25,14 +25,11 @@ class RunResult:
     path: Path
     method: str
     counts: dict[str, int]
+    steps: int
+    """Generator steps over all stages, at the last check."""
     checks: list[dict[str, Any]]
     figures: dict[str, Any] | None
-    """Content of ``figures.json``; None before ``ctfgan evaluate``."""
-
-    @property
-    def steps(self) -> int:
-        """Generator steps over all stages, at the last check."""
-        return sum({check["stage"]: check["step"] for check in self.checks}.values())
+    """Content of the run's figures; None before ``ctfgan evaluate``."""
 
     @property
     def seconds(self) -> float:
@@ -46,14 +43,14 @@ def read_run(path: Path) -> RunResult:
     Raises:
         RunError: no run folder, or its files are damaged.
     """
+    folder = RunFolder.open(path)
+    figures = folder.read_json(FIGURES) if (path / FIGURES).exists() else None
     try:
-        recipe = json.loads((path / RECIPE).read_text())
-        counts = json.loads((path / "data.json").read_text())["counts"]
-        figures_file = path / "figures.json"
-        figures = json.loads(figures_file.read_text()) if figures_file.exists() else None
-        return RunResult(path, recipe["method"]["kind"], counts, Journal(path / JOURNAL).read("check"), figures)
-    except (OSError, ValueError, KeyError) as error:
-        raise RunError(f"{path} is no complete run folder ({error}); give folders that 'ctfgan train' made") from error
+        method, counts = folder.read_json(RECIPE)["method"]["kind"], folder.read_json(DATA)["counts"]
+    except (KeyError, TypeError) as error:
+        raise RunError(f"{path / RECIPE} or {path / DATA} is damaged (no {error}); train again") from error
+    journal = folder.journal()
+    return RunResult(path, method, counts, journal.generator_steps(), journal.read("check"), figures)
 
 
 def table(runs: list[RunResult]) -> list[tuple[str, ...]]:
@@ -77,19 +74,19 @@ def table(runs: list[RunResult]) -> list[tuple[str, ...]]:
 
 def warnings(runs: list[RunResult]) -> list[str]:
     """Why figures of these runs must not be compared, one sentence each."""
+    names = {"extractor": "extractors", "real": "numbers of real images", "fake": "numbers of samples",
+             "resolution": "resolutions", "data_seed": "data splits"}  # fmt: skip
     protocols = [run.figures["protocol"] for run in runs if run.figures]
-    extractors = {protocol.split("extractor ")[1].split(" ")[0] for protocol in protocols}
-    references = {protocol.split(",")[0] for protocol in protocols}
     found = []
-    if len(extractors) > 1:
-        found.append(f"the runs were measured with different extractors ({', '.join(sorted(extractors))})")
-    if len(references) > 1:
-        found.append("the runs were measured against different numbers of real images")
+    for field, what in names.items():
+        values = sorted({str(protocol[field]) for protocol in protocols})
+        if len(values) > 1:
+            found.append(f"the runs were measured with different {what} ({', '.join(values)})")
     return found
 
 
-def plot(runs: list[RunResult], path: Path) -> None:
-    """Distance at the checks over generator steps and over training time, the stage switch marked."""
+def plot(runs: list[RunResult]) -> bytes:
+    """Distance at the checks over generator steps and over training time, the stage switch marked; a PNG."""
     figure, (by_step, by_time) = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True, layout="constrained")
     for number, run in enumerate(runs):
         steps, seconds, distances, switches = _series(run)
@@ -105,8 +102,10 @@ def plot(runs: list[RunResult], path: Path) -> None:
         axis.set_yscale("log")
         axis.grid(alpha=0.3)
     by_time.legend(title="dotted: first check after a stage switch", fontsize="small")
-    figure.savefig(path, dpi=110)
+    content = BytesIO()
+    figure.savefig(content, format="png", dpi=110)
     plt.close(figure)
+    return content.getvalue()
 
 
 def _series(run: RunResult) -> tuple[list[int], list[float], list[float], list[int]]:

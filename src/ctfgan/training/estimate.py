@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from ctfgan.data.batches import BatchStream
 from ctfgan.data.prepare import Dataset
 from ctfgan.training.loop import Updates, play
-from ctfgan.training.runtime import place, send
+from ctfgan.training.runtime import place, send, wait_for
 from ctfgan.training.trainer import Method
 
 TIMED_STEPS = 3
@@ -27,7 +28,7 @@ class Estimate:
     seconds_per_step: float
     """Median of a few generator steps with their discriminator steps."""
     bytes: int
-    """Parameters with gradients, moments and average, and the largest activations that were kept for a backward."""
+    """Parameters with gradients, moments and average, and what autograd keeps in one update on average."""
 
 
 def estimate(method: Method, dataset: Dataset, device: torch.device) -> list[Estimate]:
@@ -45,14 +46,13 @@ def estimate(method: Method, dataset: Dataset, device: torch.device) -> list[Est
         with torch.autograd.graph.saved_tensors_hooks(counter.keep, counter.give):
             started = time.perf_counter()
             for _ in play(stage.game, batches, stage.settings, updates):
-                if device.type == "cuda":
-                    torch.cuda.synchronize(device)
+                wait_for(device)
                 times.append(time.perf_counter() - started)
-                counter.next_step()
+                counter.next_step(stage.settings.critic_steps + 1)
                 if len(times) > TIMED_STEPS:
                     break
                 started = time.perf_counter()
-        seconds = sorted(times[1:])[len(times[1:]) // 2]  # the first step warms up
+        seconds = statistics.median(times[1:] or times)  # the first step warms up
         memory = 4 * FLOATS_PER_PARAMETER * parameters + counter.most
         found.append(Estimate(stage.name, stage.settings.steps, seconds, memory))
     return found
@@ -73,6 +73,7 @@ class _KeptBytes:
     def give(self, tensor: Tensor) -> Tensor:
         return tensor
 
-    def next_step(self) -> None:
-        self.most = max(self.most, sum(self._storages.values()))
+    def next_step(self, updates: int) -> None:
+        """Count a generator step; its updates of both players keep their activations one after the other."""
+        self.most = max(self.most, sum(self._storages.values()) // updates)
         self._storages.clear()

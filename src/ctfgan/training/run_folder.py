@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,10 @@ from ctfgan.files import new_folder, sha256, write_file
 
 RECIPE = "recipe.json"
 JOURNAL = "journal.jsonl"
+DATA = "data.json"
+FIGURES = "figures.json"
+BUNDLE = "bundle"
+RECOGNISER = "recogniser.safetensors"
 CHECKPOINTS = "checkpoints"
 MANIFEST = "checkpoint.json"
 
@@ -52,6 +57,11 @@ class RunFolder:
             raise RunError(f"run {path} ended before its first checkpoint; delete it, or choose another --out")
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise RunError(f"{path} exists already and is no run; choose another --out")
+        home = path.absolute()
+        while not home.exists():
+            home = home.parent
+        if not home.is_dir() or not os.access(home, os.W_OK):
+            raise RunError(f"{path} cannot be made, {home} is no folder that you may write to; choose another --out")
 
     @classmethod
     def create(cls, path: Path, recipe: str) -> RunFolder:
@@ -83,9 +93,27 @@ class RunFolder:
             raise RunError(f"{path} has no complete checkpoint; delete it and train again")
         return run
 
-    def recipe(self) -> str:
-        """The resolved recipe, JSON."""
-        return (self.path / RECIPE).read_text()
+    def read_json(self, name: str) -> dict[str, Any]:
+        """One of the run's JSON files.
+
+        Raises:
+            RunError: missing or damaged.
+        """
+        try:
+            content = json.loads((self.path / name).read_text())
+        except (OSError, ValueError) as error:
+            raise RunError(f"{self.path / name} is missing or damaged ({error}); restore it or train again") from error
+        if not isinstance(content, dict):
+            raise RunError(f"{self.path / name} is damaged (no JSON object); restore it or train again")
+        return content
+
+    def write_json(self, name: str, content: dict[str, Any]) -> None:
+        """Replace one of the run's JSON files."""
+        write_file(self.path / name, json.dumps(content, ensure_ascii=False, indent=1).encode())
+
+    def journal(self) -> Journal:
+        """The run's journal."""
+        return Journal(self.path / JOURNAL)
 
     def checkpoints(self) -> list[Path]:
         """Folders of the complete checkpoints, oldest first."""
@@ -107,14 +135,23 @@ class RunFolder:
         Raises:
             RunError: a file is missing or was changed.
         """
+        tensors = self.load_tensors(folder)
+        try:
+            # What was saved on a GPU must load without one; optimisers move their state to their parameters.
+            state = torch.load(folder / "state.pt", weights_only=True, map_location="cpu")
+        except (UnpicklingError, OSError, RuntimeError, EOFError) as error:
+            raise _damaged(folder, "state.pt") from error
+        return Checkpoint(tensors, state)
+
+    def load_tensors(self, folder: Path) -> dict[str, Tensor]:
+        """The weights of a checkpoint alone, after checking all hashes."""
         for name, expected in self.manifest(folder)["sha256"].items():
             if not (folder / name).is_file() or sha256(folder / name) != expected:
                 raise _damaged(folder, name)
         try:
-            state = torch.load(folder / "state.pt", weights_only=True)
-            return Checkpoint(load_file(folder / "networks.safetensors"), state)
-        except (UnpicklingError, SafetensorError, OSError, RuntimeError, EOFError) as error:
-            raise _damaged(folder, "state.pt") from error
+            return load_file(folder / "networks.safetensors")
+        except (SafetensorError, OSError) as error:
+            raise _damaged(folder, "networks.safetensors") from error
 
     def manifest(self, folder: Path) -> dict[str, Any]:
         """What was noted beside a checkpoint: step, stage, distance."""
@@ -163,6 +200,10 @@ class Journal:
         except OSError as error:
             raise RunError(f"{self._path} cannot be written ({error}); free some space, then resume the run") from error
 
+    def generator_steps(self) -> int:
+        """Generator steps over all stages, at the last check."""
+        return sum({check["stage"]: check["step"] for check in self.read("check")}.values())
+
     def size(self) -> int:
         """Bytes written so far."""
         return self._path.stat().st_size if self._path.exists() else 0
@@ -177,5 +218,10 @@ class Journal:
         """All lines, or those of one event."""
         if not self._path.exists():
             return []
-        lines = [json.loads(line) for line in self._path.read_text().splitlines() if line]
-        return [line for line in lines if event is None or line["event"] == event]
+        # A line without its end was being written when the run was killed.
+        complete = [line for line in self._path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        try:
+            lines = [json.loads(line) for line in complete]
+            return [line for line in lines if event is None or line["event"] == event]
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{self._path} is damaged ({error}); restore it or train again") from error

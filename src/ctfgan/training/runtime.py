@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
@@ -58,6 +59,12 @@ def send(batch: Batch, device: torch.device) -> Batch:
     return replace(batch, **moved)
 
 
+def wait_for(device: torch.device) -> None:
+    """Wait until a device has done what it was given, so that a clock read afterwards tells the truth."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 class StopRequest:
     """Whether SIGINT or SIGTERM asked for an end.
 
@@ -77,8 +84,14 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """Turn Ctrl-C and SIGTERM into a request that the training loop reads between steps."""
+    """Turn Ctrl-C and SIGTERM into a request that the training loop reads between steps.
+
+    Outside the main thread, where Python takes no signal handlers, the request never comes.
+    """
     request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
     before = {number: signal.signal(number, request.handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield request

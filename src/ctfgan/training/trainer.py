@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ctfgan.data.batches import BatchStream
-from ctfgan.data.images import sheet
 from ctfgan.data.prepare import Dataset
 from ctfgan.errors import Interrupted, RunError
-from ctfgan.files import write_file
-from ctfgan.metrics.figures import frechet_distance
 from ctfgan.metrics.recogniser import TrainedRecogniser
+from ctfgan.training.checks import Checker, CheckReport
 from ctfgan.training.ema import Ema
 from ctfgan.training.loop import StepLosses, Updates, play
 from ctfgan.training.objectives.hinge import HingeGame
 from ctfgan.training.plateau import Plateau
-from ctfgan.training.run_folder import JOURNAL, Checkpoint, Journal, RunFolder
-from ctfgan.training.runtime import StopRequest, place, send
+from ctfgan.training.run_folder import Checkpoint, RunFolder
+from ctfgan.training.runtime import StopRequest, place, send, wait_for
 from ctfgan.training.settings import StageSettings, TrainingSettings
-from ctfgan.training.synthesis import balanced_labels, draw_condition, synthesise
-
-CHECK_SEED = 20_190_924  # of all checks and sheets; any constant would do
 
 
 @dataclass(frozen=True)
@@ -51,19 +43,6 @@ class Method:
     stages: tuple[Stage, ...]
     rng: torch.Generator
     """Every random draw of training comes from here: conditions, noise, patches."""
-
-
-@dataclass(frozen=True)
-class CheckReport:
-    """What a check found."""
-
-    stage: str
-    step: int
-    distance: float
-    """Frechet distance on the recogniser's features to training images."""
-    top_1: float
-    sheet: str
-    """Path of the sample sheet."""
 
 
 class Observer(Protocol):
@@ -97,16 +76,14 @@ class Trainer:
     ) -> None:
         self._method = method
         self._dataset = dataset
-        self._recogniser = recogniser
         self._settings = settings
         self._folder = folder
         self._seed = seed
         self._device = device
-        self._journal = Journal(folder.path / JOURNAL)
+        self._journal = folder.journal()
         self._seconds = 0.0
         self._steps_before = 0  # generator steps of the stages that are done
-        rows = np.random.default_rng(CHECK_SEED).permutation(dataset.training)[: settings.checks.images]
-        self._compared, _ = recogniser.read(dataset.images(np.sort(rows)))
+        self._checker = Checker(dataset, recogniser, settings.checks, folder.path / "sheets", device)
         place(method.networks, device)
         self._enter(0)
 
@@ -115,7 +92,7 @@ class Trainer:
 
         Raises:
             Interrupted: a signal asked for an end; the state is saved.
-            RunError: a loss became infinite or NaN; the last checkpoint is from before.
+            RunError: training diverged; the checkpoints on disk are from before.
         """
         if not self._folder.checkpoints():
             self._save()
@@ -142,18 +119,19 @@ class Trainer:
             step = self._updates.step
             if self._ema is not None:
                 self._ema.update(stage.game.generator)
-            self._seconds, started = self._seconds + time.monotonic() - started, time.monotonic()
+            wait_for(self._device)
+            self._seconds += time.monotonic() - started
             observer.on_step(step, losses)
             if step % self._settings.journal_every == 0:
                 self._log(stage, losses)
-            if step % checks.every == 0 or step == stage.settings.steps:
-                report = self._check(stage)
-                self._save(report.distance)
-                observer.on_check(report)
+            is_check = step % checks.every == 0 or step == stage.settings.steps
+            if is_check:
+                self._check(stage, observer)
                 if self._plateau.is_reached():
                     return self._plateau_reason()
             if stop.signal_number is not None:
-                self._save()
+                if not is_check:
+                    self._save()
                 raise Interrupted(
                     f"stopped in stage {stage.name!r} after step {step}, state saved; "
                     f"go on with 'ctfgan resume {self._folder.path}'",
@@ -200,56 +178,41 @@ class Trainer:
             for player, terms in (("discriminator", losses.discriminator), ("generator", losses.generator))
             for name, term in terms.items()
         }
-        if not all(math.isfinite(value) for value in values.values()):
-            raise RunError(
-                f"a loss is not finite at step {self._updates.step} of stage {stage.name!r} ({values}); "
-                f"lower its learning rates with --set and train again"
-            )
         self._journal.write(
             "step", stage=stage.name, step=self._updates.step, seconds=round(self._seconds, 2), **values
         )
 
-    def _check(self, stage: Stage) -> CheckReport:
-        """Measure fixed seeds against training images (never the reference: reported figures are not tuned on)."""
-        bank = self._dataset.low_quality.bank if self._dataset.low_quality else None
-        labels = balanced_labels(self._settings.checks.images, len(self._dataset.classes))
-        images = synthesise(self._generator(), draw_condition(labels, bank, CHECK_SEED), CHECK_SEED, self._device)
-        features, probabilities = self._recogniser.read(images)
-        distance = frechet_distance(self._compared, features)
-        top_1 = (probabilities.argmax(dim=1) == labels).double().mean().item()
-        self._plateau.distances.append(distance)
-        path = self._write_sheet(stage)
-        report = CheckReport(stage.name, self._updates.step, distance, top_1, path)
+    def _check(self, stage: Stage, observer: Observer) -> None:
+        report = self._checker.check(self._generator(), stage.name, self._number + 1, self._updates.step)
+        self._plateau.distances.append(report.distance)
         self._journal.write(
-            "check", stage=stage.name, step=report.step, seconds=round(self._seconds, 2), distance=distance, top_1=top_1
+            "check",
+            stage=stage.name,
+            step=report.step,
+            seconds=round(self._seconds, 2),
+            distance=report.distance,
+            top_1=report.top_1,
         )
-        return report
-
-    def _write_sheet(self, stage: Stage) -> str:
-        """One column per class, fixed seeds, so that sheets of different steps compare."""
-        classes = self._dataset.classes
-        shown = sorted({int(c) for c in np.linspace(0, len(classes) - 1, self._settings.checks.sheet_classes)})
-        labels = torch.tensor(shown).repeat(self._settings.checks.sheet_rows)
-        bank = self._dataset.low_quality.bank if self._dataset.low_quality else None
-        images = synthesise(self._generator(), draw_condition(labels, bank, CHECK_SEED), CHECK_SEED, self._device)
-        picture = sheet(
-            images, len(shown), [classes[c] for c in shown], scale=max(1, 1_600 // (images.shape[1] * len(shown)))
-        )
-        content = BytesIO()
-        picture.save(content, format="PNG")
-        folder = self._folder.path / "sheets"
-        folder.mkdir(exist_ok=True)
-        path = folder / f"{self._number + 1}-{stage.name}-{self._updates.step:06d}.png"
-        write_file(path, content.getvalue())
-        return str(path)
+        self._save(report.distance)
+        observer.on_check(report)
 
     def _save(self, distance: float | None = None) -> None:
-        """Write a checkpoint; ``distance`` is what a check of exactly these weights found."""
+        """Write a checkpoint; ``distance`` is what a check of exactly these weights found.
+
+        Raises:
+            RunError: a weight is not finite; the checkpoints on disk are from before.
+        """
         tensors = dict(self._method.networks.state_dict(prefix="networks."))
         if self._ema is not None:
             tensors |= self._ema.network.state_dict(prefix="average.")
         # safetensors wants contiguous tensors; convolutions are kept in channels-last order.
         tensors = {name: _own(tensor) for name, tensor in tensors.items()}
+        broken = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+        if broken:
+            raise RunError(
+                f"training diverged in stage {self._stage.name!r} before step {self._updates.step} ({broken[0]} is not "
+                "finite); lower its learning rates with --set and train again"
+            )
         state = {
             "stage": self._number,
             "updates": self._updates.state(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -79,8 +80,20 @@ def test_stopping_anywhere_and_resuming_ends_in_the_same_bits(
     different = [name for name in expected if not torch.equal(expected[name], found[name])]
     assert not different
     assert _losses(run) == _losses(whole)
+    assert RunFolder(run).best().name == RunFolder(whole).best().name
     model = "bundle/model.safetensors"
     assert (run / model).read_bytes() == (whole / model).read_bytes()
+
+
+def test_a_stop_right_after_a_check_keeps_what_the_check_found(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = StopRequest()
+    monkeypatch.setattr("ctfgan.runs.stop_on_signals", lambda: _given(request))
+    with pytest.raises(Interrupted):
+        ctfgan.train(recipe, tmp_path / "run", Watch(Stopper(2, request)))
+    folder = RunFolder(tmp_path / "run")
+    assert folder.manifest(folder.checkpoints()[-1])["distance"] is not None
 
 
 def test_the_journal_tells_why_each_stage_ended_and_when(whole: Path) -> None:
@@ -97,8 +110,6 @@ def test_every_check_leaves_a_sheet(whole: Path) -> None:
 
 
 def test_a_run_whose_images_changed_is_not_resumed(whole: Path, tmp_path: Path) -> None:
-    import shutil
-
     run = shutil.copytree(whole, tmp_path / "run")
     recipe = json.loads((run / "recipe.json").read_text())
     recipe["data"]["glyphs"]["images_per_class"] = 13
@@ -116,9 +127,7 @@ def test_only_the_newest_and_the_best_checkpoints_stay(recipe: Recipe, tmp_path:
 
 
 def test_a_damaged_checkpoint_is_named_and_not_loaded(whole: Path, tmp_path: Path) -> None:
-    import shutil
-
-    run = shutil.copytree(whole, tmp_path / "run")
+    run = shutil.copytree(whole, tmp_path / "run", ignore=shutil.ignore_patterns("bundle"))
     newest = RunFolder(run).checkpoints()[-1]
     content = bytearray((newest / "networks.safetensors").read_bytes())
     content[-1] ^= 1
@@ -141,3 +150,19 @@ class _given:
 def _losses(run: Path) -> list[dict[str, object]]:
     lines = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
     return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
+
+
+def test_a_run_whose_low_quality_images_changed_is_not_resumed(recipe: Recipe, whole: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(whole, tmp_path / "run")
+    changed = json.loads((run / "recipe.json").read_text())
+    changed["data"]["degradation"]["noise"] = 0.5
+    (run / "recipe.json").write_text(json.dumps(changed))
+    with pytest.raises(RunError, match="the low-quality images have changed since"):
+        ctfgan.resume(run)
+
+
+def test_resuming_a_finished_run_leaves_it_as_it_is(whole: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(whole, tmp_path / "run")
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    ctfgan.resume(run)
+    assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}

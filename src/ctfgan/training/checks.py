@@ -1,0 +1,81 @@
+"""Looking at a generator while it trains: a distance to training images, and a sheet of samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ctfgan.data.images import Bytes, sheet
+from ctfgan.data.prepare import Dataset
+from ctfgan.files import write_file
+from ctfgan.metrics.figures import frechet_distance
+from ctfgan.metrics.recogniser import TrainedRecogniser
+from ctfgan.training.settings import CheckSettings
+from ctfgan.training.synthesis import balanced_labels, draw_condition, synthesise
+
+CHECK_SEED = 20_190_924  # of all checks and sheets; any constant would do
+SHEET_WIDTH = 1_600  # pixels that small sheets are enlarged to
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What a check found."""
+
+    stage: str
+    step: int
+    distance: float
+    """Frechet distance on the recogniser's features to training images."""
+    top_1: float
+    """Share of samples whose class the recogniser ranks first."""
+    sheet: Path
+    """The sample sheet."""
+
+
+class Checker:
+    """Measures samples of fixed seeds against training images, never the reference: nothing is tuned on that."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        recogniser: TrainedRecogniser,
+        settings: CheckSettings,
+        sheets: Path,
+        device: torch.device,
+    ) -> None:
+        self._dataset = dataset
+        self._recogniser = recogniser
+        self._settings = settings
+        self._sheets = sheets
+        self._device = device
+        rows = np.random.default_rng(CHECK_SEED).permutation(dataset.training)[: settings.images]
+        self._compared, _ = recogniser.read(dataset.images(np.sort(rows)))
+
+    def check(self, generator: nn.Module, stage: str, number: int, step: int) -> CheckReport:
+        """Measure and draw a generator; the sheet is named by stage number, stage and step."""
+        labels = balanced_labels(self._settings.images, len(self._dataset.classes))
+        features, probabilities = self._recogniser.read(self._samples(generator, labels))
+        distance = frechet_distance(self._compared, features)
+        top_1 = (probabilities.argmax(dim=1) == labels).double().mean().item()
+        path = self._sheets / f"{number}-{stage}-{step:06d}.png"
+        self._draw(generator, path)
+        return CheckReport(stage, step, distance, top_1, path)
+
+    def _draw(self, generator: nn.Module, path: Path) -> None:
+        """One column per class, always the same noise, so that sheets of different steps compare."""
+        classes = self._dataset.classes
+        shown = sorted({int(c) for c in np.linspace(0, len(classes) - 1, self._settings.sheet_classes)})
+        images = self._samples(generator, torch.tensor(shown).repeat(self._settings.sheet_rows))
+        scale = max(1, SHEET_WIDTH // (images.shape[1] * len(shown)))
+        content = BytesIO()
+        sheet(images, len(shown), [classes[c] for c in shown], scale).save(content, format="PNG")
+        path.parent.mkdir(exist_ok=True)
+        write_file(path, content.getvalue())
+
+    def _samples(self, generator: nn.Module, labels: Tensor) -> Bytes:
+        bank = self._dataset.low_quality.bank if self._dataset.low_quality else None
+        return synthesise(generator, draw_condition(labels, bank, CHECK_SEED), CHECK_SEED, self._device)
