@@ -100,11 +100,10 @@ def load_bundle(path: Path) -> Bundle:
 
 def add_figures(path: Path, figures: dict[str, Any]) -> None:
     """Put reported figures into a bundle's provenance and model card."""
-    bundle_recipe = parse_recipe(json.loads((path / RECIPE).read_text()), str(path / RECIPE))
-    classes = tuple(json.loads((path / CLASSES).read_text())["classes"])
-    provenance = {**_provenance(path), "figures": figures}
+    bundle = load_bundle(path)
+    provenance = {**bundle.provenance, "figures": figures}
     write_file(path / PROVENANCE, json.dumps(provenance, ensure_ascii=False, indent=1).encode())
-    write_file(path / CARD, model_card(bundle_recipe, classes, provenance).encode())
+    write_file(path / CARD, model_card(bundle.recipe, bundle.classes, provenance).encode())
 
 
 def bank_for_bundle(bank: LowQualityBank, seed: int) -> LowQualityBank:
@@ -162,7 +161,7 @@ def _provenance(path: Path) -> dict[str, Any]:
         names = set(provenance["sha256"])
     except (ValueError, KeyError, TypeError) as error:
         raise BundleError(f"{path / PROVENANCE} is damaged ({error}); copy the bundle again") from error
-    if not {MODEL, RECIPE, CLASSES} <= names <= {MODEL, RECIPE, CLASSES, BANK}:
+    if names not in ({MODEL, RECIPE, CLASSES}, {MODEL, RECIPE, CLASSES, BANK}):
         raise BundleError(f"{path / PROVENANCE} lists {sorted(names)}, not a bundle's files; copy the bundle again")
     return provenance
 
@@ -186,7 +185,7 @@ def _generator(recipe: Recipe, shape: Shape, tensors: dict[str, torch.Tensor], p
 
 
 def _bank(path: Path, label_of_class: list[int] | None, shape: Shape) -> LowQualityBank | None:
-    if not (path / BANK).is_file():
+    if not shape.low_quality_size:
         return None
     with np.load(path / BANK, allow_pickle=False) as archive:
         images, labels = archive["images"], archive["labels"]

@@ -11,7 +11,7 @@ import click
 @click.argument("model", metavar="RUN_OR_BUNDLE", type=click.Path(path_type=Path))
 @click.argument("images", nargs=-1, required=True, metavar="IMAGES...", type=click.Path(path_type=Path))
 @click.option("--class", "class_name", required=True, metavar="NAME", help="The class that the images show.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**48 - 1))
 @click.option("--out", default="enhanced.png", show_default=True, metavar="DIR|PNG", type=click.Path(path_type=Path),
               help="A sheet with inputs above outputs if it ends in .png, else a new folder.")  # fmt: skip
 @click.option("--device", default="auto", show_default=True)

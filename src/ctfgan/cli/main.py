@@ -73,3 +73,6 @@ def main() -> None:
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.exit(0)
+    except (OSError, MemoryError) as error:  # disks, permissions, memory: nothing that our code could have foreseen
+        click.echo(f"ctfgan: {type(error).__name__}: {error}; mend that and try again", err=True)
+        sys.exit(2)

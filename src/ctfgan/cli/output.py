@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from urllib.parse import quote
@@ -14,7 +16,7 @@ from ctfgan.errors import ConfigError
 from ctfgan.files import new_folder, write_file
 from ctfgan.sampling import Samples
 
-SHEET_COLUMNS = 64
+SHEET_COLUMNS = 32
 
 
 def check_output(out: Path) -> None:
@@ -33,9 +35,10 @@ def write_samples(samples: Samples, count: int, out: Path) -> None:
     """A sheet with one column per class, or folders ``out/<class>/00000.png``."""
     classes = [samples.classes[label] for label in samples.labels[::count]]
     if out.suffix.lower() != ".png":
+        names = folder_names(samples.classes)
         with new_folder(out) as folder:
             for index, image in enumerate(samples.images):
-                place = folder / file_name(classes[index // count])
+                place = folder / names[samples.labels[index]]
                 place.mkdir(exist_ok=True)
                 to_picture(image).save(place / f"{index % count:05d}.png")
         return
@@ -67,10 +70,21 @@ def write_enhanced(low_quality: Bytes, images: Bytes, class_name: str, out: Path
     _save(_stacked(pages), out)
 
 
-def file_name(class_name: str) -> str:
-    """A class name as the name of a folder: letters, digits and ``-_.~`` stay, all else is percent-encoded."""
-    name = quote(class_name, safe="")
-    return name if name not in {".", ".."} else name.replace(".", "%2E")
+def folder_names(classes: Sequence[str]) -> list[str]:
+    """Class names as names of folders: letters, digits and ``-_.~`` stay, all else is percent-encoded.
+
+    Names that differ only in case, such as A and a, get a number: on some file systems they would be one folder.
+    """
+    names = [quote(name, safe="") for name in classes]
+    names = [name.replace(".", "%2E") if name in {".", ".."} else name for name in names]
+    count = Counter(name.casefold() for name in names)
+    seen: Counter[str] = Counter()
+    unique = []
+    for name in names:
+        folded = name.casefold()
+        seen[folded] += 1
+        unique.append(name if count[folded] == 1 else f"{name}.{seen[folded]}")
+    return unique
 
 
 def _page(images: Bytes, headings: list[str]) -> Image.Image:

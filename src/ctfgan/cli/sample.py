@@ -11,7 +11,7 @@ import click
 @click.argument("model", metavar="RUN_OR_BUNDLE", type=click.Path(path_type=Path))
 @click.option("--class", "classes", multiple=True, metavar="NAME", help="A class; may be repeated. Without it: all.")
 @click.option("-n", "count", default=16, show_default=True, type=click.IntRange(min=1), help="Images of each class.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**48 - 1))
 @click.option("--lq", "low_quality", multiple=True, metavar="IMAGES", type=click.Path(path_type=Path),
               help="Own low-quality images, files or folders, in place of the bundle's; may be repeated.")  # fmt: skip
 @click.option("--out", default="samples.png", show_default=True, metavar="DIR|PNG", type=click.Path(path_type=Path),
@@ -39,6 +39,6 @@ def sample(
     check_output(out)
     loaded = load(model, device)
     images = loaded.read(low_quality) if low_quality else None
-    samples = loaded.sample(list(classes) or None, count, seed=seed, low_quality=images)
+    samples = loaded.sample(list(dict.fromkeys(classes)) or None, count, seed=seed, low_quality=images)
     write_samples(samples, count, out)
     show.say(f"{len(samples.images):,} images of {len(samples.images) // count:,} classes: {out}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import math
 import string
@@ -53,6 +54,9 @@ class GlyphSource:
 
     def __init__(self, settings: GlyphSettings, resolution: int, seed: int) -> None:
         characters = NAMED_SETS.get(settings.characters, settings.characters)
+        near = difflib.get_close_matches(settings.characters, NAMED_SETS, n=1, cutoff=0.5)
+        if near and settings.characters not in NAMED_SETS:
+            raise DataError(f"Unknown character set {settings.characters!r}. Did you mean {near[0]!r}?")
         repeated = sorted({character for character in characters if characters.count(character) > 1})
         if repeated:
             raise DataError(f"the characters {''.join(repeated)!r} are given more than once; each is one class")

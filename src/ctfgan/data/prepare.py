@@ -137,7 +137,14 @@ def describe(dataset: Dataset, settings: DataSettings) -> list[str]:
             f"  note: {side.held_out_seen:,} of the held-out ones are degraded copies of images in the HQ share, "
             "because it leaves no others"
         )
-    lines.append(f"  pairing: {side.pairing}" + (" (auto)" if settings.pairing == "auto" else ""))
+    why = ""
+    if settings.pairing == "auto":
+        why = " (auto: both sides have the same class names)" if side.pairing == "matched" else " (auto)"
+    lines.append(f"  pairing: {side.pairing}{why}")
+    if why and side.pairing == "matched" and settings.low_quality and all(name.isdigit() for name in side.classes):
+        lines.append(
+            "  note: the class names are numbers; if they mean other things there, use data.pairing=independent"
+        )
     return lines
 
 

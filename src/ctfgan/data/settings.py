@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from ctfgan.settings import Settings
+from ctfgan.settings import Seed, Settings
 
 Pairing = Literal["auto", "matched", "independent"]
 
@@ -61,5 +61,5 @@ class DataSettings(Settings):
     """Share of the images kept from all training, as the reference of the reported figures."""
     pairing: Pairing = "auto"
     """How a low-quality image is chosen for a class: of the same class, or any (decision 8)."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the rendering, the degradation and all splits; runs that share it are comparable."""

@@ -36,7 +36,8 @@ class Figures:
     frechet: float
     """Frechet distance to the reference on the recogniser's features; lower is better."""
     kid: float
-    """Kernel (polynomial MMD) distance to the reference on the same features, mean over subsets."""
+    """Kernel distance (polynomial MMD, unbiased) to the reference on the same features, divided by the reference's
+    root mean square; mean over subsets."""
 
     def as_dict(self) -> dict[str, float | None]:
         """For JSON."""
@@ -98,6 +99,9 @@ def frechet_distance(reference: Tensor, features: Tensor) -> float:
 
 
 def _kernel_distance(reference: Tensor, features: Tensor) -> float:
+    # The cubic kernel blows up with the features' scale, which is arbitrary: bring it to 1.
+    scale = reference.pow(2).mean().sqrt()
+    reference, features = reference / scale, features / scale
     size = min(KID_SUBSET_SIZE, len(reference), len(features))
     metric = KernelInceptionDistance(
         feature=_PassThrough(reference.shape[1]), subsets=KID_SUBSETS, subset_size=size, normalize=False

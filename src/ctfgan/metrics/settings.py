@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from ctfgan.settings import Settings
+from ctfgan.settings import Seed, Settings
 
 
 class RecogniserSettings(Settings):
@@ -18,7 +18,7 @@ class RecogniserSettings(Settings):
     """Images seen in training, repeats included."""
     batch_size: int = Field(default=128, ge=2)
     learning_rate: float = Field(default=3e-3, gt=0)
-    seed: int = 0
+    seed: Seed = 0
 
 
 class EvaluationSettings(Settings):
@@ -26,7 +26,7 @@ class EvaluationSettings(Settings):
 
     images: int = Field(default=5_000, ge=100)
     """Generated images per low-quality bank, the same number for every class."""
-    seed: int = Field(default=1, ge=0)
+    seed: Seed = 1
     """Seed of noise and low-quality images; another one than the checks use."""
     without_average: bool = False
     """Also report the weights as trained, besides their moving average (the paper has none)."""

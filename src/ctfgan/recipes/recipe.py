@@ -10,7 +10,7 @@ from ctfgan.data.settings import DataSettings
 from ctfgan.errors import ConfigError
 from ctfgan.metrics.settings import EvaluationSettings, RecogniserSettings
 from ctfgan.models.settings import NetworkSettings, TransferSettings
-from ctfgan.settings import Settings
+from ctfgan.settings import Seed, Settings
 from ctfgan.training.settings import SelfSupervisionSettings, StageSettings, TrainingSettings, TransferStageSettings
 
 
@@ -49,7 +49,7 @@ class Recipe(Settings):
     """Everything that a run needs to know; ``recipe.json`` in a run folder is one of these."""
 
     name: str
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
     """Seed of weights, batches and noise; ``data.seed`` is apart, so that runs of several seeds share their data."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps."""

@@ -231,7 +231,7 @@ def test_the_description_says_all_that_a_user_should_check(
         f"low quality: {low}: 20 images",
         "sides: 8 pixels, used at 8, grey",
         "18 images for training, 2 held out, 8x8 pixels, 2 labels",
-        "pairing: matched (auto)",
+        "pairing: matched (auto: both sides have the same class names)",
     ):
         assert fact in text
 
