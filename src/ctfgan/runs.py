@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from ctfgan.bundle import Bundle, bank_for_bundle, environment, save_bundle
+from ctfgan.data.describe import describe
 from ctfgan.data.packing import Progress, cache_folder, silent
-from ctfgan.data.prepare import Dataset, describe, prepare
+from ctfgan.data.prepare import Dataset, prepare
 from ctfgan.errors import RunError
 from ctfgan.files import write_file
 from ctfgan.metrics.recogniser import TrainedRecogniser, load_recogniser, recogniser_for
@@ -235,7 +236,12 @@ def _summary(place: Workplace, recogniser: TrainedRecogniser) -> dict[str, objec
     side = dataset.low_quality
     return {
         "fingerprints": _fingerprints(dataset),
-        "unreadable": [*dataset.high_quality.survey.unreadable, *(side.unreadable if side else ())],
+        "unreadable": [
+            list(found)
+            for packed in (dataset.high_quality, side.packed if side else None)
+            if packed is not None
+            for found in packed.survey.unreadable
+        ],
         "counts": {
             "classes": len(dataset.classes),
             "high_quality": len(dataset.training),

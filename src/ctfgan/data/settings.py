@@ -8,6 +8,8 @@ from pydantic import Field
 
 from ctfgan.settings import Seed, Settings
 
+MIN_IMAGES_PER_CLASS = 4  # enough to train on, to degrade and to hold out
+
 Pairing = Literal["auto", "matched", "independent"]
 
 

@@ -98,3 +98,10 @@ def test_a_restored_stream_goes_on_identically(dataset: Dataset, steps: int) -> 
         again = next(restored)
         for name in ("real", "real_labels", "fake_labels", "low_quality", "low_quality_labels"):
             assert torch.equal(getattr(again, name), getattr(batch, name)), name
+
+
+def test_the_first_images_of_a_batch_are_of_all_classes(dataset: Dataset) -> None:
+    """Task 3 pastes patches into them; sorted rows would make it meet the first classes only."""
+    batches = stream(dataset, 8)
+    first = torch.cat([next(batches).real_labels[:2] for _ in range(400)])
+    assert torch.bincount(first, minlength=CLASSES).min() > 800 / CLASSES * 0.7

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ctfgan.data.describe import describe
 from ctfgan.data.pairing import LowQualityBank
-from ctfgan.data.prepare import Dataset, describe, prepare
+from ctfgan.data.prepare import Dataset, prepare
 from ctfgan.data.settings import DataSettings, DegradationSettings, GlyphSettings
 from ctfgan.errors import DataError
 
@@ -282,3 +283,21 @@ def test_larger_low_quality_images_are_taken_when_a_size_is_given(
     with pytest.raises(DataError, match=r"\(64 pixels\) are larger than .* \(16\); swap --hq and --lq"):
         prepared(npz, large)
     assert prepared(npz, large, low_quality_size=8).low_quality_size == 8
+
+
+def test_the_held_out_bank_is_made_of_images_that_the_gan_never_sees_while_there_are_any(npz: str) -> None:
+    for fraction, lq_share, seen in ((0.5, 0.2, False), (0.65, 0.2, False), (1.0, 0.2, True)):
+        settings = DataSettings(
+            high_quality=npz,
+            resolution=16,
+            high_quality_fraction=fraction,
+            degradation=DegradationSettings(share=lq_share, size=16),
+        )
+        dataset = prepare(settings, low_quality=True)
+        side = dataset.low_quality
+        assert side is not None
+        shown = {int(image[0, 0, 0]) for image in dataset.images(dataset.training)}
+        held_out = [int(image[0, 0, 0]) in shown for image in side.held_out.images]
+        assert any(held_out) == seen
+        assert sum(held_out) == side.held_out_seen
+        assert ("copies of images in the HQ share, because" in "\n".join(describe(dataset, settings))) == seen

@@ -1,0 +1,80 @@
+"""What was found, in words: printed before anything expensive starts."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ctfgan.data.low_quality import LowQuality
+from ctfgan.data.packing import PackedImages
+from ctfgan.data.prepare import Dataset
+from ctfgan.data.settings import DataSettings
+from ctfgan.data.sources.base import Labels
+
+
+def describe(dataset: Dataset, settings: DataSettings) -> list[str]:
+    """What was found, line by line, as ``ctfgan train`` prints it."""
+    packed = dataset.high_quality
+    counts = np.bincount(packed.labels, minlength=len(packed.classes))
+    lines = _survey_lines("high quality", packed)
+    lines.append(
+        f"  classes: {len(packed.classes):,}, {counts.min():,} to {counts.max():,} images each "
+        f"(median {int(np.median(counts)):,}): {_histogram(packed.classes, counts)}"
+    )
+    used = len(dataset.training)
+    lines.append(
+        f"  HQ share: {used:,} of {len(dataset.pool):,} training images ({used / len(dataset.pool):.1%}); "
+        f"{len(dataset.reference):,} held out as the reference"
+    )
+    side = dataset.low_quality
+    if side is None:
+        return [*lines, "low quality: none (this method uses none)"]
+    if side.packed is not None:
+        lines += _survey_lines("low quality", side.packed)
+    else:
+        lines.append(
+            "low quality: degraded copies of high-quality images, "
+            f"{side.also_high_quality:,} of them also in the HQ share"
+        )
+    names = f"{len(side.classes):,} labels" if side.classes else "no labels"
+    lines.append(
+        f"  {len(side.bank):,} images for training, {len(side.held_out):,} held out, "
+        f"{dataset.low_quality_size}x{dataset.low_quality_size} pixels, {names}"
+    )
+    if side.held_out_seen:
+        lines.append(
+            f"  note: {side.held_out_seen:,} of the held-out ones are degraded copies of images in the HQ share, "
+            "because it leaves no others"
+        )
+    return [*lines, *_pairing_lines(side, settings)]
+
+
+def _pairing_lines(side: LowQuality, settings: DataSettings) -> list[str]:
+    if settings.pairing != "auto" or side.pairing == "independent":
+        return [f"  pairing: {side.pairing}" + (" (auto)" if settings.pairing == "auto" else "")]
+    lines = [f"  pairing: {side.pairing} (auto: both sides have the same class names)"]
+    if side.packed is not None and all(name.isdigit() for name in side.classes):
+        lines.append("  note: these names are numbers; if they mean different things, use data.pairing=independent")
+    return lines
+
+
+def _survey_lines(what: str, packed: PackedImages) -> list[str]:
+    survey = packed.survey
+    size = packed.images.shape[1]
+    low, middle, high = survey.sides
+    sides = f"{low}" if low == high else f"{low} to {high} (median {middle})"
+    modes = ", ".join(f"{count:,} {mode}" for mode, count in survey.modes.items())
+    form = "grey" if packed.images.shape[3] == 1 else "colour"
+    lines = [f"{what}: {survey.location}: {len(packed):,} images", f"  sides: {sides} pixels, used at {size}, {form}"]
+    lines.append(f"  modes: {modes}")
+    lines += [f"  {note}" for note in survey.notes]
+    if survey.unreadable:
+        lines.append(f"  {len(survey.unreadable):,} unreadable images were skipped:")
+        lines += [f"    {name}: {reason}" for name, reason in survey.unreadable[:10]]
+        if len(survey.unreadable) > 10:
+            lines.append(f"    ... and {len(survey.unreadable) - 10:,} more")
+    return lines
+
+
+def _histogram(classes: tuple[str, ...], counts: Labels) -> str:
+    shown = [f"{name} {count:,}" for name, count in zip(classes[:6], counts[:6], strict=True)]
+    return ", ".join(shown) + (", ..." if len(classes) > 6 else "")

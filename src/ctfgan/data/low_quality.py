@@ -1,0 +1,159 @@
+"""The low-quality side: images of their own, or degraded copies; what trains and what is held out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ctfgan.data.degradation import degrade
+from ctfgan.data.images import Bytes
+from ctfgan.data.packing import PackedImages, Progress, look, pack
+from ctfgan.data.pairing import LowQualityBank, ResolvedPairing, resolve_pairing
+from ctfgan.data.settings import MIN_IMAGES_PER_CLASS, DataSettings
+from ctfgan.data.sources.base import Labels
+from ctfgan.data.sources.opening import open_source
+from ctfgan.data.splits import Rows, covering_prefix, share, stratified_order
+from ctfgan.errors import DataError
+
+
+@dataclass(frozen=True)
+class LowQuality:
+    """The low-quality side of a dataset."""
+
+    bank: LowQualityBank
+    """What training draws from, and what a bundle carries a part of."""
+    held_out: LowQualityBank
+    """Images that training never sees, for the second column of figures (decision 14)."""
+    classes: tuple[str, ...]
+    """Names of the low-quality labels; empty if there are none."""
+    pairing: ResolvedPairing
+    packed: PackedImages | None
+    """The images with their survey; None for degraded copies of high-quality ones."""
+    originals: Rows
+    """Rows of the high-quality images that the training bank was degraded from; empty for images of their own."""
+    also_high_quality: int
+    """How many of the training bank are copies of images that the GAN sees as high-quality ones, too."""
+    held_out_seen: int
+    """The same for the held-out bank, where there should be none."""
+
+
+def low_quality_side(settings: DataSettings, packed: PackedImages, pool: Rows, progress: Progress) -> LowQuality:
+    """Open or make the low-quality images that go with packed high-quality ones.
+
+    Args:
+        settings: the recipe's data settings.
+        packed: the high-quality images.
+        pool: their rows outside the reference, in the nested order that the high-quality fraction cuts.
+        progress: shows the decoding of large sets.
+
+    Raises:
+        DataError: nothing usable, sides that look swapped, or a class without images where pairing needs them.
+    """
+    if settings.low_quality is None:
+        return _derived(settings, packed, pool)
+    source = open_source(settings.low_quality)
+    survey = look(source)
+    size = settings.low_quality_size
+    if size is None:
+        if survey.sides[1] > packed.survey.sides[1]:
+            raise DataError(
+                f"the low-quality images ({survey.sides[1]} pixels) are larger than the high-quality ones "
+                f"({packed.survey.sides[1]}); swap --hq and --lq, or set data.low_quality_size if this is meant"
+            )
+        size = min(max(survey.sides[1], 4), settings.resolution)
+    if size > settings.resolution:
+        raise DataError(
+            f"data.low_quality_size is {size}; it must not exceed the resolution of {settings.resolution} pixels"
+        )
+    channels: Literal[1, 3] = 1 if packed.images.shape[3] == 1 else 3
+    low = pack(source, survey, size, channels, settings.fit, progress)
+    pairing = resolve_pairing(settings.pairing, packed.classes, low.classes)
+    order = stratified_order(low.labels, settings.seed)
+    if len(low) < MIN_IMAGES_PER_CLASS:
+        raise DataError(
+            f"{source.location} holds {len(low)} readable images; the low-quality side needs {MIN_IMAGES_PER_CLASS}"
+        )
+    matched = pairing == "matched"
+    held_out = _first_share(order, low.labels, settings.held_out, cover=matched)
+    training = np.setdiff1d(order, held_out)
+    of_class = _label_of_class(packed.classes, low.classes) if matched else None
+    banks = [
+        _bank(low.images[rows], low.labels[rows], of_class, packed.classes, use)
+        for rows, use in ((training, "train on"), (held_out, "hold out"))
+    ]
+    none = np.empty(0, dtype=np.int64)
+    return LowQuality(banks[0], banks[1], low.classes, pairing, low, none, 0, 0)
+
+
+def _derived(settings: DataSettings, packed: PackedImages, pool: Rows) -> LowQuality:
+    """Degrade images of the pool, those that the high-quality fraction left out first."""
+    how = settings.degradation
+    if how.size > settings.resolution:
+        raise DataError(
+            f"data.degradation.size is {how.size}; it must not exceed the resolution of {settings.resolution} pixels"
+        )
+    pairing = resolve_pairing(settings.pairing, packed.classes, packed.classes)
+    matched = pairing == "matched"
+    backwards = pool[::-1]  # images outside the high-quality share come first
+    training = _first_share(backwards, packed.labels, how.share, cover=matched)
+    high_quality = pool[: share(len(pool), settings.high_quality_fraction)]
+    held_out = _unseen_share(backwards, training, high_quality, packed.labels, settings, cover=matched)
+    of_class = np.arange(len(packed.classes)) if matched else None
+    banks = [
+        _bank(
+            degrade(packed.images[rows], how, settings.seed + number),
+            packed.labels[rows],
+            of_class,
+            packed.classes,
+            use,
+        )
+        for number, (rows, use) in enumerate(((training, "train on"), (held_out, "hold out")))
+    ]
+    also = int(np.isin(training, high_quality).sum())
+    seen = int(np.isin(held_out, high_quality).sum())
+    return LowQuality(banks[0], banks[1], packed.classes, pairing, None, training, also, seen)
+
+
+def _unseen_share(
+    backwards: Rows, training: Rows, high_quality: Rows, labels: Labels, settings: DataSettings, *, cover: bool
+) -> Rows:
+    """Originals of the held-out bank: images that the GAN sees in no form; only if there are none of some class
+    (a high-quality fraction near 1) images that it sees as high-quality ones.
+    """
+    rest = backwards[~np.isin(backwards, training)]
+    if len(rest) == 0:
+        raise DataError(
+            f"data.degradation.share is {settings.degradation.share} and leaves no image to hold out; "
+            "use a smaller share"
+        )
+    unseen = rest[~np.isin(rest, high_quality)]
+    complete = len(np.unique(labels[unseen])) == len(np.unique(labels[rest])) if cover else len(unseen) > 0
+    candidates = unseen if complete else rest
+    fraction = min(1.0, settings.held_out * len(backwards) / len(candidates))
+    return _first_share(candidates, labels, fraction, cover=cover)
+
+
+def _first_share(order: Rows, labels: Labels, fraction: float, *, cover: bool) -> Rows:
+    """The first rows of an order, at least one; with ``cover`` at least one of every class."""
+    count = max(1, share(len(order), fraction))
+    return np.sort(covering_prefix(order, labels, count) if cover else order[:count])
+
+
+def _bank(
+    images: Bytes, labels: Labels, label_of_class: Labels | None, classes: tuple[str, ...], use: str
+) -> LowQualityBank:
+    if label_of_class is not None:
+        absent = np.flatnonzero(~np.isin(label_of_class, labels))
+        if len(absent):
+            raise DataError(
+                f"class {classes[absent[0]]!r} is left without a low-quality image to {use}; "
+                "add images of that class, or use data.pairing=independent"
+            )
+    return LowQualityBank(images, labels, label_of_class)
+
+
+def _label_of_class(classes: tuple[str, ...], low_quality_classes: tuple[str, ...]) -> Labels:
+    number = {name: index for index, name in enumerate(low_quality_classes)}
+    return np.array([number[name] for name in classes], dtype=np.int64)
