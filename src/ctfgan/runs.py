@@ -16,7 +16,7 @@ from ctfgan.data.packing import Progress, cache_folder, silent
 from ctfgan.data.prepare import Dataset, prepare
 from ctfgan.errors import RunError
 from ctfgan.files import write_file
-from ctfgan.metrics.recogniser import TrainedRecogniser, load_recogniser, recogniser_for
+from ctfgan.metrics.recogniser import TrainedRecogniser, TrainingImages, load_recogniser, recogniser_for
 from ctfgan.models.generator_a import TransferGenerator
 from ctfgan.recipes.build import Shape, build_generator, build_method, check_recipe
 from ctfgan.recipes.recipe import Recipe, parse_recipe
@@ -69,10 +69,9 @@ class Workplace:
 
     def recogniser(self, progress: Progress) -> TrainedRecogniser:
         """The recogniser of the pool, trained now or from the cache."""
-        pool = self.dataset.pool
+        packed = self.dataset.high_quality
         return recogniser_for(
-            self.dataset.images(pool),
-            self.dataset.labels(pool),
+            TrainingImages(packed.images, packed.labels, self.dataset.pool, packed.fingerprint),
             len(self.dataset.classes),
             self.recipe.recogniser,
             cache_folder(),

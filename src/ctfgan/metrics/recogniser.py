@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -68,9 +69,22 @@ class TrainedRecogniser:
         return torch.cat(features), torch.cat(probabilities)
 
 
+@dataclass(frozen=True)
+class TrainingImages:
+    """What a recogniser learns from; the pixels may stay on disk."""
+
+    images: Pixels
+    """uint8 ``(N, R, R, K)``, memory-mapped or not."""
+    labels: NDArray[np.int64]
+    """``(N,)``."""
+    rows: NDArray[np.int64]
+    """Which of the images are used, never those of the reference."""
+    identity: str
+    """Changes whenever images or labels do."""
+
+
 def recogniser_for(
-    images: Pixels,
-    labels: NDArray[np.int64],
+    data: TrainingImages,
     num_classes: int,
     settings: RecogniserSettings,
     cache: Path,
@@ -80,20 +94,19 @@ def recogniser_for(
     """The recogniser of these training images, from the cache if it was trained before.
 
     Args:
-        images: uint8 ``(N, R, R, K)``, never the reference split.
-        labels: ``(N,)``.
+        data: images, labels and which of them to use.
         num_classes: C.
         settings: size and training.
         device: where it runs.
-        cache: folder that keeps recognisers, by a hash of images, labels and settings.
+        cache: folder that keeps recognisers, by a hash of data and settings.
         progress: shows the training.
     """
-    key = hashlib.sha256(np.ascontiguousarray(images).data)
-    key.update(labels.tobytes() + f"{images.shape} {num_classes} {settings.model_dump_json()} recogniser-1".encode())
+    key = hashlib.sha256(f"{data.identity} {num_classes} {settings.model_dump_json()} recogniser-2".encode())
+    key.update(data.rows.tobytes())
     weights = cache / "recognisers" / f"{key.hexdigest()[:24]}.safetensors"
-    channels = images.shape[3]
+    channels = data.images.shape[3]
     if not weights.is_file():
-        network = _train(images, labels, num_classes, settings, device, progress)
+        network = _train(data, num_classes, settings, device, progress)
         content = save({name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()})
         weights.parent.mkdir(parents=True, exist_ok=True)
         if not weights.is_file():  # another run may have trained the same one meanwhile; the first one counts
@@ -119,8 +132,7 @@ def load_recogniser(
 
 
 def _train(
-    images: Pixels,
-    labels: NDArray[np.int64],
+    data: TrainingImages,
     num_classes: int,
     settings: RecogniserSettings,
     device: torch.device,
@@ -129,24 +141,24 @@ def _train(
     """Adam with a one-cycle rate; shifts by up to a sixteenth of the side, so that a place is not learned by heart."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        network = Recogniser(images.shape[3], num_classes, settings).to(device)
+        network = Recogniser(data.images.shape[3], num_classes, settings).to(device)
     rng = np.random.default_rng(settings.seed)
     steps = max(1, settings.images // settings.batch_size)
     optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, total_steps=steps + 1)
-    reach = images.shape[1] // 16
-    order = rng.permutation(len(images))
+    reach = data.images.shape[1] // 16
+    order = rng.permutation(data.rows)
     position = 0
     for _ in progress(range(steps), steps, "training the recogniser that measures"):
         if position + settings.batch_size > len(order):
-            order, position = rng.permutation(len(images)), 0
+            order, position = rng.permutation(data.rows), 0
         rows = np.sort(order[position : position + settings.batch_size])
         position += settings.batch_size
         shift = tuple(int(step) for step in rng.integers(-reach, reach + 1, 2))
-        batch = torch.roll(_prepared(images[rows], device), shift, dims=(2, 3))
+        batch = torch.roll(_prepared(data.images[rows], device), shift, dims=(2, 3))
         _, logits = network(batch)
         optimiser.zero_grad(set_to_none=True)
-        F.cross_entropy(logits, torch.from_numpy(labels[rows]).to(device)).backward()
+        F.cross_entropy(logits, torch.from_numpy(data.labels[rows]).to(device)).backward()
         optimiser.step()
         schedule.step()
     return network

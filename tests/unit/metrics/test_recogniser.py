@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from ctfgan.metrics.recogniser import recogniser_for
+from ctfgan.metrics.recogniser import TrainedRecogniser, TrainingImages, recogniser_for
 from ctfgan.metrics.settings import RecogniserSettings
 
 SETTINGS = RecogniserSettings(width=4, features=8, images=4_000, batch_size=32)
@@ -21,8 +23,20 @@ def stripes(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return (lines + rng.integers(0, 100, (count, 16, 16))).astype(np.uint8)[..., None], labels
 
 
+def trained(
+    images: np.ndarray,
+    labels: np.ndarray,
+    classes: int,
+    settings: RecogniserSettings,
+    cache: Path,
+    progress: Any = None,
+) -> TrainedRecogniser:
+    data = TrainingImages(images, labels, np.arange(len(images)), hashlib.sha256(images.tobytes()).hexdigest())
+    return recogniser_for(data, classes, settings, cache, CPU, progress or (lambda items, total, what: items))
+
+
 def test_it_learns_to_tell_classes_of_unseen_images_apart(tmp_path: Path) -> None:
-    recogniser = recogniser_for(*stripes(200, 0), 2, SETTINGS, tmp_path, CPU, lambda items, total, what: items)
+    recogniser = trained(*stripes(200, 0), 2, SETTINGS, tmp_path)
     images, labels = stripes(100, 1)
     features, probabilities = recogniser.read(images)
     assert features.shape == (100, 8)
@@ -30,27 +44,27 @@ def test_it_learns_to_tell_classes_of_unseen_images_apart(tmp_path: Path) -> Non
 
 
 def test_it_is_trained_once_for_the_same_images_and_again_for_others(tmp_path: Path) -> None:
-    trained: list[str] = []
+    calls: list[str] = []
 
     def spy(items: object, total: int, what: str) -> object:
-        trained.append(what)
+        calls.append(what)
         return items
 
     images, labels = stripes(64, 0)
     few = SETTINGS.model_copy(update={"images": 64})
-    first = recogniser_for(images, labels, 2, few, tmp_path, CPU, spy)  # type: ignore[arg-type]
-    assert recogniser_for(images, labels, 2, few, tmp_path, CPU, spy).name == first.name  # type: ignore[arg-type]
-    assert len(trained) == 1
+    first = trained(images, labels, 2, few, tmp_path, spy)
+    assert trained(images, labels, 2, few, tmp_path, spy).name == first.name
+    assert len(calls) == 1
     images = images.copy()
     images[0, 0, 0] ^= 1
-    recogniser_for(images, labels, 2, few, tmp_path, CPU, spy)  # type: ignore[arg-type]
-    assert len(trained) == 2
+    trained(images, labels, 2, few, tmp_path, spy)
+    assert len(calls) == 2
 
 
 def test_training_does_not_touch_the_global_random_state(tmp_path: Path) -> None:
     before = torch.random.get_rng_state()
     few = SETTINGS.model_copy(update={"images": 64})
-    recogniser_for(*stripes(64, 0), 2, few, tmp_path, CPU, lambda items, total, what: items)
+    trained(*stripes(64, 0), 2, few, tmp_path)
     assert torch.equal(before, torch.random.get_rng_state())
 
 
@@ -58,7 +72,7 @@ def test_training_does_not_touch_the_global_random_state(tmp_path: Path) -> None
 def test_it_reads_grey_and_colour(channels: int, tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (40, 24, 24, channels), dtype=np.uint8)
     few = SETTINGS.model_copy(update={"images": 64})
-    recogniser = recogniser_for(images, np.arange(40) % 3, 3, few, tmp_path, CPU, lambda items, total, what: items)
+    recogniser = trained(images, np.arange(40) % 3, 3, few, tmp_path)
     features, probabilities = recogniser.read(images)
     assert features.isfinite().all()
     torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(40))
