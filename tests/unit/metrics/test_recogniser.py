@@ -32,7 +32,7 @@ def trained(
     progress: Any = None,
 ) -> TrainedRecogniser:
     data = TrainingImages(images, labels, np.arange(len(images)), hashlib.sha256(images.tobytes()).hexdigest())
-    return recogniser_for(data, classes, settings, cache, CPU, progress or (lambda items, total, what: items))
+    return recogniser_for(data, classes, settings, cache, CPU, progress)
 
 
 def test_it_learns_to_tell_classes_of_unseen_images_apart(tmp_path: Path) -> None:
