@@ -31,6 +31,10 @@ _HOMES = {
 }
 
 
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]
+
+
 def __getattr__(name: str) -> Any:
     # Importing torch takes seconds; `ctfgan --help` must not wait for it.
     if name in _HOMES:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import shlex
 from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import version
@@ -146,7 +147,15 @@ def model_card(recipe: Recipe, classes: tuple[str, ...], provenance: dict[str, A
     else:
         lines += [figures["protocol"], "", *(f"- {name}: {text}" for name, text in figures["summary"].items())]
     shown = ", ".join(classes[:20]) + (", ..." if len(classes) > 20 else "")
-    lines += ["", "## Use", "", "```", f"ctfgan sample . --class {classes[0]} -n 16 --out samples", "```", ""]
+    lines += [
+        "",
+        "## Use",
+        "",
+        "```",
+        f"ctfgan sample . --class {shlex.quote(classes[0])} -n 16 --out samples",
+        "```",
+        "",
+    ]
     lines += [f"Classes: {shown}", "", "## Limits", ""]
     lines += ["Samples follow the training images, their mistakes and gaps included. The rights in the training images"]
     lines += ["were not checked by the program that wrote this card."]

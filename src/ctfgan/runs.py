@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from ctfgan.bundle import Bundle, bank_for_bundle, environment, save_bundle
 from ctfgan.data.describe import describe
 from ctfgan.data.packing import Progress, cache_folder, silent
 from ctfgan.data.prepare import Dataset, prepare
-from ctfgan.errors import RunError
+from ctfgan.errors import DataError, Interrupted, RunError
 from ctfgan.files import write_file
 from ctfgan.metrics.recogniser import TrainedRecogniser, TrainingImages, load_recogniser, recogniser_for
 from ctfgan.models.generator_a import TransferGenerator
@@ -111,8 +112,12 @@ def train(recipe: Recipe, out: str | Path | None = None, watch: Watch | None = N
     watch = watch or Watch()
     path = Path(out) if out else Path("runs", f"{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}")
     RunFolder.check_free(path)
-    place = open_workplace(recipe, watch)
-    recogniser = place.recogniser(watch.progress)
+    try:
+        place = open_workplace(recipe, watch)
+        recogniser = place.recogniser(watch.progress)
+    except KeyboardInterrupt:
+        message = "stopped before training began, nothing was saved; run the same command again"
+        raise Interrupted(message, signal.SIGINT) from None
     folder = RunFolder.create(path, recipe.to_json())
     write_file(path / RECOGNISER, recogniser.weights.read_bytes())
     folder.write_json(DATA, _summary(place, recogniser))
@@ -151,7 +156,10 @@ def reopen(folder: RunFolder, watch: Watch, device: str | None = None) -> tuple[
     recipe = parse_recipe(folder.read_json(RECIPE), str(folder.path / RECIPE))
     if device is not None:
         recipe = recipe.model_copy(update={"device": device})
-    place = open_workplace(recipe, watch)
+    try:
+        place = open_workplace(recipe, watch)
+    except DataError as error:
+        raise RunError(f"{error} (if the images moved, write their new place into {folder.path / RECIPE})") from error
     then, now = folder.read_json(DATA), _fingerprints(place.dataset)
     for side, fingerprint in now.items():
         if then.get("fingerprints", {}).get(side) != fingerprint:
@@ -197,8 +205,12 @@ def _finish(
     trainer = Trainer(place.method(), place.dataset, recogniser, recipe.training, folder, recipe.seed, place.device)
     if checkpoint is not None:
         trainer.restore(checkpoint)
-    with stop_on_signals() as stop:
-        trainer.run(watch.observer, stop)
+    try:
+        with stop_on_signals() as stop:
+            trainer.run(watch.observer, stop)
+    except KeyboardInterrupt:
+        message = f"stopped at once; go on from the last checkpoint with 'ctfgan resume {folder.path}'"
+        raise Interrupted(message, signal.SIGINT) from None
     _release(place, folder)
     return folder.path
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,8 @@ class Model:
         Raises:
             ConfigError: an unknown class, with the nearest match.
         """
-        number = {name: index for index, name in enumerate(self.classes)}
+        number = {unicodedata.normalize("NFC", name): index for index, name in enumerate(self.classes)}
+        names = [unicodedata.normalize("NFC", name) for name in names]
         for name in names:
             if name not in number:
                 known = list(self.classes) if len(self.classes) <= 30 else []
@@ -108,17 +110,16 @@ class Model:
         labels = torch.tensor(self.labels_of([class_name])).repeat(len(images))
         return synthesise(generator.generator_lh, self._own_condition(labels, images), seed, self._device)
 
-    def read(self, paths: Sequence[Path]) -> Bytes:
-        """The user's low-quality images (files or folders) in the model's size and colour: ``(N, r, r, K)``.
+    def read(self, files: Sequence[Path]) -> Bytes:
+        """The user's low-quality image files in the model's size and colour: ``(N, r, r, K)``.
 
         Raises:
-            DataError: a path without readable images, by name.
+            DataError: a file that cannot be read, by name.
             ConfigError: the method uses no low-quality images.
         """
         shape, fit = self.bundle.shape, self.bundle.recipe.data.fit
         if not shape.low_quality_size:
             raise ConfigError(f"a {self.bundle.recipe.method.kind} model uses no low-quality images; leave them out")
-        files = [file for path in paths for file in _image_files(path)]
         return np.stack([_read_square(file, shape.low_quality_size, shape.channels, fit) for file in files])
 
     def _own_condition(self, labels: torch.Tensor, images: Bytes) -> Condition:
@@ -145,19 +146,28 @@ def load(path: str | Path, device: str = "auto") -> Model:
             raise BundleError(f"run {folder} is not finished and has no bundle yet; run 'ctfgan resume {folder}' first")
         folder = folder / "bundle"
     if not folder.is_dir():
-        raise BundleError(f"{folder} does not exist; give a run folder or a bundle folder")
+        what = "is no folder" if folder.exists() else "does not exist"
+        raise BundleError(f"{folder} {what}; give a run folder or a bundle folder")
     return Model(load_bundle(folder), device)
 
 
-def _image_files(path: Path) -> list[Path]:
-    if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
-        if not files:
-            raise DataError(f"{path} holds no images")
-        return files
-    if not path.is_file():
-        raise DataError(f"{path} does not exist; give image files or a folder of them")
-    return [path]
+def image_files(paths: Sequence[Path]) -> list[Path]:
+    """Image files among files and folders, in order.
+
+    Raises:
+        DataError: a path that does not exist, or a folder without images.
+    """
+    files: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise DataError(f"{path} does not exist; give image files or folders of them")
+        found = [path]
+        if path.is_dir():
+            found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+        if not found:
+            raise DataError(f"{path} holds no images; give image files or folders of them")
+        files += found
+    return files
 
 
 def _read_square(file: Path, size: int, channels: int, fit: Fit) -> Bytes:

@@ -19,10 +19,11 @@ def enhance(model: Path, images: tuple[Path, ...], class_name: str, seed: int, o
     """Turn low-quality images (files or folders) of a class into high-quality ones, by G_LH."""
     from ctfgan.cli import show
     from ctfgan.cli.output import check_output, write_enhanced
-    from ctfgan.sampling import load
+    from ctfgan.sampling import image_files, load
 
-    check_output(out)
     loaded = load(model, device)
-    low_quality = loaded.read(images)
-    write_enhanced(low_quality, loaded.enhance(low_quality, class_name, seed=seed), class_name, out)
+    check_output(out)
+    files = image_files(images)
+    low_quality = loaded.read(files)
+    write_enhanced(files, low_quality, loaded.enhance(low_quality, class_name, seed=seed), class_name, out)
     show.say(f"{len(low_quality):,} images of class {class_name}: {out}")

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+FEW_REFERENCES = 500
+
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
@@ -24,10 +26,12 @@ def evaluate(run: Path, device: str | None) -> None:
     from ctfgan.training.run_folder import FIGURES
 
     result = evaluate_run(run, Watch(progress=show.progress), device)
-    headings = ("images", "n", "top-1", "top-5", "recogniser score", "Frechet distance", "KID")
+    headings = ("images", "n", "top-1 ↑", "top-5 ↑", "recogniser score ↑", "Frechet distance ↓", "KID ↓")
     rows = [(name, f"{row.count:,}", *figure_cells(row.as_dict())) for name, row in result.rows.items()]
     show.say("")
     show.print_table(headings, rows)
+    if result.protocol.real < FEW_REFERENCES:
+        show.say(f"\nnote: with only {result.protocol.real:,} held-out real images the distances are unreliable")
     copies = result.copies
     show.say(
         f"\ncopies: {copies.closer_than_real:.1%} of samples are nearer to a training image than 99 % of held-out real "

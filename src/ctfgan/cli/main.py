@@ -49,10 +49,10 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(version("ctfgan"), prog_name="ctfgan")
 def cli() -> None:
-    r"""Class-conditional image generators for many classes, from few good and many cheap images.
+    """Class-conditional image generators for many classes, from few good and many cheap images.
 
     \b
-    ctfgan train                          the embedded glyphs, about ten minutes
+    ctfgan train                          the embedded glyphs, about eight minutes
     ctfgan train --hq GOOD --lq CHEAP     your own images, one subfolder per class
     """
 
@@ -61,6 +61,9 @@ def main() -> None:
     """Entry point: a user's mistake becomes one line on standard error and exit code 2."""
     try:
         cli(standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(error.exit_code)
     except click.ClickException as error:
         context = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "ctfgan"
         click.echo(f"{context}: {error.format_message()} ('{context} --help' explains)", err=True)

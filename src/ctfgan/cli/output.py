@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from io import BytesIO
@@ -11,20 +12,24 @@ from urllib.parse import quote
 import numpy as np
 from PIL import Image
 
-from ctfgan.data.images import Bytes, sheet, to_picture
+from ctfgan.data.images import Bytes, sheet, to_picture, zoom_for
 from ctfgan.errors import ConfigError
 from ctfgan.files import new_folder, write_file
 from ctfgan.sampling import Samples
 
 SHEET_COLUMNS = 32
+UNSAFE = frozenset('/\\:*?"<>|%') | {chr(code) for code in range(32)}
+OTHER_IMAGES = frozenset({".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".pdf", ".svg"})
 
 
 def check_output(out: Path) -> None:
     """Refuse an output that exists, before any work.
 
     Raises:
-        ConfigError: something is at ``out`` already, or its parent folder is missing.
+        ConfigError: something is at ``out`` already, its parent folder is missing, or it names another image format.
     """
+    if out.suffix.lower() in OTHER_IMAGES:
+        raise ConfigError(f"{out} names a format that is not written; end it in .png for a sheet")
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise ConfigError(f"{out} exists already; choose another --out, or move it away")
     if not out.absolute().parent.is_dir():
@@ -51,12 +56,13 @@ def write_samples(samples: Samples, count: int, out: Path) -> None:
     _save(_stacked(pages), out)
 
 
-def write_enhanced(low_quality: Bytes, images: Bytes, class_name: str, out: Path) -> None:
-    """A sheet with inputs above outputs, or a folder of outputs in the order of the inputs."""
+def write_enhanced(files: list[Path], low_quality: Bytes, images: Bytes, class_name: str, out: Path) -> None:
+    """A sheet with inputs above outputs, or a folder of outputs called like their inputs."""
     if out.suffix.lower() != ".png":
+        names = folder_names([file.stem for file in files])
         with new_folder(out) as folder:
-            for index, image in enumerate(images):
-                to_picture(image).save(folder / f"{index:05d}.png")
+            for name, image in zip(names, images, strict=True):
+                to_picture(image).save(folder / f"{name}.png")
         return
     side = images.shape[1]
     pages = []
@@ -71,24 +77,27 @@ def write_enhanced(low_quality: Bytes, images: Bytes, class_name: str, out: Path
 
 
 def folder_names(classes: Sequence[str]) -> list[str]:
-    """Class names as names of folders: letters, digits and ``-_.~`` stay, all else is percent-encoded.
+    """Class names as names of folders; what some file system refuses is percent-encoded, all else stays.
 
     Names that differ only in case, such as A and a, get a number: on some file systems they would be one folder.
     """
-    names = [quote(name, safe="") for name in classes]
-    names = [name.replace(".", "%2E") if name in {".", ".."} else name for name in names]
-    count = Counter(name.casefold() for name in names)
+    names = ["".join(quote(letter, safe="") if letter in UNSAFE else letter for letter in name) for name in classes]
+    names = [name.replace(".", "%2E") if name.startswith(".") or name.endswith((".", " ")) else name for name in names]
+    count = Counter(_folded(name) for name in names)
     seen: Counter[str] = Counter()
     unique = []
     for name in names:
-        folded = name.casefold()
-        seen[folded] += 1
-        unique.append(name if count[folded] == 1 else f"{name}.{seen[folded]}")
+        seen[_folded(name)] += 1
+        unique.append(name if count[_folded(name)] == 1 else f"{name}.{seen[_folded(name)]}")
     return unique
 
 
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
 def _page(images: Bytes, headings: list[str]) -> Image.Image:
-    return sheet(images, len(headings), headings, scale=max(1, 1_600 // (images.shape[1] * len(headings)) or 1))
+    return sheet(images, len(headings), headings, zoom_for(images.shape[1], len(headings)))
 
 
 def _stacked(pages: list[Image.Image]) -> Image.Image:

@@ -6,9 +6,13 @@ import click
 
 
 @click.command()
-def recipes() -> None:
-    """List the named recipes; 'ctfgan train --recipe NAME --dry-run' shows one in full."""
-    from ctfgan.cli.show import print_table
-    from ctfgan.recipes.catalogue import RECIPES
+@click.argument("name", required=False)
+def recipes(name: str | None) -> None:
+    """List the named recipes, or show all settings of recipe NAME."""
+    from ctfgan.cli.show import print_table, say
+    from ctfgan.recipes.catalogue import RECIPES, named_recipe
 
+    if name is not None:
+        say(named_recipe(name).to_json())
+        return
     print_table(("recipe", "for"), [(name, (make.__doc__ or "").splitlines()[0]) for name, make in RECIPES.items()])

@@ -26,7 +26,7 @@ def sample(
     out: Path,
     device: str,
 ) -> None:
-    r"""Make images of chosen classes.
+    """Make images of chosen classes.
 
     \b
     ctfgan sample runs/my-run --class A --class B -n 8 --out sheet.png
@@ -34,11 +34,12 @@ def sample(
     """
     from ctfgan.cli import show
     from ctfgan.cli.output import check_output, write_samples
-    from ctfgan.sampling import load
+    from ctfgan.sampling import image_files, load
 
-    check_output(out)
     loaded = load(model, device)
-    images = loaded.read(low_quality) if low_quality else None
+    check_output(out)
+    images = loaded.read(image_files(low_quality)) if low_quality else None
     samples = loaded.sample(list(dict.fromkeys(classes)) or None, count, seed=seed, low_quality=images)
     write_samples(samples, count, out)
-    show.say(f"{len(samples.images):,} images of {len(samples.images) // count:,} classes: {out}")
+    of = len(samples.images) // count
+    show.say(f"{len(samples.images):,} images of {of:,} class{'es' * (of != 1)}: {out}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from ctfgan.training.loop import StepLosses
 from ctfgan.training.settings import StageSettings
 
 LINE_EVERY_SECONDS = 15.0  # between progress lines where no bar can be shown
+TABLE_WIDTH = 180
 BAR_EVERY_SECONDS = 0.2  # reading a loss waits for the device
 
 console = Console(highlight=False, soft_wrap=True)
@@ -50,7 +52,8 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         )
     for row in rows:
         table.add_row(*map(Text, row))  # a name with brackets is no markup
-    wide = Console(highlight=False, width=None if console.is_terminal else 200)
+    # A table cut to a narrow terminal would lose its numbers; wrapped lines do not.
+    wide = Console(highlight=False, width=max(console.width, TABLE_WIDTH))
     wide.print(table)
 
 
@@ -92,7 +95,8 @@ class TrainingView(Quiet):
         self._started += time.monotonic() - self._last_step
         text = f"{self._name}: step {report.step:,}: distance {report.distance:.2f}, top-1 {report.top_1:.1%}"
         text += f" (to training images); sheet {report.sheet}"
-        if self._bar is not None:
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=report.step)
             self._bar.console.print(text, markup=False)
         else:
             say(text)
@@ -120,7 +124,8 @@ def watch() -> Iterator[Watch]:
 
 def say_done(run: Path) -> None:
     """What to type next."""
-    say(f"done: {run}. Next: ctfgan evaluate {run}   or   ctfgan sample {run} --out grid.png")
+    name = shlex.quote(str(run))
+    say(f"done: {name}. Next: ctfgan evaluate {name}   or   ctfgan sample {name} --out grid.png")
 
 
 def _bar(*more: str) -> Progress:

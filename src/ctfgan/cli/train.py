@@ -19,7 +19,9 @@ import click
 @click.option("--characters", metavar="SET", help="Glyphs: alphanumeric, digits, gb2312-level-1, or the characters "
               "themselves.")  # fmt: skip
 @click.option("--fonts", multiple=True, metavar="DIR", help="Glyphs: another folder of fonts; may be repeated.")
-@click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="The new run folder.")
+@click.option(
+    "--out", metavar="DIR", type=click.Path(path_type=Path), help="The new run folder; runs/<recipe>-<time> without it."
+)
 @click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Seed of weights, batches and noise.")
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.")
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE",
@@ -39,7 +41,7 @@ def train(
     assignments: tuple[str, ...],
     dry_run: bool,
 ) -> None:
-    r"""Train a generator: on two folders of images, or on the embedded glyphs.
+    """Train a generator: on two folders of images, or on the embedded glyphs.
 
     \b
     ctfgan train
@@ -53,6 +55,8 @@ def train(
     chosen = named_recipe(recipe or (DEFAULT_FOR_OWN_IMAGES if hq else DEFAULT))
     if config is not None:
         chosen = with_file(chosen, config)
+    if lq is not None and hq is None and recipe is None and characters is None:
+        raise click.UsageError("--lq without --hq; name the good images with --hq, or the glyphs with --characters")
     if hq is not None and (characters is not None or fonts):
         raise click.UsageError("--characters and --fonts belong to the embedded glyphs; leave them or --hq out")
     options: dict[str, object] = {

@@ -17,9 +17,10 @@ def describe(dataset: Dataset, settings: DataSettings) -> list[str]:
     counts = np.bincount(packed.labels, minlength=len(packed.classes))
     lines = _survey_lines("high quality", packed)
     lines.append(
-        f"  classes: {len(packed.classes):,}, {counts.min():,} to {counts.max():,} images each "
-        f"(median {int(np.median(counts)):,}): {_histogram(packed.classes, counts)}"
+        f"  classes: {len(packed.classes):,}, {_spread(counts)} images each: {_histogram(packed.classes, counts)}"
     )
+    if any("/" in name for name in packed.classes):
+        lines.append("  note: classes lie in folders of folders; if that is not meant, give the folder one level below")
     used = len(dataset.training)
     lines.append(
         f"  HQ share: {used:,} of {len(dataset.pool):,} training images ({used / len(dataset.pool):.1%}); "
@@ -73,6 +74,12 @@ def _survey_lines(what: str, packed: PackedImages) -> list[str]:
         if len(survey.unreadable) > 10:
             lines.append(f"    ... and {len(survey.unreadable) - 10:,} more")
     return lines
+
+
+def _spread(counts: Labels) -> str:
+    if counts.min() == counts.max():
+        return f"{counts.min():,}"
+    return f"{counts.min():,} to {counts.max():,} (median {int(np.median(counts)):,})"
 
 
 def _histogram(classes: tuple[str, ...], counts: Labels) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import Literal
 
+import matplotlib
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -16,6 +18,8 @@ from ctfgan.errors import DataError
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F"})
 MIN_SIDE = 4
 MAX_PIXELS = 64_000_000
+HEADING_FONT = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
+MAX_ZOOM = 8
 
 Fit = Literal["crop", "pad", "stretch"]
 Bytes = NDArray[np.uint8]
@@ -91,40 +95,46 @@ def to_picture(image: Bytes) -> Image.Image:
     return Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
 
 
+def zoom_for(side: int, columns: int) -> int:
+    """Integer zoom that makes a sheet of ``columns`` images about as wide as a screen, at most 8."""
+    return max(1, min(MAX_ZOOM, 1_600 // (side * columns)))
+
+
 def sheet(images: Bytes, columns: int, headings: list[str], scale: int = 2) -> Image.Image:
     """Contact sheet of uint8 images ``(N, R, R, K)``, filled row by row, with a heading over each column.
 
     Args:
         images: N a multiple of ``columns``.
         columns: images in a row.
-        headings: ``columns`` texts; of a long one the end stays, and a single character that the built-in font lacks
-            becomes its code point.
+        headings: ``columns`` texts; of a long one the end stays, and characters that DejaVu Sans lacks become their
+            code points.
         scale: integer zoom, nearest neighbour.
     """
     count, side = images.shape[0], images.shape[1]
     cell = side * scale + 2
-    font = ImageFont.load_default(size=max(10, min(16, cell // 3)))
+    font = ImageFont.truetype(str(HEADING_FONT), max(10, min(16, cell // 3)))
     heading_height = 22
     page = Image.new("RGB", (columns * cell, heading_height + count // columns * cell), "white")
     draw = ImageDraw.Draw(page)
     for column, heading in enumerate(headings):
-        text = _fitting(heading, cell - 2, font)
-        draw.text((column * cell + cell // 2, heading_height // 2), text, fill="black", font=font, anchor="mm")
+        text, fitted = _fitting(heading, cell - 2, font)
+        draw.text((column * cell + cell // 2, heading_height // 2), text, fill="black", font=fitted, anchor="mm")
     for index, image in enumerate(images):
         tile = to_picture(image).resize((side * scale, side * scale), Image.Resampling.NEAREST)
         page.paste(tile, (index % columns * cell + 1, heading_height + index // columns * cell + 1))
     return page
 
 
-def _fitting(heading: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    """The end of a heading that fits, since class names often begin alike."""
-    if len(heading) == 1 and not _can_draw(heading, font):
-        heading = f"{ord(heading):X}"
-    text = heading
+def _fitting(heading: str, width: int, font: ImageFont.FreeTypeFont) -> tuple[str, ImageFont.FreeTypeFont]:
+    """The end of a heading that fits, and its font, since class names often begin alike."""
+    drawable = [letter if _can_draw(letter, font) else f"{ord(letter):X}" for letter in heading]
+    if len(drawable) == 1 and len(drawable[0]) > 1:
+        font = font.font_variant(size=8)  # a code point is worth nothing if it is cut
+    text = "".join(drawable)
     while len(text) > 1 and font.getlength(text) > width:
         text = text[1:]
-    return text
+    return text, font
 
 
-def _can_draw(character: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> bool:
+def _can_draw(character: str, font: ImageFont.FreeTypeFont) -> bool:
     return bytes(font.getmask(character)) != bytes(font.getmask("\uffff"))

@@ -21,6 +21,8 @@ def with_file(recipe: Recipe, path: Path) -> Recipe:
     """
     try:
         overlay = tomllib.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise ConfigError(f"--config {path} does not exist; give a TOML file") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path} is no readable TOML file ({error})") from error
     content = recipe.model_dump()
@@ -57,7 +59,7 @@ def with_settings(recipe: Recipe, values: Mapping[str, object], assignments: tup
         if not equals:
             raise ConfigError(f"--set {assignment!r} has no value; write --set {assignment}=VALUE")
         _put(content, name.strip(), _value(text.strip()), f"--set {assignment}")
-    return parse_recipe(content, "--set")
+    return parse_recipe(content, "settings")
 
 
 def _value(text: str) -> Any:
@@ -86,12 +88,15 @@ def _put(content: dict[str, Any], name: str, value: Any, origin: str) -> None:
 
 
 def _nearest(name: str, known: list[str]) -> str:
-    """Compare with whole names and with their last parts, so that a short name with a typo is found too."""
+    """A name or the ending of one that differs by a typo; else settings of the same last part; else the nearest."""
     endings = {
         ".".join(parts[start:]): full for full in known for parts in [full.split(".")] for start in range(len(parts))
     }
-    near = difflib.get_close_matches(name, endings, n=1)
-    return f"Did you mean {endings[near[0]]!r}?" if near else "'ctfgan train --dry-run' lists all settings."
+    same = [full for full in known if full.split(".")[-1] == name.split(".")[-1]]
+    typo = difflib.get_close_matches(name, endings, n=1, cutoff=0.85)
+    near = [endings[match] for match in typo] or same[:4]
+    near = near or [endings[match] for match in difflib.get_close_matches(name, endings, n=1)]
+    return f"Did you mean {' or '.join(map(repr, near))}?" if near else "'ctfgan recipes NAME' lists all settings."
 
 
 def _leaves(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -66,7 +66,7 @@ def table(runs: list[RunResult]) -> list[tuple[str, ...]]:
             f"{run.seconds:,.0f}",
         )
         if run.figures is None:
-            rows.append((*known, "not run", *[""] * 5))
+            rows.append((*known, "not run: ctfgan evaluate", *[""] * 5))
             continue
         rows += [(*known, name, *figure_cells(row)) for name, row in run.figures["rows"].items()]
     return rows

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ctfgan.data.images import Bytes, sheet
+from ctfgan.data.images import Bytes, sheet, zoom_for
 from ctfgan.data.prepare import Dataset
 from ctfgan.files import write_file
 from ctfgan.metrics.figures import frechet_distance
@@ -19,7 +19,6 @@ from ctfgan.training.settings import CheckSettings
 from ctfgan.training.synthesis import balanced_labels, draw_condition, synthesise
 
 CHECK_SEED = 20_190_924  # of all checks and sheets; any constant would do
-SHEET_WIDTH = 1_600  # pixels that small sheets are enlarged to
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class Checker:
         classes = self._dataset.classes
         shown = sorted({int(c) for c in np.linspace(0, len(classes) - 1, self._settings.sheet_classes)})
         images = self._samples(generator, torch.tensor(shown).repeat(self._settings.sheet_rows))
-        scale = max(1, SHEET_WIDTH // (images.shape[1] * len(shown)))
+        scale = zoom_for(images.shape[1], len(shown))
         content = BytesIO()
         sheet(images, len(shown), [classes[c] for c in shown], scale).save(content, format="PNG")
         path.parent.mkdir(exist_ok=True)

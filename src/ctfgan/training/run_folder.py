@@ -71,7 +71,10 @@ class RunFolder:
             RunError: something is there already.
         """
         cls.check_free(path)
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"{path} cannot be made ({error.strerror}); choose another --out") from error
         write_file(path / RECIPE, recipe.encode())
         return cls(path)
 

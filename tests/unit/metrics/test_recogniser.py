@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from ctfgan.data.packing import silent
 from ctfgan.metrics.recogniser import TrainedRecogniser, TrainingImages, recogniser_for
 from ctfgan.metrics.settings import RecogniserSettings
 
@@ -29,7 +30,7 @@ def trained(
     classes: int,
     settings: RecogniserSettings,
     cache: Path,
-    progress: Any = None,
+    progress: Any = silent,
 ) -> TrainedRecogniser:
     data = TrainingImages(images, labels, np.arange(len(images)), hashlib.sha256(images.tobytes()).hexdigest())
     return recogniser_for(data, classes, settings, cache, CPU, progress)
