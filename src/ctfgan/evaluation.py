@@ -97,15 +97,14 @@ def evaluate(path: str | Path, watch: Watch | None = None, device: str | None = 
     real_labels = torch.from_numpy(work.dataset.labels(reference_rows))
     rows: dict[str, Figures] = {}
     generated = None
+    labels, seed = _labels(work), work.recipe.evaluation.seed
     for name, generator, bank in _image_sets(work, folder):
-        labels = _labels(work)
-        seed = work.recipe.evaluation.seed
         images = synthesise(generator, draw_condition(labels, bank, seed), seed, work.device)
         rows[name] = measure(*recogniser.read(images), reference, labels)
         generated = images if generated is None else generated
     assert generated is not None
     rows |= _floor(reference, real_probabilities, real_labels, work.recipe.data.seed)
-    rng = np.random.default_rng(work.recipe.evaluation.seed)
+    rng = np.random.default_rng(seed)
     chosen = np.sort(rng.permutation(len(generated))[:COPY_CHECK_IMAGES])
     side = work.dataset.low_quality
     originals = np.union1d(work.dataset.training, side.originals) if side else work.dataset.training

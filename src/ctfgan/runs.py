@@ -13,12 +13,13 @@ from torch import nn
 
 from ctfgan.bundle import Bundle, bank_for_bundle, environment, save_bundle
 from ctfgan.data.describe import describe
-from ctfgan.data.packing import Progress, cache_folder, silent
+from ctfgan.data.packing import cache_folder
 from ctfgan.data.prepare import Dataset, prepare
 from ctfgan.errors import DataError, Interrupted, RunError
 from ctfgan.files import write_file
 from ctfgan.metrics.recogniser import TrainedRecogniser, TrainingImages, load_recogniser, recogniser_for
 from ctfgan.models.generator_a import TransferGenerator
+from ctfgan.progress import Progress, silent
 from ctfgan.recipes.build import Shape, build_generator, build_method, check_recipe
 from ctfgan.recipes.recipe import Recipe, parse_recipe
 from ctfgan.training.checks import CheckReport

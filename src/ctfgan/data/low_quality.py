@@ -9,13 +9,14 @@ import numpy as np
 
 from ctfgan.data.degradation import degrade
 from ctfgan.data.images import Bytes
-from ctfgan.data.packing import PackedImages, Progress, look, pack
+from ctfgan.data.packing import PackedImages, look, pack
 from ctfgan.data.pairing import LowQualityBank, ResolvedPairing, resolve_pairing
 from ctfgan.data.settings import MIN_IMAGES_PER_CLASS, DataSettings
 from ctfgan.data.sources.base import Labels
 from ctfgan.data.sources.opening import open_source
 from ctfgan.data.splits import Rows, covering_prefix, share, stratified_order
 from ctfgan.errors import DataError
+from ctfgan.progress import Progress
 
 
 @dataclass(frozen=True)

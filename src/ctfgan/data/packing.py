@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,16 +16,9 @@ from ctfgan.data.images import GREY_MODES, Bytes, Fit, square
 from ctfgan.data.sources.base import ImageSource, Labels
 from ctfgan.errors import DataError
 from ctfgan.files import new_folder
+from ctfgan.progress import Progress, silent
 
 CONTENT = "content.json"
-
-Progress = Callable[[Iterable[int], int, str], Iterable[int]]
-"""Wraps a loop: (items, their number, what is done) to the same items, showing progress on the way."""
-
-
-def silent(items: Iterable[int], total: int, what: str) -> Iterable[int]:
-    """Progress that shows nothing."""
-    return items
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,13 @@ import numpy as np
 from ctfgan.data.glyphs import GlyphSource
 from ctfgan.data.images import Bytes
 from ctfgan.data.low_quality import LowQuality, low_quality_side
-from ctfgan.data.packing import PackedImages, Progress, look, pack, silent
+from ctfgan.data.packing import PackedImages, look, pack
 from ctfgan.data.settings import MIN_IMAGES_PER_CLASS, DataSettings
 from ctfgan.data.sources.base import ImageSource, Labels
 from ctfgan.data.sources.opening import open_source
 from ctfgan.data.splits import Rows, share, stratified_order
 from ctfgan.errors import DataError
+from ctfgan.progress import Progress, silent
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,9 +22,9 @@ from torch import Tensor, nn
 from ctfgan.errors import CtfganError
 from ctfgan.files import sha256, write_file
 from ctfgan.metrics.settings import RecogniserSettings
+from ctfgan.progress import Progress
 
 Pixels = NDArray[np.uint8]
-Progress = Callable[[Iterable[int], int, str], Iterable[int]]
 
 
 class Recogniser(nn.Module):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from ctfgan.data.batches import BatchStream
+from ctfgan.data.batches import Batch, BatchStream
 from ctfgan.data.prepare import Dataset
 from ctfgan.errors import Interrupted, RunError
 from ctfgan.metrics.recogniser import TrainedRecogniser
@@ -164,7 +164,7 @@ class Trainer:
         self._steps_before += self._updates.step
         self._enter(self._number + 1)
 
-    def _sent_batches(self) -> Any:
+    def _sent_batches(self) -> Iterator[Batch]:
         for batch in self._batches:
             yield send(batch, self._device)
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from ctfgan.data.packing import silent
 from ctfgan.metrics.recogniser import TrainedRecogniser, TrainingImages, recogniser_for
 from ctfgan.metrics.settings import RecogniserSettings
+from ctfgan.progress import silent
 
 SETTINGS = RecogniserSettings(width=4, features=8, images=4_000, batch_size=32)
 CPU = torch.device("cpu")
