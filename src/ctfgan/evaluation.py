@@ -92,9 +92,9 @@ def evaluate(path: str | Path, watch: Watch | None = None, device: str | None = 
     if not is_finished(folder):
         raise RunError(f"run {path} is not finished; finish it with 'ctfgan resume {path}' first")
     work, recogniser = reopen(folder, watch or Watch(), device)
-    reference_rows = work.dataset.reference
-    reference, real_probabilities = recogniser.read(work.dataset.images(reference_rows))
-    real_labels = torch.from_numpy(work.dataset.labels(reference_rows))
+    real_images = work.dataset.reference.images
+    reference, real_probabilities = recogniser.read(real_images)
+    real_labels = torch.from_numpy(work.dataset.reference.labels)
     rows: dict[str, Figures] = {}
     generated = None
     labels, seed = _labels(work), work.recipe.evaluation.seed
@@ -108,7 +108,7 @@ def evaluate(path: str | Path, watch: Watch | None = None, device: str | None = 
     chosen = np.sort(rng.permutation(len(generated))[:COPY_CHECK_IMAGES])
     side = work.dataset.low_quality
     originals = np.union1d(work.dataset.training, side.originals) if side else work.dataset.training
-    copies = check_copies(generated[chosen], work.dataset.images(reference_rows), work.dataset.images(originals))
+    copies = check_copies(generated[chosen], real_images, work.dataset.images(originals))
     result = Evaluation(_protocol(work, recogniser, folder), rows, copies)
     folder.write_json(FIGURES, result.as_dict())
     summary = {name: sentence(figures) for name, figures in rows.items()}

@@ -20,6 +20,27 @@ from ctfgan.progress import Progress, silent
 
 
 @dataclass(frozen=True)
+class Subset:
+    """Some images of a packed set."""
+
+    packed: PackedImages
+    rows: Rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def images(self) -> Bytes:
+        """uint8 ``(N, R, R, K)``, read from disk now."""
+        return self.packed.images[self.rows]
+
+    @property
+    def labels(self) -> Labels:
+        """``(N,)``."""
+        return self.packed.labels[self.rows]
+
+
+@dataclass(frozen=True)
 class Dataset:
     """Images and the rows of them that each part of the program may look at."""
 
@@ -28,7 +49,7 @@ class Dataset:
     """What the GAN sees: the high-quality fraction of the pool."""
     pool: Rows
     """Everything but the reference; the recogniser trains on it."""
-    reference: Rows
+    reference: Subset
     """Held out from GAN and recogniser: what reported figures compare with."""
     low_quality: LowQuality | None
 
@@ -83,7 +104,7 @@ def prepare(settings: DataSettings, *, low_quality: bool, progress: Progress = s
     _check_training(packed, pool, f"a held-out share (data.held_out) of {settings.held_out}", "smaller share")
     _check_training(packed, training, f"a high-quality fraction of {settings.high_quality_fraction}", "larger fraction")
     side = low_quality_side(settings, packed, pool, progress) if low_quality else None
-    return Dataset(packed, np.sort(training), np.sort(pool), np.sort(reference), side)
+    return Dataset(packed, np.sort(training), np.sort(pool), Subset(packed, np.sort(reference)), side)
 
 
 def _high_quality_source(settings: DataSettings) -> ImageSource:

@@ -47,7 +47,9 @@ def sets(dataset: Dataset) -> tuple[set[int], set[int], set[int], set[int], set[
     """Rows of training, pool, reference, low-quality bank and held-out bank."""
     side = dataset.low_quality
     assert side is not None
-    training, pool, reference = (set(rows.tolist()) for rows in (dataset.training, dataset.pool, dataset.reference))
+    training, pool, reference = (
+        set(rows.tolist()) for rows in (dataset.training, dataset.pool, dataset.reference.rows)
+    )
     return training, pool, reference, rows_of(side.bank), rows_of(side.held_out)
 
 
