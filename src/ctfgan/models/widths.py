@@ -1,7 +1,8 @@
-"""Channel counts for each resolution: the one table behind every network.
+"""Channel counts for each resolution: the tables behind every network.
 
 32 and 128 are SN-GAN+Projection's (Miyato and Koyama 2018), 48 is SN-GAN's STL-10 network (Miyato et al. 2018), 64 is
-the authors' 64x64 network; 16 and 24 are ours, cut from 32.
+the authors' 64x64 network; 16 and 24 are ours, cut from 32. Progressively growing networks follow one rule (Karras et
+al. 2018) at all resolutions.
 """
 
 from __future__ import annotations
@@ -40,6 +41,30 @@ class Plan:
         return self.resolution >> self.downs
 
 
+@dataclass(frozen=True)
+class GrowingPlan:
+    """Progressively growing networks; level l works on images of side base * 2**l."""
+
+    base: int
+    """Side b of the images of level 0."""
+    channels: tuple[int, ...]
+    """Channels of the maps at each level's size."""
+
+    @property
+    def levels(self) -> int:
+        """Number of levels L."""
+        return len(self.channels)
+
+    @property
+    def resolution(self) -> int:
+        """Side R = base * 2**(L - 1) of the images in pixels."""
+        return self.size(self.levels - 1)
+
+    def size(self, level: int) -> int:
+        """Side of a level's images in pixels."""
+        return self.base << level
+
+
 PLANS = {
     plan.resolution: plan
     for plan in (
@@ -59,11 +84,28 @@ def plan_for(resolution: int, generator_width: float = 1.0, discriminator_width:
     Raises:
         ConfigError: no network exists for this resolution.
     """
-    if resolution not in PLANS:
-        raise ConfigError(f"resolution is {resolution}; the networks exist for {', '.join(map(str, sorted(PLANS)))}")
-    plan = PLANS[resolution]
+    plan = _published(resolution)
     generator = _scaled(plan.generator, generator_width)
     return Plan(plan.base, generator, _scaled(plan.discriminator, discriminator_width), plan.downs)
+
+
+def growing_plan(resolution: int, width: float = 1.0) -> GrowingPlan:
+    """The plan of progressively growing networks: min(512, 8192 / 2**(l + 1)) channels at level l, times ``width``.
+
+    The rule is that of the authors' code; width 0.25 gives their networks for CIFAR-10, which have 128 channels.
+
+    Raises:
+        ConfigError: no network exists for this resolution.
+    """
+    plan = _published(resolution)
+    channels = tuple(min(512, 8192 >> (level + 1)) for level in range(plan.blocks + 1))
+    return GrowingPlan(plan.base, _scaled(channels, width))
+
+
+def _published(resolution: int) -> Plan:
+    if resolution not in PLANS:
+        raise ConfigError(f"resolution is {resolution}; the networks exist for {', '.join(map(str, sorted(PLANS)))}")
+    return PLANS[resolution]
 
 
 def _scaled(channels: tuple[int, ...], width: float) -> tuple[int, ...]:
