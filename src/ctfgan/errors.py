@@ -59,7 +59,7 @@ def pick(table: Mapping[str, T], name: str, what: str) -> T:
     """Return ``table[name]``.
 
     Raises:
-        ConfigError: no such name, with the nearest match: ``Unknown recipe 'ctf-cifar'. Did you mean 'ctf-cifar10'?``
+        ConfigError: no such name, with the nearest match: ``Unknown recipe 'ctf-glyph'. Did you mean 'ctf-glyphs'?``
     """
     if name in table:
         return table[name]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -11,9 +14,43 @@ def hinge_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     return F.relu(1 - real_logits).mean() + F.relu(1 + fake_logits).mean()
 
 
-def hinge_generator(fake_logits: Tensor) -> Tensor:
-    """Hinge loss of the generator; logits ``(N,)`` of its images should rise."""
+def wasserstein_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """How far the critic's values ``(N,)`` of real images are above those of fakes, negated (Arjovsky et al. 2017)."""
+    return fake_logits.mean() - real_logits.mean()
+
+
+def relativistic_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """Relativistic pairing (R3GAN, Huang et al. 2024): image i of ``(N,)`` should look more real than fake i."""
+    return F.softplus(fake_logits - real_logits).mean()
+
+
+def rising_generator(real_logits: Tensor | None, fake_logits: Tensor) -> Tensor:
+    """Generator of the hinge and the Wasserstein game: logits ``(N,)`` of its images should rise."""
     return -fake_logits.mean()
+
+
+def relativistic_generator(real_logits: Tensor | None, fake_logits: Tensor) -> Tensor:
+    """Generator of the relativistic game: fake i should look more real than image i."""
+    assert real_logits is not None, "a relativistic generator is judged beside real images"
+    return F.softplus(real_logits - fake_logits).mean()
+
+
+class AdversarialLoss(NamedTuple):
+    """The two sides of an adversarial game on logits ``(N,)`` of real and fake images."""
+
+    discriminator: Callable[[Tensor, Tensor], Tensor]
+    generator: Callable[[Tensor | None, Tensor], Tensor]
+    generator_sees_real: bool
+    """Whether the generator's side needs the logits of real images; None is passed if not."""
+
+
+AdversarialLossName = Literal["hinge", "relativistic", "wasserstein"]
+
+ADVERSARIAL_LOSSES: dict[AdversarialLossName, AdversarialLoss] = {
+    "hinge": AdversarialLoss(hinge_discriminator, rising_generator, False),
+    "relativistic": AdversarialLoss(relativistic_discriminator, relativistic_generator, True),
+    "wasserstein": AdversarialLoss(wasserstein_discriminator, rising_generator, False),
+}
 
 
 def box_distance(predicted: Tensor, target: Tensor) -> Tensor:

@@ -1,15 +1,32 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
-from ctfgan.losses import box_distance, hinge_discriminator, hinge_generator, low_quality_consistency
+from ctfgan.losses import ADVERSARIAL_LOSSES, box_distance, hinge_discriminator, low_quality_consistency
 
 
 def test_the_hinge_loss_is_zero_beyond_the_margins_and_linear_inside() -> None:
     assert hinge_discriminator(torch.tensor([1.0, 3.0]), torch.tensor([-1.0, -2.0])).item() == 0
     assert hinge_discriminator(torch.tensor([0.5, 3.0]), torch.tensor([0.0, -2.0])).item() == pytest.approx(0.25 + 0.5)
-    assert hinge_generator(torch.tensor([1.0, -3.0])).item() == 1.0
+    assert ADVERSARIAL_LOSSES["hinge"].generator(None, torch.tensor([1.0, -3.0])).item() == 1.0
+
+
+def test_the_relativistic_loss_compares_image_by_image_and_is_the_same_game_for_both_players() -> None:
+    real, fake = torch.tensor([2.0, 0.0]), torch.tensor([1.0, 3.0])
+    loss = ADVERSARIAL_LOSSES["relativistic"]
+    by_hand = [math.log1p(math.exp(1.0 - 2.0)), math.log1p(math.exp(3.0 - 0.0))]
+    assert loss.discriminator(real, fake).item() == pytest.approx(sum(by_hand) / 2)
+    assert loss.generator(real, fake).item() == pytest.approx(loss.discriminator(fake, real).item())
+    assert loss.discriminator(real + 5, fake + 5).item() == pytest.approx(sum(by_hand) / 2)  # only differences count
+
+
+def test_the_critic_of_the_wasserstein_game_wants_real_images_above_fakes() -> None:
+    loss = ADVERSARIAL_LOSSES["wasserstein"]
+    assert loss.discriminator(torch.tensor([4.0, 2.0]), torch.tensor([1.0, 0.0])).item() == pytest.approx(0.5 - 3.0)
+    assert loss.generator(None, torch.tensor([1.0, 0.0])).item() == pytest.approx(-0.5)
 
 
 def test_the_box_distance_is_quadratic_below_one_and_zero_for_equal_boxes() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,25 +24,50 @@ class Batch:
     real_labels: Tensor
     """Their classes, ``(N,)`` int64."""
     fake_labels: Tensor
-    """Classes to synthesise, uniform over all classes (decision 9), ``(N,)``."""
+    """Classes to synthesise, ``(N,)``."""
     low_quality: Tensor | None
     """I_L for each synthetic image, ``(N, K, r, r)``, or None."""
     low_quality_labels: Tensor | None
     """g_L, ``(N,)``, or None."""
 
 
+def join(batches: Sequence[Batch]) -> Batch:
+    """One batch of all their images."""
+    if len(batches) == 1:
+        return batches[0]
+    low = [batch.low_quality for batch in batches if batch.low_quality is not None]
+    low_labels = [batch.low_quality_labels for batch in batches if batch.low_quality_labels is not None]
+    return Batch(
+        torch.cat([batch.real for batch in batches]),
+        torch.cat([batch.real_labels for batch in batches]),
+        torch.cat([batch.fake_labels for batch in batches]),
+        torch.cat(low) if low else None,
+        torch.cat(low_labels) if low_labels else None,
+    )
+
+
 class BatchStream:
     """An endless iterator of batches whose whole state is two integers and the random generator's.
 
     Every pass visits each training image once, in an order that depends on the seed and the pass alone.
+
+    Args:
+        dataset: what to draw from.
+        batch_size: real images, and as many conditions.
+        seed: of the order of the real images.
+        rng: of classes and low-quality images.
+        fake_classes: ``uniform`` over all classes, or those of the ``real`` images of the batch.
     """
 
-    def __init__(self, dataset: Dataset, batch_size: int, seed: int, rng: torch.Generator) -> None:
+    def __init__(
+        self, dataset: Dataset, batch_size: int, seed: int, rng: torch.Generator, fake_classes: str = "uniform"
+    ) -> None:
         self._dataset = dataset
         self._rows = dataset.training
         self._batch_size = batch_size
         self._seed = seed
         self._rng = rng
+        self._fake_classes = fake_classes
         self._bank: LowQualityBank | None = dataset.low_quality.bank if dataset.low_quality else None
         self._start(0, 0)
 
@@ -50,10 +76,13 @@ class BatchStream:
 
     def __next__(self) -> Batch:
         rows = self._next_rows()
-        labels = torch.randint(len(self._dataset.classes), (self._batch_size,), generator=self._rng)
+        real_labels = torch.from_numpy(self._dataset.labels(rows))
+        if self._fake_classes == "real":
+            labels = real_labels
+        else:
+            labels = torch.randint(len(self._dataset.classes), (self._batch_size,), generator=self._rng)
         low, low_labels = self._bank.draw(labels, self._rng) if self._bank else (None, None)
-        real = to_float(self._dataset.images(rows))
-        return Batch(real, torch.from_numpy(self._dataset.labels(rows)), labels, low, low_labels)
+        return Batch(to_float(self._dataset.images(rows)), real_labels, labels, low, low_labels)
 
     def state(self) -> dict[str, int]:
         """Position, for a checkpoint."""

@@ -61,6 +61,9 @@ class DataSettings(Settings):
     """Share of the training images that the GAN may use: stratified, seeded, nested."""
     held_out: float = Field(default=0.1, gt=0, lt=1)
     """Share of the images kept from all training, as the reference of the reported figures."""
+    reference: str | None = None
+    low_quality_held_out: float | None = None
+    only: str | tuple[str, ...] | None = None
     pairing: Pairing = "auto"
     """How a low-quality image is chosen for a class: of the same class, or any (decision 8)."""
     seed: Seed = 0

@@ -1,4 +1,4 @@
-"""The generator of SN-GAN+Projection (Miyato and Koyama 2018): noise and a class to an image."""
+"""The generator of SN-GAN with or without classes (Miyato et al. 2018, Miyato and Koyama 2018): noise to an image."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from ctfgan.nn.norm import ConditionalNorm2d, UnconditionalBatchNorm2d
 
 
 class ResnetGenerator(nn.Module):
-    """Linear, M blocks with class-conditional batch norm, then batch norm, ReLU, convolution, tanh."""
+    """Linear, M blocks with batch norm (of the class, unless ``num_classes`` is None), batch norm, ReLU, conv, tanh."""
 
-    def __init__(self, plan: Plan, channels: int, noise: int, num_classes: int) -> None:
+    def __init__(self, plan: Plan, channels: int, noise: int, num_classes: int | None) -> None:
         super().__init__()
         self.noise = noise
         self.base = plan.base
         self.from_noise = linear(noise, plan.generator[0] * plan.base**2)
 
-        def norm(count: int) -> ConditionalNorm2d:
+        def norm(count: int) -> nn.Module:
+            if num_classes is None:
+                return UnconditionalBatchNorm2d(count)
             return ConditionalNorm2d(count, num_classes, "batch")
 
         self.blocks = nn.ModuleList(

@@ -8,6 +8,10 @@ from pydantic import Field
 
 from ctfgan.settings import Settings
 
+Conditioning = Literal["none", "concat", "projection", "classifier"]
+"""How the class reaches the discriminator: not at all; concatenated to the maps (Reed et al. 2016); by an inner product
+with the features (Miyato and Koyama 2018); as what an auxiliary classifier must tell (Odena et al. 2017)."""
+
 
 class NetworkSettings(Settings):
     """Sizes that every method shares."""

@@ -7,7 +7,7 @@ al. 2018) at all resolutions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ctfgan.errors import ConfigError
 
@@ -24,6 +24,8 @@ class Plan:
     """Channels of the discriminator's blocks."""
     downs: int
     """How many of the discriminator's blocks, counted from the first, halve the maps."""
+    realness_bias: bool = True
+    """Whether the discriminator's last linear layer has a bias; the authors' 32x32 network has none."""
 
     @property
     def blocks(self) -> int:
@@ -68,9 +70,9 @@ class GrowingPlan:
 PLANS = {
     plan.resolution: plan
     for plan in (
-        Plan(4, (256, 256, 256), (128, 128, 128), downs=2),
-        Plan(6, (256, 256, 256), (128, 128, 128), downs=2),
-        Plan(4, (256, 256, 256, 256), (128, 128, 128, 128), downs=2),
+        Plan(4, (256, 256, 256), (128, 128, 128), downs=2, realness_bias=False),
+        Plan(6, (256, 256, 256), (128, 128, 128), downs=2, realness_bias=False),
+        Plan(4, (256, 256, 256, 256), (128, 128, 128, 128), downs=2, realness_bias=False),
         Plan(6, (512, 256, 128, 64), (64, 128, 256, 512, 1024), downs=4),
         Plan(4, (1024, 512, 256, 128, 64), (64, 128, 256, 512, 1024), downs=5),
         Plan(4, (1024, 1024, 512, 256, 128, 64), (64, 128, 256, 512, 1024, 1024), downs=5),
@@ -86,7 +88,8 @@ def plan_for(resolution: int, generator_width: float = 1.0, discriminator_width:
     """
     plan = _published(resolution)
     generator = _scaled(plan.generator, generator_width)
-    return Plan(plan.base, generator, _scaled(plan.discriminator, discriminator_width), plan.downs)
+    discriminator = _scaled(plan.discriminator, discriminator_width)
+    return replace(plan, generator=generator, discriminator=discriminator)
 
 
 def growing_plan(resolution: int, width: float = 1.0) -> GrowingPlan:

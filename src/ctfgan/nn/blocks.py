@@ -36,22 +36,22 @@ class GeneratorBlock(nn.Module):
 
 
 class DiscriminatorBlock(nn.Module):
-    """ReLU, conv, ReLU, conv, and a 2x2 average pool if ``down``; all convolutions under spectral norm.
+    """ReLU, conv, ReLU, conv, and a 2x2 average pool if ``down``; convolutions under spectral norm if ``normalised``.
 
     The first block of a discriminator (``first``) has no ReLU at its input, which is an image.
 
     Shapes: maps ``(N, inputs, H, W)``; returns ``(N, outputs, H/2, W/2)`` if ``down``, else ``(N, outputs, H, W)``.
     """
 
-    def __init__(self, inputs: int, outputs: int, *, down: bool, first: bool = False) -> None:
+    def __init__(self, inputs: int, outputs: int, *, down: bool, first: bool = False, normalised: bool) -> None:
         super().__init__()
         hidden = outputs if first else inputs
         self.down = down
         self.first = first
-        self.conv_1 = conv(inputs, hidden, gain=RESIDUAL_GAIN, normalised=True)
-        self.conv_2 = conv(hidden, outputs, gain=RESIDUAL_GAIN, normalised=True)
+        self.conv_1 = conv(inputs, hidden, gain=RESIDUAL_GAIN, normalised=normalised)
+        self.conv_2 = conv(hidden, outputs, gain=RESIDUAL_GAIN, normalised=normalised)
         learned = down or inputs != outputs
-        self.shortcut = conv(inputs, outputs, size=1, normalised=True) if learned else nn.Identity()
+        self.shortcut = conv(inputs, outputs, size=1, normalised=normalised) if learned else nn.Identity()
 
     def forward(self, maps: Tensor) -> Tensor:
         hidden = maps if self.first else F.relu(maps)

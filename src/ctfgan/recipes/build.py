@@ -8,16 +8,21 @@ import torch
 from torch import nn
 
 from ctfgan.errors import ConfigError
+from ctfgan.losses import ADVERSARIAL_LOSSES
 from ctfgan.models.discriminator import Discriminator
 from ctfgan.models.generator_a import TransferGenerator
 from ctfgan.models.generator_lh import GeneratorLH
+from ctfgan.models.progressive import GrowingDiscriminator, GrowingGenerator
 from ctfgan.models.resnet_gan import ResnetGenerator
-from ctfgan.models.settings import NetworkSettings
-from ctfgan.models.widths import Plan, plan_for
-from ctfgan.recipes.recipe import CtfGan, Recipe, SnGanProjection
+from ctfgan.models.widths import GrowingPlan, Plan, growing_plan, plan_for
+from ctfgan.nn.equalised import DEVIATION_GROUP
+from ctfgan.recipes.recipe import AcGan, CtfGan, ProgGan, Recipe, ResnetMethod, SnGan
 from ctfgan.settings import Settings
-from ctfgan.training.objectives.hinge import HingeGame
+from ctfgan.training.objectives.adversarial import AdversarialGame
+from ctfgan.training.objectives.classified import ClassifiedGame
+from ctfgan.training.objectives.growing import GrowingGame
 from ctfgan.training.objectives.transfer import TransferGame
+from ctfgan.training.strengthening import Strengthening
 from ctfgan.training.trainer import Method, Stage
 
 
@@ -39,38 +44,60 @@ def build_method(recipe: Recipe, shape: Shape, *, matched: bool) -> Method:
         matched: whether low-quality images have their class's content, which the consistency term needs.
     """
     rng = torch.Generator().manual_seed(recipe.seed)
+    strengthening = Strengthening(recipe.training.strengthening, rng)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        if isinstance(recipe.method, CtfGan):
-            return _build_ctf(recipe, recipe.method, shape, rng, matched)
-        return _build_projection(recipe, recipe.method, shape, rng)
+        generator = build_generator(recipe, shape)
+        discriminator = _build_discriminator(recipe, shape)
+    networks = nn.ModuleDict({"generator": generator, "discriminator": discriminator})
+    match recipe.method:
+        case CtfGan() as method:
+            assert isinstance(generator, TransferGenerator)
+            stages = _transfer_stages(method, generator, discriminator, strengthening, rng, matched)
+        case ProgGan() as method:
+            assert isinstance(generator, GrowingGenerator)
+            assert isinstance(discriminator, GrowingDiscriminator)
+            stages = _growing_stages(method, generator, discriminator, strengthening, rng)
+        case SnGan() | AcGan() as method:
+            parts = (generator, discriminator, ADVERSARIAL_LOSSES[method.loss], strengthening, rng)
+            game = ClassifiedGame(*parts, method.class_weight) if isinstance(method, AcGan) else AdversarialGame(*parts)
+            stages = (Stage("adversarial", method.adversarial, game, enter=partial(_set_trained, generator, True)),)
+    return Method(networks, stages, rng)
 
 
-def build_generator(recipe: Recipe, shape: Shape) -> TransferGenerator | ResnetGenerator:
+def build_generator(recipe: Recipe, shape: Shape) -> TransferGenerator | ResnetGenerator | GrowingGenerator:
     """The generator that a finished run releases, with weights of no meaning yet."""
-    method = recipe.method
-    plan = _plan(recipe, method.networks)
-    if isinstance(method, SnGanProjection):
-        return ResnetGenerator(plan, shape.channels, method.networks.noise, shape.num_classes)
-    generator_lh = GeneratorLH(plan, shape.channels, shape.low_quality_size, shape.num_classes, method.features)
-    return TransferGenerator(
-        plan,
-        shape.channels,
-        method.networks.noise,
-        generator_lh,
-        shape.num_low_quality_labels,
-        method.features,
-        train_generator_lh=method.train_generator_lh,
-    )
+    match recipe.method:
+        case ProgGan() as method:
+            growing = _growing_plan(recipe, method.networks.generator_width)
+            return GrowingGenerator(growing, shape.channels, method.networks.noise, shape.num_classes)
+        case CtfGan() as method:
+            plan = _plan(recipe, method)
+            generator_lh = GeneratorLH(plan, shape.channels, shape.low_quality_size, shape.num_classes, method.features)
+            return TransferGenerator(
+                plan,
+                shape.channels,
+                method.networks.noise,
+                generator_lh,
+                shape.num_low_quality_labels,
+                method.features,
+                train_generator_lh=method.train_generator_lh,
+            )
+        case SnGan() | AcGan() as method:
+            num_classes = shape.num_classes if method.is_conditional else None
+            return ResnetGenerator(_plan(recipe, method), shape.channels, method.networks.noise, num_classes)
 
 
 def check_recipe(recipe: Recipe) -> None:
     """Refuse what cannot be built or started, before any data is read.
 
     Raises:
-        ConfigError: a resolution without networks, or data that the recipe needs and nobody named.
+        ConfigError: a resolution without networks, a batch that a method cannot take, or data that the recipe needs
+            and nobody named.
     """
-    _plan(recipe, recipe.method.networks)
+    plan_for(recipe.data.resolution)
+    if isinstance(recipe.method, ProgGan):
+        _check_growth(recipe.method)
     flags = {"high_quality": "--hq", "low_quality": "--lq"}
     missing = [flags[name] for name in recipe.data.needs if getattr(recipe.data, name) is None]
     if missing:
@@ -81,41 +108,95 @@ def check_recipe(recipe: Recipe) -> None:
         raise ConfigError(f"recipe {recipe.name!r} uses no low-quality images; leave --lq out")
 
 
-def _plan(recipe: Recipe, networks: NetworkSettings) -> Plan:
-    return plan_for(recipe.data.resolution, networks.generator_width, networks.discriminator_width)
+def _check_growth(method: ProgGan) -> None:
+    grow = method.grow
+    if grow.batch_size % DEVIATION_GROUP:
+        raise ConfigError(
+            f"method.grow.batch_size is {grow.batch_size}; PROG-GAN's minibatch deviation needs a multiple of "
+            f"{DEVIATION_GROUP}"
+        )
+    if grow.steps <= method.phase_steps:
+        raise ConfigError(
+            f"method.grow.steps is {grow.steps}; the last size fades in for method.phase_steps = {method.phase_steps} "
+            "and must train on after that"
+        )
 
 
-def _build_ctf(recipe: Recipe, method: CtfGan, shape: Shape, rng: torch.Generator, matched: bool) -> Method:
-    generator = build_generator(recipe, shape)
-    assert isinstance(generator, TransferGenerator)
-    generator_lh = generator.generator_lh
+def _plan(recipe: Recipe, method: ResnetMethod) -> Plan:
+    return plan_for(recipe.data.resolution, method.networks.generator_width, method.networks.discriminator_width)
+
+
+def _growing_plan(recipe: Recipe, width: float) -> GrowingPlan:
+    return growing_plan(recipe.data.resolution, width)
+
+
+def _build_discriminator(recipe: Recipe, shape: Shape) -> Discriminator | GrowingDiscriminator:
+    match recipe.method:
+        case ProgGan() as method:
+            plan = _growing_plan(recipe, method.networks.discriminator_width)
+            return GrowingDiscriminator(plan, shape.channels, shape.num_classes)
+        case CtfGan() as method:
+            return Discriminator(
+                _plan(recipe, method),
+                shape.channels,
+                shape.num_classes,
+                boxes=method.self_supervision.is_on,
+                normalised=method.spectral_norm,
+            )
+        case SnGan() | AcGan() as method:
+            return Discriminator(
+                _plan(recipe, method),
+                shape.channels,
+                shape.num_classes,
+                method.conditioning,
+                normalised=method.spectral_norm,
+            )
+
+
+def _transfer_stages(
+    method: CtfGan,
+    generator: TransferGenerator,
+    discriminator: nn.Module,
+    strengthening: Strengthening,
+    rng: torch.Generator,
+    matched: bool,
+) -> tuple[Stage, ...]:
     supervision = method.self_supervision if method.self_supervision.is_on else None
-    plan = _plan(recipe, method.networks)
-    discriminator = Discriminator(plan, shape.channels, shape.num_classes, boxes=supervision is not None)
-    stages = (
-        Stage(
-            "transfer",
-            method.transfer,
-            TransferGame(generator_lh, discriminator, supervision, rng, method.transfer, matched=matched),
-            enter=partial(_set_trained, generator_lh, True),
-        ),
-        Stage(
-            "generate",
-            method.generate,
-            TransferGame(generator, discriminator, supervision, rng, method.generate, matched=matched),
-            enter=partial(_set_trained, generator_lh, method.train_generator_lh),
-        ),
-    )
-    return Method(nn.ModuleDict({"generator": generator, "discriminator": discriminator}), stages, rng)
+    generator_lh = generator.generator_lh
+    stages = []
+    for name, settings, trained, trains_lh in (
+        ("transfer", method.transfer, generator_lh, True),
+        ("generate", method.generate, generator, method.train_generator_lh),
+    ):
+        loss = ADVERSARIAL_LOSSES[method.loss]
+        game = TransferGame(trained, discriminator, loss, strengthening, rng, supervision, settings, matched=matched)
+        stages.append(Stage(name, settings, game, enter=partial(_set_trained, generator_lh, trains_lh)))
+    return tuple(stages)
 
 
-def _build_projection(recipe: Recipe, method: SnGanProjection, shape: Shape, rng: torch.Generator) -> Method:
-    generator = build_generator(recipe, shape)
-    plan = _plan(recipe, method.networks)
-    discriminator = Discriminator(plan, shape.channels, shape.num_classes, boxes=False)
-    game = HingeGame(generator, discriminator, None, rng)
-    stages = (Stage("adversarial", method.adversarial, game, enter=partial(_set_trained, generator, True)),)
-    return Method(nn.ModuleDict({"generator": generator, "discriminator": discriminator}), stages, rng)
+def _growing_stages(
+    method: ProgGan,
+    generator: GrowingGenerator,
+    discriminator: GrowingDiscriminator,
+    strengthening: Strengthening,
+    rng: torch.Generator,
+) -> tuple[Stage, ...]:
+    stages = []
+    for level in range(generator.plan.levels):
+        phase = method.phase_steps if level else 0
+        last = level == generator.plan.levels - 1
+        settings = method.grow if last else method.grow.model_copy(update={"steps": phase + method.phase_steps})
+        fade = phase / settings.steps
+        game = GrowingGame(generator, discriminator, strengthening, rng, method.class_weight, method.penalty, fade)
+        enter = partial(_grow, (generator, discriminator), level)
+        name = f"grow-{generator.plan.size(level)}"
+        stages.append(Stage(name, settings, game, enter, hands_over_average=False))
+    return tuple(stages)
+
+
+def _grow(networks: tuple[GrowingGenerator, GrowingDiscriminator], level: int) -> None:
+    for network in networks:
+        network.grow_to(level)
 
 
 def _set_trained(network: nn.Module, trained: bool) -> None:

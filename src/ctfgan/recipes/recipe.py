@@ -9,18 +9,34 @@ from pydantic import Field, ValidationError
 from ctfgan.data.settings import DataSettings
 from ctfgan.errors import ConfigError
 from ctfgan.metrics.settings import EvaluationSettings, RecogniserSettings
-from ctfgan.models.settings import NetworkSettings, TransferSettings
+from ctfgan.models.settings import Conditioning, NetworkSettings, TransferSettings
 from ctfgan.settings import Seed, Settings
-from ctfgan.training.settings import SelfSupervisionSettings, StageSettings, TrainingSettings, TransferStageSettings
+from ctfgan.training.settings import (
+    CriticPenaltySettings,
+    SelfSupervisionSettings,
+    StageSettings,
+    TrainingSettings,
+    TransferStageSettings,
+)
 
 
-class CtfGan(Settings):
+class ResnetMethod(Settings):
+    """What the methods with SN-GAN's residual networks share."""
+
+    networks: NetworkSettings = NetworkSettings()
+    loss: Literal["hinge", "relativistic"] = "hinge"
+    """The adversarial loss: the paper's, or the relativistic pairing of R3GAN (Huang et al. 2024)."""
+    spectral_norm: bool = True
+    """Whether the discriminator is spectrally normalised; R3GAN relies on gradient penalties instead."""
+
+
+class CtfGan(ResnetMethod):
     """The paper's method: stage 1 trains G_LH, stage 2 trains G_A on its features."""
 
     uses_low_quality: ClassVar[bool] = True
+    is_conditional: ClassVar[bool] = True
 
     kind: Literal["ctf-gan"] = "ctf-gan"
-    networks: NetworkSettings = NetworkSettings()
     features: TransferSettings = TransferSettings()
     self_supervision: SelfSupervisionSettings = SelfSupervisionSettings()
     """Task 3, in both stages."""
@@ -32,17 +48,67 @@ class CtfGan(Settings):
     """Ablation: let stage 2 go on training G_LH."""
 
 
-class SnGanProjection(Settings):
-    """The baseline: SN-GAN with a projection discriminator (Miyato and Koyama 2018)."""
+class SnGan(ResnetMethod):
+    """SN-GAN (Miyato et al. 2018): unconditional, or with the class concatenated to the discriminator's maps, or as
+    a projection (Miyato and Koyama 2018).
+    """
 
     uses_low_quality: ClassVar[bool] = False
 
-    kind: Literal["sn-gan-projection"] = "sn-gan-projection"
-    networks: NetworkSettings = NetworkSettings()
+    kind: Literal["sn-gan", "sn-gan-concat", "sn-gan-projection"]
     adversarial: StageSettings
 
+    @property
+    def is_conditional(self) -> bool:
+        """Whether images of a chosen class can be asked for."""
+        return self.kind != "sn-gan"
 
-MethodSettings = Annotated[CtfGan | SnGanProjection, Field(discriminator="kind")]
+    @property
+    def conditioning(self) -> Conditioning:
+        """How the class reaches the discriminator."""
+        kinds: dict[str, Conditioning] = {
+            "sn-gan": "none",
+            "sn-gan-concat": "concat",
+            "sn-gan-projection": "projection",
+        }
+        return kinds[self.kind]
+
+
+class AcGan(ResnetMethod):
+    """AC-GAN (Odena et al. 2017) on the same networks: an auxiliary classifier in the discriminator."""
+
+    uses_low_quality: ClassVar[bool] = False
+    is_conditional: ClassVar[bool] = True
+
+    kind: Literal["ac-gan"] = "ac-gan"
+    adversarial: StageSettings
+    conditioning: ClassVar[Conditioning] = "classifier"
+    class_weight: float = Field(default=1.0, gt=0)
+    """Weight of the class's cross-entropy in both players' losses."""
+
+
+class ProgGan(Settings):
+    """PROG-GAN (Karras et al. 2018): both networks grow from the base size, each new block fading in.
+
+    Class-conditional as in the authors' code: the class beside the latent vector, an auxiliary classifier beside the
+    critic. Needs batches of a multiple of 4 for its minibatch statistics.
+    """
+
+    uses_low_quality: ClassVar[bool] = False
+    is_conditional: ClassVar[bool] = True
+
+    kind: Literal["prog-gan"] = "prog-gan"
+    networks: NetworkSettings = NetworkSettings(noise=512)
+    grow: StageSettings
+    """The last size, its fading in included; smaller sizes share all but the number of steps."""
+    phase_steps: int = Field(ge=1)
+    """Steps in which a size fades in, which the first does not, and as many in which a smaller size then trains."""
+    penalty: CriticPenaltySettings = CriticPenaltySettings()
+    class_weight: float = Field(default=1.0, gt=0)
+    """Weight of the class's cross-entropy in both players' losses."""
+
+
+MethodSettings = Annotated[CtfGan | SnGan | AcGan | ProgGan, Field(discriminator="kind")]
 
 
 class Recipe(Settings):
@@ -78,7 +144,9 @@ def parse_recipe(content: dict[str, Any], origin: str) -> Recipe:
 
 
 def _sentence(mistake: Any) -> str:
-    kinds = {"ctf-gan", "sn-gan-projection"}  # pydantic puts the chosen method into the path
-    place = ".".join(str(part) for part in mistake["loc"] if part not in kinds)
+    path = [str(part) for part in mistake["loc"]]
+    if path[0] == "method":
+        del path[1:2]  # pydantic puts the chosen kind of method there
+    place = ".".join(path)
     message = mistake["msg"][0].lower() + mistake["msg"][1:]
     return f"{place} is {mistake['input']!r}, but {message}"

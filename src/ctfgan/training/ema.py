@@ -11,6 +11,8 @@ from torch import Tensor, nn
 class Ema:
     """A copy of a network that follows it slowly; floating-point buffers (batch statistics) follow too.
 
+    Single numbers (counters, the fade of a growing network) are copied: they say where training stands.
+
     The decay is warmed up, min(decay, (1 + t) / (10 + t)), so that early weights are soon forgotten.
 
     Attributes:
@@ -29,7 +31,7 @@ class Ema:
         self.updates += 1
         averages, currents = [], []
         for average, current in zip(_tensors(self.network), _tensors(network), strict=True):
-            if average.is_floating_point():
+            if average.is_floating_point() and average.ndim:
                 averages.append(average)
                 currents.append(current)
             else:

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ctfgan.data.batches import Batch
-from ctfgan.training.objectives.hinge import HingeGame, LossTerms
+from ctfgan.data.batches import Batch, join
+from ctfgan.training.objectives.adversarial import AdversarialGame, LossTerms
 from ctfgan.training.settings import StageSettings
 
 
@@ -23,15 +23,18 @@ class StepLosses:
     generator: LossTerms
 
 
-def play(game: HingeGame, batches: Iterator[Batch], stage: StageSettings, updates: Updates) -> Iterator[StepLosses]:
+def play(
+    game: AdversarialGame, batches: Iterator[Batch], stage: StageSettings, updates: Updates
+) -> Iterator[StepLosses]:
     """Train until ``stage.steps`` generator steps are done; yield after each one.
 
     Continues where ``updates`` stands, so a resumed stage runs its remaining steps only.
     """
     while updates.step < stage.steps:
+        game.advance(updates.step / stage.steps)
         for _ in range(stage.critic_steps):
             discriminator_losses = updates.discriminator(game, next(batches))
-        generator_losses = updates.generator(game, next(batches))
+        generator_losses = updates.generator(game, join([next(batches) for _ in range(stage.generator_batches)]))
         yield StepLosses(discriminator_losses, generator_losses)
 
 
@@ -45,20 +48,22 @@ class Updates:
     def __init__(self, generator: nn.Module, discriminator: nn.Module, stage: StageSettings) -> None:
         self.step = 0
         self._stage = stage
-        self._discriminator = discriminator
+        self._critics = [parameter for parameter in discriminator.parameters() if parameter.requires_grad]
         trained = [parameter for parameter in generator.parameters() if parameter.requires_grad]
-        self._generator_adam = _adam(trained, stage.generator_rate)
-        self._discriminator_adam = _adam(list(discriminator.parameters()), stage.discriminator_rate)
+        self._generator_adam = _adam(trained, stage.generator_rate, stage.betas)
+        self._discriminator_adam = _adam(self._critics, stage.discriminator_rate, stage.betas)
 
-    def discriminator(self, game: HingeGame, batch: Batch) -> LossTerms:
+    def discriminator(self, game: AdversarialGame, batch: Batch) -> LossTerms:
         """One discriminator step."""
         return self._apply(game.discriminator_terms(batch), self._discriminator_adam, self._stage.discriminator_rate)
 
-    def generator(self, game: HingeGame, batch: Batch) -> LossTerms:
+    def generator(self, game: AdversarialGame, batch: Batch) -> LossTerms:
         """One generator step; the discriminator's weights get no gradient, which saves their share of the work."""
-        self._discriminator.requires_grad_(False)
+        for parameter in self._critics:
+            parameter.requires_grad_(False)
         losses = self._apply(game.generator_terms(batch), self._generator_adam, self._stage.generator_rate)
-        self._discriminator.requires_grad_(True)
+        for parameter in self._critics:
+            parameter.requires_grad_(True)
         self.step += 1
         return losses
 
@@ -94,6 +99,5 @@ def decay(progress: float, start: float) -> float:
     return 1.0 if progress <= start else (1 - progress) / (1 - start)
 
 
-def _adam(parameters: list[nn.Parameter], rate: float) -> torch.optim.Adam:
-    # torch refuses an integer among the betas.
-    return torch.optim.Adam(parameters, lr=rate, betas=(0.0, 0.9), foreach=True)
+def _adam(parameters: list[nn.Parameter], rate: float, betas: tuple[float, float]) -> torch.optim.Adam:
+    return torch.optim.Adam(parameters, lr=rate, betas=betas, foreach=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -24,6 +24,13 @@ class StageSettings(Settings):
     """Adam's learning rate of the discriminator."""
     decay_from: float = Field(default=0.0, ge=0, le=1)
     """Part of the stage after which both rates fall linearly to zero; 1 keeps them."""
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.0, 0.9)
+    """Adam's decay rates of the first and the second moment."""
+    generator_batches: int = Field(default=1, ge=1)
+    """Batches that a generator step takes at once; SN-GAN+Projection's authors use 2 on CIFAR-10."""
+    fake_classes: Literal["uniform", "real"] = "uniform"
+    """Classes of synthetic images: uniform over all (decision 9), or those of the real images beside them, which the
+    relativistic loss compares them with."""
     patience: int | None = Field(default=None, ge=1)
     """Checks without a significant improvement after which the stage ends (decision 11); None runs all steps."""
 
@@ -35,6 +42,17 @@ class TransferStageSettings(StageSettings):
     """Weight of the low-quality consistency when pairing is matched; 0 is the paper's loss."""
     consistency_size: int = Field(default=8, ge=1)
     """Side, at most I_L's own, to which the output and I_L are area-averaged before they are compared."""
+
+
+class CriticPenaltySettings(Settings):
+    """WGAN-GP and drift penalty of PROG-GAN's discriminator (Karras et al. 2018, appendix A)."""
+
+    weight: float = Field(default=10.0, ge=0)
+    """Of the gradient penalty."""
+    target: float = Field(default=1.0, gt=0)
+    """Norm that the gradient is held to; the authors use 750 for CIFAR-10."""
+    drift: float = Field(default=0.001, ge=0)
+    """Weight of the squared logits of real images, which keeps them from drifting away."""
 
 
 class SelfSupervisionSettings(Settings):
@@ -51,6 +69,49 @@ class SelfSupervisionSettings(Settings):
     def is_on(self) -> bool:
         """Whether any weight is positive; if not, the discriminator gets no box head."""
         return self.discriminator_weight > 0 or self.generator_weight > 0
+
+
+class AugmentationSettings(Settings):
+    """Augmentation of everything that the discriminator judges (DiffAugment; with a target ADA)."""
+
+    policy: tuple[Literal["brightness", "saturation", "contrast", "flip", "translation", "cutout"], ...] = ()
+    """Operations in this order; empty switches augmentation off."""
+    probability: float = Field(default=1.0, ge=0, le=1)
+    """Chance of each operation for each image; with a target the largest one allowed."""
+    target: float | None = Field(default=None, gt=-1, lt=1)
+    """Mean sign of the real logits that the probability is steered to (ADA uses 0.6); None keeps it fixed."""
+    images_to_full: int = Field(default=500_000, ge=1)
+    """Real images in which a steered probability can rise from 0 to 1."""
+
+
+class LecamSettings(Settings):
+    """LeCam regularisation of the discriminator's logits."""
+
+    weight: float = Field(default=0.0, ge=0)
+    """0 switches it off; 0.3 is common."""
+    from_step: int = Field(default=1_000, ge=0)
+    """Discriminator steps before it acts; its averages follow from the first."""
+    decay: float = Field(default=0.99, ge=0, lt=1)
+    """Of the moving averages of the logits."""
+
+
+class PenaltySettings(Settings):
+    """Gradient penalties of the discriminator, each weight / 2 times the squared gradient norm at the images."""
+
+    r1: float = Field(default=0.0, ge=0)
+    """Weight at real images."""
+    r2: float = Field(default=0.0, ge=0)
+    """Weight at synthetic images."""
+    every: int = Field(default=1, ge=1)
+    """Discriminator steps between penalties, which are multiplied by it (lazy regularisation)."""
+
+
+class StrengtheningSettings(Settings):
+    """Help for small data sets; all of it is off in the paper."""
+
+    augmentation: AugmentationSettings = AugmentationSettings()
+    lecam: LecamSettings = LecamSettings()
+    penalty: PenaltySettings = PenaltySettings()
 
 
 class CheckSettings(Settings):
@@ -74,6 +135,7 @@ class TrainingSettings(Settings):
     """What all stages share."""
 
     checks: CheckSettings = CheckSettings()
+    strengthening: StrengtheningSettings = StrengtheningSettings()
     ema_decay: float | None = Field(default=0.999, gt=0, lt=1)
     """Decay of the generator's moving average per step; None switches it off."""
     keep_checkpoints: int = Field(default=2, ge=1)

@@ -17,7 +17,7 @@ from ctfgan.metrics.recogniser import TrainedRecogniser
 from ctfgan.training.checks import Checker, CheckReport
 from ctfgan.training.ema import Ema
 from ctfgan.training.loop import StepLosses, Updates, play
-from ctfgan.training.objectives.hinge import HingeGame
+from ctfgan.training.objectives.adversarial import AdversarialGame
 from ctfgan.training.plateau import Plateau
 from ctfgan.training.run_folder import Checkpoint, RunFolder
 from ctfgan.training.runtime import StopRequest, place, send, wait_for
@@ -30,9 +30,11 @@ class Stage:
 
     name: str
     settings: StageSettings
-    game: HingeGame
+    game: AdversarialGame
     enter: Callable[[], None]
     """Called once when the stage begins or is resumed: freezes what the stage must not change."""
+    hands_over_average: bool = True
+    """Whether the next stage builds on the moving average of what this one trained; if not, on the weights."""
 
 
 @dataclass(frozen=True)
@@ -153,13 +155,18 @@ class Trainer:
         generator = stage.game.generator.train()
         self._updates = Updates(generator, stage.game.discriminator, stage.settings)
         self._ema = None if self._settings.ema_decay is None else Ema(generator, self._settings.ema_decay)
-        stream_seed = self._seed * 1_000 + number
-        self._batches = BatchStream(self._dataset, stage.settings.batch_size, stream_seed, self._method.rng)
+        self._batches = BatchStream(
+            self._dataset,
+            stage.settings.batch_size,
+            self._seed * 1_000 + number,
+            self._method.rng,
+            stage.settings.fake_classes,
+        )
         self._plateau = Plateau(self._settings.checks, stage.settings.patience)
 
     def _hand_over(self) -> None:
-        """Go to the next stage; what it builds on is the average of what this one trained."""
-        if self._ema is not None:
+        """Go to the next stage."""
+        if self._ema is not None and self._stage.hands_over_average:
             self._stage.game.generator.load_state_dict(self._ema.network.state_dict())
         self._steps_before += self._updates.step
         self._enter(self._number + 1)
@@ -216,6 +223,7 @@ class Trainer:
         state = {
             "stage": self._number,
             "updates": self._updates.state(),
+            "game": self._stage.game.state(),
             "ema_updates": 0 if self._ema is None else self._ema.updates,
             "batches": self._batches.state(),
             "rng": self._method.rng.get_state(),
@@ -237,6 +245,7 @@ class Trainer:
             self._ema.network.load_state_dict(_part(checkpoint.tensors, "average."))
             self._ema.updates = state["ema_updates"]
         self._updates.restore(state["updates"])
+        self._stage.game.restore(state["game"], self._device)
         self._batches.restore(state["batches"])
         self._method.rng.set_state(state["rng"])
         self._plateau.distances = list(state["distances"])

@@ -62,5 +62,5 @@ def test_a_toml_file_is_laid_over_a_recipe(tmp_path: Path) -> None:
 
 
 def test_an_unknown_recipe_names_its_nearest_relative() -> None:
-    with pytest.raises(ConfigError, match=r"Unknown recipe 'ctf-cifar'. Did you mean 'ctf-cifar10'\?"):
-        named_recipe("ctf-cifar")
+    with pytest.raises(ConfigError, match=r"Unknown recipe 'ctf-glyph'. Did you mean 'ctf-glyphs'\?"):
+        named_recipe("ctf-glyph")

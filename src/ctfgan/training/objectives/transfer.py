@@ -1,4 +1,4 @@
-"""CTF-GAN's game in both stages: the hinge game plus, if its weight is positive, consistency with I_L.
+"""CTF-GAN's game in both stages: the adversarial game plus, if its weight is positive, consistency with I_L.
 
 Stage 1 (Tasks 2 and 3) plays it with G_LH, stage 2 (Tasks 1 and 3) with G_A behind the frozen G_LH.
 """
@@ -6,16 +6,16 @@ Stage 1 (Tasks 2 and 3) plays it with G_LH, stage 2 (Tasks 1 and 3) with G_A beh
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ctfgan.data.batches import Batch
-from ctfgan.losses import low_quality_consistency
-from ctfgan.models.discriminator import Discriminator
-from ctfgan.training.objectives.hinge import HingeGame, LossTerms
+from ctfgan.losses import AdversarialLoss, low_quality_consistency
+from ctfgan.training.objectives.adversarial import AdversarialGame, LossTerms
 from ctfgan.training.settings import SelfSupervisionSettings, TransferStageSettings
+from ctfgan.training.strengthening import Strengthening
 
 
-class TransferGame(HingeGame):
+class TransferGame(AdversarialGame):
     """A generator that sees low-quality images, against D_LH.
 
     Args:
@@ -27,23 +27,22 @@ class TransferGame(HingeGame):
     def __init__(
         self,
         generator: nn.Module,
-        discriminator: Discriminator,
-        self_supervision: SelfSupervisionSettings | None,
+        discriminator: nn.Module,
+        loss: AdversarialLoss,
+        strengthening: Strengthening,
         rng: torch.Generator,
+        self_supervision: SelfSupervisionSettings | None,
         stage: TransferStageSettings,
         *,
         matched: bool,
     ) -> None:
-        super().__init__(generator, discriminator, self_supervision, rng)
+        super().__init__(generator, discriminator, loss, strengthening, rng, self_supervision)
         self._weight = stage.consistency if matched else 0.0
         self._size = stage.consistency_size
 
-    def generator_terms(self, batch: Batch) -> LossTerms:
-        """Parts of the generator's loss."""
-        fake = self._synthesise(batch)
-        terms = self._judged(fake, batch)
-        if self._weight:
-            assert batch.low_quality is not None
-            size = min(self._size, batch.low_quality.shape[-1])
-            terms["consistency"] = self._weight * low_quality_consistency(fake, batch.low_quality, size)
-        return terms
+    def _more_generator_terms(self, fake: Tensor, features: Tensor, batch: Batch) -> LossTerms:
+        if not self._weight:
+            return {}
+        assert batch.low_quality is not None
+        size = min(self._size, batch.low_quality.shape[-1])
+        return {"consistency": self._weight * low_quality_consistency(fake, batch.low_quality, size)}

@@ -1,0 +1,109 @@
+"""Recipes for own images and for small hardware: narrow networks, a moving average, consistency where classes match."""
+
+from __future__ import annotations
+
+from ctfgan.data.settings import DataSettings, DegradationSettings
+from ctfgan.models.settings import NetworkSettings
+from ctfgan.recipes.recipe import CtfGan, Recipe, SnGan
+from ctfgan.recipes.tables import PAPER_HQ_FRACTION
+from ctfgan.training.settings import (
+    CheckSettings,
+    PenaltySettings,
+    StageSettings,
+    StrengtheningSettings,
+    TrainingSettings,
+    TransferStageSettings,
+)
+
+NARROW = NetworkSettings(generator_width=0.125, discriminator_width=0.25, noise=64)
+NARROW_STAGE = StageSettings(
+    steps=2_000, batch_size=32, critic_steps=1, generator_rate=8e-4, discriminator_rate=8e-4, decay_from=0.5
+)
+NARROW_TRAINING = TrainingSettings(checks=CheckSettings(every=250), ema_decay=0.995, release="best")
+CONSISTENCY = 20.0
+R3_PENALTY = 0.5  # R3GAN's is 0.01 ... 10 by data set
+R3_RATE = 2e-4  # also R3GAN's
+
+
+def ctf_glyphs() -> Recipe:
+    """62 letters and digits rendered from fonts, 32x32, 65 % HQ, degraded LQ: under ten minutes on two cores."""
+    degradation = DegradationSettings(share=0.25, size=12, noise=0.06, contrast=0.9)
+    data = DataSettings(high_quality_fraction=PAPER_HQ_FRACTION, degradation=degradation)
+    return _narrow_ctf("ctf-glyphs", data, consistency=CONSISTENCY, consistency_size=12)
+
+
+def projection_glyphs() -> Recipe:
+    """The baseline on the same glyphs with all HQ images and as many generator steps."""
+    return _narrow_projection("projection-glyphs", DataSettings())
+
+
+def ctf_folders() -> Recipe:
+    """Own images on modest hardware: narrow networks, moving average, consistency where classes match."""
+    return _narrow_ctf("ctf-folders", DataSettings(), consistency=CONSISTENCY, consistency_size=8)
+
+
+def projection_folders() -> Recipe:
+    """The baseline for own images: the same widths, rates and number of generator steps as ctf-folders."""
+    return _narrow_projection("projection-folders", DataSettings())
+
+
+def ctf_r3_folders() -> Recipe:
+    """ctf-folders with R3GAN's loss: relativistic pairing, R1 and R2 instead of spectral norm."""
+    return _with_r3(ctf_folders())
+
+
+def projection_r3_folders() -> Recipe:
+    """projection-folders with R3GAN's loss: relativistic pairing, R1 and R2 instead of spectral norm."""
+    return _with_r3(projection_folders())
+
+
+def ctf_mnist16() -> Recipe:
+    """Ten digits at 16x16 (--hq mnist.npz): 65 % HQ, LQ = 20 % down-sampled to 8x8, matched, the paper's loss."""
+    data = DataSettings(
+        resolution=16,
+        high_quality_fraction=PAPER_HQ_FRACTION,
+        degradation=DegradationSettings(share=0.2, size=8),
+        needs=("high_quality",),
+    )
+    return _narrow_ctf("ctf-mnist16", data, consistency=0.0, consistency_size=8)
+
+
+def projection_mnist16() -> Recipe:
+    """The baseline on the same digits with 100 % HQ and as many generator steps."""
+    return _narrow_projection("projection-mnist16", DataSettings(resolution=16, needs=("high_quality",)))
+
+
+def _narrow_ctf(name: str, data: DataSettings, *, consistency: float, consistency_size: int) -> Recipe:
+    extra = {"consistency": consistency, "consistency_size": consistency_size}
+    generate = TransferStageSettings.model_validate(NARROW_STAGE.model_dump() | extra)
+    transfer = generate.model_copy(update={"steps": 1_000, "decay_from": 1.0, "patience": 4})
+    return Recipe(
+        name=name,
+        data=data,
+        method=CtfGan(networks=NARROW, transfer=transfer, generate=generate),
+        training=NARROW_TRAINING,
+    )
+
+
+def _narrow_projection(name: str, data: DataSettings) -> Recipe:
+    stage = NARROW_STAGE.model_copy(update={"steps": 3_000})
+    method = SnGan(kind="sn-gan-projection", networks=NARROW, adversarial=stage)
+    return Recipe(name=name, data=data, method=method, training=NARROW_TRAINING)
+
+
+def _with_r3(recipe: Recipe) -> Recipe:
+    """The loss of R3GAN (Huang et al. 2024) on this project's networks: fakes are paired with images of their class."""
+    method = recipe.method
+    changed: dict[str, object] = {"loss": "relativistic", "spectral_norm": False}
+    for name, value in method:
+        if isinstance(value, StageSettings):
+            rates = {"generator_rate": R3_RATE, "discriminator_rate": R3_RATE}
+            changed[name] = value.model_copy(update={"fake_classes": "real", **rates})
+    strengthening = StrengtheningSettings(penalty=PenaltySettings(r1=R3_PENALTY, r2=R3_PENALTY))
+    return recipe.model_copy(
+        update={
+            "name": recipe.name.replace("-", "-r3-", 1),
+            "method": method.model_copy(update=changed),
+            "training": recipe.training.model_copy(update={"strengthening": strengthening}),
+        }
+    )

@@ -1,0 +1,176 @@
+"""The game of a generator against a discriminator, with or without Task 3.
+
+SN-GAN, with or without classes, is this game as it stands; other methods add terms of their own: a class
+(classified.py), consistency with a low-quality image (transfer.py), growth (growing.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor, nn
+
+from ctfgan.data.batches import Batch
+from ctfgan.losses import AdversarialLoss, box_distance
+from ctfgan.models.interfaces import Condition, Generator
+from ctfgan.training.self_supervision import paste_patches
+from ctfgan.training.settings import SelfSupervisionSettings
+from ctfgan.training.strengthening import Strengthening
+
+LossTerms = dict[str, Tensor]
+"""Named, weighted parts of a player's loss; their sum is what the player minimises."""
+
+
+class Critic(Protocol):
+    """What a game asks of a discriminator."""
+
+    def features(self, images: Tensor, labels: Tensor) -> Tensor:
+        """What the heads read, of images ``(N, K, R, R)`` in [-1, 1] and labels ``(N,)``."""
+        ...
+
+    def judge(self, features: Tensor, labels: Tensor) -> Tensor:
+        """Logits ``(N,)``; high means real."""
+        ...
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Class logits ``(N, C)``, where there is an auxiliary classifier."""
+        ...
+
+    def locate(self, features: Tensor) -> Tensor:
+        """Boxes ``(N, 4)`` of pasted patches, where there is a box head."""
+        ...
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the discriminator made of real and synthetic images in one pass."""
+
+    images: Tensor
+    """Before augmentation: N real ones, then N synthetic ones."""
+    labels: Tensor
+    """Their classes, ``(2N,)``."""
+    features: Tensor
+    """Of the images as augmented, for any head."""
+    real_logits: Tensor
+    """``(N,)``."""
+    fake_logits: Tensor
+    """``(N,)``."""
+
+
+class AdversarialGame:
+    """Losses of both players for one batch.
+
+    Args:
+        generator: the network that learns to synthesise; its frozen parts stay as they are.
+        discriminator: a :class:`Critic`; one joint pass judges real, synthetic and pasted images.
+        loss: the two sides of the adversarial loss.
+        strengthening: augmentation and regularisers of the discriminator.
+        rng: CPU generator of noise and patches.
+        self_supervision: Task 3's weights; None if the discriminator has no box head.
+    """
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        loss: AdversarialLoss,
+        strengthening: Strengthening,
+        rng: torch.Generator,
+        self_supervision: SelfSupervisionSettings | None = None,
+    ) -> None:
+        self.generator = generator
+        self.discriminator = discriminator
+        self._critic = cast(Critic, discriminator)
+        self._loss = loss
+        self._strengthening = strengthening
+        self._rng = rng
+        self._self_supervision = self_supervision
+
+    def advance(self, progress: float) -> None:
+        """Told before every generator step how far its stage is, 0 ... 1; most games do not change on the way."""
+
+    def discriminator_terms(self, batch: Batch) -> LossTerms:
+        """Parts of the discriminator's loss."""
+        with torch.no_grad():
+            fake = self._synthesise(batch)
+        count = len(fake)
+        real = self._real(batch)
+        both = torch.cat([real, fake])
+        labels = torch.cat([batch.real_labels, batch.fake_labels])
+        self._strengthening.begin(both)
+        images, image_labels, boxes = [self._strengthening.augment(both)], [labels], []
+        if self._self_supervision is not None:
+            for part, part_labels in ((real, batch.real_labels), (fake, batch.fake_labels)):
+                pasted, box = self._pasted(part, batch)
+                images.append(pasted)
+                image_labels.append(part_labels[: len(pasted)])
+                boxes.append(box)
+        features = self._critic.features(torch.cat(images), torch.cat(image_labels))
+        real_logits, fake_logits = self._critic.judge(features[: 2 * count], labels).split(count)
+        terms = {"adversarial": self._loss.discriminator(real_logits, fake_logits)}
+        terms |= self._strengthening.terms(both, real_logits, fake_logits)
+        terms |= self._more_discriminator_terms(Judged(both, labels, features[: 2 * count], real_logits, fake_logits))
+        if self._self_supervision is not None:
+            located = self._critic.locate(features[2 * count :])
+            terms["box"] = self._self_supervision.discriminator_weight * box_distance(located, torch.cat(boxes))
+        return terms
+
+    def generator_terms(self, batch: Batch) -> LossTerms:
+        """Parts of the generator's loss."""
+        fake = self._synthesise(batch)
+        supervised = self._self_supervision is not None and self._self_supervision.generator_weight > 0
+        images, labels = [self._strengthening.augment(fake)], [batch.fake_labels]
+        if supervised:
+            pasted, boxes = self._pasted(fake, batch)
+            images.append(pasted)
+            labels.append(batch.fake_labels[: len(pasted)])
+        features = self._critic.features(torch.cat(images), torch.cat(labels))
+        judged = features[: len(fake)]
+        fake_logits = self._critic.judge(judged, batch.fake_labels)
+        terms = {"adversarial": self._loss.generator(self._real_logits(batch), fake_logits)}
+        terms |= self._more_generator_terms(fake, judged, batch)
+        if self._self_supervision is not None and supervised:
+            distance = box_distance(self._critic.locate(features[len(fake) :]), boxes)
+            terms["box"] = self._self_supervision.generator_weight * distance
+        return terms
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint: what is neither in the networks nor in the optimisers."""
+        return self._strengthening.state()
+
+    def restore(self, state: dict[str, Any], device: torch.device) -> None:
+        """Continue from a :meth:`state`."""
+        self._strengthening.restore(state, device)
+
+    def _more_discriminator_terms(self, judged: Judged) -> LossTerms:
+        return {}
+
+    def _more_generator_terms(self, fake: Tensor, features: Tensor, batch: Batch) -> LossTerms:
+        """Terms of synthetic images ``(N, K, R, R)`` and of what the discriminator's heads read of them."""
+        return {}
+
+    def _real(self, batch: Batch) -> Tensor:
+        """The real images as the discriminator is to see them."""
+        return batch.real
+
+    def _real_logits(self, batch: Batch) -> Tensor | None:
+        if not self._loss.generator_sees_real:
+            return None
+        with torch.no_grad():
+            features = self._critic.features(self._strengthening.augment(self._real(batch)), batch.real_labels)
+            return self._critic.judge(features, batch.real_labels)
+
+    def _synthesise(self, batch: Batch) -> Tensor:
+        generator = cast(Generator, self.generator)
+        condition = Condition(batch.fake_labels, batch.low_quality, batch.low_quality_labels)
+        noise = generator.draw_noise(len(condition), self._rng)
+        return generator(condition, noise.to(batch.real.device))
+
+    def _pasted(self, images: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The first images of a batch with patches of other real ones, and the boxes."""
+        assert self._self_supervision is not None
+        count = max(1, int(self._self_supervision.share * len(images)))
+        donors = torch.roll(batch.real, 1, dims=0)[:count]
+        return paste_patches(images[:count], donors, self._rng)

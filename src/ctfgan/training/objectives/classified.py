@@ -1,0 +1,42 @@
+"""AC-GAN's game (Odena et al. 2017): both players also want the class of an image to be told."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ctfgan.data.batches import Batch
+from ctfgan.losses import AdversarialLoss
+from ctfgan.training.objectives.adversarial import AdversarialGame, Judged, LossTerms
+from ctfgan.training.strengthening import Strengthening
+
+
+class ClassifiedGame(AdversarialGame):
+    """The adversarial game with the cross-entropy of an auxiliary classifier, on real and on synthetic images.
+
+    Args:
+        class_weight: weight of the cross-entropy in both players' losses.
+    """
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        loss: AdversarialLoss,
+        strengthening: Strengthening,
+        rng: torch.Generator,
+        class_weight: float,
+    ) -> None:
+        super().__init__(generator, discriminator, loss, strengthening, rng)
+        self._class_weight = class_weight
+
+    def _more_discriminator_terms(self, judged: Judged) -> LossTerms:
+        # The mean over real and synthetic ones together, times two: one mean of each.
+        return {"class": 2 * self._class_term(judged.features, judged.labels)}
+
+    def _more_generator_terms(self, fake: Tensor, features: Tensor, batch: Batch) -> LossTerms:
+        return {"class": self._class_term(features, batch.fake_labels)}
+
+    def _class_term(self, features: Tensor, labels: Tensor) -> Tensor:
+        return self._class_weight * F.cross_entropy(self._critic.classify(features), labels)

@@ -1,0 +1,84 @@
+"""PROG-GAN's game at one size (Karras et al. 2018): WGAN-GP with a class, while the newest blocks fade in."""
+
+from __future__ import annotations
+
+from typing import Protocol, cast
+
+import torch
+from torch import Tensor, nn
+
+from ctfgan.data.batches import Batch
+from ctfgan.losses import ADVERSARIAL_LOSSES
+from ctfgan.training.objectives.adversarial import Judged, LossTerms
+from ctfgan.training.objectives.classified import ClassifiedGame
+from ctfgan.training.settings import CriticPenaltySettings
+from ctfgan.training.strengthening import Strengthening, squared_gradients
+
+
+class Growing(Protocol):
+    """A network with a newest block that fades in."""
+
+    def set_alpha(self, value: float) -> None:
+        """How far the newest block counts, 0 ... 1."""
+
+
+class GrowingCritic(Protocol):
+    """A discriminator that knows how much detail its generator can make."""
+
+    def blurred(self, images: Tensor) -> Tensor:
+        """Images ``(N, K, R, R)`` with no more detail than that."""
+        ...
+
+
+class GrowingGame(ClassifiedGame):
+    """The Wasserstein game with gradient penalty, drift penalty and the auxiliary classifier of the authors' code.
+
+    Args:
+        generator: a growing network.
+        discriminator: another one.
+        strengthening: augmentation and regularisers of the discriminator.
+        rng: CPU generator of noise and of the places where the gradient is penalised.
+        class_weight: weight of the cross-entropy.
+        penalty: weights of the two penalties.
+        fade: part of the stage in which the newest block fades in; 0 at the first size.
+    """
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        strengthening: Strengthening,
+        rng: torch.Generator,
+        class_weight: float,
+        penalty: CriticPenaltySettings,
+        fade: float,
+    ) -> None:
+        loss = ADVERSARIAL_LOSSES["wasserstein"]
+        super().__init__(generator, discriminator, loss, strengthening, rng, class_weight)
+        self._penalty = penalty
+        self._fade = fade
+
+    def advance(self, progress: float) -> None:
+        """Fade the newest block in."""
+        alpha = min(1.0, progress / self._fade) if self._fade else 1.0
+        for network in (self.generator, self.discriminator):
+            cast(Growing, network).set_alpha(alpha)
+
+    def _real(self, batch: Batch) -> Tensor:
+        return cast(GrowingCritic, self.discriminator).blurred(batch.real)
+
+    def _more_discriminator_terms(self, judged: Judged) -> LossTerms:
+        terms = super()._more_discriminator_terms(judged)
+        terms["gradient"] = self._penalty.weight * self._gradient_penalty(judged)
+        terms["drift"] = self._penalty.drift * judged.real_logits.square().mean()
+        return terms
+
+    def _gradient_penalty(self, judged: Judged) -> Tensor:
+        """Squared distance of the gradient's norm from its target, on lines between real and synthetic images."""
+        real, fake = judged.images.detach().chunk(2)
+        place = torch.rand(len(real), 1, 1, 1, generator=self._rng).to(real.device)
+        mixed = torch.lerp(real, fake, place).requires_grad_()
+        labels = judged.labels[: len(real)]
+        logits = self._critic.judge(self._critic.features(self._strengthening.augment(mixed), labels), labels)
+        norm = squared_gradients(logits, mixed).clamp_min(1e-12).sqrt()
+        return ((norm - self._penalty.target) / self._penalty.target).square().mean()
