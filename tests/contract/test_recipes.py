@@ -26,7 +26,7 @@ def narrow(name: str) -> Recipe:
 
 # One recipe of each kind of method, at a resolution that is quick on a CPU; 48x48 for the paper's own size.
 LEARNING = (
-    "ctf-glyphs", "projection-glyphs", "ctf-r3-folders", "projection-r3-folders", "table2-hwdb-fewer",
+    "ctf-glyphs", "projection-glyphs", "ctf-r3-folders", "projection-r3-folders", "table2-hwdb-fewer", "sn-gan-folders",
     "table1-cifar10-ac-gan", "table1-cifar10-prog-gan", "fig1-imagenet-fewer",
 )  # fmt: skip
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ctfgan.data.settings import DataSettings, DegradationSettings
 from ctfgan.models.settings import NetworkSettings
-from ctfgan.recipes.recipe import CtfGan, Recipe, SnGan
+from ctfgan.recipes.recipe import AcGan, CtfGan, MethodSettings, ProgGan, Recipe, SnGan
 from ctfgan.recipes.tables import PAPER_HQ_FRACTION
 from ctfgan.training.settings import (
     CheckSettings,
@@ -19,6 +19,7 @@ NARROW = NetworkSettings(generator_width=0.125, discriminator_width=0.25, noise=
 NARROW_STAGE = StageSettings(
     steps=2_000, batch_size=32, critic_steps=1, generator_rate=8e-4, discriminator_rate=8e-4, decay_from=0.5
 )
+NARROW_WHOLE = NARROW_STAGE.model_copy(update={"steps": 3_000})
 NARROW_TRAINING = TrainingSettings(checks=CheckSettings(every=250), ema_decay=0.995, release="best")
 CONSISTENCY = 20.0
 R3_PENALTY = 0.5  # R3GAN's is 0.01 ... 10 by data set
@@ -57,6 +58,31 @@ def projection_r3_folders() -> Recipe:
     return _with_r3(projection_folders())
 
 
+def sn_gan_folders() -> Recipe:
+    """SN-GAN without classes for own images, as narrow and as long as ctf-folders."""
+    return _narrow("sn-gan-folders", DataSettings(), SnGan(kind="sn-gan", networks=NARROW, adversarial=NARROW_WHOLE))
+
+
+def sn_gan_concat_folders() -> Recipe:
+    """SN-GAN with the class concatenated in the discriminator, for own images, as narrow and as long as ctf-folders."""
+    method = SnGan(kind="sn-gan-concat", networks=NARROW, adversarial=NARROW_WHOLE)
+    return _narrow("sn-gan-concat-folders", DataSettings(), method)
+
+
+def ac_gan_folders() -> Recipe:
+    """AC-GAN for own images, as narrow and as long as ctf-folders."""
+    return _narrow("ac-gan-folders", DataSettings(), AcGan(networks=NARROW, adversarial=NARROW_WHOLE))
+
+
+def prog_gan_folders() -> Recipe:
+    """PROG-GAN for own images, with as many generator steps as ctf-folders at 32x32."""
+    networks = NetworkSettings(generator_width=0.0625, discriminator_width=0.0625, noise=64)
+    stage = NARROW_WHOLE.model_copy(
+        update={"steps": 860, "generator_rate": 1e-3, "discriminator_rate": 1e-3, "betas": (0.0, 0.99)}
+    )
+    return _narrow("prog-gan-folders", DataSettings(), ProgGan(networks=networks, grow=stage, phase_steps=428))
+
+
 def ctf_mnist16() -> Recipe:
     """Ten digits at 16x16 (--hq mnist.npz): 65 % HQ, LQ = 20 % down-sampled to 8x8, matched, the paper's loss."""
     data = DataSettings(
@@ -77,17 +103,14 @@ def _narrow_ctf(name: str, data: DataSettings, *, consistency: float, consistenc
     extra = {"consistency": consistency, "consistency_size": consistency_size}
     generate = TransferStageSettings.model_validate(NARROW_STAGE.model_dump() | extra)
     transfer = generate.model_copy(update={"steps": 1_000, "decay_from": 1.0, "patience": 4})
-    return Recipe(
-        name=name,
-        data=data,
-        method=CtfGan(networks=NARROW, transfer=transfer, generate=generate),
-        training=NARROW_TRAINING,
-    )
+    return _narrow(name, data, CtfGan(networks=NARROW, transfer=transfer, generate=generate))
 
 
 def _narrow_projection(name: str, data: DataSettings) -> Recipe:
-    stage = NARROW_STAGE.model_copy(update={"steps": 3_000})
-    method = SnGan(kind="sn-gan-projection", networks=NARROW, adversarial=stage)
+    return _narrow(name, data, SnGan(kind="sn-gan-projection", networks=NARROW, adversarial=NARROW_WHOLE))
+
+
+def _narrow(name: str, data: DataSettings, method: MethodSettings) -> Recipe:
     return Recipe(name=name, data=data, method=method, training=NARROW_TRAINING)
 
 

@@ -85,6 +85,46 @@ def test_stopping_anywhere_and_resuming_ends_in_the_same_bits(
     assert (run / model).read_bytes() == (whole / model).read_bytes()
 
 
+AIDED = (
+    "strengthening.augmentation.policy=['translation', 'cutout']", "augmentation.target=0.6", "images_to_full=40",
+    "lecam.weight=0.3", "lecam.from_step=2", "penalty.r1=0.1", "penalty.every=3",
+)  # fmt: skip
+SMALL = tuple(setting for setting in TINY if not setting.startswith(("transfer.", "generate.")))
+GROWN = (*SMALL, "grow.steps=4", "phase_steps=2", "grow.batch_size=8")
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "stopped_after"),
+    [("ctf-glyphs", (*TINY, *AIDED), 3), ("ctf-glyphs", (*TINY, *AIDED), 6),
+     ("prog-gan-folders", GROWN, 3), ("prog-gan-folders", (*GROWN, *AIDED), 7)],
+)  # fmt: skip
+def test_growth_and_the_aids_for_small_data_resume_to_the_same_bits_too(
+    name: str, settings: tuple[str, ...], stopped_after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = ctfgan.recipe(name, *settings)
+    whole = ctfgan.train(recipe, tmp_path / "whole")
+    request = StopRequest()
+    monkeypatch.setattr("ctfgan.runs.stop_on_signals", lambda: _given(request))
+    with pytest.raises(Interrupted):
+        ctfgan.train(recipe, tmp_path / "run", Watch(Stopper(stopped_after, request)))
+    monkeypatch.undo()
+    ctfgan.resume(tmp_path / "run")
+    expected, found = final_state(whole), final_state(tmp_path / "run")
+    assert expected.keys() == found.keys()
+    assert not [name for name in expected if not torch.equal(expected[name], found[name])]
+    assert _losses(tmp_path / "run") == _losses(whole)
+
+
+def test_a_growing_run_plays_every_size_and_releases_the_full_one(tmp_path: Path) -> None:
+    run = ctfgan.train(ctfgan.recipe("prog-gan-folders", *GROWN), tmp_path / "run")
+    ends = [(line["stage"], line["step"]) for line in RunFolder(run).journal().read("stage-end")]
+    assert ends == [("grow-4", 2), ("grow-8", 4), ("grow-16", 4)]
+    bundle = ctfgan.load(run)
+    assert bundle.bundle.generator.level == 2
+    assert bundle.bundle.generator.alpha.item() == 1.0
+    assert bundle.sample(["0"], 3).images.shape == (3, 16, 16, 1)
+
+
 def test_a_stop_right_after_a_check_keeps_what_the_check_found(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
