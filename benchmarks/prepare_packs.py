@@ -9,6 +9,7 @@ omniglot: one-bit 105x105 images in ``bits``, with label and class_name.
 
 from __future__ import annotations
 
+import itertools
 import sys
 from io import BytesIO
 from pathlib import Path
@@ -33,7 +34,7 @@ def jpeg(arrays: dict[str, NDArray]) -> dict[str, NDArray]:
     stream, offsets = arrays["jpeg"].tobytes(), arrays["offset"]
     images = [
         np.asarray(Image.open(BytesIO(stream[start:end])).convert("RGB"))
-        for start, end in zip(offsets, offsets[1:], strict=False)
+        for start, end in itertools.pairwise(offsets)
     ]
     names = arrays.get("class_name", arrays.get("wnid"))
     return {"images": np.stack(images), "labels": arrays["label"].astype(np.int64), "classes": names}

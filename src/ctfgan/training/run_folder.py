@@ -96,6 +96,11 @@ class RunFolder:
             raise RunError(f"{path} has no complete checkpoint; delete it and train again")
         return run
 
+    def discard(self) -> None:
+        """Delete a run that has no checkpoint yet: it holds nothing but its recipe."""
+        assert not self.checkpoints(), f"{self.path} holds training that would be lost"
+        shutil.rmtree(self.path)
+
     def read_json(self, name: str) -> dict[str, Any]:
         """One of the run's JSON files.
 

@@ -1,0 +1,1 @@
+"""Many runs that belong together: the paper's tables, sweeps."""

@@ -1,0 +1,117 @@
+"""A campaign: cells that are trained, resumed and evaluated until all that can be run has been run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ctfgan.errors import ConfigError, CtfganError, Interrupted
+from ctfgan.evaluation import evaluate
+from ctfgan.recipes.recipe import Recipe, parse_recipe
+from ctfgan.runs import Watch, is_finished, resume, train
+from ctfgan.training.run_folder import FIGURES, RECIPE, RunFolder
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a campaign."""
+
+    name: str
+    """Its folder below the campaign's."""
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a cell."""
+
+    cell: Cell
+    path: Path
+    why_not: str | None
+    """Why it has no figures, in one sentence; None if it has."""
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether the run is finished and evaluated."""
+        return self.why_not is None
+
+
+def check_campaign(cells: Sequence[Cell], folder: Path) -> None:
+    """Refuse a folder that holds runs of other settings, or something else: nothing is overwritten or mixed.
+
+    Raises:
+        ConfigError: a run there differs from its cell, with the first setting that does.
+    """
+    for cell in cells:
+        path = folder / cell.name
+        if not (path / RECIPE).is_file():
+            if path.exists() and (not path.is_dir() or any(path.iterdir())):
+                raise ConfigError(f"{path} exists already and is no run; choose another --out")
+            continue
+        there = parse_recipe(RunFolder(path).read_json(RECIPE), str(path / RECIPE))
+        difference = _first_difference(there.model_dump(), cell.recipe.model_dump())
+        if difference is not None:
+            name, old, new = difference
+            raise ConfigError(
+                f"{path} was made with {name} = {old!r}, not {new!r}; choose another --out, or delete that run"
+            )
+
+
+def run_campaign(
+    cells: Sequence[Cell], folder: Path, watch: Watch, measure: Callable[[Path, Watch], Any] = evaluate
+) -> Iterator[Outcome]:
+    """Bring every cell as far as it will go; what is done already is left alone.
+
+    A cell without its data, or whose training diverges, is reported and does not stop the others.
+
+    Args:
+        cells: what to run, in this order.
+        folder: of the campaign; see :func:`check_campaign`.
+        watch: who is told what happens.
+        measure: evaluates a finished run that has no figures yet.
+
+    Raises:
+        Interrupted: a signal; the cell at work is saved, and the next call goes on from there.
+    """
+    for number, cell in enumerate(cells, start=1):
+        watch.say(f"\n[{number}/{len(cells)}] {cell.name}")
+        path = folder / cell.name
+        try:
+            _complete(path, cell.recipe, watch, measure)
+        except Interrupted:
+            raise
+        except CtfganError as error:
+            watch.say(f"not run: {error}")
+            yield Outcome(cell, path, str(error))
+        else:
+            yield Outcome(cell, path, None)
+
+
+def _complete(path: Path, recipe: Recipe, watch: Watch, measure: Callable[[Path, Watch], Any]) -> None:
+    folder = RunFolder(path)
+    if (path / RECIPE).is_file() and not is_finished(folder):
+        if folder.checkpoints():
+            resume(path, watch)
+        else:
+            folder.discard()
+    if not is_finished(folder):
+        train(recipe, path, watch)
+    if not (path / FIGURES).is_file():
+        measure(path, watch)
+    watch.say(f"{path}: done")
+
+
+def _first_difference(
+    there: dict[str, Any], wanted: dict[str, Any], prefix: str = ""
+) -> tuple[str, object, object] | None:
+    for name in sorted({*there, *wanted}):
+        old, new = there.get(name), wanted.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            inner = _first_difference(old, new, f"{prefix}{name}.")
+            if inner is not None:
+                return inner
+        elif old != new:
+            return prefix + name, old, new
+    return None
