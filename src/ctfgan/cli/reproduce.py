@@ -1,0 +1,105 @@
+"""``ctfgan reproduce``."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("table", metavar="TABLE")
+@click.option("--profile", default="cpu", show_default=True, metavar="smoke|cpu|gpu|full",
+              help="How large: see below.")  # fmt: skip
+@click.option("--data", "data", multiple=True, metavar="NAME=PATH",
+              help="Where a published data set lies, or what stands in its place; may be repeated. Without it: the data "
+              "home of 'ctfgan data list'.")  # fmt: skip
+@click.option("--only", "sections", multiple=True, metavar="SECTION", help="One data set of the table; may be repeated.")
+@click.option("--seeds", type=click.IntRange(min=1), metavar="N", help="Runs of each row; by profile without it.")
+@click.option("--extractor", "plugins", multiple=True, metavar="FILE", type=click.Path(path_type=Path),
+              help="Also measure with a plug-in, as in 'ctfgan evaluate'; may be repeated.")  # fmt: skip
+@click.option("--inception", is_flag=True, help="Also measure with the published Inception (downloads its weights).")
+@click.option("--inception-weights", metavar="FILE", type=click.Path(path_type=Path),
+              help="The same with weights that are here.")  # fmt: skip
+@click.option("--out", metavar="DIR", type=click.Path(path_type=Path),
+              help="Folder of runs and report; reproduced/<table>-<profile> without it.")  # fmt: skip
+@click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.")
+@click.option("--dry-run", is_flag=True, help="List the cells and what is missing, then stop.")
+def reproduce(
+    table: str,
+    profile: str,
+    data: tuple[str, ...],
+    sections: tuple[str, ...],
+    seeds: int | None,
+    plugins: tuple[Path, ...],
+    inception: bool,
+    inception_weights: Path | None,
+    out: Path | None,
+    device: str | None,
+    dry_run: bool,
+) -> None:
+    """Reproduce TABLE (table1, table2, table3 or fig1): train what is missing, resume, evaluate, report.
+
+    The same command again goes on where it stopped. Profiles: smoke takes seconds a cell and means nothing; cpu fits
+    90 minutes on two cores with reduced networks; gpu is meant for half an hour on one large GPU; full is the published
+    schedule.
+
+    \b
+    ctfgan reproduce table1 --profile cpu --data cifar10=cifar-10-batches-bin
+    ctfgan reproduce table2 --profile cpu --data hwdb1.0=characters.npz --data mnist=mnist.npz --only hwdb
+    """
+    from ctfgan.cli import show
+    from ctfgan.errors import ConfigError, CtfganError
+    from ctfgan.evaluation import evaluate
+    from ctfgan.experiments.campaign import check_campaign, run_campaign
+    from ctfgan.experiments.profiles import named_profile
+    from ctfgan.experiments.reproduce import plan_table
+    from ctfgan.experiments.tables import named_table
+    from ctfgan.reports.compare import read_run
+    from ctfgan.reports.document import write_document
+    from ctfgan.reports.tables import Measured, table_report, unmeasured
+    from ctfgan.runs import Watch
+
+    places = dict(_pair(text) for text in data)
+    plan = plan_table(
+        named_table(table), named_profile(profile), places, seeds=seeds, sections=sections, device=device
+    )
+    folder = out or Path("reproduced", f"{table}-{profile}")
+    cells = plan.runnable()
+    check_campaign([cell.cell for cell in cells], folder)
+    for sentence in (*plan.stand_ins.values(), *(f"not run: {reason}" for reason in plan.missing.values())):
+        show.say(sentence)
+    show.say(f"{plan.table.title}, profile {profile} ({plan.profile.note}): {len(cells)} of {len(plan.cells)} cells")
+    if dry_run:
+        for cell in cells:
+            show.say(f"  {cell.cell.name}: {cell.row.label}")
+        return
+
+    def measure(path: Path, watch: Watch) -> None:
+        evaluate(
+            path, watch, device, plugins=plugins, inception=inception, inception_weights=inception_weights
+        )
+
+    command = shlex.join(["ctfgan", *sys.argv[1:]])
+    measured = unmeasured(plan)
+    with show.watch() as watch:
+        by_name = {cell.cell.name: cell for cell in cells}
+        for outcome in run_campaign([cell.cell for cell in cells], folder, watch, measure):
+            result = None if outcome.why_not else read_run(outcome.path)
+            measured.append(Measured(by_name[outcome.cell.name], result, outcome.why_not))
+            report = write_document(table_report(plan, measured, command), folder, "report")
+    show.say(f"\nreport: {report[0]} and {report[1]}")
+    failed = [found for found in measured if found.cell in cells and found.why_not]
+    if failed:
+        raise CtfganError(f"{len(failed)} of {len(cells)} cells failed; the report says why")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    from ctfgan.errors import ConfigError
+
+    name, equals, path = text.partition("=")
+    if not equals or not path:
+        raise ConfigError(f"--data {text!r} names no path; write --data NAME=PATH")
+    return name, path

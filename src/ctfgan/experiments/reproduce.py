@@ -1,0 +1,144 @@
+"""A table of the paper as a campaign: which cells it has at a profile, on whose data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ctfgan.data.catalogue import locate
+from ctfgan.data.settings import DataSettings
+from ctfgan.data.sources.opening import absolute, open_source
+from ctfgan.errors import ConfigError, DataError, suggestion
+from ctfgan.experiments.campaign import Cell
+from ctfgan.experiments.profiles import Profile, reduced
+from ctfgan.experiments.tables import Row, Section, Table
+from ctfgan.recipes.catalogue import named_recipe
+from ctfgan.recipes.recipe import Recipe, parse_recipe
+
+
+@dataclass(frozen=True)
+class TableCell:
+    """One run of one row."""
+
+    section: Section
+    row: Row
+    seed: int
+    cell: Cell
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a table will run."""
+
+    table: Table
+    profile: Profile
+    cells: tuple[TableCell, ...]
+    missing: dict[str, str]
+    """Names of data sets that are not here, and how to come by them."""
+    stand_ins: dict[str, str]
+    """Sentences on data that stand in a published data set's place, by its name."""
+
+    def runnable(self) -> list[TableCell]:
+        """The cells whose data are here."""
+        return [cell for cell in self.cells if not missing_of(cell.cell.recipe.data, self.missing)]
+
+
+def plan_table(
+    table: Table,
+    profile: Profile,
+    data: Mapping[str, str],
+    *,
+    seeds: int | None = None,
+    sections: Sequence[str] = (),
+    device: str | None = None,
+) -> Plan:
+    """The cells of a table.
+
+    Args:
+        table: what to reproduce.
+        profile: at which size.
+        data: locations by the name of the published data set that they hold or stand in for.
+        seeds: runs of each row, seeds 0 ... n - 1; None takes the profile's number.
+        sections: names of the sections to run; all if empty.
+        device: for all cells; None leaves it to each.
+
+    Raises:
+        ConfigError: an unknown section or data set, or a location where nothing is.
+        DataError: no section has its data here.
+    """
+    known = [section.name for section in table.sections]
+    for name in sections:
+        if name not in known:
+            raise ConfigError(f"Unknown section {name!r} of {table.name}. {suggestion(name, known)}")
+    chosen = [section for section in table.sections if not sections or section.name in sections]
+    recipes = {row.recipe: named_recipe(row.recipe) for section in chosen for row in section.rows}
+    used = _data_sets(recipes.values())
+    places, stand_ins = _places(used, data)
+    cells = []
+    for section in chosen:
+        for row in section.rows:
+            for seed in range(profile.seeds if seeds is None else seeds):
+                recipe = _placed(reduced(recipes[row.recipe], profile.cut), places, stand_ins)
+                content = recipe.model_dump() | {"seed": seed} | ({"device": device} if device else {})
+                name = f"{section.name}/{row.recipe.removeprefix(f'{table.name}-{section.name}-')}-seed{seed}"
+                cells.append(TableCell(section, row, seed, Cell(name, parse_recipe(content, row.recipe))))
+    missing = _missing(used, places)
+    plan = Plan(table, profile, tuple(cells), missing, stand_ins)
+    if not plan.runnable():
+        raise DataError(f"{table.name} has no data here: {'; '.join(missing.values())}")
+    return plan
+
+
+def missing_of(data: DataSettings, missing: Mapping[str, str]) -> list[str]:
+    """Why a cell cannot run: one sentence for each of its data sets that is not here."""
+    return [missing[name] for name in (data.high_quality, data.low_quality) if name in missing]
+
+
+def _data_sets(recipes: Iterable[Recipe]) -> list[str]:
+    """Names of the published data sets that recipes use."""
+    named = {name for recipe in recipes for name in (recipe.data.high_quality, recipe.data.low_quality) if name}
+    return sorted(named)
+
+
+def _places(used: Sequence[str], data: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Where the user's data are, and what must be said of those that only stand in."""
+    places, stand_ins = {}, {}
+    for name, location in data.items():
+        if name not in used:
+            raise ConfigError(
+                f"--data {name}={location}: this table uses no data set {name!r}. {suggestion(name, list(used))}"
+            )
+        places[name] = absolute(location)
+        try:
+            open_source(places[name], "test")
+        except DataError:
+            open_source(places[name])  # says what is wrong if nothing can be read at all
+            stand_ins[name] = (
+                f"{location} stands for {name}: it has no published test images, so the reference is cut from its "
+                "images, and all its classes are used"
+            )
+    return places, stand_ins
+
+
+def _missing(used: Sequence[str], places: Mapping[str, str]) -> dict[str, str]:
+    missing = {}
+    for name in used:
+        if name not in places:
+            try:
+                locate(name)
+            except DataError as error:
+                missing[name] = f"{error}, or point at it with --data {name}=PATH"
+    return missing
+
+
+def _placed(recipe: Recipe, places: Mapping[str, str], stand_ins: Mapping[str, str]) -> Recipe:
+    """The recipe on the user's data."""
+    data = recipe.data
+    changes: dict[str, object] = {}
+    for side in ("high_quality", "low_quality"):
+        name = getattr(data, side)
+        if name in places:
+            changes[side] = places[name]
+        if side == "high_quality" and name in stand_ins:
+            changes |= {"reference": None, "only": None}
+    return recipe.model_copy(update={"data": data.model_copy(update=changes)})
