@@ -6,35 +6,70 @@ from pathlib import Path
 
 import click
 
-FEW_REFERENCES = 500
+FILE = click.Path(path_type=Path)
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=FILE)
+@click.option("--images", type=click.IntRange(min=100), metavar="N", help="Generated images per low-quality bank.")
+@click.option("--per-class", type=click.IntRange(min=0), metavar="K",
+              help="Also measure K classes, each by itself; 0 for none.")  # fmt: skip
+@click.option("--classification-score", is_flag=True, default=None,
+              help="Also train a classifier on samples and one on real images, and test both.")  # fmt: skip
+@click.option("--extractor", "extractors", type=FILE, multiple=True, metavar="FILE.py",
+              help="Also measure with an extractor of your own; the file is run. May be repeated.")  # fmt: skip
+@click.option("--inception", is_flag=True, help="Also Inception score, FID, KID; downloads the weights if need be.")
+@click.option("--inception-weights", type=FILE, metavar="FILE.pth", help="The same from weights at hand.")
 @click.option("--device", metavar="NAME", help="Another device than the run's recipe names.")
-def evaluate(run: Path, device: str | None) -> None:
+def evaluate(
+    run: Path,
+    images: int | None,
+    per_class: int | None,
+    classification_score: bool | None,
+    extractors: tuple[Path, ...],
+    inception: bool,
+    inception_weights: Path | None,
+    device: str | None,
+) -> None:
     """Measure RUN against held-out real images, for its training low-quality bank and a held-out one.
 
     The extractor is a recogniser trained on the run's own real images, so the figures bear its name; they are no IS
-    and no FID. Lower is better for Frechet distance and KID, higher for the others. The floor is what real images
-    score against other real images.
+    and no FID. Others can be added, each with figures under its own name. The arrows show what is better. The floor is
+    what real images score against other real images.
     """
     from ctfgan.cli import show
     from ctfgan.evaluation import evaluate as evaluate_run
-    from ctfgan.reports.compare import figure_cells
+    from ctfgan.reports.figures import figure_table
     from ctfgan.runs import Watch
     from ctfgan.training.run_folder import FIGURES
 
-    result = evaluate_run(run, Watch(progress=show.progress), device)
-    headings = ("images", "n", "top-1 ↑", "top-5 ↑", "recogniser score ↑", "Frechet distance ↓", "KID ↓")
-    rows = [(name, f"{row.count:,}", *figure_cells(row.as_dict())) for name, row in result.rows.items()]
+    result = evaluate_run(
+        run,
+        Watch(progress=show.progress, say=show.say),
+        device,
+        images=images,
+        per_class=per_class,
+        classification_score=classification_score,
+        plugins=extractors,
+        inception=inception,
+        inception_weights=inception_weights,
+    )
+    content = result.as_dict()
+    for key, card in result.protocol.extractors.items():
+        show.say(f"\n{card.name}:")
+        show.print_table(*figure_table(content, key))
     show.say("")
-    show.print_table(headings, rows)
-    if result.protocol.real < FEW_REFERENCES:
-        show.say(f"\nnote: with only {result.protocol.real:,} held-out real images the distances are unreliable")
+    score = result.classification
+    if score is not None:
+        show.say(
+            f"classifier trained on {score.images:,} samples: {score.trained_on_samples:.1%} of {score.real:,} "
+            f"held-out real images right; on as many real images: {score.trained_on_real:.1%}"
+        )
+    for note in result.notes:
+        show.say(f"note: {note}")
     copies = result.copies
     show.say(
-        f"\ncopies: {copies.closer_than_real:.1%} of samples are nearer to a training image than 99 % of held-out real "
+        f"copies: {copies.closer_than_real:.1%} of samples are nearer to a training image than 99 % of held-out real "
         f"images are (chance gives 1 %); median distance {copies.median_generated:.1f} grey levels, real "
         f"{copies.median_real:.1f}"
     )

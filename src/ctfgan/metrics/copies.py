@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
-Pixels = NDArray[np.uint8]
+from ctfgan.metrics.extractor import Pixels
 
 CHECK_SIDE = 16  # images are compared after area averaging to this side: faint noise must not hide a copy
 
@@ -26,26 +26,32 @@ class CopyCheck:
     closer_than_real: float
     """Share of generated images nearer to a training image than 99 % of held-out real images are; about 0.01 if
     nothing is copied."""
+    generated: int
+    """Generated images compared."""
+    held_out: int
+    """Held-out real images compared."""
 
 
-def check_copies(generated: Pixels, held_out: Pixels, training: Pixels) -> CopyCheck:
+def check_copies(generated: Pixels, held_out: Pixels, training: Iterable[Pixels]) -> CopyCheck:
     """Compare generated and held-out images with all originals that training saw in any form.
 
-    All are uint8 ``(N, R, R, K)``.
+    Args:
+        generated: uint8 ``(N, R, R, K)``.
+        held_out: uint8 ``(M, R, R, K)``.
+        training: a stream of uint8 ``(L, R, R, K)``; these may be more than fit into memory.
     """
-    known = _reduced(training)
-    near_generated, near_real = (_nearest(_reduced(images), known) for images in (generated, held_out))
-    limit = near_real.quantile(0.01)
-    return CopyCheck(
-        near_generated.median().item(), near_real.median().item(), (near_generated < limit).double().mean().item()
-    )
+    asked = _reduced(np.concatenate([generated, held_out]))
+    nearest = torch.full((len(asked),), torch.inf)
+    for images in training:
+        known = _reduced(images)
+        for rows in torch.arange(len(asked)).split(1_000):
+            nearest[rows] = torch.minimum(nearest[rows], torch.cdist(asked[rows], known).amin(dim=1))
+    nearest /= asked.shape[1] ** 0.5
+    near_generated, near_real = nearest.split([len(generated), len(held_out)])
+    closer = (near_generated < near_real.quantile(0.01)).double().mean().item()
+    return CopyCheck(near_generated.median().item(), near_real.median().item(), closer, len(generated), len(held_out))
 
 
 def _reduced(images: Pixels) -> Tensor:
     parts = (torch.from_numpy(images[start : start + 4_096]) for start in range(0, len(images), 4_096))
     return torch.cat([F.adaptive_avg_pool2d(p.permute(0, 3, 1, 2).float(), CHECK_SIDE).flatten(1) for p in parts])
-
-
-def _nearest(images: Tensor, known: Tensor) -> Tensor:
-    nearest = [torch.cdist(part, known).amin(dim=1) for part in images.split(256)]
-    return torch.cat(nearest) / images.shape[1] ** 0.5

@@ -1,45 +1,68 @@
-"""Figures from features and class probabilities; the arithmetic is torchmetrics', fed with our extractor's output."""
+"""Figures of one set of images on one extractor; Frechet and kernel distance are torchmetrics', fed with features."""
 
 from __future__ import annotations
 
 import math
 import warnings
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
-from torchmetrics.image.inception import InceptionScore
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from ctfgan.errors import CtfganError
+from ctfgan.metrics.extractor import ExtractorCard
+from ctfgan.metrics.neighbours import Neighbourhood, neighbourhood
+from ctfgan.metrics.reading import Reading
 
-KID_SUBSETS = 50
-KID_SUBSET_SIZE = 500
-SCORE_SPLITS = 10
+KERNEL_SUBSETS = 100
+KERNEL_SUBSET_SIZE = 1_000
+
+
+@dataclass(frozen=True)
+class PerClass:
+    """Frechet distances within classes, which see a class that is drawn badly among many good ones."""
+
+    mean: float
+    """Over the classes measured; the published kind is called intra-FID."""
+    distances: dict[str, float]
+    """By class name."""
+    fake: int
+    """Images measured of each class, of the class with fewest."""
+    real: int
+    """Real images of the measured class that has fewest."""
+    too_few: int
+    """Classes that cannot be measured because they have too few real images."""
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What one set of images scores; the class figures are None for images without an intended class."""
+    """What one set of images scores; what an extractor, the method or too few images do not give is None."""
 
-    count: int
-    """Number of images measured."""
+    fake: int
+    """Images measured: generated, or real for the floor."""
+    real: int
+    """Real images that they are compared with."""
     top_1: float | None
     """Share of images whose intended class the recogniser ranks first, over all classes."""
     top_5: float | None
     """Share of images whose intended class is among the first five."""
-    score_mean: float
-    """Recogniser score: the formula of the Inception score on the recogniser's classes."""
-    score_std: float
-    """Its spread over 10 splits."""
+    score: float | None
+    """Formula of the Inception score on the extractor's classes; mean over splits."""
+    score_spread: float | None
+    """Its standard deviation over splits."""
     frechet: float
-    """Frechet distance to the reference on the recogniser's features; lower is better."""
-    kid: float
-    """Kernel distance (polynomial MMD, unbiased) to the reference on the same features, divided by the reference's
-    root mean square; mean over subsets."""
+    """Frechet distance of the features to the reference's; lower is better."""
+    kernel: float
+    """Kernel distance (cubic polynomial MMD, unbiased) to the reference; mean over subsets; lower is better."""
+    neighbours: Neighbourhood | None
+    """Precision, recall, density, coverage."""
+    per_class: PerClass | None = None
+    """Frechet distance class by class."""
 
-    def as_dict(self) -> dict[str, float | None]:
+    def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return asdict(self)
 
@@ -55,29 +78,28 @@ class _PassThrough(nn.Module):
         return features
 
 
-def measure(
-    features: Tensor, probabilities: Tensor, reference: Tensor, labels: Tensor | None, *, seed: int = 0
-) -> Figures:
-    """All figures of one set of images.
+def measure(reading: Reading, reference: Tensor, card: ExtractorCard, *, k: int, seed: int) -> Figures:
+    """All figures of one set of images but the class-wise distance.
 
     Args:
-        features: ``(N, D)`` of the images.
-        probabilities: ``(N, C)`` of the images.
-        reference: features ``(M, D)`` of real images.
-        labels: intended classes ``(N,)``, or None.
-        seed: seed of the kernel distance's subsets and of the score's shuffle.
+        reading: what the extractor saw in the images.
+        reference: its features ``(M, D)`` of real images.
+        card: the extractor's.
+        k: which nearest neighbour bounds the balls of precision and its kin.
+        seed: of the kernel distance's subsets and of the images that neighbours are sought among.
     """
-    top_1 = top_5 = None
-    if labels is not None:
-        ranked = probabilities.topk(min(5, probabilities.shape[1]), dim=1).indices == labels[:, None]
-        top_1, top_5 = ranked[:, 0].double().mean().item(), ranked.any(dim=1).double().mean().item()
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        # torchmetrics warns at construction that its metrics keep all features; they are small here.
-        warnings.simplefilter("ignore", UserWarning)
-        torch.manual_seed(seed)
-        score_mean, score_std = _score(probabilities)
-        kid = _kernel_distance(reference, features)
-    return Figures(len(features), top_1, top_5, score_mean, score_std, frechet_distance(reference, features), kid)
+    features, score, accuracy = reading.features, reading.score, reading.accuracy
+    return Figures(
+        fake=len(features),
+        real=len(reference),
+        top_1=None if accuracy is None else accuracy.top_1,
+        top_5=None if accuracy is None else accuracy.top_5,
+        score=None if score is None else score.mean,
+        score_spread=None if score is None else score.spread,
+        frechet=frechet_distance(reference, features),
+        kernel=kernel_distance(reference, features, scaled=card.scaled_kernel, seed=seed),
+        neighbours=neighbourhood(reference, features, k, seed),
+    )
 
 
 def frechet_distance(reference: Tensor, features: Tensor) -> float:
@@ -98,23 +120,28 @@ def frechet_distance(reference: Tensor, features: Tensor) -> float:
     return max(0.0, distance)  # two nearly equal Gaussians can come out a rounding error below zero
 
 
-def _kernel_distance(reference: Tensor, features: Tensor) -> float:
-    # The cubic kernel blows up with the features' scale, which is arbitrary: bring it to 1.
-    scale = reference.pow(2).mean().sqrt()
-    reference, features = reference / scale, features / scale
-    size = min(KID_SUBSET_SIZE, len(reference), len(features))
-    metric = KernelInceptionDistance(
-        feature=_PassThrough(reference.shape[1]), subsets=KID_SUBSETS, subset_size=size, normalize=False
-    )
-    metric.update(reference, real=True)
-    metric.update(features, real=False)
-    mean, _ = metric.compute()
+def kernel_distance(reference: Tensor, features: Tensor, *, scaled: bool, seed: int) -> float:
+    """Squared maximum mean discrepancy under (x . y / D + 1)^3 of features ``(M, D)`` and ``(N, D)``, in float64.
+
+    Args:
+        reference: of real images.
+        features: of the images measured.
+        scaled: divide both by the reference's root mean square first.
+        seed: chooses 100 subsets of 1,000 images, or of as many as there are.
+    """
+    reference, features = reference.double(), features.double()
+    if scaled:
+        scale = reference.pow(2).mean().sqrt()
+        reference, features = reference / scale, features / scale
+    size = min(KERNEL_SUBSET_SIZE, len(reference), len(features))
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        # torchmetrics warns at construction that it keeps all features; they are here already.
+        warnings.simplefilter("ignore", UserWarning)
+        torch.manual_seed(seed)
+        metric = KernelInceptionDistance(
+            feature=_PassThrough(reference.shape[1]), subsets=KERNEL_SUBSETS, subset_size=size, normalize=False
+        )
+        metric.update(reference, real=True)
+        metric.update(features, real=False)
+        mean, _ = metric.compute()
     return float(mean)
-
-
-def _score(probabilities: Tensor) -> tuple[float, float]:
-    metric = InceptionScore(feature=_PassThrough(probabilities.shape[1]), splits=SCORE_SPLITS, normalize=False)
-    # torchmetrics takes logits and applies softmax; logarithms of probabilities are logits of the same softmax.
-    metric.update(probabilities.clamp_min(1e-12).log())
-    mean, spread = metric.compute()
-    return float(mean), float(spread)

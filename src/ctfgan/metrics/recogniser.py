@@ -21,10 +21,9 @@ from torch import Tensor, nn
 
 from ctfgan.errors import CtfganError
 from ctfgan.files import sha256, write_file
+from ctfgan.metrics.extractor import RECOGNISER, ExtractorCard, Pixels
 from ctfgan.metrics.settings import RecogniserSettings
 from ctfgan.progress import Progress
-
-Pixels = NDArray[np.uint8]
 
 
 class Recogniser(nn.Module):
@@ -55,6 +54,17 @@ class TrainedRecogniser:
         self.network = network.eval().requires_grad_(False).to(device)
         self.weights = weights
         self.name = f"ctfgan-recogniser-{sha256(weights)[:12]}"
+        self.card = ExtractorCard(
+            key=RECOGNISER,
+            name=self.name,
+            width=network.to_features.out_features,
+            resize="none",
+            distance="Frechet distance",
+            kernel="kernel distance",
+            score="recogniser score",
+            knows_classes=True,
+            scaled_kernel=True,
+        )
         self._device = device
 
     @torch.no_grad()
@@ -100,7 +110,7 @@ def recogniser_for(
         cache: folder that keeps recognisers, by a hash of data and settings.
         progress: shows the training.
     """
-    key = hashlib.sha256(f"{data.identity} {num_classes} {settings.model_dump_json()} recogniser-2".encode())
+    key = hashlib.sha256(f"{data.identity} {num_classes} {settings.model_dump_json()} recogniser-3".encode())
     key.update(data.rows.tobytes())
     weights = cache / "recognisers" / f"{key.hexdigest()[:24]}.safetensors"
     channels = data.images.shape[3]
@@ -153,14 +163,21 @@ def _train(
             order, position = rng.permutation(data.rows), 0
         rows = np.sort(order[position : position + settings.batch_size])
         position += settings.batch_size
-        shift = tuple(int(step) for step in rng.integers(-reach, reach + 1, 2))
-        batch = torch.roll(_prepared(data.images[rows], device), shift, dims=(2, 3))
-        _, logits = network(batch)
+        down, right = (int(step) for step in rng.integers(-reach, reach + 1, 2))
+        _, logits = network(shifted(_prepared(data.images[rows], device), down, right))
         optimiser.zero_grad(set_to_none=True)
         F.cross_entropy(logits, torch.from_numpy(data.labels[rows]).to(device)).backward()
         optimiser.step()
         schedule.step()
     return network
+
+
+def shifted(images: Tensor, down: int, right: int) -> Tensor:
+    """Images ``(N, K, R, R)`` moved by some pixels; the border that is left behind repeats the edge."""
+    reach = max(abs(down), abs(right))
+    side = images.shape[2]
+    padded = F.pad(images, (reach, reach, reach, reach), mode="replicate")
+    return padded[:, :, reach - down : reach - down + side, reach - right : reach - right + side]
 
 
 def _prepared(images: Pixels, device: torch.device) -> Tensor:

@@ -30,3 +30,11 @@ class EvaluationSettings(Settings):
     """Seed of noise and low-quality images; another one than the checks use."""
     without_average: bool = False
     """Also report the weights as trained, besides their moving average (the paper has none)."""
+    neighbours: int = Field(default=5, ge=1)
+    """Which nearest neighbour bounds the balls of precision, recall, density and coverage."""
+    per_class: int = Field(default=0, ge=0)
+    """Number of classes, spread over all, whose Frechet distance is measured by itself; 0 for none."""
+    per_class_images: int = Field(default=500, ge=50)
+    """Images generated of each of these classes."""
+    classification_score: bool = False
+    """Train a classifier on samples and one on as many real images, and test both on the reference."""

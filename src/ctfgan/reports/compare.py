@@ -10,12 +10,15 @@ from typing import Any
 import matplotlib
 
 from ctfgan.errors import RunError
-from ctfgan.training.run_folder import DATA, FIGURES, RECIPE, RunFolder
+from ctfgan.reports.figures import frechet, kernel, read_figures, score, top_1, top_5
+from ctfgan.training.run_folder import DATA, RECIPE, RunFolder
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-HEADINGS = ("run", "method", "HQ", "LQ", "steps", "train s", "images", "top-1", "top-5", "score", "Frechet", "KID")
+HEADINGS = ("run", "method", "HQ", "LQ", "steps", "train s", "images", "on", "top-1", "top-5", "score", "Frechet",
+            "kernel")  # fmt: skip
+CELLS = (top_1, top_5, score, frechet, kernel)
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ def read_run(path: Path) -> RunResult:
         RunError: no run folder, or its files are damaged.
     """
     folder = RunFolder.open(path)
-    figures = folder.read_json(FIGURES) if (path / FIGURES).exists() else None
+    figures = read_figures(path)
     try:
         method, counts = folder.read_json(RECIPE)["method"]["kind"], folder.read_json(DATA)["counts"]
     except (KeyError, TypeError) as error:
@@ -54,7 +57,9 @@ def read_run(path: Path) -> RunResult:
 
 
 def table(runs: list[RunResult]) -> list[tuple[str, ...]]:
-    """Rows under :data:`HEADINGS`, one for each set of images of each run; "not run" where nothing was measured."""
+    """Rows under :data:`HEADINGS`, one for each extractor on each set of images of each run; "not run" where nothing
+    was measured.
+    """
     rows: list[tuple[str, ...]] = []
     for run in runs:
         known = (
@@ -66,18 +71,25 @@ def table(runs: list[RunResult]) -> list[tuple[str, ...]]:
             f"{run.seconds:,.0f}",
         )
         if run.figures is None:
-            rows.append((*known, "not run: ctfgan evaluate", *[""] * 5))
+            rows.append((*known, "not run: ctfgan evaluate", *[""] * 6))
             continue
-        rows += [(*known, name, *figure_cells(row)) for name, row in run.figures["rows"].items()]
+        for name, row in run.figures["rows"].items():
+            rows += [(*known, name, key, *(cell(found) for cell in CELLS)) for key, found in row.items()]
     return rows
 
 
 def warnings(runs: list[RunResult]) -> list[str]:
     """Why figures of these runs must not be compared, one sentence each."""
-    names = {"extractor": "extractors", "real": "numbers of real images", "fake": "numbers of samples",
-             "resolution": "resolutions", "data_seed": "data splits"}  # fmt: skip
+    names = {"real": "numbers of real images", "fake": "numbers of samples", "resolution": "resolutions",
+             "reference": "references", "data_seed": "data splits"}  # fmt: skip
     protocols = [run.figures["protocol"] for run in runs if run.figures]
     found = []
+    for key in sorted({key for protocol in protocols for key in protocol["extractors"]}):
+        values = sorted(
+            {protocol["extractors"][key]["name"] for protocol in protocols if key in protocol["extractors"]}
+        )
+        if len(values) > 1:
+            found.append(f"the runs were measured with different extractors ({', '.join(values)})")
     for field, what in names.items():
         values = sorted({str(protocol[field]) for protocol in protocols})
         if len(values) > 1:
@@ -119,14 +131,3 @@ def _series(run: RunResult) -> tuple[list[int], list[float], list[float], list[i
             switches.append(index)
         steps.append(before + check["step"])
     return steps, [c["seconds"] for c in run.checks], [c["distance"] for c in run.checks], switches
-
-
-def figure_cells(row: dict[str, Any]) -> tuple[str, ...]:
-    """Top-1, top-5, score, Frechet distance and KID of one set of images, as text."""
-    return (
-        f"{row['top_1']:.1%}",
-        f"{row['top_5']:.1%}",
-        f"{row['score_mean']:.2f}",
-        f"{row['frechet']:.2f}",
-        f"{row['kid']:.4f}",
-    )

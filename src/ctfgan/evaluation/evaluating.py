@@ -1,0 +1,88 @@
+"""``ctfgan evaluate`` as a function: choose extractors, measure, write the figures down."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from ctfgan.bundle import add_figures
+from ctfgan.errors import ConfigError, RunError
+from ctfgan.evaluation.measurement import Measurement, is_conditional
+from ctfgan.evaluation.result import Evaluation
+from ctfgan.metrics.extractor import Extractor
+from ctfgan.metrics.inception import load_inception
+from ctfgan.metrics.plugin import load_plugin
+from ctfgan.metrics.settings import EvaluationSettings
+from ctfgan.recipes.recipe import Recipe, parse_recipe
+from ctfgan.runs import Watch, is_finished, reopen
+from ctfgan.training.run_folder import BUNDLE, FIGURES, RECIPE, RunFolder
+from ctfgan.training.runtime import choose_device
+
+
+def evaluate(
+    path: str | Path,
+    watch: Watch | None = None,
+    device: str | None = None,
+    *,
+    images: int | None = None,
+    per_class: int | None = None,
+    classification_score: bool | None = None,
+    plugins: Sequence[str | Path] = (),
+    inception: bool = False,
+    inception_weights: str | Path | None = None,
+) -> Evaluation:
+    """Measure a finished run; writes ``figures.json`` into it and the figures into its bundle.
+
+    Args:
+        path: the run folder.
+        watch: who is told what happens; None is silent.
+        device: another device than the recipe's.
+        images: generated images per low-quality bank; None takes the recipe's number, as with the next two.
+        per_class: number of classes whose Frechet distance is measured by itself.
+        classification_score: whether to train classifiers on samples and on real images.
+        plugins: Python files with extractors (:mod:`ctfgan.metrics.plugin`); they are run.
+        inception: also measure with the published Inception; its weights are downloaded if they are not here.
+        inception_weights: the file of these weights; implies ``inception``.
+
+    Raises:
+        RunError: no finished run there, or its data changed.
+        CtfganError: a number that is not allowed, or an extractor that cannot be used.
+    """
+    watch = watch or Watch()
+    folder = RunFolder.open(Path(path))
+    if not is_finished(folder):
+        raise RunError(f"run {path} is not finished; finish it with 'ctfgan resume {path}' first")
+    recipe = parse_recipe(folder.read_json(RECIPE), str(folder.path / RECIPE))
+    asked = {"images": images, "per_class": per_class, "classification_score": classification_score}
+    settings = _changed(recipe, {name: value for name, value in asked.items() if value is not None})
+    on = choose_device(device or recipe.device)
+    extras: list[Extractor] = [load_plugin(Path(file), on) for file in plugins]
+    if inception or inception_weights is not None:
+        extras.append(load_inception(None if inception_weights is None else Path(inception_weights), on))
+    keys = [extractor.card.key for extractor in extras]
+    if len(set(keys)) < len(keys):
+        raise ConfigError(f"two extractors share a name among {', '.join(keys)}; give each file a NAME of its own")
+    work, recogniser = reopen(folder, watch, device)
+    result = Measurement(work, folder, [recogniser, *extras], settings, watch).result()
+    folder.write_json(FIGURES, result.as_dict())
+    told = {**result.as_dict(), "protocol": result.protocol.sentence(), "summary": result.summary()}
+    add_figures(folder.path / BUNDLE, told)
+    return result
+
+
+def _changed(recipe: Recipe, changes: dict[str, Any]) -> EvaluationSettings:
+    try:
+        settings = EvaluationSettings.model_validate(recipe.evaluation.model_dump() | changes)
+    except ValidationError as error:
+        mistake = error.errors()[0]
+        message = f"{mistake['msg'][0].lower()}{mistake['msg'][1:]}"
+        raise ConfigError(f"evaluation.{mistake['loc'][0]} is {mistake['input']!r}, but {message}") from error
+    if not is_conditional(recipe) and (settings.per_class or settings.classification_score):
+        raise ConfigError(
+            f"a {recipe.method.kind} model makes images without a class; set evaluation.per_class to 0 and "
+            "evaluation.classification_score to false"
+        )
+    return settings

@@ -1,0 +1,201 @@
+"""Measuring a run: the reference is read once, each set of samples is streamed once through all extractors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ctfgan.data.packing import cache_folder
+from ctfgan.data.sources.base import Labels
+from ctfgan.data.splits import Rows, stratified_order
+from ctfgan.evaluation.result import Evaluation
+from ctfgan.evaluation.streams import CHUNK, ImageSet, Sieve, generated, image_sets, real, reported_set
+from ctfgan.metrics.classification import ClassificationScore, classification_score
+from ctfgan.metrics.copies import CopyCheck, check_copies
+from ctfgan.metrics.extractor import Extractor, Pixels
+from ctfgan.metrics.figures import KERNEL_SUBSET_SIZE, KERNEL_SUBSETS, Figures, PerClass, measure
+from ctfgan.metrics.neighbours import MOST_IMAGES
+from ctfgan.metrics.per_class import ClassReference
+from ctfgan.metrics.protocol import Protocol
+from ctfgan.metrics.reading import SCORE_SPLITS, Chunk, Reading, read_images
+from ctfgan.metrics.recogniser import TrainingImages
+from ctfgan.metrics.settings import EvaluationSettings
+from ctfgan.progress import silent
+from ctfgan.recipes.recipe import Recipe
+from ctfgan.runs import Watch, Workplace, released_checkpoint
+from ctfgan.training.run_folder import RunFolder
+from ctfgan.training.runtime import describe_device
+from ctfgan.training.synthesis import balanced_labels
+
+FLOOR = "floor: real half against real half"
+COPY_CHECK_IMAGES = 1_000
+COPY_CHECK_REAL = 5_000
+SAMPLES, CLASS, CLASSIFIER = range(3)  # what images are generated for; each has noise of its own
+
+
+def is_conditional(recipe: Recipe) -> bool:
+    """Whether images are meant to show a class: so far those of every method."""
+    return True
+
+
+class Measurement:
+    """One evaluation of one run.
+
+    Args:
+        work: the run's data and shape.
+        folder: the run.
+        extractors: with keys of their own, the run's recogniser among them.
+        settings: how many images, which figures.
+        watch: who is told what happens.
+    """
+
+    def __init__(
+        self,
+        work: Workplace,
+        folder: RunFolder,
+        extractors: Sequence[Extractor],
+        settings: EvaluationSettings,
+        watch: Watch,
+    ) -> None:
+        self._work = work
+        self._folder = folder
+        self._extractors = extractors
+        self._cards = {extractor.card.key: extractor.card for extractor in extractors}
+        self._settings = settings
+        self._watch = watch
+        self._labels = balanced_labels(settings.images, len(work.dataset.classes))
+
+    def result(self) -> Evaluation:
+        """Measure everything."""
+        dataset, settings = self._work.dataset, self._settings
+        one, other = _halves(dataset.reference.labels, self._work.recipe.data.seed)
+        half, rest = (self._read(self._real(rows), len(rows)) for rows in (one, other))
+        reference = {key: torch.cat([half[key].features, rest[key].features]) for key in half}
+        labels = torch.from_numpy(dataset.reference.labels[np.concatenate([one, other])])
+        by_class = ClassReference(reference, labels, dataset.classes, settings.per_class)
+        floor = _joined(
+            self._figures(half, {key: reading.features for key, reading in rest.items()}),
+            by_class.floor(torch.arange(len(one)), torch.arange(len(one), len(labels))),
+        )
+        sets = image_sets(self._work, self._folder)
+        sieve = Sieve(len(self._labels), COPY_CHECK_IMAGES, settings.seed)
+        rows: dict[str, dict[str, Figures]] = {}
+        for images in sets:
+            chunks = self._samples(images)
+            readings = self._read(sieve.passing(chunks) if images is sets[0] else chunks, len(self._labels))
+            rows[images.name] = _joined(self._figures(readings, reference), self._class_by_class(images, by_class))
+        rows[FLOOR] = floor
+        protocol, chosen = self._protocol(), reported_set(sets)
+        return Evaluation(
+            protocol=protocol,
+            rows=rows,
+            reported_set=chosen.name,
+            classification=self._classification(chosen) if settings.classification_score else None,
+            copies=self._copies(sieve.kept()),
+            notes=tuple(protocol.notes(rows[chosen.name])),
+        )
+
+    def _real(self, rows: Rows) -> Iterator[Chunk]:
+        return real(self._work.dataset.reference, rows, self._watch.progress, "reading the reference")
+
+    def _samples(self, images: ImageSet) -> Iterator[Chunk]:
+        seed, what = (self._settings.seed, SAMPLES), f"measuring {images.name}"
+        chunks = generated(images, self._labels, seed, self._work.device, self._watch.progress, what)
+        intended = is_conditional(self._work.recipe)
+        return ((pixels, labels if intended else None) for pixels, labels in chunks)
+
+    def _read(self, chunks: Iterable[Chunk], count: int) -> dict[str, Reading]:
+        return read_images(self._extractors, chunks, count, self._settings.seed)
+
+    def _figures(self, readings: Mapping[str, Reading], reference: Mapping[str, Tensor]) -> dict[str, Figures]:
+        k, seed = self._settings.neighbours, self._settings.seed
+        return {
+            key: measure(reading, reference[key], self._cards[key], k=k, seed=seed) for key, reading in readings.items()
+        }
+
+    def _class_by_class(self, images: ImageSet, by_class: ClassReference) -> dict[str, PerClass]:
+        count = self._settings.per_class_images
+
+        def draw(label: int) -> Iterator[Chunk]:
+            seed = (self._settings.seed, CLASS, label)
+            return generated(images, torch.full((count,), label), seed, self._work.device, silent, "")
+
+        return by_class.measure(self._extractors, draw, count, self._watch.progress)
+
+    def _classification(self, images: ImageSet) -> ClassificationScore:
+        dataset, recipe = self._work.dataset, self._work.recipe
+        order = dataset.training[stratified_order(dataset.labels(dataset.training), recipe.data.seed)]
+        rows = np.sort(order[: self._settings.images])
+        packed = dataset.high_quality
+        labels = torch.from_numpy(packed.labels[rows])
+        seed, what = (self._settings.seed, CLASSIFIER), "generating images to train a classifier on"
+        return classification_score(
+            TrainingImages(packed.images, packed.labels, rows, packed.fingerprint),
+            generated(images, labels, seed, self._work.device, self._watch.progress, what),
+            self._real(np.arange(len(dataset.reference))),
+            len(dataset.classes),
+            recipe.recogniser,
+            cache_folder(),
+            self._work.device,
+            self._watch.progress,
+        )
+
+    def _copies(self, samples: Pixels) -> CopyCheck:
+        dataset = self._work.dataset
+        side, reference = dataset.low_quality, dataset.reference
+        chosen = np.random.default_rng(self._settings.seed).permutation(len(reference))[:COPY_CHECK_REAL]
+        originals = np.union1d(dataset.training, side.originals) if side else dataset.training
+        starts = range(0, len(originals), CHUNK)
+        watched = self._watch.progress(starts, len(starts), "looking for copies")
+        known = (dataset.images(originals[start : start + CHUNK]) for start in watched)
+        return check_copies(samples, reference.packed.images[reference.rows[np.sort(chosen)]], known)
+
+    def _protocol(self) -> Protocol:
+        recipe, dataset, side = self._work.recipe, self._work.dataset, self._work.dataset.low_quality
+        bank = "no LQ bank"
+        if side is not None:
+            held_out = "none held out"
+            if side.held_out is not None:
+                held_out = f"{len(side.held_out):,} held-out images ({side.held_out_seen:,} of them seen as HQ)"
+            bank = f"LQ banks of {len(side.bank):,} training and {held_out}, {side.pairing} pairing"
+        average = "as trained" if recipe.training.ema_decay is None else "moving average"
+        checkpoint = self._folder.manifest(released_checkpoint(recipe, self._folder))
+        moment = f"stage {checkpoint['stage']!r}, step {checkpoint['stage_step']:,}"
+        own = dataset.reference.packed is dataset.high_quality
+        return Protocol(
+            real=len(dataset.reference),
+            fake=len(self._labels),
+            classes=len(dataset.classes),
+            reference="held-out split" if own else dataset.reference.packed.survey.location,
+            extractors=self._cards,
+            recogniser_images=len(dataset.pool),
+            resolution=recipe.data.resolution,
+            low_quality=bank,
+            weights=f"{recipe.training.release} of {moment}, {average}",
+            score_splits=SCORE_SPLITS,
+            kernel_subsets=KERNEL_SUBSETS,
+            kernel_subset_size=KERNEL_SUBSET_SIZE,
+            neighbours=self._settings.neighbours,
+            neighbours_images=MOST_IMAGES,
+            per_class=self._settings.per_class,
+            data_seed=recipe.data.seed,
+            training_seed=recipe.seed,
+            evaluation_seed=self._settings.seed,
+            device=describe_device(self._work.device),
+        )
+
+
+def _halves(labels: Labels, seed: int) -> tuple[Rows, Rows]:
+    """Rows of two halves that share every class evenly, each in order."""
+    shuffled = np.random.default_rng(seed).permutation(len(labels))
+    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    return np.sort(by_class[::2]), np.sort(by_class[1::2])
+
+
+def _joined(figures: dict[str, Figures], per_class: Mapping[str, PerClass]) -> dict[str, Figures]:
+    """Figures with the class-wise distances that were measured."""
+    return {key: replace(found, per_class=per_class.get(key)) for key, found in figures.items()}

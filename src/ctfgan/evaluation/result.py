@@ -1,0 +1,49 @@
+"""What an evaluation reports, and its form on disk."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ctfgan.metrics.classification import ClassificationScore
+from ctfgan.metrics.copies import CopyCheck
+from ctfgan.metrics.extractor import RECOGNISER
+from ctfgan.metrics.figures import Figures
+from ctfgan.metrics.protocol import Protocol, sentence
+
+FORMAT = 2
+"""Of ``figures.json``; raised whenever readers must know."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What ``ctfgan evaluate`` reports."""
+
+    protocol: Protocol
+    rows: dict[str, dict[str, Figures]]
+    """By image set (samples for each bank, and the floor), then by key of the extractor."""
+    reported_set: str
+    """The image set that stands for the run: with the held-out bank, or with the only bank there is."""
+    classification: ClassificationScore | None
+    """Of the set that stands for the run; None unless it was asked for."""
+    copies: CopyCheck
+    notes: tuple[str, ...]
+    """What the figures are not good for, one sentence each."""
+
+    @property
+    def reported(self) -> Figures:
+        """The recogniser's figures of the set that stands for the run."""
+        return self.rows[self.reported_set][RECOGNISER]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: ``rows`` by image set, inside them figures by extractor."""
+        return {"format": FORMAT, **asdict(self)}
+
+    def summary(self) -> dict[str, str]:
+        """One line for each image set and extractor."""
+        cards = self.protocol.extractors
+        return {
+            name if key == RECOGNISER else f"{name} ({key})": sentence(cards[key], figures)
+            for name, row in self.rows.items()
+            for key, figures in row.items()
+        }

@@ -1,0 +1,114 @@
+"""How figures were measured, in a form that can be compared, and what must be said about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ctfgan.metrics.extractor import RECOGNISER, ExtractorCard
+from ctfgan.metrics.figures import Figures
+
+FEW_REFERENCES = 500
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How figures were measured; figures of two runs compare if extractor, numbers and split are the same.
+
+    The low-quality bank is in the name of each set of images, the numbers of images beside its figures.
+    """
+
+    real: int
+    """Held-out real images."""
+    fake: int
+    """Generated images per set, the same number for every class."""
+    classes: int
+    reference: str
+    """Where the real images come from."""
+    extractors: dict[str, ExtractorCard]
+    """By key: name with hash, resize, what their figures are called."""
+    recogniser_images: int
+    """Real images that the recogniser was trained on, none of the reference."""
+    resolution: int
+    """Side of real and generated images in pixels."""
+    low_quality: str
+    """The banks and the pairing."""
+    weights: str
+    score_splits: int
+    kernel_subsets: int
+    kernel_subset_size: int
+    """At most; fewer where there are fewer images."""
+    neighbours: int
+    """Which nearest neighbour bounds the balls of precision, recall, density and coverage."""
+    neighbours_images: int
+    """Real and generated images that these four are measured on, at most."""
+    per_class: int
+    """Classes asked to be measured by themselves."""
+    data_seed: int
+    training_seed: int
+    evaluation_seed: int
+    device: str
+
+    def sentence(self) -> str:
+        """All of it in one line."""
+        seen = "; ".join(f"{card.name}, resize: {card.resize}" for card in self.extractors.values())
+        return (
+            f"n real {self.real:,} ({self.reference}, data seed {self.data_seed}), n fake {self.fake:,} (balanced over "
+            f"{self.classes:,} classes, seed {self.evaluation_seed}), {self.resolution}x{self.resolution}, extractors: "
+            f"{seen} (the recogniser was trained on {self.recogniser_images:,} real images, none of the reference); "
+            f"score over {self.score_splits} splits, kernel distance over {self.kernel_subsets} subsets of up to "
+            f"{self.kernel_subset_size:,}, precision, recall, density and coverage with k = {self.neighbours} on up to "
+            f"{self.neighbours_images:,} images; {self.low_quality}, weights: {self.weights}, "
+            f"training seed {self.training_seed}, {self.device}"
+        )
+
+    def notes(self, reported: Mapping[str, Figures]) -> list[str]:
+        """What figures of these numbers of images are not good for, one sentence each.
+
+        Args:
+            reported: the row that stands for the run, by extractor.
+        """
+        found = []
+        if self.real < FEW_REFERENCES:
+            found.append(f"with only {self.real:,} held-out real images the distances are unreliable")
+        for key, figures in reported.items():
+            card, fewest = self.extractors[key], min(figures.real, figures.fake)
+            if fewest < card.width:
+                found.append(
+                    f"{card.distance} is not comparable: {fewest:,} images are too few for {card.width:,} features"
+                )
+            if card.published_images is not None and figures.fake < card.published_images:
+                found.append(
+                    f"published values of {card.score} and {card.distance} use {card.published_images:,} generated "
+                    f"images, not {figures.fake:,}"
+                )
+            if figures.neighbours is None:
+                found.append(f"precision, recall, density and coverage need more than {self.neighbours} images")
+            if self.per_class and figures.per_class is None:
+                found.append("no class has enough held-out real images for a distance of its own")
+            if figures.per_class is not None and figures.per_class.too_few:
+                count = figures.per_class.too_few
+                found.append(f"{count:,} classes have too few held-out real images for a distance of their own")
+        return list(dict.fromkeys(found))
+
+
+def sentence(card: ExtractorCard, figures: Figures) -> str:
+    """One line with all figures of a set on one extractor."""
+    parts = []
+    if figures.top_1 is not None:
+        parts.append(f"top-1 {figures.top_1:.1%}, top-5 {figures.top_5:.1%}")
+    if figures.score is not None:
+        parts.append(f"{card.score} {figures.score:.2f} ± {figures.score_spread:.2f}")
+    parts.append(f"{card.distance} {figures.frechet:.2f}, {card.kernel} {figures.kernel:.4f}")
+    if figures.neighbours is not None:
+        near = figures.neighbours
+        parts.append(f"precision {near.precision:.3f}, recall {near.recall:.3f}")
+        parts.append(f"density {near.density:.3f}, coverage {near.coverage:.3f}")
+    if figures.per_class is not None:
+        each = figures.per_class
+        parts.append(
+            f"per class {each.mean:.2f} (mean of {len(each.distances):,} classes, {each.fake:,} images of each against "
+            f"at least {each.real:,} real)"
+        )
+    extractor = "" if card.key == RECOGNISER else f" on {card.name}"
+    return f"{', '.join(parts)} ({figures.fake:,} images against {figures.real:,} real{extractor})"

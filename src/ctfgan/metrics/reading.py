@@ -1,0 +1,127 @@
+"""A stream of images read once by all extractors: features are kept, pixels are not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ctfgan.metrics.extractor import Extractor, Pixels
+
+SCORE_SPLITS = 10
+
+Chunk = tuple[Pixels, Tensor | None]
+"""uint8 images ``(N, R, R, K)`` and the class that each was meant to show ``(N,)``, or None."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """The formula of the Inception score: exp of the mean divergence of an image's classes from those of all."""
+
+    mean: float
+    """Over splits."""
+    spread: float
+    """Standard deviation over splits, not corrected for their number, as in published scores."""
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How often the intended class is among those that an extractor ranks first."""
+
+    top_1: float
+    top_5: float
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What an extractor saw in a set of images."""
+
+    features: Tensor
+    """``(N, D)``."""
+    score: Score | None
+    """None for extractors without probabilities."""
+    accuracy: Accuracy | None
+    """None for images without an intended class and for extractors that do not know the classes."""
+
+
+def read_images(extractors: Sequence[Extractor], chunks: Iterable[Chunk], count: int, seed: int) -> dict[str, Reading]:
+    """Read a stream of images, each extractor every image.
+
+    Args:
+        extractors: with keys of their own.
+        chunks: the stream.
+        count: how many images it holds in all.
+        seed: assigns images to the splits of the score.
+    """
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    split = order * min(SCORE_SPLITS, count) // count
+    collectors = [_Collector(extractor, count) for extractor in extractors]
+    start = 0
+    for images, labels in chunks:
+        rows = slice(start, start + len(images))
+        for collector in collectors:
+            collector.add(images, labels, rows, split[rows])
+        start = rows.stop
+    assert start == count, f"{count} images were announced and {start} came"
+    return {collector.extractor.card.key: collector.reading() for collector in collectors}
+
+
+class _Collector:
+    """Features and running sums of one extractor. Probabilities are not kept: with thousands of classes they would
+    take more memory than features.
+    """
+
+    def __init__(self, extractor: Extractor, count: int) -> None:
+        self.extractor = extractor
+        self._features = torch.empty(count, extractor.card.width)
+        self._score: _ScoreSums | None = None
+        self._ranked = 0
+        self._hits = torch.zeros(2)
+
+    def add(self, images: Pixels, labels: Tensor | None, rows: slice, split: Tensor) -> None:
+        features, probabilities = self.extractor.read(images)
+        self._features[rows] = features
+        if probabilities is None:
+            return
+        if self._score is None:
+            self._score = _ScoreSums(probabilities.shape[1])
+        self._score.add(probabilities, split)
+        if labels is not None and self.extractor.card.knows_classes:
+            ranking = probabilities.topk(min(5, probabilities.shape[1]), dim=1).indices == labels[:, None]
+            self._hits += torch.stack([ranking[:, 0].sum(), ranking.any(dim=1).sum()])
+            self._ranked += len(labels)
+
+    def reading(self) -> Reading:
+        score = None if self._score is None else self._score.score()
+        accuracy = None
+        if self._ranked:
+            top_1, top_5 = (self._hits.double() / self._ranked).tolist()
+            accuracy = Accuracy(top_1, top_5)
+        return Reading(self._features, score, accuracy)
+
+
+class _ScoreSums:
+    """Per split the sums of p and of p log p, from which the score follows: with m the mean of p over N images,
+    (1/N) sum KL(p, m) = (1/N) sum p log p - sum m log m.
+    """
+
+    def __init__(self, classes: int) -> None:
+        self._counts = torch.zeros(SCORE_SPLITS, dtype=torch.float64)
+        self._sums = torch.zeros(SCORE_SPLITS, classes, dtype=torch.float64)
+        self._sums_of_logs = torch.zeros(SCORE_SPLITS, dtype=torch.float64)
+
+    def add(self, probabilities: Tensor, split: Tensor) -> None:
+        wide = probabilities.double()
+        self._counts.index_add_(0, split, torch.ones(len(split), dtype=torch.float64))
+        self._sums.index_add_(0, split, wide)
+        self._sums_of_logs.index_add_(0, split, torch.special.xlogy(wide, wide).sum(dim=1))
+
+    def score(self) -> Score:
+        used = self._counts > 0
+        counts = self._counts[used]
+        mean = self._sums[used] / counts[:, None]
+        divergence = self._sums_of_logs[used] / counts - torch.special.xlogy(mean, mean).sum(dim=1)
+        scores = divergence.exp()
+        return Score(scores.mean().item(), scores.std(correction=0).item())
