@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ctfgan.data.packed import is_packed
 from ctfgan.data.sources.arrays import IDX_IMAGES, is_cifar, open_cifar, open_idx, open_npz
 from ctfgan.data.sources.base import ImageSource
 from ctfgan.data.sources.folder import FolderSource
+from ctfgan.data.sources.packed import PackedSource
 from ctfgan.errors import DataError
 
 
@@ -27,6 +29,8 @@ def open_source(location: str) -> ImageSource:
 
 def _reader(path: Path) -> ImageSource:
     if path.is_dir():
+        if is_packed(path):
+            return PackedSource(path)
         if any(path.glob(IDX_IMAGES)):
             return open_idx(path)
         return open_cifar(path) if is_cifar(path) else FolderSource(path)
