@@ -14,7 +14,7 @@ import numpy as np
 
 from ctfgan.data.images import Fit, square
 from ctfgan.data.manifest import write_manifest
-from ctfgan.data.packed import CONTENT, FORMAT, IMAGES, PackedImages, Survey, open_packed
+from ctfgan.data.packed import CONTENT, FORMAT, IMAGES, PackedImages, Survey, fingerprint_of, open_packed
 from ctfgan.data.sources.base import ImageSource
 from ctfgan.data.sources.packed import PackedSource
 from ctfgan.errors import DataError
@@ -136,8 +136,6 @@ def _decode(
         images = np.load(folder / IMAGES, mmap_mode="r")
     labels = source.labels[kept]
     write_manifest(folder, labels, source.classes)
-    digest = hashlib.sha256(images.data if images.flags.c_contiguous else images.tobytes())
-    digest.update(labels.tobytes() + "\0".join(source.classes).encode())
     final = Survey(survey.location, len(kept), survey.sides, survey.modes, tuple(skipped.items()), survey.notes)
     content = {
         "format": FORMAT,
@@ -145,7 +143,7 @@ def _decode(
         "classes": len(source.classes),
         "fit": fit,
         "survey": asdict(final),
-        "fingerprint": digest.hexdigest(),
+        "fingerprint": fingerprint_of(images, labels, source.classes),
     }
     (folder / CONTENT).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
 

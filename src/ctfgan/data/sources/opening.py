@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ctfgan.data.catalogue import is_published, locate
 from ctfgan.data.packed import is_packed
 from ctfgan.data.sources.arrays import IDX_IMAGES, is_cifar, open_cifar, open_idx, open_npz
 from ctfgan.data.sources.base import ImageSource
@@ -18,7 +19,7 @@ def open_source(location: str) -> ImageSource:
     Raises:
         DataError: nothing there, no known format, or an empty set.
     """
-    path = Path(location).expanduser()
+    path = locate(location) if is_published(location) else Path(location).expanduser()
     if not path.exists():
         raise DataError(f"{location} does not exist; give a folder with one subfolder per class, or an .npz file")
     source = _reader(path)
