@@ -18,6 +18,7 @@ COMMANDS = {
     "sample": "Make images of chosen classes.",
     "enhance": "Turn low-quality images of a class into high-quality ones.",
     "recipes": "List the named recipes.",
+    "data": "Check, pack, fetch or list data sets.",
 }
 
 

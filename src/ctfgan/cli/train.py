@@ -9,7 +9,8 @@ import click
 
 @click.command()
 @click.option("--hq", metavar="PATH", help="High-quality images: a folder with one subfolder per class, an .npz, a "
-              "folder of MNIST's idx files or of CIFAR-10/100. Without it: the embedded glyphs.")  # fmt: skip
+              "folder of MNIST's idx files or of CIFAR-10/100, what 'ctfgan data build' wrote, or a name that 'ctfgan "
+              "data list' shows. Without it: the embedded glyphs.")  # fmt: skip
 @click.option("--lq", metavar="PATH", help="Low-quality images in any of these forms; other classes or none are fine. "
               "Without it: degraded copies of high-quality images.")  # fmt: skip
 @click.option("--recipe", metavar="NAME", help="A named recipe; 'ctfgan recipes' lists them.")
@@ -60,8 +61,8 @@ def train(
     if hq is not None and (characters is not None or fonts):
         raise click.UsageError("--characters and --fonts belong to the embedded glyphs; leave them or --hq out")
     options: dict[str, object] = {
-        "data.high_quality": hq and str(Path(hq).expanduser().absolute()),
-        "data.low_quality": lq and str(Path(lq).expanduser().absolute()),
+        "data.high_quality": hq and _location(hq),
+        "data.low_quality": lq and _location(lq),
         "data.high_quality_fraction": hq_fraction,
         "data.glyphs.characters": characters,
         "data.glyphs.font_folders": tuple(str(Path(folder).expanduser().absolute()) for folder in fonts) or None,
@@ -81,3 +82,10 @@ def train(
     with show.watch() as watch:
         path = run_training(chosen, out, watch)
     show.say_done(path)
+
+
+def _location(given: str) -> str:
+    """A path that means the same from any folder; the name of a published data set stays a name."""
+    from ctfgan.data.catalogue import is_published
+
+    return given if is_published(given) else str(Path(given).expanduser().absolute())

@@ -43,7 +43,7 @@ def square(image: Image.Image, size: int, channels: int, fit: Fit) -> Bytes:
 
     EXIF rotation is applied, transparency is laid over white, 16-bit greys are scaled, shrinking is anti-aliased.
     """
-    image = _plain(image, channels)
+    image = plain(image, channels)
     if fit == "stretch":
         image = image.resize((size, size), Image.Resampling.BICUBIC)
     elif fit == "crop":
@@ -58,7 +58,8 @@ def _mean_colour(image: Image.Image) -> tuple[int, ...]:
     return tuple(round(level) for level in levels)
 
 
-def _plain(image: Image.Image, channels: int) -> Image.Image:
+def plain(image: Image.Image, channels: int) -> Image.Image:
+    """An image of any mode as upright 8-bit grey (1 channel) or RGB (3), transparency laid over white."""
     image = _upright(image)
     if image.mode.startswith("I"):
         levels = np.asarray(image, dtype=np.float64) / 257.0

@@ -1,4 +1,4 @@
-"""Decode a source once into one memory-mapped array, kept in the cache; say what was found."""
+"""Decode a source once into one memory-mapped array, in the cache or in a folder of the user's; say what was found."""
 
 from __future__ import annotations
 
@@ -6,55 +6,22 @@ import hashlib
 import json
 import os
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from ctfgan.data.images import GREY_MODES, Bytes, Fit, square
-from ctfgan.data.sources.base import ImageSource, Labels
+from ctfgan.data.images import Fit, square
+from ctfgan.data.manifest import write_manifest
+from ctfgan.data.packed import CONTENT, FORMAT, IMAGES, PackedImages, Survey, fingerprint_of, open_packed
+from ctfgan.data.sources.base import ImageSource
+from ctfgan.data.sources.packed import PackedSource
 from ctfgan.errors import DataError
 from ctfgan.files import new_folder
 from ctfgan.progress import Progress, silent
 
-CONTENT = "content.json"
-
-
-@dataclass(frozen=True)
-class Survey:
-    """What the headers of a source say."""
-
-    location: str
-    images: int
-    sides: tuple[int, int, int]
-    """Smallest, median and largest shorter side in pixels."""
-    modes: dict[str, int]
-    unreadable: tuple[tuple[str, str], ...]
-    """Name and reason of each image that was skipped."""
-    notes: tuple[str, ...]
-
-    @property
-    def is_grey(self) -> bool:
-        """Whether no image has colour."""
-        return set(self.modes) <= GREY_MODES
-
-
-@dataclass(frozen=True)
-class PackedImages:
-    """Decoded images of one size, on disk."""
-
-    images: Bytes
-    """Memory-mapped uint8 ``(N, R, R, K)``."""
-    labels: Labels
-    """``(N,)`` int64; -1 without a label."""
-    classes: tuple[str, ...]
-    survey: Survey
-    fingerprint: str
-    """SHA-256 of pixels, labels and class names."""
-
-    def __len__(self) -> int:
-        return len(self.labels)
+__all__ = ["PackedImages", "Survey", "build", "cache_folder", "check_free", "look", "pack"]
 
 
 def cache_folder() -> Path:
@@ -66,6 +33,8 @@ def cache_folder() -> Path:
 
 def look(source: ImageSource) -> Survey:
     """Read every header; unreadable images are listed, not raised."""
+    if isinstance(source, PackedSource):
+        return source.survey()
     modes: Counter[str] = Counter()
     sides = []
     unreadable = []
@@ -94,29 +63,53 @@ def pack(
 ) -> PackedImages:
     """All readable images of a source as ``(N, size, size, channels)`` uint8, from the cache if it has them.
 
-    Images that turn out damaged while decoding are left out and added to the survey's list.
+    Images that turn out damaged while decoding are left out and added to the survey's list. Packed images of that
+    size and colour are used where they are; they are square already, so ``fit`` changes nothing about them.
     """
-    recipe = f"{source.identity()} {size} {channels} {fit} pack-1"
+    if isinstance(source, PackedSource) and source.packed.images.shape[1:] == (size, size, channels):
+        return source.packed
+    recipe = f"{source.identity()} {size} {channels} {fit} pack-{FORMAT}"
     folder = cache_folder() / "images" / hashlib.sha256(recipe.encode()).hexdigest()[:24]
     if not (folder / CONTENT).is_file():
         with new_folder(folder) as partial:
             _decode(source, survey, size, channels, fit, progress, partial)
-    content = json.loads((folder / CONTENT).read_text())
-    found = content["survey"]
-    return PackedImages(
-        images=np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False),
-        labels=np.load(folder / "labels.npy", allow_pickle=False),
-        classes=tuple(content["classes"]),
-        survey=Survey(
-            source.location,
-            found["images"],
-            tuple(found["sides"]),
-            found["modes"],
-            tuple((name, reason) for name, reason in found["unreadable"]),
-            tuple(found["notes"]),
-        ),
-        fingerprint=content["fingerprint"],
-    )
+    packed = open_packed(folder)
+    return replace(packed, survey=replace(packed.survey, location=source.location))
+
+
+def check_free(out: Path) -> None:
+    """Refuse to build where something is.
+
+    Raises:
+        DataError: ``out`` exists and is no empty folder.
+    """
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise DataError(f"{out} exists already and is no empty folder; choose another one, or move it away")
+
+
+def build(
+    source: ImageSource,
+    survey: Survey,
+    size: int,
+    channels: Literal[1, 3],
+    fit: Fit,
+    out: Path,
+    progress: Progress = silent,
+) -> PackedImages:
+    """Decode a source into a folder of its own, which appears whole or not at all; rows keep the source's order.
+
+    Raises:
+        DataError: ``out`` is taken, or no image can be decoded.
+    """
+    check_free(out)
+    with new_folder(out) as partial:
+        _decode(source, survey, size, channels, fit, progress, partial)
+        packed = open_packed(partial)
+        if len(packed) == 0:
+            name, reason = packed.survey.unreadable[0]
+            raise DataError(f"{source.location}: no image can be decoded (first: {name}: {reason})")
+        del packed
+    return open_packed(out)
 
 
 def _decode(
@@ -125,9 +118,9 @@ def _decode(
     skipped = dict(survey.unreadable)
     rows = [index for index in range(len(source.labels)) if source.name(index) not in skipped]
     images = np.lib.format.open_memmap(
-        folder / "images.npy", mode="w+", dtype=np.uint8, shape=(len(rows), size, size, channels)
+        folder / IMAGES, mode="w+", dtype=np.uint8, shape=(len(rows), size, size, channels)
     )
-    _reserve(folder / "images.npy")
+    _reserve(folder / IMAGES)
     kept: list[int] = []
     for index in progress(rows, len(rows), f"reading {source.location}"):
         try:
@@ -139,15 +132,20 @@ def _decode(
     images.flush()
     if len(kept) < len(rows):
         del images
-        _cut(folder / "images.npy", len(kept))
-        images = np.load(folder / "images.npy", mmap_mode="r")
+        _cut(folder / IMAGES, len(kept))
+        images = np.load(folder / IMAGES, mmap_mode="r")
     labels = source.labels[kept]
-    np.save(folder / "labels.npy", labels)
-    digest = hashlib.sha256(images.data if images.flags.c_contiguous else images.tobytes())
-    digest.update(labels.tobytes() + "\0".join(source.classes).encode())
+    write_manifest(folder, labels, source.classes)
     final = Survey(survey.location, len(kept), survey.sides, survey.modes, tuple(skipped.items()), survey.notes)
-    content = {"classes": source.classes, "survey": asdict(final), "fingerprint": digest.hexdigest()}
-    (folder / CONTENT).write_text(json.dumps(content, ensure_ascii=False))
+    content = {
+        "format": FORMAT,
+        "shape": images.shape,
+        "classes": len(source.classes),
+        "fit": fit,
+        "survey": asdict(final),
+        "fingerprint": fingerprint_of(images, labels, source.classes),
+    }
+    (folder / CONTENT).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
 
 
 def _reserve(path: Path) -> None:

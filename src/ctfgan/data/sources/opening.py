@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ctfgan.data.catalogue import is_published, locate
+from ctfgan.data.packed import is_packed
 from ctfgan.data.sources.arrays import IDX_IMAGES, is_cifar, open_cifar, open_idx, open_npz
 from ctfgan.data.sources.base import ImageSource
 from ctfgan.data.sources.folder import FolderSource
+from ctfgan.data.sources.packed import PackedSource
 from ctfgan.errors import DataError
 
 
@@ -16,7 +19,7 @@ def open_source(location: str) -> ImageSource:
     Raises:
         DataError: nothing there, no known format, or an empty set.
     """
-    path = Path(location).expanduser()
+    path = locate(location) if is_published(location) else Path(location).expanduser()
     if not path.exists():
         raise DataError(f"{location} does not exist; give a folder with one subfolder per class, or an .npz file")
     source = _reader(path)
@@ -27,6 +30,8 @@ def open_source(location: str) -> ImageSource:
 
 def _reader(path: Path) -> ImageSource:
     if path.is_dir():
+        if is_packed(path):
+            return PackedSource(path)
         if any(path.glob(IDX_IMAGES)):
             return open_idx(path)
         return open_cifar(path) if is_cifar(path) else FolderSource(path)

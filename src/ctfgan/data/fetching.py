@@ -1,0 +1,140 @@
+"""Download a published data set: to a temporary name, verified, unpacked beside its place, renamed."""
+
+from __future__ import annotations
+
+import http.client
+import shutil
+import tarfile
+import urllib.error
+import urllib.request
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+from ctfgan.data.catalogue import PublishedFile, PublishedSet, downloads
+from ctfgan.errors import DataError
+from ctfgan.files import new_folder, sha256
+from ctfgan.progress import Progress, silent
+
+TIMEOUT_SECONDS = 30.0
+CHUNK = 1 << 20
+NETWORK_ERRORS = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError)
+
+
+def fetch(published: PublishedSet, root: Path, progress: Progress = silent) -> Path:
+    """Put a data set below a data home and return the folder to open; nothing is done if it is there.
+
+    An archive that lies in the downloads folder already is used in place of a download, and stays there. An
+    interrupted download goes on where it stopped.
+
+    Raises:
+        DataError: it is given out only to who registers; no connection; a transfer cut short; a wrong checksum; an
+            archive that is damaged or reaches out of its folder. The set's folder is then as it was.
+    """
+    home, waiting = published.home(root), downloads(root)
+    if published.is_in(root):
+        return home / published.folder
+    if not published.files or any(file.url is None and not (waiting / file.name).is_file() for file in published.files):
+        raise DataError(f"{published.name} cannot be downloaded: {published.needs(root)}")
+    if home.exists() and not (home.is_dir() and not any(home.iterdir())):
+        raise DataError(f"{home} exists and does not hold all of {published.name}; move it away, then run this again")
+    downloaded = [_obtain(published, file, waiting, progress) for file in published.files]
+    with new_folder(home) as partial:
+        number = len(published.files)
+        for index in progress(range(number), number, f"unpacking {published.name} (archives)"):
+            _unpack(waiting / published.files[index].name, partial)
+        assert published.is_complete(partial), "the checksums are right and the files are not there"
+    for file, new in zip(published.files, downloaded, strict=True):
+        if new:
+            (waiting / file.name).unlink()
+    return home / published.folder
+
+
+def _obtain(published: PublishedSet, file: PublishedFile, folder: Path, progress: Progress) -> bool:
+    """Have a verified file in the downloads folder; returns whether it was downloaded now."""
+    final, partial = folder / file.name, folder / f"{file.name}.part"
+    if final.is_file():
+        if sha256(final) != file.sha256:
+            raise DataError(f"{final} is damaged (its SHA-256 must be {file.sha256}); delete it and run this again")
+        return False
+    assert file.url is not None
+    try:
+        _download(file.url, partial, file.size, progress)
+    except NETWORK_ERRORS as error:
+        reason = error.reason if type(error) is urllib.error.URLError else error
+        raise DataError(
+            f"{file.url} cannot be reached ({reason}); try again later, or get {file.name} elsewhere, put it into "
+            f"{folder} and run this again"
+        ) from error
+    size = partial.stat().st_size
+    if size < file.size:
+        raise DataError(
+            f"the transfer of {file.url} ended after {size:,} of {file.size:,} bytes; run this again, it goes on from "
+            "there"
+        )
+    found = sha256(partial)
+    if found != file.sha256:
+        partial.unlink()
+        raise DataError(
+            f"what {file.url} sent has SHA-256 {found} instead of {file.sha256} and was deleted; try again, or get "
+            f"{file.name} elsewhere and put it into {folder}"
+        )
+    partial.replace(final)
+    return True
+
+
+def _download(url: str, partial: Path, size: int, progress: Progress) -> None:
+    """Append to a partial file what is missing of it; where the server cannot go on it begins anew."""
+    have = partial.stat().st_size if partial.is_file() else 0
+    if have == size:  # complete, but the checksum was not looked at before the interruption
+        return
+    have = have if have < size else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
+        if getattr(response, "status", None) != http.client.PARTIAL_CONTENT:
+            have = 0
+        chunks = -(-(size - have) // CHUNK)
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        host = urlsplit(url).hostname or "this machine"
+        with partial.open("ab" if have else "wb") as file:
+            for _ in progress(range(chunks), chunks, f"fetching {partial.stem} from {host} (MiB)"):
+                try:
+                    content = response.read(CHUNK)
+                except (OSError, http.client.HTTPException):  # cut off: what has come is kept, the caller counts it
+                    return
+                file.write(content)
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    """Unpack a tar or zip into a folder; copy anything else into it."""
+    try:
+        if archive.suffix == ".zip":
+            _unzip(archive, folder)
+        elif ".tar" in archive.suffixes:
+            _untar(archive, folder)
+        else:
+            shutil.copyfile(archive, folder / archive.name)
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise DataError(f"{archive} cannot be unpacked ({error}); delete it and run this again") from error
+
+
+def _unzip(archive: Path, folder: Path) -> None:
+    with zipfile.ZipFile(archive) as content:
+        for name in content.namelist():
+            path = PurePosixPath(name.replace("\\", "/"))
+            if path.is_absolute() or ".." in path.parts:
+                raise DataError(f"{archive} would write {name!r} outside its folder; do not trust this archive")
+        content.extractall(folder)
+
+
+def _untar(archive: Path, folder: Path) -> None:
+    """A tar; a tar within it, as ImageNet has one per class, becomes a folder of its name."""
+    with tarfile.open(archive) as content:
+        for member in content:
+            inner = content.extractfile(member) if member.name.endswith(".tar") else None
+            if inner is None:
+                content.extract(member, folder, filter="data")
+                continue
+            with tarfile.open(fileobj=inner) as within:
+                within.extractall(folder / PurePosixPath(member.name).stem, filter="data")

@@ -1,0 +1,192 @@
+"""What may be wrong with a set of images, one function per kind of finding."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ctfgan.data.packed import Survey, fingerprint_of
+from ctfgan.data.settings import MIN_IMAGES_PER_CLASS
+from ctfgan.data.sources.base import ImageSource, Labels
+from ctfgan.data.sources.packed import PackedSource
+
+FEW_IMAGES_PER_CLASS = 20
+FAR_FROM_MEDIAN = 2.0
+"""A shorter side that is more than this many times the median, or less than this part of it, is called odd."""
+EXAMPLES_KEPT = 1_000
+SPLITS = frozenset({"train", "training", "test", "testing", "val", "valid", "validation"})
+
+Digests = NDArray[np.uint64]
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that a person should look at."""
+
+    topic: str
+    summary: str
+    """One sentence."""
+    examples: tuple[str, ...] = ()
+    """The first images, classes or groups that it is about."""
+    count: int = 0
+    """How many there are in all."""
+
+
+def unreadable_images(survey: Survey) -> list[Finding]:
+    """Files that hold no image."""
+    found = survey.unreadable
+    shown = [f"{name}: {reason}" for name, reason in found[:EXAMPLES_KEPT]]
+    return _finding("unreadable", f"{many(len(found), 'image')} cannot be read; training skips them", shown, len(found))
+
+
+def classes_and_levels(location: str, classes: tuple[str, ...], counts: Labels) -> list[Finding]:
+    """No labels, a single class, a folder on the wrong level, classes with few images.
+
+    Args:
+        location: the folder that was looked at.
+        classes: C names.
+        counts: readable images of each class, ``(C,)``.
+    """
+    if not classes:
+        summary = "the images have no labels; put them in one subfolder per class to use them as high-quality images"
+        return [Finding("no labels", summary)]
+    if len(classes) == 1:
+        return [Finding("single class", f"{classes[0]!r} is the only class; is {location} one level too deep?")]
+    findings = _levels(location, classes)
+    for topic, low, high, rule in (
+        ("tiny classes", 0, MIN_IMAGES_PER_CLASS, "training refuses them; add images or remove the classes"),
+        ("small classes", MIN_IMAGES_PER_CLASS, FEW_IMAGES_PER_CLASS, "they may be learned poorly"),
+    ):
+        chosen = np.flatnonzero((counts >= low) & (counts < high))
+        first = chosen[np.argsort(counts[chosen], kind="stable")][:EXAMPLES_KEPT]
+        shown = [f"{classes[label]}: {counts[label]:,}" for label in first]
+        summary = f"{many(len(chosen), 'class', 'classes')} with {low} to {high - 1} images; {rule}"
+        findings += _finding(topic, summary, shown, len(chosen))
+    return findings
+
+
+def _levels(location: str, classes: tuple[str, ...]) -> list[Finding]:
+    nested = [name for name in classes if "/" in name]
+    if not nested:
+        return []
+    tops = sorted({name.split("/")[0] for name in classes})
+    if len(nested) == len(classes) and (len(tops) == 1 or {top.lower() for top in tops} <= SPLITS):
+        below = Path(location, "train" if "train" in tops else tops[0])
+        listed = " and ".join(repr(top) for top in tops)
+        return [Finding("one level too high", f"all classes lie in {listed}, one level too high; give {below}")]
+    summary = (
+        f"{many(len(nested), 'class lies', 'classes lie')} in folders of folders (such as {nested[0]!r}); if the "
+        f"{len(tops):,} folders at the top are the classes, move their images up"
+    )
+    return _finding("folders of folders", summary, nested[:EXAMPLES_KEPT], len(nested))
+
+
+def look_alike_names(classes: Sequence[str]) -> list[Finding]:
+    """Class names that a person would take for the same: they differ in case, spacing or Unicode form alone."""
+    groups: defaultdict[str, list[str]] = defaultdict(list)
+    for name in classes:
+        groups[folded(name)].append(name)
+    alike = [group for group in groups.values() if len(group) > 1]
+    shown = [" and ".join(repr(name) for name in group) for group in alike[:EXAMPLES_KEPT]]
+    summary = f"{many(len(alike), 'group')} of class names differ in case, spacing or Unicode form alone; merge those "
+    return _finding("names that look alike", summary + "that mean the same", shown, len(alike))
+
+
+def folded(name: str) -> str:
+    """A name without what the eye passes over: case, spacing, compatibility forms of characters."""
+    return " ".join(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).split())
+
+
+def duplicates(source: ImageSource, rows: Rows, digests: Digests) -> list[Finding]:
+    """The same pixels more than once: within a class (copies) and across classes (likely wrong labels).
+
+    Args:
+        source: where the images are.
+        rows: the readable ones, ``(M,)``.
+        digests: a number for the pixels of each of them, ``(M,)``.
+    """
+    within: list[Rows] = []
+    across: list[Rows] = []
+    for group in repeats(digests):
+        members = rows[group]
+        (across if len(np.unique(source.labels[members])) > 1 else within).append(members)
+    wrong = f"{many(len(across), 'picture lies', 'pictures lie')} in more than one class; all labels but one are wrong"
+    copies = sum(len(members) - 1 for members in within)
+    of = " of the same class" if source.classes else ""
+    same = f"{many(copies, 'image is an exact copy', 'images are exact copies')} of another one{of}"
+    return [
+        *_finding("in several classes", wrong, _groups(source, across), len(across)),
+        *_finding("duplicates", same, _groups(source, within), len(within)),
+    ]
+
+
+def _groups(source: ImageSource, groups: list[Rows]) -> list[str]:
+    return [" = ".join(source.name(int(row)) for row in members) for members in groups[:EXAMPLES_KEPT]]
+
+
+def repeats(digests: Digests) -> Iterable[Rows]:
+    """Positions of equal numbers, one ascending array for each number that occurs more than once."""
+    order = np.argsort(digests, kind="stable")
+    values = digests[order]
+    starts = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
+    lengths = np.diff(np.append(starts, len(values)))
+    for start, length in zip(starts[lengths > 1], lengths[lengths > 1], strict=True):
+        yield order[start : start + length]
+
+
+def shapes(source: ImageSource, rows: Rows, sizes: NDArray[np.int32]) -> list[Finding]:
+    """Images that are not square, and images much smaller or larger than most.
+
+    Args:
+        source: where the images are.
+        rows: the readable ones, ``(M,)``.
+        sizes: their widths and heights in pixels, ``(M, 2)``.
+    """
+    short = sizes.min(axis=1)
+    median = float(np.median(short))
+    odd = (short * FAR_FROM_MEDIAN < median) | (short > median * FAR_FROM_MEDIAN)
+    findings = []
+    for topic, chosen, summary in (
+        ("not square", sizes[:, 0] != sizes[:, 1], "that are not square; data.fit says how they become square"),
+        ("odd sizes", odd, f"less than half or more than twice as large as the median of {median:.0f} pixels"),
+    ):
+        found = np.flatnonzero(chosen)
+        shown = [f"{source.name(int(rows[at]))}: {sizes[at, 0]}x{sizes[at, 1]}" for at in found[:EXAMPLES_KEPT]]
+        findings += _finding(topic, f"{many(len(found), 'image')} {summary}", shown, len(found))
+    return findings
+
+
+def mixed_modes(survey: Survey) -> list[Finding]:
+    """Grey beside colour, transparent beside opaque."""
+    if len(survey.modes) < 2:
+        return []
+    used = "grey" if survey.is_grey else "colour"
+    return [
+        Finding("mixed modes", f"the images come in {len(survey.modes)} modes; unless told, all are used in {used}")
+    ]
+
+
+def changed_content(source: ImageSource) -> list[Finding]:
+    """Packed images whose content is not what was packed."""
+    if not isinstance(source, PackedSource):
+        return []
+    packed = source.packed
+    if fingerprint_of(packed.images, packed.labels, packed.classes) == packed.fingerprint:
+        return []
+    return [Finding("changed", f"the content of {source.location} is not what was built; build it again")]
+
+
+def _finding(topic: str, summary: str, examples: list[str], count: int) -> list[Finding]:
+    return [Finding(topic, summary, tuple(examples), count)] if count else []
+
+
+def many(count: int, one: str, several: str | None = None) -> str:
+    """A number of things in words."""
+    return f"{count:,} {one if count == 1 else several or one + 's'}"

@@ -1,0 +1,161 @@
+"""Look at every image of a source, change nothing, and report."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+from PIL import Image
+
+from ctfgan.data.findings import (
+    EXAMPLES_KEPT,
+    Digests,
+    Finding,
+    Rows,
+    changed_content,
+    classes_and_levels,
+    duplicates,
+    look_alike_names,
+    many,
+    mixed_modes,
+    shapes,
+    unreadable_images,
+)
+from ctfgan.data.images import plain
+from ctfgan.data.packed import Survey
+from ctfgan.data.settings import MIN_IMAGES_PER_CLASS
+from ctfgan.data.sources.base import ImageSource, Labels
+from ctfgan.errors import DataError
+from ctfgan.progress import Progress, silent
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What one pass over every image of a source found."""
+
+    survey: Survey
+    classes: tuple[str, ...]
+    counts: Labels
+    """Readable images of each class, ``(C,)``."""
+    findings: tuple[Finding, ...]
+    source: ImageSource = field(repr=False)
+    rows: Rows = field(repr=False)
+    """Which images of the source are readable, ``(M,)``."""
+    digests: Digests = field(repr=False)
+    """A number for the pixels of each readable image, ``(M,)``; equal pixels have equal numbers."""
+
+    def no_high_quality_because(self) -> str | None:
+        """Why the set cannot be the high-quality side; None if it can."""
+        if not self.classes:
+            return "the images have no labels"
+        if len(self.classes) < 2:
+            return "there is a single class"
+        tiny = int((self.counts < MIN_IMAGES_PER_CLASS).sum())
+        return f"{many(tiny, 'class', 'classes')} with fewer than {MIN_IMAGES_PER_CLASS} images" if tiny else None
+
+    def no_low_quality_because(self) -> str | None:
+        """Why the set cannot be the low-quality side; None if it can."""
+        few = self.survey.images < MIN_IMAGES_PER_CLASS
+        return f"there are fewer than {MIN_IMAGES_PER_CLASS} images" if few else None
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values, for JSON."""
+        return {
+            **asdict(self.survey),
+            "classes": {name: int(count) for name, count in zip(self.classes, self.counts, strict=True)},
+            "findings": [asdict(finding) for finding in self.findings],
+            "no_high_quality_because": self.no_high_quality_because(),
+            "no_low_quality_because": self.no_low_quality_because(),
+        }
+
+
+def inspect(source: ImageSource, progress: Progress = silent) -> Inspection:
+    """Decode every image once and report; some 25 bytes of each are kept.
+
+    Args:
+        source: the images; an unreadable one is a finding.
+        progress: shows the pass.
+
+    Raises:
+        DataError: not one image can be read.
+    """
+    total = len(source.labels)
+    digests, sizes = np.empty(total, dtype=np.uint64), np.empty((total, 2), dtype=np.int32)
+    readable = np.zeros(total, dtype=bool)
+    modes: Counter[str] = Counter()
+    unreadable: list[tuple[str, str]] = []
+    for index in progress(range(total), total, f"checking {source.location}"):
+        try:
+            image = source.read(index)
+            digests[index], sizes[index] = digest_of(image), image.size
+        except (DataError, OSError, ValueError) as error:
+            unreadable.append((source.name(index), str(error)))
+            continue
+        modes[image.mode] += 1
+        readable[index] = True
+    if not readable.any():
+        name, reason = unreadable[0]
+        raise DataError(f"{source.location}: none of {total:,} images can be read (first: {name}: {reason})")
+    rows = np.flatnonzero(readable)
+    digests, sizes, labels = digests[rows], sizes[rows], source.labels[rows]
+    counts = np.bincount(labels[labels >= 0], minlength=len(source.classes))
+    short = sizes.min(axis=1)
+    spread = (int(short.min()), int(np.median(short)), int(short.max()))
+    survey = Survey(source.location, len(rows), spread, dict(modes.most_common()), tuple(unreadable), source.notes)
+    findings = (
+        *unreadable_images(survey),
+        *classes_and_levels(source.location, source.classes, counts),
+        *look_alike_names(source.classes),
+        *duplicates(source, rows, digests),
+        *shapes(source, rows, sizes),
+        *mixed_modes(survey),
+        *changed_content(source),
+    )
+    return Inspection(survey, source.classes, counts, findings, source, rows, digests)
+
+
+def digest_of(image: Image.Image) -> np.uint64:
+    """A 64-bit number for what training would see of an image before it is resized: upright, 8-bit, over white.
+
+    Among 2 million different images, two have the same number with a chance of 1 in 10 million.
+    """
+    pixels = np.asarray(plain(image, 3))
+    digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=8)
+    digest.update(pixels.tobytes())
+    return np.frombuffer(digest.digest(), dtype=np.uint64)[0]
+
+
+def compare(high: Inspection, low: Inspection) -> list[Finding]:
+    """What is odd about two sides taken together: the same pixels on both, class names that nearly agree."""
+    findings = []
+    copies = np.flatnonzero(np.isin(low.digests, high.digests))
+    if len(copies):
+        first = dict(zip(high.digests[::-1].tolist(), high.rows[::-1].tolist(), strict=True))
+        shown = tuple(
+            f"{low.source.name(int(low.rows[at]))} = {high.source.name(first[int(low.digests[at])])}"
+            for at in copies[:EXAMPLES_KEPT]
+        )
+        summary = f"{many(len(copies), 'low-quality image')} with exactly the pixels of a high-quality one"
+        findings.append(Finding("on both sides", summary, shown, len(copies)))
+    missing = sorted(set(high.classes) - set(low.classes))
+    if 0 < len(missing) < len(high.classes):
+        summary = (
+            f"{len(missing):,} of {len(high.classes):,} classes without a low-quality namesake, so good and cheap "
+            "images are paired independently; if they belong together, add images or rename classes"
+        )
+        findings.append(Finding("classes of one side", summary, tuple(missing[:EXAMPLES_KEPT]), len(missing)))
+    return findings
+
+
+def histogram(counts: Labels, bins: int = 8) -> list[tuple[int, int, int]]:
+    """Classes by their number of images: (fewest, most, classes) of each bin, of one width or, if wide, doubling."""
+    low, high = int(counts.min()), int(counts.max())
+    if high < bins * max(low, 1):
+        starts = list(range(low, high + 1, -(-(high - low + 1) // bins)))
+    else:
+        starts = [low, *(2**power for power in range(low.bit_length(), high.bit_length()))]
+    found = np.histogram(counts, [*starts, high + 1])[0]
+    ends = [*(start - 1 for start in starts[1:]), high]
+    return [(start, end, int(number)) for start, end, number in zip(starts, ends, found, strict=True)]

@@ -1,0 +1,146 @@
+"""Which image is of which class: arrays on disk that open at once, however many images and classes there are.
+
+The files beside ``images.npy``, for N images, L of them labelled, of C classes:
+
+    labels.npy        int64 (N,)    the label of each image, -1 without one
+    order.npy         int64 (L,)    rows of the labelled images, sorted by label, then by row
+    offsets.npy       int64 (C+1,)  images of class c: order[offsets[c]:offsets[c+1]]
+    names.npy         uint8         all class names in UTF-8, end to end
+    name_offsets.npy  int64 (C+1,)  name of class c: names[name_offsets[c]:name_offsets[c+1]]
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from ctfgan.data.sources.base import Labels
+from ctfgan.errors import DataError
+
+LABELS = "labels.npy"
+ORDER = "order.npy"
+OFFSETS = "offsets.npy"
+NAMES = "names.npy"
+NAME_OFFSETS = "name_offsets.npy"
+
+
+class ClassNames(Sequence[str]):
+    """Class names in label order; each is decoded when it is asked for.
+
+    Args:
+        text: uint8, all names in UTF-8, end to end.
+        offsets: int64 ``(C+1,)``, where in ``text`` each name begins, and the end.
+    """
+
+    def __init__(self, text: NDArray[np.uint8], offsets: NDArray[np.int64]) -> None:
+        self._text = text
+        self._offsets = offsets
+
+    def __len__(self) -> int:
+        return len(self._offsets) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[str, ...]: ...
+    def __getitem__(self, index: int | slice) -> str | tuple[str, ...]:
+        if isinstance(index, slice):
+            return tuple(self[number] for number in range(*index.indices(len(self))))
+        number = range(len(self))[index]  # negative numbers count from the end; too large ones are refused
+        return self._text[self._offsets[number] : self._offsets[number + 1]].tobytes().decode()
+
+    def all(self) -> tuple[str, ...]:
+        """Every name, decoded in one go."""
+        text = self._text.tobytes()
+        ends = self._offsets.tolist()
+        return tuple(text[start:end].decode() for start, end in itertools.pairwise(ends))
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Labels, the images of each class, and the names of the classes, all memory-mapped."""
+
+    labels: Labels
+    """``(N,)`` int64; -1 without a label."""
+    order: NDArray[np.int64]
+    """Rows of the labelled images, sorted by label, then by row."""
+    offsets: NDArray[np.int64]
+    """``(C+1,)``; where in ``order`` each class begins, and the end."""
+    names: ClassNames
+    """C class names in label order."""
+
+    def rows_of(self, label: int) -> NDArray[np.int64]:
+        """Rows of the images of a class, ascending; a view of the file, whatever the numbers of images and classes."""
+        return self.order[self.offsets[label] : self.offsets[label + 1]]
+
+    def counts(self) -> NDArray[np.int64]:
+        """Images of each class, ``(C,)``."""
+        return np.diff(self.offsets)
+
+
+def write_manifest(folder: Path, labels: Labels, classes: Sequence[str]) -> None:
+    """Write the five arrays into a folder.
+
+    Args:
+        folder: where to.
+        labels: ``(N,)`` in ``[0, len(classes))``, or -1 for an image without a label.
+        classes: names in label order.
+    """
+    counts = np.bincount(labels[labels >= 0], minlength=len(classes))
+    assert len(counts) == len(classes), "a label beyond the class names"
+    encoded = [name.encode() for name in classes]
+    np.save(folder / LABELS, labels.astype(np.int64))
+    np.save(folder / ORDER, np.argsort(labels, kind="stable")[len(labels) - counts.sum() :].astype(np.int64))
+    np.save(folder / OFFSETS, _starts(counts))
+    np.save(folder / NAMES, np.frombuffer(b"".join(encoded), dtype=np.uint8))
+    np.save(folder / NAME_OFFSETS, _starts(np.array([len(name) for name in encoded], dtype=np.int64)))
+
+
+def open_manifest(folder: Path, images: int, classes: int) -> Manifest:
+    """Memory-map the arrays of a folder; nothing is read but their headers and ends.
+
+    Raises:
+        DataError: an array is missing, damaged, or does not fit the numbers of images and classes.
+    """
+    offsets = open_array(folder / OFFSETS, np.int64, (classes + 1,))
+    name_offsets = open_array(folder / NAME_OFFSETS, np.int64, (classes + 1,))
+    labelled, letters = int(offsets[-1]), int(name_offsets[-1])
+    return Manifest(
+        labels=open_array(folder / LABELS, np.int64, (images,)),
+        order=open_array(folder / ORDER, np.int64, (labelled,)),
+        offsets=offsets,
+        names=ClassNames(open_array(folder / NAMES, np.uint8, (letters,)), name_offsets),
+    )
+
+
+def open_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Memory-map an ``.npy`` file that must have a type and a shape.
+
+    Raises:
+        DataError: it is missing or cut off, or holds something else.
+    """
+    if not path.is_file():
+        raise damaged(path, "it is missing")
+    try:
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise damaged(path, str(error)) from error
+    if array.dtype != dtype or array.shape != shape:
+        expected = f"{np.dtype(dtype)} of shape {shape}"
+        raise damaged(path, f"it holds {array.dtype} of shape {array.shape}, not {expected}")
+    return array
+
+
+def damaged(path: Path, reason: str) -> DataError:
+    """What to say of a damaged file in a folder of packed images."""
+    return DataError(f"{path} is damaged ({reason}); delete the folder {path.parent} and make it again")
+
+
+def _starts(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)

@@ -1,0 +1,134 @@
+"""Packed images on disk, opened: a folder of the cache, or one that ``ctfgan data build`` wrote. One format for both.
+
+packed.json    shape, number of classes, survey, fingerprint
+images.npy     uint8 (N, R, R, K)
+and the arrays of manifest.py
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ctfgan.data.images import GREY_MODES, Bytes, Fit
+from ctfgan.data.manifest import OFFSETS, ClassNames, Manifest, damaged, open_array, open_manifest
+from ctfgan.data.sources.base import Labels
+
+CONTENT = "packed.json"
+IMAGES = "images.npy"
+FORMAT = 2
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What the headers of a source say."""
+
+    location: str
+    images: int
+    sides: tuple[int, int, int]
+    """Smallest, median and largest shorter side in pixels."""
+    modes: dict[str, int]
+    unreadable: tuple[tuple[str, str], ...]
+    """Name and reason of each image that was skipped."""
+    notes: tuple[str, ...]
+
+    @property
+    def is_grey(self) -> bool:
+        """Whether no image has colour."""
+        return set(self.modes) <= GREY_MODES
+
+
+@dataclass(frozen=True)
+class PackedImages:
+    """Decoded images of one size, on disk: a folder of the cache, or one that ``ctfgan data build`` wrote.
+
+    Opening one reads a few hundred bytes and maps the rest, whatever the numbers of images and classes.
+    """
+
+    images: Bytes
+    """Memory-mapped uint8 ``(N, R, R, K)``."""
+    manifest: Manifest
+    """Labels, images of each class, names; memory-mapped."""
+    survey: Survey
+    fit: Fit
+    """How images that were not square became square."""
+    fingerprint: str
+    """SHA-256 of pixels, labels and class names."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def labels(self) -> Labels:
+        """``(N,)`` int64, memory-mapped; -1 without a label."""
+        return self.manifest.labels
+
+    @property
+    def names(self) -> ClassNames:
+        """Class names in label order, each decoded when it is asked for."""
+        return self.manifest.names
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """All class names in label order; for many classes rather :attr:`names`."""
+        return self.manifest.names.all()
+
+    @property
+    def form(self) -> str:
+        """Size and colour in words."""
+        size = self.images.shape[1]
+        return f"{size}x{size}, {'grey' if self.images.shape[3] == 1 else 'colour'}"
+
+    def rows_of(self, label: int) -> NDArray[np.int64]:
+        """Rows of the images of a class, ascending, in constant time."""
+        return self.manifest.rows_of(label)
+
+
+def fingerprint_of(images: Bytes, labels: Labels, classes: Sequence[str]) -> str:
+    """SHA-256 of pixels, labels and class names; tells nothing of places."""
+    digest = hashlib.sha256(images.data if images.flags.c_contiguous else images.tobytes())
+    digest.update(np.ascontiguousarray(labels).tobytes() + "\0".join(classes).encode())
+    return digest.hexdigest()
+
+
+def is_packed(folder: Path) -> bool:
+    """Whether a folder holds packed images, complete or damaged."""
+    return (folder / CONTENT).is_file() or ((folder / IMAGES).is_file() and (folder / OFFSETS).is_file())
+
+
+def open_packed(folder: Path) -> PackedImages:
+    """Map the images of a folder into memory.
+
+    Raises:
+        DataError: a file is missing, cut off or of another version.
+    """
+    path = folder / CONTENT
+    if not path.is_file():
+        raise damaged(path, "it is missing")
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        version, shape, classes = content["format"], tuple(content["shape"]), int(content["classes"])
+        found = content["survey"]
+        survey = Survey(
+            found["location"],
+            found["images"],
+            tuple(found["sides"]),
+            found["modes"],
+            tuple((name, reason) for name, reason in found["unreadable"]),
+            tuple(found["notes"]),
+        )
+        fit, fingerprint = content["fit"], content["fingerprint"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise damaged(path, f"{type(error).__name__}: {error}") from error
+    if version != FORMAT:
+        raise damaged(path, f"it has format {version}, this version of ctfgan reads {FORMAT}")
+    images = open_array(folder / IMAGES, np.uint8, shape)
+    return PackedImages(images, open_manifest(folder, len(images), classes), survey, fit, fingerprint)

@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from ctfgan.data.findings import Finding, folded, repeats
+from ctfgan.data.inspection import Inspection, compare, digest_of, histogram, inspect
+from ctfgan.data.packing import build, look
+from ctfgan.data.sources.folder import FolderSource
+from ctfgan.data.sources.opening import open_source
+from ctfgan.errors import DataError
+from tests.conftest import snapshot
+
+WriteClasses = Callable[..., Path]
+
+
+def inspected(root: Path) -> Inspection:
+    return inspect(open_source(str(root)))
+
+
+def topics(found: Inspection) -> dict[str, Finding]:
+    return {finding.topic: finding for finding in found.findings}
+
+
+def names(examples: tuple[str, ...], root: Path) -> list[str]:
+    return [example.replace(f"{root}/", "") for example in examples]
+
+
+@pytest.fixture
+def root(tmp_path: Path, write_classes: WriteClasses) -> Path:
+    return write_classes(tmp_path / "root", {"a": 30, "b": 40})
+
+
+def test_a_clean_set_has_no_findings_and_is_left_alone(root: Path) -> None:
+    before = snapshot(root)
+    found = inspected(root)
+    assert found.findings == ()
+    assert found.counts.tolist() == [30, 40]
+    assert (found.survey.images, found.survey.sides, found.survey.modes) == (70, (16, 16, 16), {"L": 70})
+    assert found.no_high_quality_because() is None
+    assert found.no_low_quality_because() is None
+    assert snapshot(root) == before
+
+
+def test_a_copy_in_the_same_class_is_a_duplicate_whatever_its_format(root: Path) -> None:
+    with Image.open(root / "a" / "3.png") as image:
+        image.save(root / "a" / "copy.bmp")
+        image.convert("RGBA").save(root / "a" / "other.tif")
+    finding = topics(inspected(root))["duplicates"]
+    assert finding.summary.startswith("2 images are exact copies of another one of the same class")
+    assert names(finding.examples, root) == ["a/3.png = a/copy.bmp = a/other.tif"]
+
+
+def test_a_copy_in_another_class_is_a_likely_label_error(root: Path) -> None:
+    with Image.open(root / "a" / "3.png") as image:
+        image.save(root / "b" / "stray.png")
+    found = topics(inspected(root))
+    assert names(found["in several classes"].examples, root) == ["a/3.png = b/stray.png"]
+    assert "duplicates" not in found
+
+
+def test_one_grey_level_of_one_pixel_makes_another_image(root: Path) -> None:
+    pixels = np.full((16, 16), 3, dtype=np.uint8)
+    pixels[7, 7] += 1
+    Image.fromarray(pixels).save(root / "a" / "nearly.png")
+    assert topics(inspected(root)) == {}
+
+
+def test_the_same_bytes_in_another_shape_are_another_image() -> None:
+    assert digest_of(Image.new("L", (8, 4))) != digest_of(Image.new("L", (4, 8)))
+
+
+def test_rotation_by_exif_is_seen_as_the_viewer_sees_it() -> None:
+    upright = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8))
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    stored = BytesIO()
+    upright.rotate(180).save(stored, format="PNG", exif=exif)
+    assert digest_of(Image.open(stored)) == digest_of(upright)
+
+
+def test_unreadable_files_are_named_with_their_reason(root: Path, bad_images: dict[str, bytes]) -> None:
+    for kind, content in bad_images.items():
+        (root / "a" / f"x {kind}.png").write_bytes(content)
+    finding = topics(inspected(root))["unreadable"]
+    assert finding.count == len(bad_images)
+    assert f"{root}/a/x zero bytes.png: zero bytes" in finding.examples
+    assert sum("damaged" in example for example in finding.examples) == 1
+
+
+def test_a_set_without_one_readable_image_is_unusable(root: Path, bad_images: dict[str, bytes]) -> None:
+    for file in root.rglob("*.png"):
+        file.write_bytes(bad_images["truncated"])
+    with pytest.raises(DataError, match="none of 70 images can be read"):
+        inspected(root)
+
+
+def test_tiny_and_small_classes_are_told_apart(tmp_path: Path, write_classes: WriteClasses) -> None:
+    found = inspected(write_classes(tmp_path / "r", {"none": 1, "three": 3, "four": 4, "nineteen": 19, "twenty": 20}))
+    assert topics(found)["tiny classes"].examples == ("none: 1", "three: 3")
+    assert topics(found)["small classes"].examples == ("four: 4", "nineteen: 19")
+    assert found.no_high_quality_because() == "2 classes with fewer than 4 images"
+
+
+def test_a_class_whose_images_are_all_unreadable_is_tiny(root: Path) -> None:
+    (root / "c").mkdir()
+    (root / "c" / "x.png").write_bytes(b"")
+    assert topics(inspected(root))["tiny classes"].examples == ("c: 0",)
+
+
+def test_names_that_look_alike_are_grouped(tmp_path: Path, write_classes: WriteClasses) -> None:
+    alike = {"Dog": 20, "dog": 20, "caf\u00e9": 20, "cafe\u0301": 20, "big cat": 20, "big  cat": 20, "bird": 20}
+    finding = topics(inspected(write_classes(tmp_path / "r", alike)))["names that look alike"]
+    assert finding.count == 3
+    assert {frozenset(example.split(" and ")) for example in finding.examples} == {
+        frozenset({"'Dog'", "'dog'"}), frozenset({"'caf\u00e9'", "'cafe\u0301'"}),
+        frozenset({"'big cat'", "'big  cat'"}),
+    }  # fmt: skip
+
+
+@given(st.text(max_size=8))
+def test_folding_a_name_twice_changes_nothing_more(name: str) -> None:
+    assert folded(folded(name)) == folded(name)
+    assert folded(name) == folded(f"  {unicodedata.normalize('NFD', name)} ")
+
+
+def test_images_that_are_not_square_or_of_odd_size_are_named(root: Path) -> None:
+    Image.new("L", (17, 16), 99).save(root / "a" / "wide.png")
+    Image.new("L", (40, 40), 99).save(root / "a" / "large.png")
+    Image.new("L", (6, 6), 99).save(root / "a" / "small.png")
+    found = topics(inspected(root))
+    assert names(found["not square"].examples, root) == ["a/wide.png: 17x16"]
+    assert names(found["odd sizes"].examples, root) == ["a/large.png: 40x40", "a/small.png: 6x6"]
+
+
+def test_modes_are_counted(root: Path) -> None:
+    Image.new("RGBA", (16, 16), (1, 2, 3, 4)).save(root / "a" / "transparent.png")
+    Image.new("P", (16, 16)).save(root / "a" / "palette.png")
+    Image.fromarray(np.full((16, 16), 40_000, dtype=np.uint16)).save(root / "a" / "deep.png")
+    found = inspected(root)
+    assert found.survey.modes == {"L": 70, "RGBA": 1, "P": 1, "I;16": 1}
+    assert "used in colour" in topics(found)["mixed modes"].summary
+
+
+@pytest.mark.parametrize(
+    ("counts", "topic", "words"),
+    [
+        ({"only": 20}, "single class", "'only' is the only class; is {root} one level too deep?"),
+        ({"flat/.": 20}, "single class", "'flat' is the only class"),
+        ({"all/a": 20, "all/b": 20}, "one level too high", "lie in 'all', one level too high; give {root}/all"),
+        ({"train/a": 20, "test/a": 20}, "one level too high", "and 'train', one level too high; give {root}/train"),
+        ({"x/a": 20, "y/a": 20, "c": 20}, "folders of folders", "2 classes lie in folders of folders (such as 'x/a')"),
+    ],
+)  # fmt: skip
+def test_a_folder_on_the_wrong_level_is_noticed(
+    tmp_path: Path, write_classes: WriteClasses, counts: dict[str, int], topic: str, words: str
+) -> None:
+    root = write_classes(tmp_path / "root", counts)
+    assert words.format(root=root) in topics(inspected(root))[topic].summary
+
+
+def test_images_without_labels_can_be_the_low_quality_side_alone(tmp_path: Path, write_classes: WriteClasses) -> None:
+    found = inspected(write_classes(tmp_path, {"flat": 8}) / "flat")
+    assert found.no_high_quality_because() == "the images have no labels"
+    assert found.no_low_quality_because() is None
+    assert "no labels" in topics(found)
+
+
+def test_images_on_both_sides_and_missing_namesakes_are_noticed(
+    root: Path, tmp_path: Path, write_classes: WriteClasses
+) -> None:
+    cheap = write_classes(tmp_path / "cheap", {"a": 5}, size=8)
+    with Image.open(root / "b" / "7.png") as image:
+        image.save(cheap / "a" / "leak.png")
+    shared, classes = compare(inspected(root), inspected(cheap))
+    assert shared.examples == (f"{cheap}/a/leak.png = {root}/b/7.png",)
+    assert classes.summary.startswith("1 of 2 classes without a low-quality namesake")
+    assert classes.examples == ("b",)
+
+
+def test_two_sides_that_have_nothing_in_common_or_everything_are_fine(
+    root: Path, tmp_path: Path, write_classes: WriteClasses
+) -> None:
+    for number, counts in enumerate(({"a": 5, "b": 5}, {"x": 5, "y": 5})):
+        cheap = write_classes(tmp_path / f"cheap{number}", counts, size=8)
+        assert compare(inspected(root), inspected(cheap)) == []
+
+
+def test_a_built_folder_that_was_tampered_with_is_noticed(root: Path, tmp_path: Path) -> None:
+    source = FolderSource(root)
+    build(source, look(source), 16, 1, "crop", tmp_path / "built")
+    assert topics(inspected(tmp_path / "built")) == {}
+    images = np.load(tmp_path / "built/images.npy", mmap_mode="r+")
+    images[5, 5, 5] ^= 1
+    images.flush()
+    assert "build it again" in topics(inspected(tmp_path / "built"))["changed"].summary
+
+
+def test_everything_fits_into_json(root: Path) -> None:
+    (root / "a" / "x.png").write_bytes(b"")
+    content = json.loads(json.dumps(inspected(root).as_dict()))
+    assert content["classes"] == {"a": 30, "b": 40}
+    assert [finding["topic"] for finding in content["findings"]] == ["unreadable"]
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=30))
+def test_repeats_are_the_positions_of_equal_numbers(values: list[int]) -> None:
+    expected = {value: [at for at, other in enumerate(values) if other == value] for value in values}
+    found: list[NDArray[np.int64]] = list(repeats(np.array(values, dtype=np.uint64)))
+    assert sorted(group.tolist() for group in found) == sorted(rows for rows in expected.values() if len(rows) > 1)
+
+
+@given(st.lists(st.integers(0, 5_000), min_size=1, max_size=40))
+def test_a_histogram_holds_every_class_once(counts: list[int]) -> None:
+    bins = histogram(np.array(counts))
+    for low, high, number in bins:
+        assert number == sum(low <= count <= high for count in counts)
+    assert sum(number for *_, number in bins) == len(counts)
+    assert len(bins) <= 14
