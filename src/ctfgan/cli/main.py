@@ -18,6 +18,8 @@ COMMANDS = {
     "sample": "Make images of chosen classes.",
     "enhance": "Turn low-quality images of a class into high-quality ones.",
     "recipes": "List the named recipes.",
+    "reproduce": "Run a table of the paper: train, evaluate, report.",
+    "sweep": "Run a series of settings and draw one plot.",
     "data": "Check, pack, fetch or list data sets.",
 }
 

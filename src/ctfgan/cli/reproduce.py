@@ -14,9 +14,11 @@ import click
 @click.option("--profile", default="cpu", show_default=True, metavar="smoke|cpu|gpu|full",
               help="How large: see below.")  # fmt: skip
 @click.option("--data", "data", multiple=True, metavar="NAME=PATH",
-              help="Where a published data set lies, or what stands in its place; may be repeated. Without it: the data "
-              "home of 'ctfgan data list'.")  # fmt: skip
-@click.option("--only", "sections", multiple=True, metavar="SECTION", help="One data set of the table; may be repeated.")
+              help="Where a published data set lies, or what stands in its place; may be repeated. Without it: where "
+              "'ctfgan data fetch' puts it.")  # fmt: skip
+@click.option(
+    "--only", "sections", multiple=True, metavar="SECTION", help="One data set of the table; may be repeated."
+)
 @click.option("--seeds", type=click.IntRange(min=1), metavar="N", help="Runs of each row; by profile without it.")
 @click.option("--extractor", "plugins", multiple=True, metavar="FILE", type=click.Path(path_type=Path),
               help="Also measure with a plug-in, as in 'ctfgan evaluate'; may be repeated.")  # fmt: skip
@@ -51,7 +53,7 @@ def reproduce(
     ctfgan reproduce table2 --profile cpu --data hwdb1.0=characters.npz --data mnist=mnist.npz --only hwdb
     """
     from ctfgan.cli import show
-    from ctfgan.errors import ConfigError, CtfganError
+    from ctfgan.errors import CtfganError
     from ctfgan.evaluation import evaluate
     from ctfgan.experiments.campaign import check_campaign, run_campaign
     from ctfgan.experiments.profiles import named_profile
@@ -63,9 +65,7 @@ def reproduce(
     from ctfgan.runs import Watch
 
     places = dict(_pair(text) for text in data)
-    plan = plan_table(
-        named_table(table), named_profile(profile), places, seeds=seeds, sections=sections, device=device
-    )
+    plan = plan_table(named_table(table), named_profile(profile), places, seeds=seeds, sections=sections, device=device)
     folder = out or Path("reproduced", f"{table}-{profile}")
     cells = plan.runnable()
     check_campaign([cell.cell for cell in cells], folder)
@@ -78,9 +78,7 @@ def reproduce(
         return
 
     def measure(path: Path, watch: Watch) -> None:
-        evaluate(
-            path, watch, device, plugins=plugins, inception=inception, inception_weights=inception_weights
-        )
+        evaluate(path, watch, device, plugins=plugins, inception=inception, inception_weights=inception_weights)
 
     command = shlex.join(["ctfgan", *sys.argv[1:]])
     measured = unmeasured(plan)

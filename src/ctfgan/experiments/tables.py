@@ -85,8 +85,8 @@ TABLE1 = Table(
                 Row(FEWER, "table1-stl10-fewer", None, OWN),
                 Row(ENTIRE, "table1-stl10-entire", None, OWN),
             ),
-            "The paper's scores here lie between 9.34 and 9.63. No other source has figures on the 5,000 labelled images; "
-            "SN-GAN's 9.10 is of the 100,000 unlabelled ones.",
+            "The paper's scores here lie between 9.34 and 9.63. No other source has figures on the 5,000 labelled "
+            "images; SN-GAN's 9.10 is of the 100,000 unlabelled ones.",
         ),
     ),
 )

@@ -87,7 +87,8 @@ def page(blocks: Sequence[Block], folder: Path) -> str:
     title = html.escape(first.text) if isinstance(first, Heading) else "report"
     body = "\n".join(_html(block, folder) for block in blocks)
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
-    return f'<!doctype html>\n<html lang="en">\n<head>{head}<style>{STYLE}</style></head>\n<body>\n{body}\n</body>\n</html>\n'
+    head = f"<head>{head}<style>{STYLE}</style></head>"
+    return f'<!doctype html>\n<html lang="en">\n{head}\n<body>\n{body}\n</body>\n</html>\n'
 
 
 def _markdown(block: Block, folder: Path) -> str:

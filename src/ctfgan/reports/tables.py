@@ -132,9 +132,7 @@ def _row(row: Row, results: Sequence[RunResult], columns: dict[str, tuple[Column
     )
 
 
-def _floor(
-    results: dict[Row, list[RunResult]], columns: dict[str, tuple[Column, str]]
-) -> list[tuple[str, ...]]:
+def _floor(results: dict[Row, list[RunResult]], columns: dict[str, tuple[Column, str]]) -> list[tuple[str, ...]]:
     every = [result for runs in results.values() for result in runs]
     if not every:
         return []

@@ -1,0 +1,95 @@
+"""``ctfgan sweep``."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("name", required=False, metavar="[hq-fraction|lq-share|ablations]")
+@click.option("--vary", "varied", multiple=True, metavar="SETTING=V1,V2,...",
+              help="Instead of a named sweep: a setting and its values; a second one makes lines.")  # fmt: skip
+@click.option("--recipe", metavar="NAME", help="The ctf-gan recipe to start from.")
+@click.option("--hq", metavar="PATH", help="High-quality images, as in 'ctfgan train'; without it the embedded glyphs.")
+@click.option("--lq", metavar="PATH", help="Low-quality images; without it degraded copies.")
+@click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Change one setting of all runs.")
+@click.option("--seeds", default=1, show_default=True, type=click.IntRange(min=1), help="Runs of each point.")
+@click.option("--out", metavar="DIR", type=click.Path(path_type=Path),
+              help="Folder of runs, plot and report; sweeps/<name> without it.")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="List the runs, then stop.")
+def sweep(
+    name: str | None,
+    varied: tuple[str, ...],
+    recipe: str | None,
+    hq: str | None,
+    lq: str | None,
+    assignments: tuple[str, ...],
+    seeds: int,
+    out: Path | None,
+    dry_run: bool,
+) -> None:
+    """Train and measure a series of runs, and draw one plot.
+
+    hq-fraction: 100 to 10 % of the good images, beside the baseline. lq-share: none to four cheap images for each good
+    one, of its class and of any. ablations: without self-supervision, features shuffled or zeroed, pairing. The same
+    command again goes on where it stopped.
+
+    \b
+    ctfgan sweep hq-fraction --hq scans --seeds 3
+    ctfgan sweep --vary data.degradation.size=4,8,16 --vary data.pairing=matched,independent --hq scans
+    """
+    from ctfgan.cli import show
+    from ctfgan.data.sources.opening import absolute
+    from ctfgan.errors import CtfganError
+    from ctfgan.experiments.campaign import check_campaign, run_campaign
+    from ctfgan.experiments.sweeps import plan_sweep, vary
+    from ctfgan.files import write_file
+    from ctfgan.recipes.catalogue import DEFAULT, DEFAULT_FOR_OWN_IMAGES, named_recipe
+    from ctfgan.recipes.overlay import with_settings
+    from ctfgan.reports.compare import read_run
+    from ctfgan.reports.document import write_document
+    from ctfgan.reports.sweep import MeasuredPoint, plot, sweep_report
+
+    if (name is None) == (not varied):
+        raise click.UsageError("name a sweep (hq-fraction, lq-share, ablations), or settings with --vary, not both")
+    places = {"data.high_quality": hq and absolute(hq), "data.low_quality": lq and absolute(lq)}
+    base = named_recipe(recipe or (DEFAULT_FOR_OWN_IMAGES if hq else DEFAULT))
+    base = with_settings(base, {key: value for key, value in places.items() if value}, assignments)
+    planned = plan_sweep(name, base, seeds) if name else vary(base, [_values(text) for text in varied], seeds)
+    folder = out or Path("sweeps", planned.name)
+    cells = [point.cell for point in planned.points]
+    check_campaign(cells, folder)
+    show.say(f"sweep {planned.name}: {len(cells)} runs into {folder}")
+    if dry_run:
+        for point in planned.points:
+            show.say(f"  {point.cell.name}")
+        return
+    measured: list[MeasuredPoint] = []
+    picture = folder / "sweep.png"
+    command = shlex.join(["ctfgan", *sys.argv[1:]])
+    with show.watch() as watch:
+        for point, outcome in zip(planned.points, run_campaign(cells, folder, watch), strict=True):
+            result = None if outcome.why_not else read_run(outcome.path)
+            measured.append(MeasuredPoint(point, result, outcome.why_not))
+            if any(found.result for found in measured):
+                write_file(picture, plot(planned, measured))
+                report = write_document(sweep_report(planned, measured, picture, command), folder, "report")
+    failed = sum(1 for found in measured if found.why_not)
+    if failed == len(measured):
+        raise CtfganError(f"no run of the sweep could be made: {measured[0].why_not}")
+    show.say(f"\nplot: {picture}; report: {report[0]} and {report[1]}")
+    if failed:
+        raise CtfganError(f"{failed} of {len(measured)} runs failed; the report says why")
+
+
+def _values(text: str) -> tuple[str, tuple[str, ...]]:
+    from ctfgan.errors import ConfigError
+
+    name, _, values = text.partition("=")
+    if not values:
+        raise ConfigError(f"--vary {text!r} has no values; write --vary NAME=V1,V2,...")
+    return name.strip(), tuple(value.strip() for value in values.split(","))

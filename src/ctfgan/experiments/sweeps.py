@@ -1,0 +1,171 @@
+"""Sweeps over what the paper leaves open: how few good images, how many cheap ones, which part does the work."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ctfgan.errors import ConfigError, pick
+from ctfgan.experiments.campaign import Cell
+from ctfgan.recipes.overlay import with_settings
+from ctfgan.recipes.recipe import CtfGan, Recipe, SnGan, parse_recipe
+from ctfgan.training.settings import StageSettings
+
+HQ_FRACTIONS = (1.0, 0.8, 0.65, 0.5, 0.35, 0.2, 0.1)
+LQ_RATIOS = (0.0, 0.5, 1.0, 2.0, 4.0)
+LQ_SWEEP_FRACTION = 0.15  # four times as many low-quality images leave a quarter of the pool to hold out
+
+OURS, BASELINE = "CTF-GAN", "SN-GAN + Projection"
+
+
+@dataclass(frozen=True)
+class Point:
+    """One run of a sweep."""
+
+    series: str
+    x: float | str
+    """A number where the axis is one; else what was changed."""
+    cell: Cell
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Points with the name of their axis."""
+
+    name: str
+    axis: str
+    points: tuple[Point, ...]
+
+
+Arm = tuple[str, float | str, Recipe]
+"""Series, place on the axis, recipe."""
+
+
+def hq_fraction(base: Recipe) -> list[Arm]:
+    """Fewer and fewer good images, for CTF-GAN and for the baseline."""
+    arms: list[Arm] = []
+    for fraction in HQ_FRACTIONS:
+        setting = {"data.high_quality_fraction": fraction}
+        arms.append((OURS, fraction, with_settings(base, setting, ())))
+        arms.append((BASELINE, fraction, with_settings(baseline_of(base), setting, ())))
+    return arms
+
+
+def lq_share(base: Recipe) -> list[Arm]:
+    """More and more cheap images per good one, of the same class and of any; none at all is the baseline."""
+    if base.data.low_quality is not None:
+        raise ConfigError(
+            f"data.low_quality is {base.data.low_quality!r}; the sweep lq-share degrades images, leave --lq out"
+        )
+    arms: list[Arm] = []
+    fewer = {"data.high_quality_fraction": LQ_SWEEP_FRACTION}
+    for pairing, ratio in itertools.product(("matched", "independent"), LQ_RATIOS):
+        if ratio == 0:
+            recipe = with_settings(baseline_of(base), fewer, ())
+        else:
+            share = {"data.degradation.share": ratio * LQ_SWEEP_FRACTION, "data.pairing": pairing}
+            recipe = with_settings(base, fewer | share, ())
+        arms.append((f"{pairing} pairing", ratio, recipe))
+    return arms
+
+
+def ablations(base: Recipe) -> list[Arm]:
+    """What each part contributes: self-supervision, the features, the pairing; beside the baseline."""
+    changes: dict[str, dict[str, object]] = {
+        "whole method": {},
+        "without SP": {
+            "method.self_supervision.discriminator_weight": 0.0,
+            "method.self_supervision.generator_weight": 0.0,
+        },
+        "CTF shuffled": {"method.features.ctf": "shuffled"},
+        "CTF zeroed": {"method.features.ctf": "zero"},
+        "independent pairing": {"data.pairing": "independent"},
+    }
+    arms: list[Arm] = [(OURS, name, with_settings(base, change, ())) for name, change in changes.items()]
+    return [*arms, (OURS, "no LQ: baseline", baseline_of(base))]
+
+
+SWEEPS: dict[str, tuple[str, Callable[[Recipe], list[Arm]]]] = {
+    "hq-fraction": ("share of the good images", hq_fraction),
+    "lq-share": ("cheap images per good one", lq_share),
+    "ablations": ("what was changed", ablations),
+}
+
+
+def plan_sweep(name: str, base: Recipe, seeds: int) -> Sweep:
+    """The points of a named sweep.
+
+    Raises:
+        ConfigError: an unknown sweep, or a recipe of another method than CTF-GAN.
+    """
+    axis, arms = pick(SWEEPS, name, "sweep")
+    return _sweep(name, axis, arms(base), seeds)
+
+
+def vary(base: Recipe, settings: Sequence[tuple[str, tuple[str, ...]]], seeds: int) -> Sweep:
+    """The points of all combinations of one or two settings: the first is the axis, the second makes the series.
+
+    Args:
+        base: what everything else is taken from.
+        settings: names, as for ``--set``, with their values.
+        seeds: runs of each point.
+
+    Raises:
+        ConfigError: more than two settings, or an unknown name or value.
+    """
+    if not 1 <= len(settings) <= 2:
+        raise ConfigError(f"--vary is given {len(settings)} times; vary one setting, or two")
+    axis, xs = settings[0]
+    series, kinds = settings[1] if len(settings) == 2 else ("", ("",))
+    arms: list[Arm] = []
+    for kind, x in itertools.product(kinds, xs):
+        assignments = (f"{axis}={x}", *([f"{series}={kind}"] if series else []))
+        arms.append((f"{series}={kind}" if series else base.name, _place(x), with_settings(base, {}, assignments)))
+    return _sweep("vary", axis, arms, seeds)
+
+
+def baseline_of(recipe: Recipe) -> Recipe:
+    """SN-GAN + Projection with the networks, rates and number of generator steps of a CTF-GAN recipe.
+
+    Raises:
+        ConfigError: a recipe of another method.
+    """
+    method = recipe.method
+    if not isinstance(method, CtfGan):
+        raise ConfigError(f"recipe {recipe.name!r} has the method {method.kind}; sweeps start from a ctf-gan recipe")
+    steps = method.transfer.steps + method.generate.steps
+    shared = {name: value for name, value in method.generate.model_dump().items() if name in StageSettings.model_fields}
+    stage = StageSettings.model_validate(shared | {"steps": steps})
+    baseline = SnGan(
+        kind="sn-gan-projection",
+        networks=method.networks,
+        loss=method.loss,
+        spectral_norm=method.spectral_norm,
+        adversarial=stage,
+    )
+    data = recipe.data.model_copy(update={"low_quality": None, "needs": ()})
+    return recipe.model_copy(update={"name": f"{recipe.name}-baseline", "method": baseline, "data": data})
+
+
+def _sweep(name: str, axis: str, arms: Sequence[Arm], seeds: int) -> Sweep:
+    points = []
+    for series, x, recipe in arms:
+        for seed in range(seeds):
+            seeded = parse_recipe(recipe.model_dump() | {"seed": seed}, recipe.name)
+            folder = f"{_plain(series)}/{_plain(str(x))}-seed{seed}"
+            points.append(Point(series, x, Cell(folder, seeded)))
+    return Sweep(name, axis, tuple(points))
+
+
+def _place(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _plain(text: str) -> str:
+    """A folder name."""
+    kept = "".join(letter if letter.isalnum() or letter in ".-=" else "-" for letter in text.lower())
+    return "-".join(part for part in kept.split("-") if part)

@@ -1,0 +1,122 @@
+"""A sweep as one plot and one table."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+from ctfgan.experiments.sweeps import Point, Sweep
+from ctfgan.metrics.extractor import RECOGNISER
+from ctfgan.reports.compare import RunResult
+from ctfgan.reports.document import Block, Heading, Items, Paragraph, Picture, TableBlock
+from ctfgan.reports.figures import FLOOR
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+
+PANELS = (("frechet", "Frechet distance\n(recogniser features, lower is better)"),
+          ("top_1", "top-1 of the recogniser\n(higher is better)"))  # fmt: skip
+
+
+@dataclass(frozen=True)
+class MeasuredPoint:
+    """A point as far as it came."""
+
+    point: Point
+    result: RunResult | None
+    why_not: str | None
+
+
+def sweep_report(sweep: Sweep, measured: Sequence[MeasuredPoint], picture: Path, command: str) -> list[Block]:
+    """The report of a sweep; its picture is written beside it."""
+    rows = []
+    for series, x in dict.fromkeys((found.point.series, found.point.x) for found in measured):
+        runs = _runs(measured, series, x)
+        cells = [_cell(runs, name, form) for name, form in (("frechet", ".2f"), ("top_1", ".1%"), ("kernel", ".4f"))]
+        counts = f"{runs[0].counts['high_quality']:,} + {runs[0].counts['low_quality']:,}" if runs else ""
+        rows.append((series, str(x), *cells, counts, str(len(runs))))
+    blocks: list[Block] = [
+        Heading(f"Sweep {sweep.name}: {sweep.axis}", 1),
+        Paragraph(f"Command: {command}"),
+        Picture(picture, f"{sweep.name}; dotted: real images against real images"),
+        TableBlock(
+            ("series", sweep.axis, "Frechet distance ↓", "top-1 ↑", "KID-like ↓", "HQ + LQ", "runs"), tuple(rows)
+        ),
+    ]
+    reasons = [f"{found.point.cell.name}: not run: {found.why_not}." for found in measured if found.why_not]
+    if reasons:
+        blocks.append(Items(tuple(reasons)))
+    first = next((found.result for found in measured if found.result), None)
+    if first is not None and first.figures is not None:
+        blocks += [Heading("Protocol of the first run", 3), Paragraph(first.figures["protocol_sentence"])]
+    return blocks
+
+
+def plot(sweep: Sweep, measured: Sequence[MeasuredPoint]) -> bytes:
+    """Distance and top-1 over the axis, a line for each series (bars where the axis is no number); a PNG."""
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
+    numeric = all(isinstance(found.point.x, float) for found in measured)
+    for axis, (name, label) in zip(axes, PANELS, strict=True):
+        (_lines if numeric else _bars)(axis, measured, name)
+        floors = [_floor(found.result, name) for found in measured if found.result]
+        if floors:
+            axis.axhline(statistics.fmean(floors), color="grey", linestyle=":", linewidth=1)
+        axis.set(ylabel=label, xlabel=sweep.axis if numeric else "")
+        axis.grid(alpha=0.3)
+    axes[0].set_yscale("log")
+    if len({found.point.series for found in measured}) > 1:
+        axes[0].legend(fontsize="small")
+    content = BytesIO()
+    figure.savefig(content, format="png", dpi=110)
+    plt.close(figure)
+    return content.getvalue()
+
+
+def _lines(axis: Axes, measured: Sequence[MeasuredPoint], name: str) -> None:
+    for series in dict.fromkeys(found.point.series for found in measured):
+        places = sorted({float(found.point.x) for found in measured if found.point.series == series and found.result})
+        values = [[_value(run, name) for run in _runs(measured, series, x)] for x in places]
+        spread = [statistics.stdev(found) if len(found) > 1 else 0.0 for found in values]
+        axis.errorbar(places, [statistics.fmean(v) for v in values], spread, marker="o", capsize=3, label=series)
+
+
+def _bars(axis: Axes, measured: Sequence[MeasuredPoint], name: str) -> None:
+    places = list(dict.fromkeys((found.point.series, found.point.x) for found in measured if found.result))
+    values = [[_value(run, name) for run in _runs(measured, *place)] for place in places]
+    spread = [statistics.stdev(found) if len(found) > 1 else 0.0 for found in values]
+    names = [str(x) for _, x in places]
+    axis.bar(names, [statistics.fmean(v) for v in values], yerr=spread, capsize=3)
+    axis.tick_params(axis="x", rotation=25)
+
+
+def _runs(measured: Sequence[MeasuredPoint], series: str, x: float | str) -> list[RunResult]:
+    return [found.result for found in measured if (found.point.series, found.point.x) == (series, x) and found.result]
+
+
+def _reported(run: RunResult, images: str | None = None) -> dict[str, Any]:
+    assert run.figures is not None, "a measured point has figures"
+    row: dict[str, Any] = run.figures["rows"][images or run.figures["reported_set"]][RECOGNISER]
+    return row
+
+
+def _value(run: RunResult, name: str) -> float:
+    return float(_reported(run)[name])
+
+
+def _floor(run: RunResult, name: str) -> float:
+    return float(_reported(run, FLOOR)[name])
+
+
+def _cell(runs: Sequence[RunResult], name: str, form: str) -> str:
+    if not runs:
+        return "not run"
+    values = [_value(run, name) for run in runs]
+    mean = format(statistics.fmean(values), form)
+    return mean if len(values) == 1 else f"{mean} ± {format(statistics.stdev(values), form)}"
