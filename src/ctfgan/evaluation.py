@@ -69,7 +69,8 @@ class Evaluation:
     @property
     def reported(self) -> Figures:
         """The row that stands for the run: the held-out bank, or the only one there is."""
-        return self.rows.get("samples, held-out LQ bank") or self.rows["samples"]
+        names = ("samples, held-out LQ bank", "samples, training LQ bank", "samples")
+        return next(self.rows[name] for name in names if name in self.rows)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -129,7 +130,9 @@ def _image_sets(work: Workplace, folder: RunFolder) -> list[tuple[str, nn.Module
     side = work.dataset.low_quality
     banks: dict[str, LowQualityBank | None] = {"": None}
     if side is not None:
-        banks = {", training LQ bank": side.bank, ", held-out LQ bank": side.held_out}
+        banks = {", training LQ bank": side.bank}
+        if side.held_out is not None:
+            banks[", held-out LQ bank"] = side.held_out
     kinds = {"samples": True}
     if work.recipe.evaluation.without_average and work.recipe.training.ema_decay is not None:
         kinds["samples without moving average"] = False
@@ -157,7 +160,8 @@ def _protocol(work: Workplace, recogniser: TrainedRecogniser, folder: RunFolder)
     recipe, dataset, side = work.recipe, work.dataset, work.dataset.low_quality
     bank = "no LQ bank"
     if side is not None:
-        sizes = f"{len(side.bank):,} training and {len(side.held_out):,} held-out images"
+        held_out = 0 if side.held_out is None else len(side.held_out)
+        sizes = f"{len(side.bank):,} training and {held_out:,} held-out images"
         bank = f"LQ banks of {sizes} ({side.held_out_seen:,} of the latter seen as HQ), {side.pairing} pairing"
     average = "as trained" if recipe.training.ema_decay is None else "moving average"
     checkpoint = folder.manifest(released_checkpoint(recipe, folder))
