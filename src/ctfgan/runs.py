@@ -238,8 +238,10 @@ def _release(place: Workplace, folder: RunFolder) -> None:
 
 def _fingerprints(dataset: Dataset) -> dict[str, str]:
     found = {"high-quality": dataset.high_quality.fingerprint}
+    if dataset.has_own_reference:
+        found["reference"] = dataset.reference.packed.fingerprint
     if dataset.low_quality is not None:
-        found["low-quality"] = dataset.low_quality.bank.fingerprint() + dataset.low_quality.held_out.fingerprint()
+        found["low-quality"] = "".join(bank.fingerprint() for bank in dataset.low_quality.banks)
     return found
 
 
@@ -248,19 +250,14 @@ def _summary(place: Workplace, recogniser: TrainedRecogniser) -> dict[str, objec
     side = dataset.low_quality
     return {
         "fingerprints": _fingerprints(dataset),
-        "unreadable": [
-            list(found)
-            for packed in (dataset.high_quality, side.packed if side else None)
-            if packed is not None
-            for found in packed.survey.unreadable
-        ],
+        "unreadable": [list(found) for packed in dataset.packs for found in packed.survey.unreadable],
         "counts": {
             "classes": len(dataset.classes),
             "high_quality": len(dataset.training),
             "pool": len(dataset.pool),
             "reference": len(dataset.reference),
             "low_quality": len(side.bank) if side else 0,
-            "low_quality_held_out": len(side.held_out) if side else 0,
+            "low_quality_held_out": len(side.held_out) if side and side.held_out else 0,
         },
         "pairing": side.pairing if side else None,
         "extractor": recogniser.name,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ctfgan.bundle import Bundle, load_bundle
 from ctfgan.data.images import Bytes, Fit, square, to_float
 from ctfgan.data.sources.base import UNLABELLED
-from ctfgan.data.sources.folder import SUFFIXES, read_image
+from ctfgan.data.sources.encoded import SUFFIXES, read_image
 from ctfgan.errors import BundleError, ConfigError, DataError, suggestion
 from ctfgan.models.generator_a import TransferGenerator
 from ctfgan.models.interfaces import Condition

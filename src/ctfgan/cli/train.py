@@ -50,6 +50,7 @@ def train(
     ctfgan train --recipe projection-folders --hq scans
     ctfgan train --characters gb2312-level-1 --fonts /usr/share/fonts
     """
+    from ctfgan.data.sources.opening import absolute
     from ctfgan.recipes.catalogue import DEFAULT, DEFAULT_FOR_OWN_IMAGES, named_recipe
     from ctfgan.recipes.overlay import with_file, with_settings
 
@@ -61,8 +62,8 @@ def train(
     if hq is not None and (characters is not None or fonts):
         raise click.UsageError("--characters and --fonts belong to the embedded glyphs; leave them or --hq out")
     options: dict[str, object] = {
-        "data.high_quality": hq and _location(hq),
-        "data.low_quality": lq and _location(lq),
+        "data.high_quality": hq and absolute(hq),
+        "data.low_quality": lq and absolute(lq),
         "data.high_quality_fraction": hq_fraction,
         "data.glyphs.characters": characters,
         "data.glyphs.font_folders": tuple(str(Path(folder).expanduser().absolute()) for folder in fonts) or None,
@@ -82,10 +83,3 @@ def train(
     with show.watch() as watch:
         path = run_training(chosen, out, watch)
     show.say_done(path)
-
-
-def _location(given: str) -> str:
-    """A path that means the same from any folder; the name of a published data set stays a name."""
-    from ctfgan.data.catalogue import is_published
-
-    return given if is_published(given) else str(Path(given).expanduser().absolute())

@@ -7,7 +7,7 @@ import numpy as np
 from ctfgan.data.low_quality import LowQuality
 from ctfgan.data.packing import PackedImages
 from ctfgan.data.prepare import Dataset
-from ctfgan.data.settings import DataSettings
+from ctfgan.data.settings import PUBLISHED, DataSettings
 from ctfgan.data.sources.base import Labels
 
 
@@ -24,8 +24,11 @@ def describe(dataset: Dataset, settings: DataSettings) -> list[str]:
     used = len(dataset.training)
     lines.append(
         f"  HQ share: {used:,} of {len(dataset.pool):,} training images ({used / len(dataset.pool):.1%}); "
-        f"{len(dataset.reference):,} held out as the reference"
+        + ("none" if dataset.has_own_reference else f"{len(dataset.reference):,}")
+        + " held out as the reference"
     )
+    if dataset.has_own_reference:
+        lines += _reference_lines(dataset, settings)
     side = dataset.low_quality
     if side is None:
         return [*lines, "low quality: none (this method uses none)"]
@@ -37,8 +40,9 @@ def describe(dataset: Dataset, settings: DataSettings) -> list[str]:
             f"{side.also_high_quality:,} of them also in the HQ share"
         )
     names = f"{len(side.classes):,} labels" if side.classes else "no labels"
+    held_out = "none" if side.held_out is None else f"{len(side.held_out):,}"
     lines.append(
-        f"  {len(side.bank):,} images for training, {len(side.held_out):,} held out, "
+        f"  {len(side.bank):,} images for training, {held_out} held out, "
         f"{dataset.low_quality_size}x{dataset.low_quality_size} pixels, {names}"
     )
     if side.held_out_seen:
@@ -47,6 +51,16 @@ def describe(dataset: Dataset, settings: DataSettings) -> list[str]:
             "because it leaves no others"
         )
     return [*lines, *_pairing_lines(side, settings)]
+
+
+def _reference_lines(dataset: Dataset, settings: DataSettings) -> list[str]:
+    packed = dataset.reference.packed
+    covered = len(np.unique(packed.labels))
+    origin = "the published test part" if settings.reference == PUBLISHED else "given images"
+    return [
+        *_survey_lines("reference", packed),
+        f"  {origin}, with images of {covered:,} of {len(dataset.classes):,} classes",
+    ]
 
 
 def _pairing_lines(side: LowQuality, settings: DataSettings) -> list[str]:

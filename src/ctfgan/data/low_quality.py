@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +15,7 @@ from ctfgan.data.pairing import LowQualityBank, ResolvedPairing, resolve_pairing
 from ctfgan.data.settings import MIN_IMAGES_PER_CLASS, DataSettings
 from ctfgan.data.sources.base import Labels
 from ctfgan.data.sources.opening import open_source
+from ctfgan.data.sources.tables import Columns
 from ctfgan.data.splits import Rows, covering_prefix, share, stratified_order
 from ctfgan.errors import DataError
 from ctfgan.progress import Progress
@@ -25,8 +27,8 @@ class LowQuality:
 
     bank: LowQualityBank
     """What training draws from, and what a bundle carries a part of."""
-    held_out: LowQualityBank
-    """Images that training never sees, for the second column of figures (decision 14)."""
+    held_out: LowQualityBank | None
+    """Images that training never sees, for the second column of figures (decision 14); None if none are wanted."""
     classes: tuple[str, ...]
     """Names of the low-quality labels; empty if there are none."""
     pairing: ResolvedPairing
@@ -38,6 +40,11 @@ class LowQuality:
     """How many of the training bank are copies of images that the GAN sees as high-quality ones, too."""
     held_out_seen: int
     """The same for the held-out bank, where there should be none."""
+
+    @property
+    def banks(self) -> tuple[LowQualityBank, ...]:
+        """Both banks, or the only one."""
+        return (self.bank,) if self.held_out is None else (self.bank, self.held_out)
 
 
 def low_quality_side(settings: DataSettings, packed: PackedImages, pool: Rows, progress: Progress) -> LowQuality:
@@ -54,7 +61,8 @@ def low_quality_side(settings: DataSettings, packed: PackedImages, pool: Rows, p
     """
     if settings.low_quality is None:
         return _derived(settings, packed, pool)
-    source = open_source(settings.low_quality)
+    columns = Columns(settings.low_quality_image_column, settings.low_quality_label_column)
+    source = open_source(settings.low_quality, columns=columns)
     survey = look(source)
     size = settings.low_quality_size
     if size is None:
@@ -77,15 +85,12 @@ def low_quality_side(settings: DataSettings, packed: PackedImages, pool: Rows, p
             f"{source.location} holds {len(low)} readable images; the low-quality side needs {MIN_IMAGES_PER_CLASS}"
         )
     matched = pairing == "matched"
-    held_out = _first_share(order, low.labels, settings.held_out, cover=matched)
+    held_out = _first_share(order, low.labels, _held_out_fraction(settings), cover=matched)
     training = np.setdiff1d(order, held_out)
     of_class = _label_of_class(packed.classes, low.classes) if matched else None
-    banks = [
-        _bank(low.images[rows], low.labels[rows], of_class, packed.classes, use)
-        for rows, use in ((training, "train on"), (held_out, "hold out"))
-    ]
+    bank, second = _banks(lambda rows, _: low.images[rows], low.labels, (training, held_out), of_class, packed.classes)
     none = np.empty(0, dtype=np.int64)
-    return LowQuality(banks[0], banks[1], low.classes, pairing, low, none, 0, 0)
+    return LowQuality(bank, second, low.classes, pairing, low, none, 0, 0)
 
 
 def _derived(settings: DataSettings, packed: PackedImages, pool: Rows) -> LowQuality:
@@ -102,19 +107,16 @@ def _derived(settings: DataSettings, packed: PackedImages, pool: Rows) -> LowQua
     high_quality = pool[: share(len(pool), settings.high_quality_fraction)]
     held_out = _unseen_share(backwards, training, high_quality, packed.labels, settings, cover=matched)
     of_class = np.arange(len(packed.classes)) if matched else None
-    banks = [
-        _bank(
-            degrade(packed.images[rows], how, settings.seed + number),
-            packed.labels[rows],
-            of_class,
-            packed.classes,
-            use,
-        )
-        for number, (rows, use) in enumerate(((training, "train on"), (held_out, "hold out")))
-    ]
+    bank, second = _banks(
+        lambda rows, number: degrade(packed.images[rows], how, settings.seed + number),
+        packed.labels,
+        (training, held_out),
+        of_class,
+        packed.classes,
+    )
     also = int(np.isin(training, high_quality).sum())
     seen = int(np.isin(held_out, high_quality).sum())
-    return LowQuality(banks[0], banks[1], packed.classes, pairing, None, training, also, seen)
+    return LowQuality(bank, second, packed.classes, pairing, None, training, also, seen)
 
 
 def _unseen_share(
@@ -123,23 +125,47 @@ def _unseen_share(
     """Originals of the held-out bank: images that the GAN sees in no form; only if there are none of some class
     (a high-quality fraction near 1) images that it sees as high-quality ones.
     """
+    asked = _held_out_fraction(settings)
+    if asked == 0:
+        return backwards[:0]
     rest = backwards[~np.isin(backwards, training)]
     if len(rest) == 0:
         raise DataError(
             f"data.degradation.share is {settings.degradation.share} and leaves no image to hold out; "
-            "use a smaller share"
+            "use a smaller share, or data.low_quality_held_out=0"
         )
     unseen = rest[~np.isin(rest, high_quality)]
     complete = len(np.unique(labels[unseen])) == len(np.unique(labels[rest])) if cover else len(unseen) > 0
     candidates = unseen if complete else rest
-    fraction = min(1.0, settings.held_out * len(backwards) / len(candidates))
+    fraction = min(1.0, asked * len(backwards) / len(candidates))
     return _first_share(candidates, labels, fraction, cover=cover)
 
 
+def _held_out_fraction(settings: DataSettings) -> float:
+    return settings.held_out if settings.low_quality_held_out is None else settings.low_quality_held_out
+
+
 def _first_share(order: Rows, labels: Labels, fraction: float, *, cover: bool) -> Rows:
-    """The first rows of an order, at least one; with ``cover`` at least one of every class."""
+    """The first rows of an order, at least one; with ``cover`` at least one of every class; none for a share of 0."""
+    if fraction == 0:
+        return order[:0]
     count = max(1, share(len(order), fraction))
     return np.sort(covering_prefix(order, labels, count) if cover else order[:count])
+
+
+def _banks(
+    images_of: Callable[[Rows, int], Bytes],
+    labels: Labels,
+    rows: tuple[Rows, Rows],
+    label_of_class: Labels | None,
+    classes: tuple[str, ...],
+) -> tuple[LowQualityBank, LowQualityBank | None]:
+    """The training bank (number 0) and the held-out bank (number 1) of given rows; None for a second one without."""
+    training, held_out = rows
+    bank = _bank(images_of(training, 0), labels[training], label_of_class, classes, "train on")
+    if len(held_out) == 0:
+        return bank, None
+    return bank, _bank(images_of(held_out, 1), labels[held_out], label_of_class, classes, "hold out")
 
 
 def _bank(

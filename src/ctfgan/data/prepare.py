@@ -7,13 +7,12 @@ from typing import Literal
 
 import numpy as np
 
-from ctfgan.data.glyphs import GlyphSource
+from ctfgan.data.high_quality import high_quality_sources
 from ctfgan.data.images import Bytes
 from ctfgan.data.low_quality import LowQuality, low_quality_side
 from ctfgan.data.packing import PackedImages, look, pack
 from ctfgan.data.settings import MIN_IMAGES_PER_CLASS, DataSettings
-from ctfgan.data.sources.base import ImageSource, Labels
-from ctfgan.data.sources.opening import open_source
+from ctfgan.data.sources.base import Labels
 from ctfgan.data.splits import Rows, share, stratified_order
 from ctfgan.errors import DataError
 from ctfgan.progress import Progress, silent
@@ -50,7 +49,8 @@ class Dataset:
     pool: Rows
     """Everything but the reference; the recogniser trains on it."""
     reference: Subset
-    """Held out from GAN and recogniser: what reported figures compare with."""
+    """Held out from GAN and recogniser: what reported figures compare with. Rows of the high-quality images outside
+    the pool, or images of their own with the same numbering of the classes."""
     low_quality: LowQuality | None
 
     @property
@@ -67,6 +67,18 @@ class Dataset:
     def low_quality_size(self) -> int:
         """Side r of the low-quality images; 0 without any."""
         return 0 if self.low_quality is None else int(self.low_quality.bank.images.shape[1])
+
+    @property
+    def has_own_reference(self) -> bool:
+        """Whether the reference is images of its own."""
+        return self.reference.packed is not self.high_quality
+
+    @property
+    def packs(self) -> list[PackedImages]:
+        """Everything that was read: high quality, a reference of its own, low quality of its own."""
+        own = [self.reference.packed] if self.has_own_reference else []
+        low = self.low_quality.packed if self.low_quality else None
+        return [self.high_quality, *own, *([] if low is None else [low])]
 
     def images(self, rows: Rows) -> Bytes:
         """uint8 images ``(N, R, R, K)`` of some rows."""
@@ -88,34 +100,35 @@ def prepare(settings: DataSettings, *, low_quality: bool, progress: Progress = s
     Raises:
         DataError: nothing usable, one class only, a class too small, or sides that look swapped.
     """
-    source = _high_quality_source(settings)
+    source, other = high_quality_sources(settings)
     survey = look(source)
     channels = settings.channels if settings.channels != "auto" else (1 if survey.is_grey else 3)
     packed = pack(source, survey, settings.resolution, channels, settings.fit, progress)
     _check_classes(packed)
-
-    order = stratified_order(packed.labels, settings.seed)
-    # At least 4: evaluation compares one half of the reference with the other.
-    held_out = max(share(len(order), settings.held_out), MIN_IMAGES_PER_CLASS)
-    reference, pool = order[:held_out], order[held_out:]
+    pool = stratified_order(packed.labels, settings.seed)
+    if other is None:
+        # At least 4: evaluation compares one half of the reference with the other.
+        held_out = max(share(len(pool), settings.held_out), MIN_IMAGES_PER_CLASS)
+        reference, pool = Subset(packed, np.sort(pool[:held_out])), pool[held_out:]
+        cause = f"a held-out share (data.held_out) of {settings.held_out}"
+        _check_training(packed, pool, cause, "smaller share")
+    else:
+        reference = _own_reference(pack(other, look(other), settings.resolution, channels, settings.fit, progress))
     # Ordered anew, so that every prefix of the pool is stratified too.
     pool = pool[stratified_order(packed.labels[pool], settings.seed + 1)]
     training = pool[: share(len(pool), settings.high_quality_fraction)]
-    _check_training(packed, pool, f"a held-out share (data.held_out) of {settings.held_out}", "smaller share")
     _check_training(packed, training, f"a high-quality fraction of {settings.high_quality_fraction}", "larger fraction")
     side = low_quality_side(settings, packed, pool, progress) if low_quality else None
-    return Dataset(packed, np.sort(training), np.sort(pool), Subset(packed, np.sort(reference)), side)
+    return Dataset(packed, np.sort(training), np.sort(pool), reference, side)
 
 
-def _high_quality_source(settings: DataSettings) -> ImageSource:
-    if settings.high_quality is None:
-        return GlyphSource(settings.glyphs, settings.resolution, settings.seed)
-    source = open_source(settings.high_quality)
-    if not source.classes:
+def _own_reference(packed: PackedImages) -> Subset:
+    if len(packed) < MIN_IMAGES_PER_CLASS:
         raise DataError(
-            f"{source.location} holds images without labels; high-quality images need one subfolder per class"
+            f"the reference {packed.survey.location} holds {len(packed)} readable images; it needs at least "
+            f"{MIN_IMAGES_PER_CLASS}, since one half of it is compared with the other"
         )
-    return source
+    return Subset(packed, np.arange(len(packed)))
 
 
 def _check_classes(packed: PackedImages) -> None:

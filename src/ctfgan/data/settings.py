@@ -9,6 +9,8 @@ from pydantic import Field
 from ctfgan.settings import Seed, Settings
 
 MIN_IMAGES_PER_CLASS = 4  # enough to train on, to degrade and to hold out
+PUBLISHED = "published"
+"""As ``data.reference``: the test part that the data set itself publishes."""
 
 Pairing = Literal["auto", "matched", "independent"]
 
@@ -42,9 +44,16 @@ class DataSettings(Settings):
     """Everything that decides which pixels a run sees."""
 
     high_quality: str | None = None
-    """Folder or file of the high-quality images; None renders glyphs."""
+    """Folder, file or Hub name (``hf:owner/name``) of the high-quality images; None renders glyphs."""
     low_quality: str | None = None
-    """Folder or file of the low-quality images; None degrades high-quality ones."""
+    """The same for the low-quality images, of which all parts are used; None degrades high-quality ones."""
+    reference: str | None = None
+    """What reported figures compare with. None holds ``held_out`` of the images back; ``published`` trains on the
+    training part that the data set publishes and compares with its test part; any other text names other images of
+    the same class names. With a reference of its own, all high-quality images form the pool."""
+    only: str | tuple[str, ...] | None = None
+    """Restricts the high-quality images and the reference to some classes: a named character set (alphanumeric,
+    digits, gb2312-level-1), of which the data need not have all, or a list of class names, of which it must."""
     needs: tuple[str, ...] = ()
     """Names among ``high_quality`` and ``low_quality`` that a recipe cannot run without, each with a hint."""
     glyphs: GlyphSettings = GlyphSettings()
@@ -60,11 +69,20 @@ class DataSettings(Settings):
     high_quality_fraction: float = Field(default=1.0, gt=0, le=1)
     """Share of the training images that the GAN may use: stratified, seeded, nested."""
     held_out: float = Field(default=0.1, gt=0, lt=1)
-    """Share of the images kept from all training, as the reference of the reported figures."""
-    reference: str | None = None
-    low_quality_held_out: float | None = None
-    only: str | tuple[str, ...] | None = None
+    """Share of the images kept from all training, as the reference of the reported figures if they have no other."""
+    low_quality_held_out: float | None = Field(default=None, ge=0, lt=1)
+    """Share of the low-quality images kept from training, for a second column of figures; None is ``held_out``,
+    0 keeps none."""
     pairing: Pairing = "auto"
     """How a low-quality image is chosen for a class: of the same class, or any (decision 8)."""
+    image_column: str | None = None
+    """Of a table (Hugging Face data set, parquet) with several image columns: which one holds the high-quality images
+    and the reference."""
+    label_column: str | None = None
+    """The same for their labels."""
+    low_quality_image_column: str | None = None
+    """The same for the low-quality images."""
+    low_quality_label_column: str | None = None
+    """The same for their labels."""
     seed: Seed = 0
     """Seed of the rendering, the degradation and all splits; runs that share it are comparable."""

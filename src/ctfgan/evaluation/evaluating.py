@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from ctfgan.bundle import add_figures
 from ctfgan.errors import ConfigError, RunError
-from ctfgan.evaluation.measurement import Measurement, is_conditional
+from ctfgan.evaluation.measurement import Measurement
 from ctfgan.evaluation.result import Evaluation
 from ctfgan.metrics.extractor import Extractor
 from ctfgan.metrics.inception import load_inception
@@ -80,7 +80,7 @@ def _changed(recipe: Recipe, changes: dict[str, Any]) -> EvaluationSettings:
         mistake = error.errors()[0]
         message = f"{mistake['msg'][0].lower()}{mistake['msg'][1:]}"
         raise ConfigError(f"evaluation.{mistake['loc'][0]} is {mistake['input']!r}, but {message}") from error
-    if not is_conditional(recipe) and (settings.per_class or settings.classification_score):
+    if not recipe.method.is_conditional and (settings.per_class or settings.classification_score):
         raise ConfigError(
             f"a {recipe.method.kind} model makes images without a class; set evaluation.per_class to 0 and "
             "evaluation.classification_score to false"

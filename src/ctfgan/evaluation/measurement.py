@@ -12,7 +12,7 @@ from torch import Tensor
 from ctfgan.data.packing import cache_folder
 from ctfgan.data.sources.base import Labels
 from ctfgan.data.splits import Rows, stratified_order
-from ctfgan.evaluation.result import Evaluation
+from ctfgan.evaluation.result import FLOOR, Evaluation
 from ctfgan.evaluation.streams import CHUNK, ImageSet, Sieve, generated, image_sets, real, reported_set
 from ctfgan.metrics.classification import ClassificationScore, classification_score
 from ctfgan.metrics.copies import CopyCheck, check_copies
@@ -25,21 +25,14 @@ from ctfgan.metrics.reading import SCORE_SPLITS, Chunk, Reading, read_images
 from ctfgan.metrics.recogniser import TrainingImages
 from ctfgan.metrics.settings import EvaluationSettings
 from ctfgan.progress import silent
-from ctfgan.recipes.recipe import Recipe
 from ctfgan.runs import Watch, Workplace, released_checkpoint
 from ctfgan.training.run_folder import RunFolder
 from ctfgan.training.runtime import describe_device
 from ctfgan.training.synthesis import balanced_labels
 
-FLOOR = "floor: real half against real half"
 COPY_CHECK_IMAGES = 1_000
 COPY_CHECK_REAL = 5_000
 SAMPLES, CLASS, CLASSIFIER = range(3)  # what images are generated for; each has noise of its own
-
-
-def is_conditional(recipe: Recipe) -> bool:
-    """Whether images are meant to show a class: so far those of every method."""
-    return True
 
 
 class Measurement:
@@ -105,7 +98,7 @@ class Measurement:
     def _samples(self, images: ImageSet) -> Iterator[Chunk]:
         seed, what = (self._settings.seed, SAMPLES), f"measuring {images.name}"
         chunks = generated(images, self._labels, seed, self._work.device, self._watch.progress, what)
-        intended = is_conditional(self._work.recipe)
+        intended = self._work.recipe.method.is_conditional
         return ((pixels, labels if intended else None) for pixels, labels in chunks)
 
     def _read(self, chunks: Iterable[Chunk], count: int) -> dict[str, Reading]:

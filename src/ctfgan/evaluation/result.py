@@ -11,6 +11,9 @@ from ctfgan.metrics.extractor import RECOGNISER
 from ctfgan.metrics.figures import Figures
 from ctfgan.metrics.protocol import Protocol, sentence
 
+FLOOR = "floor: real half against real half"
+"""Name of the image set that says what a perfect generator would score."""
+
 FORMAT = 2
 """Of ``figures.json``; raised whenever readers must know."""
 
@@ -37,7 +40,7 @@ class Evaluation:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: ``rows`` by image set, inside them figures by extractor."""
-        return {"format": FORMAT, **asdict(self)}
+        return {"format": FORMAT, **asdict(self), "protocol_sentence": self.protocol.sentence()}
 
     def summary(self) -> dict[str, str]:
         """One line for each image set and extractor."""

@@ -91,7 +91,7 @@ def plan_table(
 
 def missing_of(data: DataSettings, missing: Mapping[str, str]) -> list[str]:
     """Why a cell cannot run: one sentence for each of its data sets that is not here."""
-    return [missing[name] for name in (data.high_quality, data.low_quality) if name in missing]
+    return [missing[name] for name in (data.high_quality, data.low_quality) if name is not None and name in missing]
 
 
 def _data_sets(recipes: Iterable[Recipe]) -> list[str]:
@@ -139,6 +139,6 @@ def _placed(recipe: Recipe, places: Mapping[str, str], stand_ins: Mapping[str, s
         name = getattr(data, side)
         if name in places:
             changes[side] = places[name]
-        if side == "high_quality" and name in stand_ins:
-            changes |= {"reference": None, "only": None}
+    if data.high_quality in stand_ins:
+        changes |= {"reference": None, "only": None}
     return recipe.model_copy(update={"data": data.model_copy(update=changes)})

@@ -11,11 +11,11 @@ from typing import Any
 
 import matplotlib
 
+from ctfgan.evaluation import FLOOR
 from ctfgan.experiments.sweeps import Point, Sweep
 from ctfgan.metrics.extractor import RECOGNISER
 from ctfgan.reports.compare import RunResult
 from ctfgan.reports.document import Block, Heading, Items, Paragraph, Picture, TableBlock
-from ctfgan.reports.figures import FLOOR
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ctfgan.evaluation import FLOOR
 from ctfgan.experiments.reproduce import Plan, TableCell, missing_of
 from ctfgan.experiments.tables import Row, Section
 from ctfgan.metrics.extractor import RECOGNISER
@@ -16,7 +17,6 @@ from ctfgan.reports.document import Block, Heading, Items, Paragraph, Picture, T
 
 NOT_AT_HAND = "not at hand"
 NOT_RUN = "not run"
-FLOOR_PREFIX = "floor"
 
 
 @dataclass(frozen=True)
@@ -137,8 +137,7 @@ def _floor(results: dict[Row, list[RunResult]], columns: dict[str, tuple[Column,
     if not every:
         return []
     first = every[0]  # all runs of a section share their data, so their floors are the same
-    name = next(name for name in _figures(first)["rows"] if name.startswith(FLOOR_PREFIX))
-    cells = [_spread([read(first, name)], form) for read, form in columns.values()]
+    cells = [_spread([read(first, FLOOR)], form) for read, form in columns.values()]
     real = _figures(first)["protocol"]["real"]
     return [(f"real halves ({real:,} images in all)", "", "", *cells, *[""] * 5)]
 

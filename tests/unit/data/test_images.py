@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from ctfgan.data.images import MAX_PIXELS, Fit, check_size, sheet, square, to_bytes, to_float, to_picture
-from ctfgan.data.sources.folder import read_image
+from ctfgan.data.sources.encoded import read_image
 from ctfgan.errors import DataError
 
 SIZE = (20, 12)

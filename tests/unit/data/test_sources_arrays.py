@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 
 from ctfgan.data.sources.base import ImageSource
 from ctfgan.data.sources.opening import open_source
+from ctfgan.data.sources.parts import Part
 from ctfgan.errors import DataError
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (6, 8, 10), dtype=np.uint8)
 COLOUR = RNG.integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
 LABELS = np.array([0, 1, 2, 0, 1, 2])
+PARTS: tuple[Part, ...] = ("all", "train", "test")
 
 
 def pixels(source: ImageSource) -> NDArray[np.uint8]:
@@ -36,11 +38,40 @@ def opened(path: Path, **arrays: Any) -> ImageSource:
 @pytest.mark.parametrize("images", ["images", "x", "x_train"])
 @pytest.mark.parametrize("labels", ["labels", "label", "y", "y_train"])
 def test_npz_keys_may_be_spelt_in_several_ways(tmp_path: Path, images: str, labels: str) -> None:
-    source = opened(tmp_path / "x.npz", **{images: GREY, labels: LABELS, "x_test": COLOUR, "y_test": LABELS[:1]})
+    source = opened(tmp_path / "x.npz", **{images: GREY, labels: LABELS, "comment": np.zeros(3)})
     assert np.array_equal(pixels(source), GREY)
     assert source.labels.tolist() == LABELS.tolist()
     assert source.classes == ("0", "1", "2")
     assert source.header(0) == ("L", (10, 8))
+
+
+@pytest.mark.parametrize("keys", [("x_train", "y_train", "x_test", "y_test"),
+                                  ("images", "labels", "images_test", "labels_test")])  # fmt: skip
+def test_npz_may_publish_a_test_part(tmp_path: Path, keys: tuple[str, ...]) -> None:
+    content = dict(zip(keys, (GREY[:4], LABELS[:4], GREY[4:], LABELS[4:]), strict=True))
+    np.savez(tmp_path / "x.npz", **content, classes=np.array(["a", "b", "c"]))
+    whole, train, test = (open_source(str(tmp_path / "x.npz"), part) for part in PARTS)
+    assert np.array_equal(pixels(whole), GREY)
+    assert np.array_equal(pixels(train), GREY[:4])
+    assert np.array_equal(pixels(test), GREY[4:])
+    assert (whole.labels.tolist(), test.labels.tolist()) == (LABELS.tolist(), LABELS[4:].tolist())
+    assert whole.classes == test.classes == ("a", "b", "c")
+    assert len({source.identity() for source in (whole, train, test)}) == 3
+    assert len({whole.name(index) for index in range(6)}) == 6
+
+
+def test_npz_test_images_without_labels_are_no_test_part_and_are_left_out(tmp_path: Path) -> None:
+    source = opened(tmp_path / "x.npz", x_train=GREY[:4], y_train=LABELS[:4], x_test=GREY[4:])
+    assert len(source.labels) == 4
+    with pytest.raises(DataError, match=r"the published test part of .* has no labels; name other images"):
+        open_source(str(tmp_path / "x.npz"), "test")
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_what_publishes_no_parts_says_how_to_name_a_reference(tmp_path: Path, part: Part) -> None:
+    np.savez(tmp_path / "x.npz", images=GREY, labels=LABELS)
+    with pytest.raises(DataError, match=r"no published training and test parts; .* data\.reference=PATH"):
+        open_source(str(tmp_path / "x.npz"), part)
 
 
 @pytest.mark.parametrize("key", ["classes", "class_names", "class_name", "char"])
@@ -120,11 +151,21 @@ def write_idx(folder: Path, part: slice, kind: str, end: str, dot: str = "-") ->
 @pytest.mark.parametrize("end", ["", ".gz"])
 @pytest.mark.parametrize("dot", ["-", "."])
 def test_idx_folders_are_read_whole(tmp_path: Path, end: str, dot: str) -> None:
-    write_idx(tmp_path, slice(0, 2), "t10k", end, dot)
-    write_idx(tmp_path, slice(2, 6), "train", end, dot)
+    write_idx(tmp_path, slice(4, 6), "t10k", end, dot)
+    write_idx(tmp_path, slice(0, 4), "train", end, dot)
     source = open_source(str(tmp_path))
     assert np.array_equal(pixels(source), GREY)
     assert source.labels.tolist() == LABELS.tolist()
+
+
+def test_the_parts_of_an_idx_folder_are_in_its_file_names(tmp_path: Path) -> None:
+    write_idx(tmp_path, slice(0, 2), "t10k", "")
+    write_idx(tmp_path, slice(2, 6), "train", "")
+    whole, train, test = (open_source(str(tmp_path), part) for part in PARTS)
+    assert len(whole.labels) == 6
+    assert np.array_equal(pixels(train), GREY[2:])
+    assert np.array_equal(pixels(test), GREY[:2])
+    assert test.labels.tolist() == LABELS[:2].tolist()
 
 
 def test_one_idx_file_is_read_with_the_labels_beside_it(tmp_path: Path) -> None:
@@ -206,11 +247,15 @@ def test_cifar_10_binary(tmp_path: Path, named: bool) -> None:
         rows = slice(3 * part - 3, 3 * part)
         records = np.concatenate([LABELS[rows, None].astype(np.uint8), PLANES[rows]], axis=1)
         (tmp_path / f"data_batch_{part}.bin").write_bytes(records.tobytes())
-    (tmp_path / "test_batch.bin").write_bytes(b"never read")
+    (tmp_path / "test_batch.bin").write_bytes(bytes([2]) + PLANES[0].tobytes())
     if named:
         (tmp_path / "batches.meta.txt").write_text("airplane\nautomobile\nbird\n\n")
-    source = open_source(str(tmp_path))
+    source = open_source(str(tmp_path), "train")
     assert np.array_equal(pixels(source), COLOUR)
+    whole, test = open_source(str(tmp_path)), open_source(str(tmp_path), "test")
+    assert np.array_equal(pixels(whole), np.concatenate([COLOUR, COLOUR[:1]]))
+    assert test.labels.tolist() == [2]
+    assert "data_batch_3.bin, data_batch_4.bin, data_batch_5.bin" in source.notes[0]
     assert source.labels.tolist() == LABELS.tolist()
     assert source.classes == (("airplane", "automobile", "bird") if named else ("0", "1", "2"))
 
@@ -218,7 +263,8 @@ def test_cifar_10_binary(tmp_path: Path, named: bool) -> None:
 def test_cifar_100_binary_takes_the_fine_labels(tmp_path: Path) -> None:
     coarse = np.full((6, 1), 19, dtype=np.uint8)
     records = np.concatenate([coarse, LABELS[:, None].astype(np.uint8), PLANES], axis=1)
-    (tmp_path / "train.bin").write_bytes(records.tobytes())
+    (tmp_path / "train.bin").write_bytes(records[:4].tobytes())
+    (tmp_path / "test.bin").write_bytes(records[4:].tobytes())
     (tmp_path / "fine_label_names.txt").write_text("apple\naquarium_fish\nbaby\n")
     source = open_source(str(tmp_path))
     assert np.array_equal(pixels(source), COLOUR)
@@ -249,10 +295,13 @@ def test_cifar_10_python(tmp_path: Path, protocol: int | str) -> None:
 def test_cifar_100_python_takes_the_fine_labels(tmp_path: Path, protocol: int | str) -> None:
     batch = {"coarse_labels": [19] * 6, "fine_labels": LABELS.tolist(), "data": PLANES}
     python_batch(tmp_path / "train", batch, protocol)
+    python_batch(tmp_path / "test", {"fine_labels": [1], "data": PLANES[:1]}, protocol)
     python_batch(
         tmp_path / "meta", {"fine_label_names": ["apple", "bear", "cup"], "coarse_label_names": ["x"]}, protocol
     )
-    source = open_source(str(tmp_path))
+    assert open_source(str(tmp_path), "test").labels.tolist() == [1]
+    assert len(open_source(str(tmp_path)).labels) == 7
+    source = open_source(str(tmp_path), "train")
     assert np.array_equal(pixels(source), COLOUR)
     assert source.labels.tolist() == LABELS.tolist()
     assert source.classes == ("apple", "bear", "cup")

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from PIL import Image, features
 
-from ctfgan.data.sources.folder import SUFFIXES, FolderSource
+from ctfgan.data.sources.encoded import SUFFIXES
+from ctfgan.data.sources.folder import FolderSource
+from ctfgan.data.sources.opening import open_source
 from ctfgan.errors import DataError
 
 WriteClasses = Callable[..., Path]
@@ -29,6 +31,54 @@ def test_nested_folders_are_named_by_their_path_as_in_omniglot(tmp_path: Path, w
     )
     assert source.classes == ("Greek/character01", "Greek/character02", "Latin/character01")
     assert source.labels.tolist() == [0, 0, 1, 1, 2]
+
+
+def test_omniglot_as_published_is_one_class_per_character(tmp_path: Path, write_classes: WriteClasses) -> None:
+    names = ["images_background/Greek/character01", "images_background/Greek/character02",
+             "images_evaluation/Oriya/character01"]  # fmt: skip
+    source = open_source(str(write_classes(tmp_path, dict.fromkeys(names, 2))))
+    assert source.classes == tuple(names)
+    one_part = open_source(str(tmp_path / "images_background"))
+    assert one_part.classes == ("Greek/character01", "Greek/character02")
+    with pytest.raises(DataError, match="no published training and test parts"):
+        open_source(str(tmp_path), "train")
+
+
+@pytest.mark.parametrize("other", ["val", "valid", "Validation", "test"])
+def test_imagenets_layout_has_two_parts_with_the_same_class_names(
+    tmp_path: Path, write_classes: WriteClasses, other: str
+) -> None:
+    root = write_classes(tmp_path, {"train/n01/x": 3, "train/n02": 2, f"{other}/n02": 1, f"{other}/n03": 1})
+    (root / "annotations").mkdir()
+    train, test, whole = (open_source(str(root), part) for part in ("train", "test", "all"))
+    assert train.classes == ("n01/x", "n02")
+    assert test.classes == ("n02", "n03")
+    assert whole.classes == ("n01/x", "n02", "n03")
+    assert whole.labels.tolist() == [0, 0, 0, 1, 1, 1, 2]
+    assert whole.name(5) == test.name(0) == str(root / other / "n02" / "0.png")
+
+
+def test_validation_images_stand_in_for_test_images_without_labels(tmp_path: Path, write_classes: WriteClasses) -> None:
+    root = write_classes(tmp_path, {"train/a": 3, "train/b": 2, "val/a": 1, "test": 4})
+    assert open_source(str(root), "test").name(0) == str(root / "val" / "a" / "0.png")
+    whole = open_source(str(root))
+    assert len(whole.labels) == 6
+    assert whole.notes == (f"4 images of {root / 'test'} have no labels and are unused",)
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        {"train": 3, "val": 2},  # vehicles and valleys, not parts
+        {"train/a": 3, "bus/a": 2, "val/a": 2},
+        {"train/a": 3, "train/b": 2},
+        {"train/a": 3, "val/a": 2, "valid/a": 2},
+    ],
+)
+def test_folders_that_only_look_like_imagenets_layout_are_classes(
+    tmp_path: Path, write_classes: WriteClasses, counts: dict[str, int]
+) -> None:
+    assert open_source(str(write_classes(tmp_path, counts))).classes == tuple(sorted(counts))
 
 
 def test_images_directly_in_the_root_have_no_labels(tmp_path: Path, write_classes: WriteClasses) -> None:

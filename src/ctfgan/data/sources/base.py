@@ -50,13 +50,15 @@ class ImageSource(Protocol):
 
 
 class ArraySource:
-    """Images that are already an array: npz, idx and CIFAR files end here.
+    """Images that are already an array, in memory or memory-mapped: npz, idx, CIFAR and STL-10 files end here.
 
     Args:
         images: uint8 ``(N, H, W)`` or ``(N, H, W, 3)``.
         labels: ``(N,)`` integers in ``[0, len(classes))``, or None.
         classes: class names; None names the classes by their numbers.
         files: the files behind the array, for :meth:`identity`.
+        part: which images of these files the array holds, where they hold others too.
+        notes: what was passed over.
     """
 
     def __init__(
@@ -66,6 +68,8 @@ class ArraySource:
         labels: NDArray[np.integer] | None,
         classes: tuple[str, ...] | None,
         files: Iterable[Path],
+        part: str = "",
+        notes: tuple[str, ...] = (),
     ) -> None:
         if images.ndim == 4 and images.shape[3] == 1:
             images = images[..., 0]
@@ -75,9 +79,10 @@ class ArraySource:
                 "they must be uint8 of shape (N, H, W) or (N, H, W, 3)"
             )
         self.location = location
-        self.notes: tuple[str, ...] = ()
+        self.notes = notes
         self._images = images
         self._files = sorted(files)
+        self._part = part
         if labels is None:
             self.labels: Labels = np.full(len(images), UNLABELLED, dtype=np.int64)
             self.classes: tuple[str, ...] = ()
@@ -98,7 +103,7 @@ class ArraySource:
             )
 
     def identity(self) -> str:
-        return file_identity(self._files)
+        return f"{file_identity(self._files)} {self._part}"
 
     def name(self, index: int) -> str:
         return f"{self.location}[{index}]"

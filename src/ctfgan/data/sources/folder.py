@@ -2,57 +2,36 @@
 
 One rule covers plain class folders, Omniglot's alphabet/character folders, and unlabelled folders (images directly in
 the root). A root chosen one level too high shows in the class names instead of silently mislabelling everything.
+Only ImageNet's layout, ``train/<class>`` beside ``val/<class>``, is known as two parts of one data set.
 """
 
 from __future__ import annotations
 
 import os
-import warnings
 from collections import Counter
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from ctfgan.data.images import check_size
 from ctfgan.data.sources.base import UNLABELLED, Labels, file_identity
+from ctfgan.data.sources.encoded import SUFFIXES, EncodedSource
+from ctfgan.data.sources.parts import TEST, TRAIN, VALIDATION, WHOLE, Opener
 from ctfgan.errors import DataError
 
-SUFFIXES = frozenset(
-    [
-        ".png",
-        ".jpg",
-        ".jpeg",
-        ".webp",
-        ".bmp",
-        ".gif",
-        ".tif",
-        ".tiff",
-        ".pgm",
-        ".ppm",
-        ".pbm",
-        ".pnm",
-        ".tga",
-        ".jp2",
-        ".avif",
-    ]
-)
+SPLIT_FOLDERS = {"train": TRAIN, "val": VALIDATION, "valid": VALIDATION, "validation": VALIDATION, "test": TEST}
 
 
-class FolderSource:
+class FolderSource(EncodedSource):
     """Images below a folder, in sorted order."""
 
     def __init__(self, root: Path) -> None:
         self.location = str(root)
-        self._root = root
         self._files: list[Path] = []
         others: Counter[str] = Counter()
-        for folder, subfolders, names in os.walk(root, followlinks=True):
-            subfolders[:] = sorted(
-                name for name in subfolders if not name.startswith(".") and not _leads_back(Path(folder, name))
-            )
-            for name in sorted(name for name in names if not name.startswith(".")):
-                path = Path(folder, name)
+        for files in walk(root):
+            for path in files:
                 if path.suffix.lower() in SUFFIXES:
                     self._files.append(path)
                 else:
@@ -87,12 +66,35 @@ class FolderSource:
     def name(self, index: int) -> str:
         return readable(str(self._files[index]))
 
-    def header(self, index: int) -> tuple[str, tuple[int, int]]:
-        with _opened(self._files[index]) as image:
-            return image.mode, image.size
+    def content(self, index: int) -> Path:
+        return self._files[index]
 
-    def read(self, index: int) -> Image.Image:
-        return read_image(self._files[index])
+
+def folder_parts(root: Path) -> dict[str, Opener]:
+    """The parts of a folder in ImageNet's layout; any other folder is one whole.
+
+    The layout: all images lie in subfolders named train and val, valid, validation or test, those of train in class
+    folders.
+    """
+    whole: dict[str, Opener] = {WHOLE: partial(FolderSource, root)}
+    folders = [path for path in sorted(root.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+    if TRAIN not in [folder.name.lower() for folder in folders]:
+        return whole
+    holding = [folder for folder in folders if any(map(_has_images, walk(folder)))]
+    splits = {SPLIT_FOLDERS.get(folder.name.lower(), WHOLE): folder for folder in holding}
+    is_layout = TRAIN in splits and WHOLE not in splits and len(splits) == len(holding) > 1
+    if not is_layout or any(_has_images(_files(folder)) for folder in (root, splits[TRAIN])):
+        return whole
+    return {split: partial(FolderSource, folder) for split, folder in splits.items()}
+
+
+def walk(root: Path) -> Iterator[list[Path]]:
+    """The files of each folder below a root, sorted, without hidden ones; links are followed, but not in circles."""
+    for folder, subfolders, names in os.walk(root, followlinks=True):
+        subfolders[:] = sorted(
+            name for name in subfolders if not name.startswith(".") and not _leads_back(Path(folder, name))
+        )
+        yield [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
 
 
 def readable(name: str) -> str:
@@ -100,39 +102,14 @@ def readable(name: str) -> str:
     return os.fsencode(name).decode(errors="replace")
 
 
+def _files(folder: Path) -> list[Path]:
+    return next(walk(folder), [])
+
+
+def _has_images(files: list[Path]) -> bool:
+    return any(file.suffix.lower() in SUFFIXES for file in files)
+
+
 def _leads_back(folder: Path) -> bool:
     """Whether a folder is a link to one of the folders it lies in; following it would never end."""
     return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
-
-
-def read_image(path: Path) -> Image.Image:
-    """Decode one image file.
-
-    Raises:
-        DataError: too small, too large, empty, truncated or not an image; the message does not name the file.
-    """
-    with _opened(path) as image:
-        try:
-            with warnings.catch_warnings(action="ignore", category=UserWarning):
-                image.load()
-        except Exception as error:  # each of Pillow's decoders raises what it likes
-            raise DataError(f"damaged ({error})") from error
-        return image.copy()
-
-
-def _opened(path: Path) -> Image.Image:
-    if path.stat().st_size == 0:
-        raise DataError("zero bytes")
-    # Pillow warns of large images before we can look at the size; our own limit follows at once.
-    Image.MAX_IMAGE_PIXELS = None
-    try:
-        with warnings.catch_warnings(action="ignore", category=UserWarning):  # of damaged metadata
-            image = Image.open(path)
-    except Exception as error:  # each of Pillow's formats raises what it likes
-        raise DataError("not an image that Pillow can read") from error
-    try:
-        check_size(image.size)
-    except DataError:
-        image.close()
-        raise
-    return image

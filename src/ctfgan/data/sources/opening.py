@@ -1,42 +1,120 @@
-"""From a path to the reader of its format."""
+"""From a location to the reader of its format."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from ctfgan.data.catalogue import is_published, locate
 from ctfgan.data.packed import is_packed
-from ctfgan.data.sources.arrays import IDX_IMAGES, is_cifar, open_cifar, open_idx, open_npz
+from ctfgan.data.sources.arrays import IDX_IMAGES, idx_parts, npz_parts
 from ctfgan.data.sources.base import ImageSource
-from ctfgan.data.sources.folder import FolderSource
+from ctfgan.data.sources.cifar import cifar_parts, is_cifar
+from ctfgan.data.sources.encoded import SUFFIXES
+from ctfgan.data.sources.folder import folder_parts, walk
+from ctfgan.data.sources.gnt import gnt_parts
+from ctfgan.data.sources.hub import HUB, hub_parts, is_saved, saved_parts
 from ctfgan.data.sources.packed import PackedSource
+from ctfgan.data.sources.parquet import parquet_parts
+from ctfgan.data.sources.parts import WHOLE, Opener, Part, take_part
+from ctfgan.data.sources.stl10 import stl10_folder, stl10_parts
+from ctfgan.data.sources.tables import Columns
+from ctfgan.data.sources.views import labelled_only
+from ctfgan.data.sources.webdataset import webdataset_parts
 from ctfgan.errors import DataError
 
+FORMS = (
+    "a folder with one subfolder per class, an .npz, .gnt, .parquet or .tar file or a folder of them, a folder of "
+    f"MNIST's idx files, of CIFAR or STL-10, a name of 'ctfgan data list', or {HUB}owner/name of the Hugging Face Hub"
+)
+GNT, PARQUET, TAR = ".gnt", ".parquet", ".tar"
 
-def open_source(location: str) -> ImageSource:
-    """Open images by what is found at a path: class folders, ``.npz``, idx (MNIST), CIFAR-10 or CIFAR-100.
+
+def open_source(location: str, part: Part = "all", columns: Columns | None = None) -> ImageSource:
+    """Open images by what is found at a location.
+
+    Args:
+        location: a path, the name of a published data set (catalogue.py), or ``hf:owner/name[@config]`` for one of the
+            Hugging Face Hub.
+        part: ``all`` is every labelled image (every image, if none has a label); ``train`` and ``test`` are the split
+            that the data set publishes.
+        columns: for tables (parquet, Hugging Face) whose columns cannot be told; other formats have none.
 
     Raises:
-        DataError: nothing there, no known format, or an empty set.
+        DataError: nothing there, no known format, an empty set, or no such part.
+        ConfigError: a library is missing that the format needs.
     """
+    source = take_part(location, _parts(location, columns or Columns()), part)
+    if len(source.labels) == 0:
+        raise DataError(f"{location} holds no images; give {FORMS}")
+    return labelled_only(source)
+
+
+def absolute(location: str) -> str:
+    """A location that means the same from another working folder; names of published data sets stay names."""
+    if location.startswith(HUB) or is_published(location):
+        return location
+    return str(Path(location).expanduser().absolute())
+
+
+def _parts(location: str, columns: Columns) -> dict[str, Opener]:
+    if location.startswith(HUB):
+        return hub_parts(location, columns)
     path = locate(location) if is_published(location) else Path(location).expanduser()
     if not path.exists():
-        raise DataError(f"{location} does not exist; give a folder with one subfolder per class, or an .npz file")
-    source = _reader(path)
-    if len(source.labels) == 0:
-        raise DataError(f"{location} holds no images; give a folder with one subfolder per class, or an .npz file")
-    return source
-
-
-def _reader(path: Path) -> ImageSource:
+        raise DataError(f"{location} does not exist; give {FORMS}")
     if path.is_dir():
-        if is_packed(path):
-            return PackedSource(path)
-        if any(path.glob(IDX_IMAGES)):
-            return open_idx(path)
-        return open_cifar(path) if is_cifar(path) else FolderSource(path)
+        return _folder(path, columns)
     if path.suffix == ".npz":
-        return open_npz(path)
+        return npz_parts(path)
     if "idx3-ubyte" in path.name:
-        return open_idx(path)
-    raise DataError(f"{path} has no known format; give a folder of class folders, an .npz or an idx3-ubyte file")
+        return idx_parts(path)
+    if path.suffix.lower() in (GNT, PARQUET, TAR):
+        return _shards(path, path.suffix.lower(), [path], columns)
+    raise DataError(f"{path} has no known format; give {FORMS}")
+
+
+def _folder(path: Path, columns: Columns) -> dict[str, Opener]:
+    if is_packed(path):
+        return {WHOLE: partial(PackedSource, path)}
+    if any(path.glob(IDX_IMAGES)):
+        return idx_parts(path)
+    if is_cifar(path):
+        return cifar_parts(path)
+    if stl10 := stl10_folder(path):
+        return stl10_parts(stl10)
+    if is_saved(path):
+        return saved_parts(path, columns)
+    suffix = _shards_inside(path)
+    if suffix is None:
+        return folder_parts(path)
+    return _shards(
+        path, suffix, [file for files in walk(path) for file in files if file.suffix.lower() == suffix], columns
+    )
+
+
+def _shards(root: Path, suffix: str, files: list[Path], columns: Columns) -> dict[str, Opener]:
+    if suffix == GNT:
+        return gnt_parts(root, files)
+    return parquet_parts(root, files, columns) if suffix == PARQUET else webdataset_parts(root, files)
+
+
+def _shards_inside(root: Path) -> str | None:
+    """The suffix of the shards below a folder; None if it holds image files, or nothing that we know.
+
+    The search ends at the first folder with image files: among them, other files are passed over.
+
+    Raises:
+        DataError: more than one of these outside the folders of images.
+    """
+    found: dict[str, Path] = {}
+    for files in walk(root):
+        image = next((file for file in files if file.suffix.lower() in SUFFIXES), None)
+        if image is not None:
+            found[""] = image
+            break
+        found |= {file.suffix.lower(): file for file in files if file.suffix.lower() in (GNT, PARQUET, TAR)}
+    if len(found) > 1:
+        both = " and ".join(str(file) for file in list(found.values())[:2])
+        raise DataError(f"{root} holds images in more than one form ({both}); give the folder or file of one of them")
+    return next(iter(found), None) or None

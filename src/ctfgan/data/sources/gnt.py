@@ -1,0 +1,121 @@
+"""CASIA-HWDB's ``.gnt`` files: handwritten characters, one grey bitmap each, of its own size.
+
+A record, little endian: u32 size of the whole record, the character as 2 bytes of GBK text (ASCII ends in a zero byte),
+u16 width, u16 height, then width x height bytes, row by row, 255 for paper.
+"""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ctfgan.data.images import check_size
+from ctfgan.data.sources.base import Labels, file_identity
+from ctfgan.data.sources.parts import Opener, by_split, part_location
+from ctfgan.errors import DataError
+
+HEADER = struct.Struct("<I2sHH")
+
+
+def gnt_parts(root: Path, files: Iterable[Path]) -> dict[str, Opener]:
+    """The parts that the names of files or folders speak of, such as ``HWDB1.1trn_gnt`` and ``HWDB1.1tst_gnt``."""
+    groups = by_split(root, files)
+    return {split: partial(GntSource, part_location(root, split), group) for split, group in groups.items()}
+
+
+class GntSource:
+    """All records of some files; opening reads headers only, bitmaps are read one by one.
+
+    A class is a character, in the order of the GBK codes. What lies behind the first damage of a file is left out.
+    In memory a record takes 24 bytes.
+
+    Raises:
+        DataError: no record that is whole.
+    """
+
+    def __init__(self, location: str, files: list[Path]) -> None:
+        self.location = location
+        self._files = files
+        scans = [_scan(file) for file in files]
+        self._starts = np.cumsum([0, *(len(records) for records, _ in scans)])
+        records = np.concatenate([records for records, _ in scans])
+        self.notes: tuple[str, ...] = tuple(note for _, note in scans if note)
+        if not len(records):
+            raise DataError(f"{location} holds no characters{''.join(f' ({note})' for note in self.notes[:1])}")
+        self._offsets = records[:, 0]
+        self._sizes = records[:, 2:].astype(np.uint16)
+        codes, numbers = np.unique(records[:, 1], return_inverse=True)
+        characters = [_character(int(code)) for code in codes]
+        self.classes: tuple[str, ...] = tuple(dict.fromkeys(filter(None, characters)))
+        position = {character: index for index, character in enumerate(self.classes)}
+        self.labels: Labels = np.array([position.get(name, -1) for name in characters], dtype=np.int64)[numbers]
+        unknown = np.flatnonzero(self.labels < 0)
+        if len(unknown):
+            code = int(codes[numbers[unknown[0]]]).to_bytes(2).hex(" ")
+            self.notes += (f"{len(unknown):,} records have no GBK character (first: {self.name(unknown[0])}: {code})",)
+
+    def identity(self) -> str:
+        return file_identity(self._files)
+
+    def name(self, index: int) -> str:
+        return f"{self._file(index)} at byte {self._offsets[index]}"
+
+    def header(self, index: int) -> tuple[str, tuple[int, int]]:
+        width, height = self._sizes[index].tolist()
+        check_size((width, height))
+        return "L", (width, height)
+
+    def read(self, index: int) -> Image.Image:
+        _, (width, height) = self.header(index)
+        start = int(self._offsets[index]) + HEADER.size
+        pixels = np.fromfile(self._file(index), dtype=np.uint8, count=width * height, offset=start)
+        return Image.fromarray(pixels.reshape(height, width))
+
+    def _file(self, index: int) -> Path:
+        return self._files[int(np.searchsorted(self._starts, index, side="right")) - 1]
+
+
+def _scan(file: Path) -> tuple[NDArray[np.int64], str]:
+    """Offset, GBK code, width and height of each whole record, ``(N, 4)``, and a sentence about damage, if any."""
+    found = array("q")
+    damage = ""
+    offset, end = 0, file.stat().st_size
+    with file.open("rb", buffering=0) as handle:
+        while offset < end and not damage:
+            handle.seek(offset)
+            header = handle.read(HEADER.size)
+            damage = _damage(header, end - offset)
+            if not damage:
+                size, code, width, height = HEADER.unpack(header)
+                found.extend((offset, int.from_bytes(code), width, height))
+                offset += size
+    records = np.array(found, dtype=np.int64).reshape(-1, 4)
+    if not damage:
+        return records, ""
+    return records, f"{file} is damaged at byte {offset:,} ({damage}); the {len(records):,} records before it are used"
+
+
+def _damage(header: bytes, left: int) -> str:
+    """What is wrong with a record of which ``left`` bytes are there; empty if nothing is."""
+    if len(header) < HEADER.size:
+        return f"{len(header)} bytes are no header"
+    size, _, width, height = HEADER.unpack(header)
+    if size != HEADER.size + width * height:
+        return f"a record of {size:,} bytes cannot hold {width}x{height} pixels"
+    return f"{left:,} bytes are left of a record of {size:,}" if size > left else ""
+
+
+def _character(code: int) -> str:
+    """The character of a GBK code; empty if it is none."""
+    try:
+        text = code.to_bytes(2).decode("gbk").removesuffix("\0")
+    except UnicodeDecodeError:
+        return ""
+    return text if len(text) == 1 and text.isprintable() and not text.isspace() else ""

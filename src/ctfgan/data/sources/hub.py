@@ -1,0 +1,123 @@
+"""Hugging Face data sets: by name from the Hub, or folders that ``save_to_disk`` wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ctfgan.data.sources.base import ImageSource, file_identity
+from ctfgan.data.sources.encoded import EncodedSource
+from ctfgan.data.sources.parts import WHOLE, Opener, part_location, split_named
+from ctfgan.data.sources.tables import Column, Columns, choose_columns, encoded, library, numbered
+from ctfgan.data.sources.views import JoinedSource
+from ctfgan.errors import DataError
+
+HUB = "hf:"
+"""``hf:owner/name`` or ``hf:owner/name@config``."""
+SAVED = ("dataset_dict.json", "state.json")
+
+
+def is_saved(folder: Path) -> bool:
+    """Whether ``save_to_disk`` wrote a folder."""
+    return any((folder / name).is_file() for name in SAVED)
+
+
+def saved_parts(folder: Path, columns: Columns) -> dict[str, Opener]:
+    """The splits of a folder that ``save_to_disk`` wrote."""
+    loader = library("datasets", str(folder)).load_from_disk
+    return _parts(
+        str(folder), _loaded(partial(loader, str(folder)), f"{folder} cannot be read", "save it again"), columns
+    )
+
+
+def hub_parts(location: str, columns: Columns) -> dict[str, Opener]:
+    """The splits of a data set on the Hub, downloaded or from the Hub's cache on this machine.
+
+    Raises:
+        ConfigError: the library ``datasets`` is not installed.
+        DataError: no such data set or configuration, or no connection.
+    """
+    name, _, config = location.removeprefix(HUB).partition("@")
+    loader = library("datasets", location).load_dataset
+    way_out = f"check the name, the connection, and the configuration ({HUB}{name}@CONFIG)"
+    loaded = _loaded(partial(loader, name, config or None), f"{location} cannot be loaded", way_out)
+    return _parts(location, loaded, columns)
+
+
+def _loaded(load: Any, failure: str, way_out: str) -> dict[str, Any]:
+    """What the library loads, by the name of the split."""
+    try:
+        loaded = load()
+    except Exception as error:  # the library passes on whatever its readers, the network and the Hub raise
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise DataError(f"{failure} ({reason}); {way_out}") from error
+    return dict(loaded) if isinstance(loaded, Mapping) else {WHOLE: loaded}
+
+
+def _parts(location: str, loaded: dict[str, Any], columns: Columns) -> dict[str, Opener]:
+    groups: dict[str, list[str]] = {}
+    for name in loaded:
+        groups.setdefault(split_named(name), []).append(name)
+    return {
+        split: partial(_open, location, split, {name: loaded[name] for name in names}, columns)
+        for split, names in groups.items()
+    }
+
+
+def _open(location: str, split: str, tables: dict[str, Any], columns: Columns) -> ImageSource:
+    sources = [HubSource(part_location(location, name), table, columns) for name, table in tables.items()]
+    return sources[0] if len(sources) == 1 else JoinedSource(part_location(location, split), sources)
+
+
+class HubSource(EncodedSource):
+    """One split of a data set; the library maps its files into memory, we decode the images.
+
+    Args:
+        location: for messages.
+        table: a ``datasets.Dataset``.
+        columns: the columns that the user named.
+
+    Raises:
+        DataError: columns that cannot be told.
+    """
+
+    def __init__(self, location: str, table: Any, columns: Columns) -> None:
+        self.location = location
+        self.notes: tuple[str, ...] = ()
+        image, label = choose_columns(location, [_column(*feature) for feature in table.features.items()], columns)
+        self._files = [Path(file["filename"]) for file in table.cache_files]
+        self._image = image.name
+        values = [None] * len(table)
+        if label is not None:
+            values = table.select_columns([label.name]).with_format("arrow")[:][label.name].to_pylist()
+        self.classes, self.labels = numbered(values, label.class_names if label else None, location)
+        # Undecoded, so that a damaged image is ours to skip by name.
+        undecoded = library("datasets", location).Image(decode=False)
+        self._cells = table.select_columns([image.name]).cast_column(image.name, undecoded)
+
+    def identity(self) -> str:
+        labels = np.bincount(self.labels + 1).tolist()
+        return f"{file_identity(self._files)} {self.location} {self._image} {labels}"
+
+    def name(self, index: int) -> str:
+        return f"{self.location} row {index}"
+
+    def content(self, index: int) -> Path | bytes:
+        return encoded(self._cells[index][self._image])
+
+
+def _column(name: str, feature: Any) -> Column:
+    """What a column holds, from its feature (``Image()``, ``ClassLabel(names=...)``, ``Value("string")`` ...)."""
+    kind = type(feature).__name__
+    if kind == "Image":
+        return Column(name, "images")
+    if kind == "ClassLabel":
+        return Column(name, "classes", tuple(feature.names))
+    dtype = str(getattr(feature, "dtype", "")) if kind == "Value" else ""
+    if dtype.startswith(("int", "uint")):
+        return Column(name, "numbers")
+    return Column(name, "text" if "string" in dtype else "other")

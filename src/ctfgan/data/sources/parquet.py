@@ -1,0 +1,121 @@
+"""Parquet shards of encoded images, as image data sets are published on the Hugging Face Hub."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from functools import partial
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ctfgan.data.sources.base import file_identity
+from ctfgan.data.sources.encoded import EncodedSource
+from ctfgan.data.sources.parts import Opener, by_split, part_location
+from ctfgan.data.sources.tables import Column, Columns, choose_columns, encoded, library, numbered
+from ctfgan.errors import DataError
+
+
+def parquet_parts(root: Path, files: Iterable[Path], columns: Columns) -> dict[str, Opener]:
+    """The parts that file names speak of, such as ``train-00000-of-00294.parquet`` and ``validation-...``."""
+    return {
+        split: partial(ParquetSource, part_location(root, split), group, columns)
+        for split, group in by_split(root, files).items()
+    }
+
+
+class ParquetSource(EncodedSource):
+    """The images of some shards. Labels are read at once, images by row group, of which one is kept in memory.
+
+    Raises:
+        ConfigError: pyarrow is not installed.
+        DataError: a damaged shard, or columns that cannot be told.
+    """
+
+    def __init__(self, location: str, files: list[Path], columns: Columns) -> None:
+        self.location = location
+        self.notes: tuple[str, ...] = ()
+        self._files = files
+        self._parquet = library("pyarrow.parquet", location)
+        self._groups: list[tuple[Path, int]] = []
+        self._first_rows: list[int] = []
+        lengths: list[int] = []
+        values: list[Any] = []
+        chosen = None
+        for file in files:
+            shard = self._open(file)
+            found = choose_columns(str(file), _columns(shard.schema_arrow), columns)
+            if chosen is not None and found != chosen:
+                raise DataError(f"{file} has other columns or class names than {files[0]}; name shards of one data set")
+            chosen = found
+            counts = [shard.metadata.row_group(group).num_rows for group in range(shard.num_row_groups)]
+            self._groups += [(file, group) for group in range(len(counts))]
+            self._first_rows += [0, *accumulate(counts)][: len(counts)]
+            lengths += counts
+            label = found[1]
+            values += (
+                self._read(shard.read, file, label.name).to_pylist() if label else [None] * shard.metadata.num_rows
+            )
+        assert chosen is not None, "the caller names at least one shard"
+        self._starts = np.cumsum([0, *lengths])
+        self._image = chosen[0].name
+        self.classes, self.labels = numbered(values, chosen[1].class_names if chosen[1] else None, location)
+        self._kept: tuple[int, Any] = (-1, None)
+
+    def identity(self) -> str:
+        return f"{file_identity(self._files)} {self._image} {len(self.classes)}"
+
+    def name(self, index: int) -> str:
+        group, row = self._find(index)
+        return f"{self._groups[group][0]} row {self._first_rows[group] + row}"
+
+    def content(self, index: int) -> Path | bytes:
+        group, row = self._find(index)
+        if self._kept[0] != group:
+            file, number = self._groups[group]
+            self._kept = group, self._read(partial(self._open(file).read_row_group, number), file, self._image)
+        return encoded(self._kept[1][row].as_py())
+
+    def _find(self, index: int) -> tuple[int, int]:
+        group = int(np.searchsorted(self._starts, index, side="right")) - 1
+        return group, index - int(self._starts[group])
+
+    def _open(self, file: Path) -> Any:
+        try:
+            return self._parquet.ParquetFile(file, memory_map=True)
+        except (OSError, ValueError) as error:  # pyarrow's errors are of these kinds
+            raise DataError(f"{file} is no readable parquet file ({error}); fetch it again") from error
+
+    @staticmethod
+    def _read(reader: Any, file: Path, column: str) -> Any:
+        try:
+            return reader(columns=[column]).column(column)
+        except (OSError, ValueError, KeyError) as error:
+            raise DataError(f"{file} is damaged in its column {column!r} ({error}); fetch it again") from error
+
+
+def _columns(schema: Any) -> list[Column]:
+    """What each column of a pyarrow schema holds; class names come from the metadata that the Hub's shards carry."""
+    metadata = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+    features = metadata.get("info", {}).get("features", {})
+    columns = []
+    for field in schema:
+        feature = features.get(field.name) or {}
+        names = feature.get("names") if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" else None
+        if names:
+            columns.append(Column(field.name, "classes", tuple(names)))
+        else:
+            columns.append(Column(field.name, _holds(str(field.type))))
+    return columns
+
+
+def _holds(kind: str) -> Any:
+    """Pyarrow's name of a type: ``struct<bytes: binary, path: string>``, ``int64``, ``large_string`` ..."""
+    if kind in ("binary", "large_binary", "binary_view") or kind.startswith("struct<bytes: "):
+        return "images"
+    kind = kind.removeprefix("dictionary<values=")
+    if kind.startswith(("int", "uint")):
+        return "numbers"
+    return "text" if kind.startswith(("string", "large_string")) else "other"
