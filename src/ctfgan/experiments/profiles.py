@@ -17,6 +17,8 @@ from ctfgan.training.settings import StageSettings
 
 TRANSFER_SHARE = 1 / 3  # of the generator steps, at most, that stage 1 takes
 
+LEAST_SIDE = 4  # of a low-quality image
+
 
 class Cut(Settings):
     """What a reduced profile changes."""
@@ -165,8 +167,9 @@ def reduced(recipe: Recipe, cut: Cut | None) -> Recipe:
 
 def _smaller(data: DataSettings, cut: Cut) -> DataSettings:
     side = cut.resolution.get(data.resolution, data.resolution)
-    degradation = data.degradation.model_copy(update={"size": data.degradation.size * side // data.resolution})
-    low = data.low_quality_size and data.low_quality_size * side // data.resolution
+    degraded = max(LEAST_SIDE, data.degradation.size * side // data.resolution)
+    degradation = data.degradation.model_copy(update={"size": degraded})
+    low = data.low_quality_size and max(LEAST_SIDE, data.low_quality_size * side // data.resolution)
     return data.model_copy(update={"resolution": side, "low_quality_size": low, "degradation": degradation})
 
 

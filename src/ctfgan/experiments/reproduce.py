@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ctfgan.data.catalogue import locate
@@ -73,7 +73,8 @@ def plan_table(
     chosen = [section for section in table.sections if not sections or section.name in sections]
     recipes = {row.recipe: named_recipe(row.recipe) for section in chosen for row in section.rows}
     used = _data_sets(recipes.values())
-    places, stand_ins = _places(used, data)
+    tested = {recipe.data.high_quality for recipe in recipes.values() if recipe.data.reference == "published"}
+    places, stand_ins = _places(used, tested, data)
     cells = []
     for section in chosen:
         for row in section.rows:
@@ -100,8 +101,10 @@ def _data_sets(recipes: Iterable[Recipe]) -> list[str]:
     return sorted(named)
 
 
-def _places(used: Sequence[str], data: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-    """Where the user's data are, and what must be said of those that only stand in."""
+def _places(
+    used: Sequence[str], tested: Container[str | None], data: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Where the user's data are, and what must be said of those that stand in for a set with published test images."""
     places, stand_ins = {}, {}
     for name, location in data.items():
         if name not in used:
@@ -109,10 +112,12 @@ def _places(used: Sequence[str], data: Mapping[str, str]) -> tuple[dict[str, str
                 f"--data {name}={location}: this table uses no data set {name!r}. {suggestion(name, list(used))}"
             )
         places[name] = absolute(location)
+        open_source(places[name])
+        if name not in tested:
+            continue
         try:
             open_source(places[name], "test")
         except DataError:
-            open_source(places[name])  # says what is wrong if nothing can be read at all
             stand_ins[name] = (
                 f"{location} stands for {name}: it has no published test images, so the reference is cut from its "
                 "images, and all its classes are used"
