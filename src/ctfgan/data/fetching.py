@@ -63,6 +63,8 @@ def _obtain(published: PublishedSet, file: PublishedFile, folder: Path, progress
         _download(file.url, partial, file.size, progress)
     except NETWORK_ERRORS as error:
         reason = error.reason if type(error) is urllib.error.URLError else error
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()
         raise DataError(
             f"{file.url} cannot be reached ({reason}); try again later, or get {file.name} elsewhere, put it into "
             f"{folder} and run this again"

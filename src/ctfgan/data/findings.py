@@ -20,7 +20,6 @@ FEW_IMAGES_PER_CLASS = 20
 FAR_FROM_MEDIAN = 2.0
 """A shorter side that is more than this many times the median, or less than this part of it, is called odd."""
 EXAMPLES_KEPT = 1_000
-SPLITS = frozenset({"train", "training", "test", "testing", "val", "valid", "validation"})
 
 Digests = NDArray[np.uint64]
 Rows = NDArray[np.int64]
@@ -77,10 +76,9 @@ def _levels(location: str, classes: tuple[str, ...]) -> list[Finding]:
     if not nested:
         return []
     tops = sorted({name.split("/")[0] for name in classes})
-    if len(nested) == len(classes) and (len(tops) == 1 or {top.lower() for top in tops} <= SPLITS):
-        below = Path(location, "train" if "train" in tops else tops[0])
-        listed = " and ".join(repr(top) for top in tops)
-        return [Finding("one level too high", f"all classes lie in {listed}, one level too high; give {below}")]
+    if len(nested) == len(classes) and len(tops) == 1:
+        summary = f"all classes lie in {tops[0]!r}, one level too high; give {Path(location, tops[0])}"
+        return [Finding("one level too high", summary)]
     summary = (
         f"{many(len(nested), 'class lies', 'classes lie')} in folders of folders (such as {nested[0]!r}); if the "
         f"{len(tops):,} folders at the top are the classes, move their images up"
