@@ -59,12 +59,8 @@ def evaluate(
         show.say(f"\n{card.name}:")
         show.print_table(*figure_table(content, key))
     show.say("")
-    score = result.classification
-    if score is not None:
-        show.say(
-            f"classifier trained on {score.images:,} samples: {score.trained_on_samples:.1%} of {score.real:,} "
-            f"held-out real images right; on as many real images: {score.trained_on_real:.1%}"
-        )
+    if result.classification is not None:
+        show.say(result.classification.sentence())
     for note in result.notes:
         show.say(f"note: {note}")
     copies = result.copies

@@ -65,7 +65,7 @@ class Measurement:
     def result(self) -> Evaluation:
         """Measure everything."""
         dataset, settings = self._work.dataset, self._settings
-        one, other = _halves(dataset.reference.labels, self._work.recipe.data.seed)
+        one, other = halves(dataset.reference.labels, self._work.recipe.data.seed)
         half, rest = (self._read(self._real(rows), len(rows)) for rows in (one, other))
         reference = {key: torch.cat([half[key].features, rest[key].features]) for key in half}
         labels = torch.from_numpy(dataset.reference.labels[np.concatenate([one, other])])
@@ -182,7 +182,7 @@ class Measurement:
         )
 
 
-def _halves(labels: Labels, seed: int) -> tuple[Rows, Rows]:
+def halves(labels: Labels, seed: int) -> tuple[Rows, Rows]:
     """Rows of two halves that share every class evenly, each in order."""
     shuffled = np.random.default_rng(seed).permutation(len(labels))
     by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]

@@ -43,10 +43,15 @@ class Evaluation:
         return {"format": FORMAT, **asdict(self), "protocol_sentence": self.protocol.sentence()}
 
     def summary(self) -> dict[str, str]:
-        """One line for each image set and extractor."""
+        """One line for each image set and extractor, for the classifiers and for all notes."""
         cards = self.protocol.extractors
-        return {
+        lines = {
             name if key == RECOGNISER else f"{name} ({key})": sentence(cards[key], figures)
             for name, row in self.rows.items()
             for key, figures in row.items()
         }
+        if self.classification is not None:
+            lines["classification accuracy score"] = self.classification.sentence()
+        if self.notes:
+            lines["note"] = "; ".join(self.notes)
+        return lines

@@ -33,6 +33,13 @@ class ClassificationScore:
     real: int
     """Held-out real images that both were tested on."""
 
+    def sentence(self) -> str:
+        """Both accuracies in one line."""
+        return (
+            f"a classifier trained on {self.images:,} samples reads {self.trained_on_samples:.1%} of {self.real:,} "
+            f"held-out real images right, one trained on as many real images {self.trained_on_real:.1%}"
+        )
+
 
 def classification_score(
     real: TrainingImages,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from urllib.error import URLError
 
@@ -71,21 +70,11 @@ def load_inception(weights: Path | None, device: torch.device) -> Inception:
             f"{file} is not the published Inception (SHA-256 {found[:8]}..., not {SHA256_PREFIX}...), so its figures "
             "would not be FID; get it again, or use it under a name of its own with --extractor"
         )
-    try:
-        tensors = torch.load(file, map_location="cpu", weights_only=True)
-        network = folded(tensors)
-    except (RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:
-        raise CtfganError(f"{file} does not hold the weights of Inception ({error}); get it again") from error
-    return Inception(network, device)
+    return Inception(folded(torch.load(file, map_location="cpu", weights_only=True)), device)
 
 
 def folded(tensors: dict[str, Tensor]) -> InceptionNetwork:
-    """The network from the tensors of the published file, each batch norm folded into its convolution.
-
-    Raises:
-        KeyError: a tensor is missing.
-        RuntimeError: a tensor has another shape.
-    """
+    """The network from the tensors of the published file, each batch norm folded into its convolution."""
     with torch.device("meta"):
         network = InceptionNetwork()
     ours: dict[str, Tensor] = {"fc.weight": tensors["fc.weight"], "fc.bias": tensors["fc.bias"]}
@@ -94,7 +83,7 @@ def folded(tensors: dict[str, Tensor]) -> InceptionNetwork:
         scale = tensors[norm + "weight"] / (tensors[norm + "running_var"] + EPSILON).sqrt()
         ours[f"body.{name}.weight"] = tensors[f"{name}.conv.weight"] * scale[:, None, None, None]
         ours[f"body.{name}.bias"] = tensors[norm + "bias"] - tensors[norm + "running_mean"] * scale
-    network.load_state_dict(ours, assign=True)
+    network.load_state_dict({name: tensor.float() for name, tensor in ours.items()}, assign=True)
     return network
 
 

@@ -32,8 +32,7 @@ def figure_table(figures: dict[str, Any], key: str) -> tuple[list[str], list[lis
     """Headings and rows of one extractor, a row for each set of images; without columns that would be empty."""
     card = figures["protocol"]["extractors"][key]
     columns: dict[str, Callable[[Row], str]] = {
-        "n": lambda row: f"{row['fake']:,}",
-        "n real": lambda row: f"{row['real']:,}",
+        "n / real": lambda row: f"{row['fake']:,} / {row['real']:,}",
         "top-1 ↑": top_1,
         "top-5 ↑": top_5,
         f"{card['score']} ↑": score,

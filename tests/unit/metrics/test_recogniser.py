@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from ctfgan.metrics.recogniser import TrainedRecogniser, TrainingImages, recogniser_for
+from ctfgan.metrics.recogniser import TrainedRecogniser, TrainingImages, recogniser_for, shifted
 from ctfgan.metrics.settings import RecogniserSettings
 from ctfgan.progress import silent
 
@@ -77,3 +77,12 @@ def test_it_reads_grey_and_colour(channels: int, tmp_path: Path) -> None:
     features, probabilities = recogniser.read(images)
     assert features.isfinite().all()
     torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(40))
+
+
+@pytest.mark.parametrize(("down", "right"), [(0, 0), (2, -1), (-2, 1), (0, 2)])
+def test_a_shift_repeats_the_edge_and_nothing_comes_back_on_the_other_side(down: int, right: int) -> None:
+    images = torch.arange(36.0).reshape(1, 1, 6, 6)
+    moved = shifted(images, down, right)
+    for row, column in np.ndindex(6, 6):
+        source = min(max(row - down, 0), 5), min(max(column - right, 0), 5)
+        assert moved[0, 0, row, column] == images[0, 0, source[0], source[1]]

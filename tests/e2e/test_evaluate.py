@@ -1,0 +1,89 @@
+"""``ctfgan evaluate`` with all that can be asked of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ctfgan.metrics import per_class
+
+PLUGIN = """
+import torch
+NAME = "corner"
+class Corner(torch.nn.Module):
+    def forward(self, images):
+        return images[:, 0, :2, :2].flatten(1).float()
+def load(device):
+    return Corner()
+"""
+
+
+def test_every_figure_is_written_under_its_extractors_name_with_its_numbers_of_images(
+    run_cli: Callable, finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(per_class, "FEWEST_REAL", 4)
+    shutil.copytree(finished_run, "run")
+    Path("corner.py").write_text(PLUGIN)
+    done = run_cli("evaluate", "run", "--extractor", "corner.py", "--images", 120, "--per-class", 2,
+                   "--classification-score")  # fmt: skip
+    assert done.code == 0, done
+    for words in ("ctfgan-recogniser-", "FID-corner", "recogniser score", "precision", "per class", "floor: real half",
+                  "trained on as many real images", "note: with only 16 held-out real images", "120 / 16",
+                  "8 / 8"):  # fmt: skip
+        assert words in done.out
+    assert "FID ↓" not in done.out  # only the published Inception's distance is called that
+
+    figures = json.loads(Path("run/figures.json").read_text())
+    assert figures["reported_set"] == "samples, held-out LQ bank"
+    for name, row in figures["rows"].items():
+        assert set(row) == {"recogniser", "corner"}
+        assert {(found["fake"], found["real"]) for found in row.values()} == (
+            {(8, 8)} if name.startswith("floor") else {(120, 16)}
+        )
+        assert row["corner"]["score"] is None
+        assert row["corner"]["top_1"] is None
+        assert set(row["recogniser"]["per_class"]["distances"]) == {"A", "D"}
+    assert figures["classification"]["images"] == 93
+    assert {card["resize"] for card in figures["protocol"]["extractors"].values()} == {"none", "by the plug-in"}
+    assert "FID-corner" in Path("run/bundle/README.md").read_text()
+
+    compared = run_cli("compare", "run")
+    assert compared.code == 0, compared
+    assert "corner" in compared.out
+    figures.pop("format")
+    Path("run/figures.json").write_text(json.dumps(figures))
+    refused = run_cli("compare", "run", "--out", "other.png")
+    assert (refused.code, "run 'ctfgan evaluate run' again" in refused.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--extractor", "none.py"], "none.py does not exist; give a Python file"),
+        (["--extractor", "bad.py"], "bad.py: NAME is None"),
+        (["--extractor", "corner.py", "--extractor", "corner.py"], "two extractors share a name among corner, corner"),
+        (["--inception-weights", "none.pth"], "none.pth does not exist; give the file weights-inception-2015-12-05"),
+        (["--images", "10"], "10 is not in the range x>=100"),
+        (["--device", "gpu9"], "device 'gpu9' is not available here"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_before_the_data_are_opened(
+    refused: Callable, finished_run: Path, tmp_path: Path, options: list[str], message: str
+) -> None:
+    shutil.copytree(finished_run, tmp_path / "run")
+    (tmp_path / "bad.py").write_text("")
+    (tmp_path / "corner.py").write_text(PLUGIN)
+    (tmp_path / "run/data.json").unlink()  # whoever opens the data stumbles here
+    assert message in refused("evaluate", "run", *options)
+
+
+def test_the_python_call_holds_numbers_to_the_rules_of_the_settings(finished_run: Path) -> None:
+    import ctfgan
+
+    with pytest.raises(ctfgan.CtfganError, match=r"evaluation.images is 10, but input should be greater than"):
+        ctfgan.evaluate(finished_run, images=10)

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from ctfgan.data.pairing import LowQualityBank
+from ctfgan.evaluation import streams
+from ctfgan.evaluation.measurement import halves
+from ctfgan.evaluation.streams import ImageSet, Sieve, generated, reported_set
+from ctfgan.models.interfaces import Condition, Noise, normal_noise
+from ctfgan.progress import silent
+from tests.unit.metrics.extractors import numbered_images
+
+CPU = torch.device("cpu")
+
+
+class Echo(nn.Module):
+    """Images whose first pixel is the class, the second the low-quality image, the third the noise."""
+
+    def draw_noise(self, count: int, rng: torch.Generator) -> Noise:
+        return normal_noise(count, 1, 1, 0, rng)
+
+    def forward(self, condition: Condition, noise: Noise) -> torch.Tensor:
+        assert condition.low_quality is not None
+        first = condition.labels / 100
+        pixels = torch.stack([first, condition.low_quality[:, 0, 0, 0], noise.latent[:, 0] / 5, first], dim=1)
+        return pixels.reshape(-1, 1, 2, 2)
+
+
+@pytest.fixture
+def images() -> ImageSet:
+    bank = LowQualityBank(numbered_images(200), np.zeros(200, dtype=np.int64), None)
+    return ImageSet("samples", Echo(), bank)
+
+
+def draw(images: ImageSet, seed: tuple[int, ...]) -> list[np.ndarray]:
+    return [pixels for pixels, _ in generated(images, torch.arange(25), seed, CPU, silent, "")]
+
+
+def test_a_stream_never_holds_more_than_a_chunk(images: ImageSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "CHUNK", 10)
+    parts = list(generated(images, torch.arange(25), (0,), CPU, silent, ""))
+    assert [len(pixels) for pixels, _ in parts] == [10, 10, 5]
+    assert torch.cat([labels for _, labels in parts if labels is not None]).tolist() == list(range(25))
+
+
+def test_images_follow_from_all_numbers_of_the_seed_and_differ_between_chunks(
+    images: ImageSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "CHUNK", 10)
+    one = draw(images, (3, 1))
+    for part, again in zip(one, draw(images, (3, 1)), strict=True):
+        assert np.array_equal(part, again)
+    for other in ((3, 2), (4, 1)):
+        assert not np.array_equal(one[0][:, 0, 1], draw(images, other)[0][:, 0, 1])  # low-quality images
+        assert not np.array_equal(one[0][:, 1, 0], draw(images, other)[0][:, 1, 0])  # noise
+    assert not np.array_equal(one[0][:, 1, 0], one[1][:, 1, 0])
+
+
+def test_a_sieve_lets_all_pass_and_keeps_the_same_images_for_the_same_seed() -> None:
+    def chunks() -> Iterable[tuple[np.ndarray, None]]:
+        return ((part, None) for part in np.array_split(numbered_images(100), 7))
+
+    kept = []
+    for _ in range(2):
+        sieve = Sieve(100, 12, seed=5)
+        assert sum(len(pixels) for pixels, _ in sieve.passing(chunks())) == 100
+        kept.append(sieve.kept()[:, 0, 0, 0])
+    assert np.array_equal(kept[0], kept[1])
+    assert len(set(kept[0].tolist())) == 12
+
+
+def test_the_held_out_bank_stands_for_a_run_and_the_training_bank_where_none_is_held_out(images: ImageSet) -> None:
+    held_out = ImageSet("held out", images.generator, images.bank)
+    raw = ImageSet("without moving average", Echo(), images.bank)
+    assert reported_set([images, held_out, raw]) is held_out
+    assert reported_set([images, raw]) is images
+
+
+def test_the_halves_of_the_reference_share_every_class_and_no_image() -> None:
+    labels = np.repeat(np.arange(5), [10, 20, 30, 7, 9])
+    one, other = halves(labels, seed=0)
+    assert sorted([*one, *other]) == list(range(76))
+    assert np.abs(np.bincount(labels[one]) - np.bincount(labels[other])).max() <= 1
+    assert not np.array_equal(one, halves(labels, seed=1)[0])

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ctfgan.metrics.extractor import ExtractorCard
+from ctfgan.metrics.figures import Figures, PerClass
+from ctfgan.metrics.inception import CARD
+from ctfgan.metrics.neighbours import Neighbourhood
+from ctfgan.metrics.protocol import Protocol, sentence
+
+OWN = ExtractorCard("recogniser", "own-0123", 64, "none", "Frechet distance", "kernel distance", "recogniser score",
+                    knows_classes=True)  # fmt: skip
+FIGURES = Figures(50_000, 10_000, 0.5, 0.9, 3.0, 0.1, 12.5, 0.01, Neighbourhood(0.7, 0.6, 0.9, 0.8))
+PROTOCOL = Protocol(
+    real=10_000, fake=50_000, classes=10, reference="held-out split", extractors={"recogniser": OWN, "inception": CARD},
+    recogniser_images=90_000, resolution=32, low_quality="no LQ bank", weights="last", score_splits=10,
+    kernel_subsets=100, kernel_subset_size=1_000, neighbours=5, neighbours_images=10_000, per_class=0, data_seed=7,
+    training_seed=8, evaluation_seed=9, device="cpu",
+)  # fmt: skip
+
+
+def test_the_sentence_holds_what_makes_figures_comparable() -> None:
+    said = PROTOCOL.sentence()
+    for words in ("n real 10,000", "n fake 50,000", "held-out split", "own-0123", CARD.name, "TensorFlow 1",
+                  "no LQ bank", "data seed 7", "training seed 8", "seed 9", "cpu", "10 splits", "k = 5"):  # fmt: skip
+        assert words in said
+
+
+def test_figures_of_enough_images_need_no_note() -> None:
+    assert PROTOCOL.notes({"recogniser": FIGURES, "inception": FIGURES}) == []
+
+
+@pytest.mark.parametrize(
+    ("figures", "message"),
+    [
+        (replace(FIGURES, real=2_000), "FID is not comparable: 2,000 images are too few for 2,048 features"),
+        (replace(FIGURES, fake=5_000), "use 50,000 generated images, not 5,000"),
+        (replace(FIGURES, neighbours=None), "need more than 5 images"),
+        (replace(FIGURES, per_class=PerClass(1.0, {"a": 1.0}, 500, 60, 9)), "9 classes have too few held-out"),
+    ],
+)
+def test_too_few_images_are_flagged(figures: Figures, message: str) -> None:
+    notes = PROTOCOL.notes({"recogniser": FIGURES, "inception": figures})
+    assert len(notes) == 1
+    assert message in notes[0]
+
+
+def test_few_real_images_are_flagged_once_for_all_extractors() -> None:
+    few = replace(FIGURES, real=100)
+    notes = replace(PROTOCOL, real=100).notes({"recogniser": few})
+    assert notes == ["with only 100 held-out real images the distances are unreliable"]
+
+
+def test_asking_for_classes_that_cannot_be_measured_is_told() -> None:
+    assert "no class has enough" in replace(PROTOCOL, per_class=3).notes({"recogniser": FIGURES})[0]
+
+
+def test_figures_bear_the_names_of_their_extractor() -> None:
+    assert "FID 12.50, KID 0.0100" in sentence(CARD, FIGURES)
+    assert "Inception score 3.00 ± 0.10" in sentence(CARD, FIGURES)
+    said = sentence(OWN, replace(FIGURES, top_1=None, top_5=None, score=None, neighbours=None))
+    assert said == "Frechet distance 12.50, kernel distance 0.0100 (50,000 images against 10,000 real)"
