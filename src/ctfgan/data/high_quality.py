@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from pathlib import Path
 
 from ctfgan.data.glyphs import NAMED_SETS, GlyphSource
 from ctfgan.data.settings import PUBLISHED, DataSettings
@@ -36,7 +37,7 @@ def high_quality_sources(settings: DataSettings) -> tuple[ImageSource, ImageSour
     source = _only(source, settings.only, strictly=True)
     if other is None:
         return source, None
-    if other == location:
+    if location and Path(other).expanduser().resolve() == Path(location).expanduser().resolve():
         raise DataError(f"data.reference names the high-quality images {location} themselves; use other images")
     opened = open_source(location, "test", columns) if published and location else open_source(other, "all", columns)
     reference = _only(_labelled(opened, "reference"), settings.only, strictly=False)

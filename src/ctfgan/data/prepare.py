@@ -105,15 +105,39 @@ def prepare(settings: DataSettings, *, low_quality: bool, progress: Progress = s
     channels = settings.channels if settings.channels != "auto" else (1 if survey.is_grey else 3)
     packed = pack(source, survey, settings.resolution, channels, settings.fit, progress)
     _check_classes(packed)
+    reference = None
+    if other is not None:
+        reference = _own_reference(pack(other, look(other), settings.resolution, channels, settings.fit, progress))
+    return divide(settings, packed, reference, low_quality=low_quality, progress=progress)
+
+
+def divide(
+    settings: DataSettings,
+    packed: PackedImages,
+    own_reference: Subset | None,
+    *,
+    low_quality: bool,
+    progress: Progress = silent,
+) -> Dataset:
+    """Decide who sees which of the packed images.
+
+    Args:
+        settings: the recipe's data settings.
+        packed: the high-quality images.
+        own_reference: images to compare with; None cuts them from the packed ones.
+        low_quality: whether the method uses low-quality images.
+        progress: shows the decoding of large sets.
+
+    Raises:
+        DataError: shares that leave a class without images, or an unusable low-quality side.
+    """
     pool = stratified_order(packed.labels, settings.seed)
-    if other is None:
+    reference = own_reference
+    if reference is None:
         # At least 4: evaluation compares one half of the reference with the other.
         held_out = max(share(len(pool), settings.held_out), MIN_IMAGES_PER_CLASS)
         reference, pool = Subset(packed, np.sort(pool[:held_out])), pool[held_out:]
-        cause = f"a held-out share (data.held_out) of {settings.held_out}"
-        _check_training(packed, pool, cause, "smaller share")
-    else:
-        reference = _own_reference(pack(other, look(other), settings.resolution, channels, settings.fit, progress))
+        _check_training(packed, pool, f"a held-out share (data.held_out) of {settings.held_out}", "smaller share")
     # Ordered anew, so that every prefix of the pool is stratified too.
     pool = pool[stratified_order(packed.labels[pool], settings.seed + 1)]
     training = pool[: share(len(pool), settings.high_quality_fraction)]

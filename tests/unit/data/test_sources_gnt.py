@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -131,3 +132,17 @@ def test_the_index_of_a_large_file_reads_little_of_it(tmp_path: Path) -> None:
     source = open_source(str(path))
     assert len(source.labels) == 4
     assert source.name(3).endswith(f"at byte {3 * (10 + 32_000 * 32_000)}")
+
+
+def test_a_damaged_file_never_raises_anything_else(tmp_path: Path) -> None:
+    whole = write_gnt(tmp_path / "x.gnt", SAMPLES).read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(150):
+        content = bytearray(whole)
+        for place in rng.integers(0, len(whole), 3):
+            content[place] = rng.integers(0, 256)
+        (tmp_path / "x.gnt").write_bytes(content[: rng.integers(len(whole) // 2, len(whole) * 2)])
+        with suppress(DataError):
+            source = open_source(str(tmp_path / "x.gnt"))
+            look(source)
+            assert len(source.labels) <= len(SAMPLES) + 3

@@ -4,6 +4,7 @@ import io
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +195,22 @@ def test_damaged_parquet_is_refused(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(DataError, match=r"x\.parquet is no readable parquet file .*; fetch it again"):
             open_source(str(path))
+
+
+def test_a_damaged_parquet_file_never_raises_anything_else(tmp_path: Path) -> None:
+    whole = write_parquet(
+        tmp_path / "x.parquet", {"image": cells(range(6)), "label": [0, 1] * 3}, ["a", "b"]
+    ).read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(150):
+        content = bytearray(whole)
+        for place in rng.integers(0, len(whole), 3):
+            content[place] = rng.integers(0, 256)
+        (tmp_path / "x.parquet").write_bytes(content[: rng.integers(len(whole) // 2, len(whole) * 2)])
+        with suppress(DataError):
+            source = open_source(str(tmp_path / "x.parquet"))
+            look(source)
+            assert len(source.labels) <= 6
 
 
 def test_a_missing_library_is_named_with_the_line_that_installs_it(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -168,3 +169,17 @@ def test_what_is_no_plain_tar_is_refused(tmp_path: Path) -> None:
         (tmp_path / "x.tar").write_bytes(content)
         with pytest.raises(DataError, match=r"x\.tar (is no plain tar file|holds no images)"):
             open_source(str(tmp_path / "x.tar"))
+
+
+def test_a_damaged_shard_never_raises_anything_else(tmp_path: Path) -> None:
+    whole = write_tar(tmp_path / "x.tar", samples(4)).read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(150):
+        content = bytearray(whole)
+        for place in rng.integers(0, len(whole), 3):
+            content[place] = rng.integers(0, 256)
+        (tmp_path / "x.tar").write_bytes(content[: rng.integers(len(whole) // 2, len(whole) * 2)])
+        with suppress(DataError):
+            source = open_source(str(tmp_path / "x.tar"))
+            look(source)
+            assert len(source.labels) <= 8

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
@@ -45,19 +46,25 @@ class ParquetSource(EncodedSource):
         values: list[Any] = []
         chosen = None
         for file in files:
-            shard = self._open(file)
-            found = choose_columns(str(file), _columns(shard.schema_arrow), columns)
+            with _damage(file):
+                shard = self._parquet.ParquetFile(file, memory_map=True)
+                table = _columns(shard.schema_arrow)
+                counts = [shard.metadata.row_group(group).num_rows for group in range(shard.num_row_groups)]
+            found = choose_columns(str(file), table, columns)
             if chosen is not None and found != chosen:
                 raise DataError(f"{file} has other columns or class names than {files[0]}; name shards of one data set")
             chosen = found
-            counts = [shard.metadata.row_group(group).num_rows for group in range(shard.num_row_groups)]
             self._groups += [(file, group) for group in range(len(counts))]
             self._first_rows += [0, *accumulate(counts)][: len(counts)]
             lengths += counts
             label = found[1]
-            values += (
-                self._read(shard.read, file, label.name).to_pylist() if label else [None] * shard.metadata.num_rows
-            )
+            with _damage(file):
+                part = (
+                    shard.read(columns=[label.name]).column(label.name).to_pylist() if label else [None] * sum(counts)
+                )
+                if len(part) != sum(counts):
+                    raise ValueError(f"{sum(counts)} rows but {len(part)} labels")
+            values += part
         assert chosen is not None, "the caller names at least one shard"
         self._starts = np.cumsum([0, *lengths])
         self._image = chosen[0].name
@@ -73,27 +80,26 @@ class ParquetSource(EncodedSource):
 
     def content(self, index: int) -> Path | bytes:
         group, row = self._find(index)
-        if self._kept[0] != group:
-            file, number = self._groups[group]
-            self._kept = group, self._read(partial(self._open(file).read_row_group, number), file, self._image)
-        return encoded(self._kept[1][row].as_py())
+        file, number = self._groups[group]
+        with _damage(file):
+            if self._kept[0] != group:
+                table = self._parquet.ParquetFile(file, memory_map=True).read_row_group(number, columns=[self._image])
+                self._kept = group, table.column(self._image)
+            value = self._kept[1][row].as_py()
+        return encoded(value)
 
     def _find(self, index: int) -> tuple[int, int]:
         group = int(np.searchsorted(self._starts, index, side="right")) - 1
         return group, index - int(self._starts[group])
 
-    def _open(self, file: Path) -> Any:
-        try:
-            return self._parquet.ParquetFile(file, memory_map=True)
-        except (OSError, ValueError) as error:  # pyarrow's errors are of these kinds
-            raise DataError(f"{file} is no readable parquet file ({error}); fetch it again") from error
 
-    @staticmethod
-    def _read(reader: Any, file: Path, column: str) -> Any:
-        try:
-            return reader(columns=[column]).column(column)
-        except (OSError, ValueError, KeyError) as error:
-            raise DataError(f"{file} is damaged in its column {column!r} ({error}); fetch it again") from error
+@contextmanager
+def _damage(file: Path) -> Iterator[None]:
+    """Say which file it is that cannot be read."""
+    try:
+        yield
+    except Exception as error:  # pyarrow and json raise whatever the remains of a table run into
+        raise DataError(f"{file} is no readable parquet file ({error}); fetch it again") from error
 
 
 def _columns(schema: Any) -> list[Column]:
@@ -102,10 +108,9 @@ def _columns(schema: Any) -> list[Column]:
     features = metadata.get("info", {}).get("features", {})
     columns = []
     for field in schema:
-        feature = features.get(field.name) or {}
-        names = feature.get("names") if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" else None
-        if names:
-            columns.append(Column(field.name, "classes", tuple(names)))
+        feature = features.get(field.name)  # a list for a sequence
+        if isinstance(feature, dict) and feature.get("_type") == "ClassLabel":
+            columns.append(Column(field.name, "classes", tuple(map(str, feature["names"]))))
         else:
             columns.append(Column(field.name, _holds(str(field.type))))
     return columns
