@@ -99,7 +99,7 @@ def _complete(path: Path, recipe: Recipe, watch: Watch, measure: Callable[[Path,
     if not is_finished(folder):
         train(recipe, path, watch)
     if not (path / FIGURES).is_file():
-        measure(path, watch)
+        measure(path, Watch(progress=watch.progress))  # the data were described when training began
     watch.say(f"{path}: done")
 
 

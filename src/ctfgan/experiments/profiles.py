@@ -80,7 +80,7 @@ PROFILES = {
                 checks=1,
                 check_images=32,
                 recogniser_width=4,
-                recogniser_images=256,
+                recogniser_images=8_000,
                 images=100,
             ),
             seeds=1,
