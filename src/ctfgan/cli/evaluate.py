@@ -39,10 +39,14 @@ def evaluate(
     """
     from ctfgan.cli import show
     from ctfgan.evaluation import evaluate as evaluate_run
+    from ctfgan.evaluation import load_extractors
     from ctfgan.reports.figures import figure_table
     from ctfgan.runs import Watch
     from ctfgan.training.run_folder import FIGURES
 
+    more = load_extractors(
+        extractors, inception=inception, inception_weights=inception_weights, device=device or "auto"
+    )
     result = evaluate_run(
         run,
         Watch(progress=show.progress, say=show.say),
@@ -50,9 +54,7 @@ def evaluate(
         images=images,
         per_class=per_class,
         classification_score=classification_score,
-        plugins=extractors,
-        inception=inception,
-        inception_weights=inception_weights,
+        extractors=more,
     )
     content = result.as_dict()
     for key, card in result.protocol.extractors.items():

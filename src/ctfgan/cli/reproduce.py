@@ -54,7 +54,7 @@ def reproduce(
     """
     from ctfgan.cli import show
     from ctfgan.errors import CtfganError
-    from ctfgan.evaluation import evaluate
+    from ctfgan.evaluation import load_extractors
     from ctfgan.experiments.campaign import check_campaign, run_campaign
     from ctfgan.experiments.profiles import named_profile
     from ctfgan.experiments.reproduce import plan_table
@@ -62,9 +62,11 @@ def reproduce(
     from ctfgan.reports.compare import read_run
     from ctfgan.reports.document import write_document
     from ctfgan.reports.tables import Measured, table_report, unmeasured
-    from ctfgan.runs import Watch
 
     places = dict(_pair(text) for text in data)
+    extractors = load_extractors(
+        plugins, inception=inception, inception_weights=inception_weights, device=device or "auto"
+    )
     plan = plan_table(named_table(table), named_profile(profile), places, seeds=seeds, sections=sections, device=device)
     folder = out or Path("reproduced", f"{table}-{profile}")
     cells = plan.runnable()
@@ -77,14 +79,11 @@ def reproduce(
             show.say(f"  {cell.cell.name}: {cell.row.label}")
         return
 
-    def measure(path: Path, watch: Watch) -> None:
-        evaluate(path, watch, device, plugins=plugins, inception=inception, inception_weights=inception_weights)
-
     command = shlex.join(["ctfgan", *sys.argv[1:]])
     measured = unmeasured(plan)
     with show.watch() as watch:
         by_name = {cell.cell.name: cell for cell in cells}
-        for outcome in run_campaign([cell.cell for cell in cells], folder, watch, measure):
+        for outcome in run_campaign([cell.cell for cell in cells], folder, watch, extractors):
             result = None if outcome.why_not else read_run(outcome.path)
             measured.append(Measured(by_name[outcome.cell.name], result, outcome.why_not))
             report = write_document(table_report(plan, measured, command), folder, "report")

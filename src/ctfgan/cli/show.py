@@ -31,13 +31,18 @@ def say(text: str) -> None:
 
 
 def progress(items: Iterable[int], total: int, what: str) -> Iterator[int]:
-    """A bar around a loop; without a terminal one line when it begins and one when it ends."""
+    """A bar around a loop; without a terminal a line now and then, and one at the end of a loop that took a while."""
     if console.is_terminal:
         with _bar() as bar:
             yield from bar.track(items, total=total, description=what)
         return
-    started = time.monotonic()
-    yield from items
+    started = spoke = time.monotonic()
+    for number, item in enumerate(items):
+        yield item
+        now = time.monotonic()
+        if now - spoke > LINE_EVERY_SECONDS:
+            spoke = now
+            say(f"{what}: {number + 1:,} of {total:,}, {duration((now - started) * (total / (number + 1) - 1))} left")
     seconds = time.monotonic() - started
     if seconds > 1:
         say(f"{what}: {total:,} in {seconds:.0f} s")

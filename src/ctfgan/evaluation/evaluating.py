@@ -30,9 +30,7 @@ def evaluate(
     images: int | None = None,
     per_class: int | None = None,
     classification_score: bool | None = None,
-    plugins: Sequence[str | Path] = (),
-    inception: bool = False,
-    inception_weights: str | Path | None = None,
+    extractors: Sequence[Extractor] = (),
 ) -> Evaluation:
     """Measure a finished run; writes ``figures.json`` into it and the figures into its bundle.
 
@@ -43,13 +41,11 @@ def evaluate(
         images: generated images per low-quality bank; None takes the recipe's number, as with the next two.
         per_class: number of classes whose Frechet distance is measured by itself.
         classification_score: whether to train classifiers on samples and on real images.
-        plugins: Python files with extractors (:mod:`ctfgan.metrics.plugin`); they are run.
-        inception: also measure with the published Inception; its weights are downloaded if they are not here.
-        inception_weights: the file of these weights; implies ``inception``.
+        extractors: more of them than the run's own recogniser, from :func:`load_extractors`.
 
     Raises:
         RunError: no finished run there, or its data changed.
-        CtfganError: a number that is not allowed, or an extractor that cannot be used.
+        ConfigError: a number that is not allowed.
     """
     watch = watch or Watch()
     folder = RunFolder.open(Path(path))
@@ -58,19 +54,40 @@ def evaluate(
     recipe = parse_recipe(folder.read_json(RECIPE), str(folder.path / RECIPE))
     asked = {"images": images, "per_class": per_class, "classification_score": classification_score}
     settings = _changed(recipe, {name: value for name, value in asked.items() if value is not None})
-    on = choose_device(device or recipe.device)
-    extras: list[Extractor] = [load_plugin(Path(file), on) for file in plugins]
-    if inception or inception_weights is not None:
-        extras.append(load_inception(None if inception_weights is None else Path(inception_weights), on))
-    keys = [extractor.card.key for extractor in extras]
-    if len(set(keys)) < len(keys):
-        raise ConfigError(f"two extractors share a name among {', '.join(keys)}; give each file a NAME of its own")
     work, recogniser = reopen(folder, watch, device)
-    result = Measurement(work, folder, [recogniser, *extras], settings, watch).result()
+    result = Measurement(work, folder, [recogniser, *extractors], settings, watch).result()
     folder.write_json(FIGURES, result.as_dict())
     told = {**result.as_dict(), "protocol": result.protocol.sentence(), "summary": result.summary()}
     add_figures(folder.path / BUNDLE, told)
     return result
+
+
+def load_extractors(
+    plugins: Sequence[str | Path] = (),
+    *,
+    inception: bool = False,
+    inception_weights: str | Path | None = None,
+    device: str = "auto",
+) -> list[Extractor]:
+    """Extractors besides a run's own recogniser.
+
+    Args:
+        plugins: Python files (:mod:`ctfgan.metrics.plugin`); they are run.
+        inception: the published Inception; its weights are downloaded if they are not here.
+        inception_weights: the file of these weights; implies ``inception``.
+        device: where they work.
+
+    Raises:
+        CtfganError: one cannot be used, or two share a name.
+    """
+    on = choose_device(device)
+    extractors: list[Extractor] = [load_plugin(Path(file), on) for file in plugins]
+    if inception or inception_weights is not None:
+        extractors.append(load_inception(None if inception_weights is None else Path(inception_weights), on))
+    keys = [extractor.card.key for extractor in extractors]
+    if len(set(keys)) < len(keys):
+        raise ConfigError(f"two extractors share a name among {', '.join(keys)}; give each file a NAME of its own")
+    return extractors
 
 
 def _changed(recipe: Recipe, changes: dict[str, Any]) -> EvaluationSettings:

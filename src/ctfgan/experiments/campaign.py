@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ctfgan.errors import ConfigError, CtfganError, Interrupted
-from ctfgan.evaluation import evaluate
+from ctfgan.evaluation import FORMAT, evaluate
+from ctfgan.metrics.extractor import Extractor
 from ctfgan.recipes.recipe import Recipe, parse_recipe
 from ctfgan.runs import Watch, is_finished, resume, train
 from ctfgan.training.run_folder import FIGURES, RECIPE, RunFolder
@@ -60,7 +61,7 @@ def check_campaign(cells: Sequence[Cell], folder: Path) -> None:
 
 
 def run_campaign(
-    cells: Sequence[Cell], folder: Path, watch: Watch, measure: Callable[[Path, Watch], Any] = evaluate
+    cells: Sequence[Cell], folder: Path, watch: Watch, extractors: Sequence[Extractor] = ()
 ) -> Iterator[Outcome]:
     """Bring every cell as far as it will go; what is done already is left alone.
 
@@ -70,7 +71,8 @@ def run_campaign(
         cells: what to run, in this order.
         folder: of the campaign; see :func:`check_campaign`.
         watch: who is told what happens.
-        measure: evaluates a finished run that has no figures yet.
+        extractors: what to measure with besides each run's own recogniser; a finished run that lacks one is measured
+            again.
 
     Raises:
         Interrupted: a signal; the cell at work is saved, and the next call goes on from there.
@@ -79,7 +81,7 @@ def run_campaign(
         watch.say(f"\n[{number}/{len(cells)}] {cell.name}")
         path = folder / cell.name
         try:
-            _complete(path, cell.recipe, watch, measure)
+            _complete(path, cell.recipe, watch, extractors)
         except Interrupted:
             raise
         except CtfganError as error:
@@ -89,7 +91,7 @@ def run_campaign(
             yield Outcome(cell, path, None)
 
 
-def _complete(path: Path, recipe: Recipe, watch: Watch, measure: Callable[[Path, Watch], Any]) -> None:
+def _complete(path: Path, recipe: Recipe, watch: Watch, extractors: Sequence[Extractor]) -> None:
     folder = RunFolder(path)
     if (path / RECIPE).is_file() and not is_finished(folder):
         if folder.checkpoints():
@@ -98,9 +100,19 @@ def _complete(path: Path, recipe: Recipe, watch: Watch, measure: Callable[[Path,
             folder.discard()
     if not is_finished(folder):
         train(recipe, path, watch)
-    if not (path / FIGURES).is_file():
-        measure(path, Watch(progress=watch.progress))  # the data were described when training began
+    if not _is_measured(folder, extractors):
+        quiet = Watch(progress=watch.progress)  # the data were described when training began
+        evaluate(path, quiet, extractors=extractors)
     watch.say(f"{path}: done")
+
+
+def _is_measured(folder: RunFolder, extractors: Sequence[Extractor]) -> bool:
+    if not (folder.path / FIGURES).is_file():
+        return False
+    figures = folder.read_json(FIGURES)
+    if figures.get("format") != FORMAT:
+        return False
+    return {extractor.card.key for extractor in extractors} <= set(figures["protocol"]["extractors"])
 
 
 def _first_difference(

@@ -1,0 +1,198 @@
+"""``ctfgan reproduce`` and ``ctfgan sweep`` from end to end, on small files that stand in for the data sets."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+RunCli = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A file for each data set of the paper: blobs of one place per class, with test images where the set has some."""
+    folder = tmp_path_factory.mktemp("data")
+
+    def write(name: str, classes: int, side: int, channels: int, count: int, *, test: bool = True) -> Path:
+        rng = np.random.default_rng(len(name))
+        parts = {}
+        for part, images in (("train", count), ("test", count // 4 if test else 0)):
+            labels = np.arange(images) % classes
+            pixels = rng.integers(0, 60, (images, side, side, channels), dtype=np.uint8)
+            for row, label in enumerate(labels):
+                pixels[row, label * side // classes :, : side // 2] += 150
+            if images:
+                parts |= {f"x_{part}": pixels.squeeze(), f"y_{part}": labels}
+        np.savez(folder / f"{name}.npz", **parts)
+        return folder / f"{name}.npz"
+
+    return {
+        "cifar10": write("cifar10", 4, 32, 3, 160),
+        "stl10": write("stl10", 4, 48, 3, 160, test=False),
+        "hwdb1.0": write("hwdb1.0", 4, 48, 1, 160, test=False),
+        "omniglot": write("omniglot", 4, 40, 1, 160, test=False),
+        "mnist": write("mnist", 3, 28, 1, 90),
+        "imagenet": write("imagenet", 4, 64, 3, 160),
+        "cifar100": write("cifar100", 5, 32, 3, 90),
+    }
+
+
+@pytest.fixture(autouse=True)
+def _no_data_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CTFGAN_DATA", str(tmp_path / "no-data"))
+
+
+def given(data: dict[str, Path], *names: str) -> list[str]:
+    return [text for name in names for text in ("--data", f"{name}={data[name]}")]
+
+
+TABLES = {
+    "table1": (("cifar10", "stl10"), 10),
+    "table2": (("hwdb1.0", "omniglot", "mnist"), 6),
+    "table3": (("imagenet", "cifar100"), 5),
+    "fig1": (("imagenet",), 2),
+}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_table_is_one_command(table: str, data: dict[str, Path], run_cli: RunCli, tmp_path: Path) -> None:
+    names, cells = TABLES[table]
+    out = tmp_path / "out"
+    outcome = run_cli("reproduce", table, "--profile", "smoke", *given(data, *names), "--out", out)
+    assert outcome.code == 0, outcome.err
+    figures = list(out.rglob("figures.json"))
+    assert len(figures) == cells
+    report = (out / "report.md").read_text()
+    assert "not run" not in report
+    for sheet in (line.split("](")[1].rstrip(")") for line in report.splitlines() if line.startswith("![")):
+        assert (out / sheet.replace("%20", " ")).is_file()
+    sections = {file.relative_to(out).parts[0] for file in figures}
+    assert (out / "report.html").read_text().count("<table>") == len(sections)
+
+
+def test_a_table_goes_on_where_it_stopped_and_says_what_it_could_not_run(
+    data: dict[str, Path], run_cli: RunCli, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    command = ("reproduce", "fig1", "--profile", "smoke", *given(data, "imagenet"), "--out", out)
+    assert run_cli(*command).code == 0
+    first, second = (out / "imagenet/entire-seed0", out / "imagenet/fewer-seed0")
+    before = (first / "journal.jsonl").read_bytes()
+    shutil.rmtree(second / "bundle")  # as if it had been stopped before its release
+    (second / "figures.json").unlink()
+    outcome = run_cli(*command)
+    assert outcome.code == 0, outcome.err
+    assert "resuming from" in outcome.out
+    assert (first / "journal.jsonl").read_bytes() == before
+    assert (second / "figures.json").is_file()
+
+    part = run_cli("reproduce", "table1", "--profile", "smoke", *given(data, "cifar10"), "--only", "cifar10",
+                   "--only", "stl10", "--seeds", 1, "--out", tmp_path / "part", "--dry-run")  # fmt: skip
+    assert part.code == 0
+    assert "not run: stl10 (stl10_binary.tar.gz) is not in" in part.out
+    assert "5 of 10 cells" in part.out
+    assert not (tmp_path / "part").exists()
+
+
+def test_more_extractors_are_measured_without_training_again(
+    data: dict[str, Path], run_cli: RunCli, tmp_path: Path
+) -> None:
+    plugin = tmp_path / "means.py"
+    plugin.write_text(
+        "import torch\nNAME = 'means'\n\n\n"
+        "class Means(torch.nn.Module):\n    def forward(self, images):\n"
+        "        return images.float().mean(dim=(2, 3)) + images.float().std(dim=(2, 3))\n\n\n"
+        "def load(device):\n    return Means()\n"
+    )
+    out = tmp_path / "out"
+    command = ("reproduce", "fig1", "--profile", "smoke", *given(data, "imagenet"), "--out", out)
+    assert run_cli(*command).code == 0
+    journal = (out / "imagenet/entire-seed0/journal.jsonl").read_bytes()
+    assert run_cli(*command, "--extractor", plugin).code == 0
+    assert (out / "imagenet/entire-seed0/journal.jsonl").read_bytes() == journal
+    assert "FID-means" in (out / "report.md").read_text()
+
+
+def test_a_folder_with_runs_of_other_settings_is_not_mixed(
+    data: dict[str, Path], run_cli: RunCli, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    command = ("reproduce", "fig1", *given(data, "imagenet"), "--out", out)
+    assert run_cli(*command, "--profile", "smoke").code == 0
+    outcome = run_cli(*command, "--profile", "cpu")
+    assert outcome.code == 2
+    assert "was made with" in outcome.err
+    assert "choose another --out" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("reproduce", "table9"), "Unknown table 'table9'"),
+        (("reproduce", "table1", "--profile", "cup"), "Unknown profile 'cup'. Did you mean 'cpu'?"),
+        (("reproduce", "table1"), "table1 has no data here: cifar10 (cifar-10-binary.tar.gz) is not in"),
+        (("reproduce", "table1", "--data", "cifar10"), "write --data NAME=PATH"),
+        (("reproduce", "table1", "--data", "cifar10=nowhere.npz"), "nowhere.npz does not exist"),
+        (("reproduce", "table1", "--data", "mnist=x"), "this table uses no data set 'mnist'"),
+        (("reproduce", "table1", "--only", "cifar"), "Unknown section 'cifar' of table1. Did you mean 'cifar10'?"),
+        (("reproduce", "fig1", "--extractor", "none.py"), "none.py"),
+        (("sweep",), "name a sweep"),
+        (("sweep", "hq-fractoin"), "Unknown sweep 'hq-fractoin'. Did you mean 'hq-fraction'?"),
+        (("sweep", "--vary", "seed"), "write --vary NAME=V1,V2,..."),
+        (("sweep", "--vary", "data.resolution=17,18"), "resolution is 17"),
+        (("sweep", "hq-fraction", "--recipe", "projection-glyphs"), "sweeps start from a ctf-gan recipe"),
+    ],
+)
+def test_a_mistake_is_one_sentence_before_any_work(
+    arguments: tuple[str, ...], words: str, refused: Callable[..., str]
+) -> None:
+    assert words in refused(*arguments)
+
+
+TINY = (
+    "glyphs.characters=ABCD", "glyphs.images_per_class=60", "data.resolution=16", "degradation.size=8", "device=cpu",
+    "transfer.steps=2", "generate.steps=2", "transfer.batch_size=8", "generate.batch_size=8", "generator_width=0.05",
+    "discriminator_width=0.05", "checks.every=4", "checks.images=32", "recogniser.images=4000", "evaluation.images=100",
+)  # fmt: skip
+
+
+def settings() -> list[str]:
+    return [text for setting in TINY for text in ("--set", setting)]
+
+
+def test_a_named_sweep_is_one_plot_and_one_table(run_cli: RunCli, tmp_path: Path) -> None:
+    out = tmp_path / "sweep"
+    outcome = run_cli("sweep", "ablations", *settings(), "--out", out)
+    assert outcome.code == 0, outcome.err
+    report = (out / "report.md").read_text()
+    for arm in ("whole method", "without SP", "CTF shuffled", "CTF zeroed", "independent pairing", "no LQ: baseline"):
+        assert f"| {arm} |" in report
+    assert (out / "sweep.png").read_bytes().startswith(b"\x89PNG")
+    kinds = {json.loads(file.read_text())["method"]["kind"] for file in out.rglob("*-seed0/recipe.json")}
+    assert kinds == {"ctf-gan", "sn-gan-projection"}
+
+
+def test_any_two_settings_can_be_swept_with_several_seeds(run_cli: RunCli, tmp_path: Path) -> None:
+    out = tmp_path / "sweep"
+    outcome = run_cli("sweep", "--vary", "degradation.size=4,8", "--vary", "pairing=matched,independent", "--seeds", 2,
+                      *settings(), "--out", out)  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    assert len(list(out.rglob("figures.json"))) == 8
+    report = (out / "report.md").read_text()
+    assert "| pairing=matched | 4.0 |" in report
+    assert report.count(" ± ") >= 4
+
+
+def test_the_named_sweeps_list_their_runs(run_cli: RunCli, tmp_path: Path) -> None:
+    share = run_cli("sweep", "lq-share", "--dry-run", "--out", tmp_path / "a").out
+    assert "matched-pairing/4.0-seed0" in share
+    assert "independent-pairing/0.0-seed0" in share
+    fraction = run_cli("sweep", "hq-fraction", "--dry-run", "--out", tmp_path / "b").out
+    assert "ctf-gan/0.1-seed0" in fraction
+    assert "sn-gan-projection/1.0-seed0" in fraction

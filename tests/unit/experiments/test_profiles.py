@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import pytest
+
+from ctfgan.experiments.profiles import PROFILES, named_profile, reduced
+from ctfgan.experiments.tables import TABLES
+from ctfgan.models.widths import PLANS
+from ctfgan.recipes.build import check_recipe
+from ctfgan.recipes.catalogue import RECIPES, named_recipe
+from ctfgan.recipes.recipe import CtfGan, ProgGan, Recipe, parse_recipe
+
+ROWS = [row.recipe for table in TABLES.values() for section in table.sections for row in section.rows]
+CUT = [name for name, profile in PROFILES.items() if profile.cut is not None]
+
+
+def steps(recipe: Recipe) -> int:
+    method = recipe.method
+    if isinstance(method, CtfGan):
+        return method.transfer.steps + method.generate.steps
+    if isinstance(method, ProgGan):
+        smaller = PLANS[recipe.data.resolution].blocks  # the first has one phase, those between have two
+        return (2 * smaller - 1) * method.phase_steps + method.grow.steps
+    return method.adversarial.steps
+
+
+def test_every_row_of_a_table_is_a_recipe_and_every_table_recipe_is_a_row() -> None:
+    assert set(ROWS) <= set(RECIPES)
+    assert {name for name in RECIPES if name.startswith(("table", "fig"))} == set(ROWS)
+
+
+@pytest.mark.parametrize("profile", CUT)
+@pytest.mark.parametrize("row", ROWS)
+def test_a_reduced_row_can_be_built_and_takes_as_many_generator_steps_as_the_others(row: str, profile: str) -> None:
+    cut = named_profile(profile).cut
+    assert cut is not None
+    recipe = reduced(named_recipe(row), cut)
+    check_recipe(recipe)
+    assert parse_recipe(recipe.model_dump(), row) == recipe  # nothing out of range
+    assert steps(recipe) == cut.steps
+
+
+@pytest.mark.parametrize("profile", CUT)
+@pytest.mark.parametrize("row", ROWS)
+def test_a_profile_changes_sizes_but_not_which_images_a_row_sees(row: str, profile: str) -> None:
+    whole, less = named_recipe(row).data, reduced(named_recipe(row), named_profile(profile).cut).data
+    sizes = {"resolution", "low_quality_size", "degradation"}
+    assert whole.model_dump(exclude=sizes) == less.model_dump(exclude=sizes)
+    assert whole.degradation.share == less.degradation.share
+    assert less.resolution <= whole.resolution
+
+
+def test_the_full_profile_is_the_recipe_itself() -> None:
+    recipe = named_recipe("table1-cifar10-fewer")
+    assert reduced(recipe, named_profile("full").cut) is recipe
