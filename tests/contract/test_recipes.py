@@ -8,15 +8,26 @@ import numpy as np
 import pytest
 import torch
 
+from ctfgan.bundle import Bundle, load_bundle, save_bundle
 from ctfgan.data.batches import Batch
+from ctfgan.data.pairing import LowQualityBank
+from ctfgan.models.interfaces import Condition
+from ctfgan.models.widths import PLANS
 from ctfgan.recipes.build import Shape, build_method
 from ctfgan.recipes.catalogue import RECIPES, named_recipe
 from ctfgan.recipes.overlay import with_settings
 from ctfgan.recipes.recipe import Recipe, parse_recipe
 from ctfgan.training.loop import Updates, total
+from ctfgan.training.synthesis import draw_condition, synthesise
 from ctfgan.training.trainer import Method
 
 SHAPE = Shape(num_classes=4, num_low_quality_labels=3, low_quality_size=8, channels=1)
+
+
+ONE_OF_EACH = (
+    "ctf-folders", "sn-gan-folders", "sn-gan-concat-folders", "projection-folders", "ac-gan-folders",
+    "prog-gan-folders", "ctf-r3-folders", "projection-r3-folders",
+)  # fmt: skip
 
 
 def narrow(name: str) -> Recipe:
@@ -31,20 +42,65 @@ LEARNING = (
 )  # fmt: skip
 
 
-def batch(recipe: Recipe, count: int = 8) -> Batch:
+def batch(recipe: Recipe, count: int = 8, channels: int = 1) -> Batch:
     rng = torch.Generator().manual_seed(0)
     side = recipe.data.resolution
     return Batch(
-        torch.rand(count, 1, side, side, generator=rng) * 2 - 1,
+        torch.rand(count, channels, side, side, generator=rng) * 2 - 1,
         torch.arange(count) % 4,
         torch.arange(count) % 4,
-        torch.rand(count, 1, 8, 8, generator=rng) * 2 - 1,
+        torch.rand(count, channels, 8, 8, generator=rng) * 2 - 1,
         torch.arange(count) % 4 - 1,
     )
 
 
 def build(recipe: Recipe) -> Method:
     return build_method(recipe, SHAPE, matched=True)
+
+
+def test_there_is_one_recipe_for_own_images_of_every_kind_of_method() -> None:
+    assert {named_recipe(name).method.kind for name in ONE_OF_EACH} == {
+        named_recipe(name).method.kind for name in RECIPES
+    }
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("resolution", sorted(PLANS))
+@pytest.mark.parametrize("name", ONE_OF_EACH)
+def test_every_method_makes_and_judges_images_of_every_size_and_colour(
+    name: str, resolution: int, channels: int
+) -> None:
+    recipe = with_settings(narrow(name), {"data.resolution": resolution}, ())
+    shape = SHAPE.model_copy(update={"channels": channels})
+    given = batch(recipe, 4, channels)
+    stage = build_method(recipe, shape, matched=True).stages[-1]
+    stage.enter()
+    condition = Condition(given.fake_labels, given.low_quality, given.low_quality_labels)
+    generator = stage.game.generator
+    images = generator(condition, generator.draw_noise(4, torch.Generator().manual_seed(0)))
+    assert images.shape == (4, channels, resolution, resolution)
+    assert images.isfinite().all()
+    critic = stage.game.discriminator
+    assert critic.judge(critic.features(images, given.fake_labels), given.fake_labels).shape == (4,)
+
+
+@pytest.mark.parametrize("name", ONE_OF_EACH)
+def test_a_saved_bundle_of_every_method_makes_the_same_images(name: str, tmp_path: Path) -> None:
+    recipe = with_settings(narrow(name), {"data.resolution": 16}, ())
+    generator = build(recipe).networks["generator"].eval()
+    bank = None
+    if recipe.method.uses_low_quality:
+        images = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 1), dtype=np.uint8)
+        bank = LowQualityBank(images, np.arange(6) % 3, None)
+    shape = SHAPE if bank else SHAPE.model_copy(update={"num_low_quality_labels": 0, "low_quality_size": 0})
+    names = ("x", "y", "z") if bank else ()
+    provenance = {"counts": {"high_quality": 1, "low_quality": 1}, "steps": 1}
+    bundle = Bundle(recipe, shape, ("a", "b", "c", "d"), names, bank, generator, provenance)
+    save_bundle(bundle, tmp_path / "bundle")
+    loaded = load_bundle(tmp_path / "bundle")
+    condition = draw_condition(torch.arange(8) % 4, bank, 3)
+    made = [synthesise(network, condition, 5, torch.device("cpu")) for network in (generator, loaded.generator)]
+    assert np.array_equal(*made)
 
 
 @pytest.mark.parametrize("name", RECIPES)
