@@ -33,8 +33,7 @@ def hwdb(arrays: dict[str, NDArray]) -> dict[str, NDArray]:
 def jpeg(arrays: dict[str, NDArray]) -> dict[str, NDArray]:
     stream, offsets = arrays["jpeg"].tobytes(), arrays["offset"]
     images = [
-        np.asarray(Image.open(BytesIO(stream[start:end])).convert("RGB"))
-        for start, end in itertools.pairwise(offsets)
+        np.asarray(Image.open(BytesIO(stream[start:end])).convert("RGB")) for start, end in itertools.pairwise(offsets)
     ]
     names = arrays.get("class_name", arrays.get("wnid"))
     return {"images": np.stack(images), "labels": arrays["label"].astype(np.int64), "classes": names}

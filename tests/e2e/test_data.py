@@ -138,6 +138,22 @@ def losses(line: str) -> dict[str, object]:
     return {name: value for name, value in json.loads(line).items() if name not in {"seconds", "time"}}
 
 
+def test_both_parts_of_a_published_split_are_built_and_trained_on(run_cli: RunCli) -> None:
+    rng = np.random.default_rng(0)
+    np.savez("split.npz", x_train=rng.integers(0, 256, (40, 16, 16), dtype=np.uint8), y_train=np.arange(40) % 2,
+             x_test=rng.integers(0, 256, (12, 16, 16), dtype=np.uint8), y_test=np.arange(12) % 2)  # fmt: skip
+    for part in ("train", "test"):
+        built = run_cli("data", "build", "split.npz", part, "--part", part)
+        assert built.code == 0, built
+    checked = run_cli("data", "check", "split.npz", "--part", "test")
+    assert "12 images of 2 classes" in checked.out
+    shown = run_cli("train", "--hq", "train", "--reference", "test", *SETTINGS, "--out", "run")
+    assert shown.code == 0, shown
+    counts = json.loads(Path("run/data.json").read_text())["counts"]
+    assert (counts["pool"], counts["reference"]) == (40, 12)
+    assert json.loads(Path("run/recipe.json").read_text())["data"]["reference"] == str(Path("test").absolute())
+
+
 def test_build_chooses_the_median_side_up_to_that_of_training(run_cli: RunCli, write_classes: WriteClasses) -> None:
     for size, packed in ((12, 12), (32, 32), (100, 32)):
         write_classes(Path(f"s{size}"), {"a": 4, "b": 4}, size=size)

@@ -9,6 +9,11 @@ import click
 
 COLOURS = {"grey": 1, "colour": 3}
 
+PART = click.option("--part", type=click.Choice(["all", "train", "test"]), default="all", show_default=True,
+                    help="All labelled images, or one part of the split that the data set publishes.")  # fmt: skip
+IMAGE_COLUMN = click.option("--image-column", metavar="NAME", help="Of a table with several columns of images.")
+LABEL_COLUMN = click.option("--label-column", metavar="NAME", help="Of a table with several columns of labels.")
+
 
 @click.group()
 def data() -> None:
@@ -19,7 +24,17 @@ def data() -> None:
 @click.argument("path", metavar="PATH")
 @click.option("--lq", metavar="PATH", help="Check these as the low-quality images that go with PATH.")
 @click.option("--json", "report", metavar="FILE", type=click.Path(path_type=Path), help="Write all of it as JSON, too.")
-def check(path: str, lq: str | None, report: Path | None) -> None:
+@PART
+@IMAGE_COLUMN
+@LABEL_COLUMN
+def check(
+    path: str,
+    lq: str | None,
+    report: Path | None,
+    part: Literal["all", "train", "test"],
+    image_column: str | None,
+    label_column: str | None,
+) -> None:
     """Read every image at PATH and say what may be wrong; nothing is changed.
 
     Counts, sizes, tiny classes, copies, likely label errors, unreadable files, folders on the wrong level. PATH is
@@ -29,10 +44,11 @@ def check(path: str, lq: str | None, report: Path | None) -> None:
     from ctfgan.cli.inspected import check_report, show_inspection, show_together, write_report
     from ctfgan.data.inspection import compare, inspect
     from ctfgan.data.sources.opening import open_source
+    from ctfgan.data.sources.tables import Columns
 
     if report is not None:
         check_report(report)
-    sources = [open_source(place) for place in (path, lq) if place is not None]
+    sources = [open_source(path, part, Columns(image_column, label_column)), *([open_source(lq)] if lq else [])]
     sides = [inspect(source, show.progress) for source in sources]
     for side in sides:
         show_inspection(side)
@@ -52,12 +68,27 @@ def check(path: str, lq: str | None, report: Path | None) -> None:
               help="auto looks at the images.")  # fmt: skip
 @click.option("--fit", type=click.Choice(["crop", "pad", "stretch"]), default="crop", show_default=True,
               help="How an image that is not square becomes square.")  # fmt: skip
-def build(path: str, out: Path, size: int | None, colour: str, fit: Literal["crop", "pad", "stretch"]) -> None:
+@PART
+@IMAGE_COLUMN
+@LABEL_COLUMN
+def build(
+    path: str,
+    out: Path,
+    size: int | None,
+    colour: str,
+    fit: Literal["crop", "pad", "stretch"],
+    part: Literal["all", "train", "test"],
+    image_column: str | None,
+    label_column: str | None,
+) -> None:
     """Decode the images at PATH once, into the new folder OUT that training opens at once.
 
     \b
     ctfgan data build photos packed --size 64
     ctfgan train --hq packed --set data.resolution=64
+    ctfgan data build imagenet imagenet-train --part train
+    ctfgan data build imagenet imagenet-test --part test
+    ctfgan train --hq imagenet-train --reference imagenet-test
     """
     from ctfgan.cli import show
     from ctfgan.cli.inspected import show_built
@@ -65,9 +96,10 @@ def build(path: str, out: Path, size: int | None, colour: str, fit: Literal["cro
     from ctfgan.data.packing import check_free, look
     from ctfgan.data.settings import DataSettings
     from ctfgan.data.sources.opening import open_source
+    from ctfgan.data.sources.tables import Columns
 
     check_free(out)
-    source = open_source(path)
+    source = open_source(path, part, Columns(image_column, label_column))
     survey = look(source)
     side = size or max(4, min(survey.sides[1], DataSettings().resolution))
     channels = cast(Literal[1, 3], COLOURS.get(colour, 1 if survey.is_grey else 3))

@@ -8,11 +8,13 @@ import click
 
 
 @click.command()
-@click.option("--hq", metavar="PATH", help="High-quality images: a folder with one subfolder per class, an .npz, a "
-              "folder of MNIST's idx files or of CIFAR-10/100, what 'ctfgan data build' wrote, or a name that 'ctfgan "
-              "data list' shows. Without it: the embedded glyphs.")  # fmt: skip
+@click.option("--hq", metavar="PATH", help="High-quality images: a folder with one subfolder per class, an .npz, idx "
+              "(MNIST), CIFAR, STL-10, .gnt (CASIA-HWDB), parquet or WebDataset files, what 'ctfgan data build' wrote, "
+              "a name that 'ctfgan data list' shows, or hf:owner/name. Without it: the embedded glyphs.")  # fmt: skip
 @click.option("--lq", metavar="PATH", help="Low-quality images in any of these forms; other classes or none are fine. "
               "Without it: degraded copies of high-quality images.")  # fmt: skip
+@click.option("--reference", metavar="published|PATH", help="Real images that figures compare with: the published test "
+              "part of --hq, or images of the same classes. Without it: a tenth of the images.")  # fmt: skip
 @click.option("--recipe", metavar="NAME", help="A named recipe; 'ctfgan recipes' lists them.")
 @click.option("--config", metavar="FILE", type=click.Path(path_type=Path), help="TOML file laid over the recipe.")
 @click.option("--hq-fraction", type=click.FloatRange(0, 1, min_open=True), metavar="0-1",
@@ -31,6 +33,7 @@ import click
 def train(
     hq: str | None,
     lq: str | None,
+    reference: str | None,
     recipe: str | None,
     config: Path | None,
     hq_fraction: float | None,
@@ -50,6 +53,7 @@ def train(
     ctfgan train --recipe projection-folders --hq scans
     ctfgan train --characters gb2312-level-1 --fonts /usr/share/fonts
     """
+    from ctfgan.data.settings import PUBLISHED
     from ctfgan.data.sources.opening import absolute
     from ctfgan.recipes.catalogue import DEFAULT, DEFAULT_FOR_OWN_IMAGES, named_recipe
     from ctfgan.recipes.overlay import with_file, with_settings
@@ -64,6 +68,7 @@ def train(
     options: dict[str, object] = {
         "data.high_quality": hq and absolute(hq),
         "data.low_quality": lq and absolute(lq),
+        "data.reference": reference if reference in (None, PUBLISHED) else absolute(reference),
         "data.high_quality_fraction": hq_fraction,
         "data.glyphs.characters": characters,
         "data.glyphs.font_folders": tuple(str(Path(folder).expanduser().absolute()) for folder in fonts) or None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ctfgan.data.low_quality import LowQuality
-from ctfgan.data.packing import PackedImages
+from ctfgan.data.packed import PackedImages
 from ctfgan.data.prepare import Dataset
 from ctfgan.data.settings import PUBLISHED, DataSettings
 from ctfgan.data.sources.base import Labels

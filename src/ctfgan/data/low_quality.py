@@ -10,7 +10,8 @@ import numpy as np
 
 from ctfgan.data.degradation import degrade
 from ctfgan.data.images import Bytes
-from ctfgan.data.packing import PackedImages, look, pack
+from ctfgan.data.packed import PackedImages
+from ctfgan.data.packing import look, pack
 from ctfgan.data.pairing import LowQualityBank, ResolvedPairing, resolve_pairing
 from ctfgan.data.settings import MIN_IMAGES_PER_CLASS, DataSettings
 from ctfgan.data.sources.base import Labels

@@ -21,8 +21,6 @@ from ctfgan.errors import DataError
 from ctfgan.files import new_folder
 from ctfgan.progress import Progress, silent
 
-__all__ = ["PackedImages", "Survey", "build", "cache_folder", "check_free", "look", "pack"]
-
 
 def cache_folder() -> Path:
     """Where packed images and recognisers are kept: ``$CTFGAN_CACHE``, else the user's cache folder."""

@@ -10,7 +10,8 @@ import numpy as np
 from ctfgan.data.high_quality import high_quality_sources
 from ctfgan.data.images import Bytes
 from ctfgan.data.low_quality import LowQuality, low_quality_side
-from ctfgan.data.packing import PackedImages, look, pack
+from ctfgan.data.packed import PackedImages
+from ctfgan.data.packing import look, pack
 from ctfgan.data.settings import MIN_IMAGES_PER_CLASS, DataSettings
 from ctfgan.data.sources.base import Labels
 from ctfgan.data.splits import Rows, share, stratified_order

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from ctfgan.data.packing import PackedImages, look, pack
+from ctfgan.data.packed import PackedImages
+from ctfgan.data.packing import look, pack
 from ctfgan.data.sources.folder import FolderSource
 from ctfgan.errors import CtfganError, DataError
 

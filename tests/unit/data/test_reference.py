@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ctfgan.data.describe import describe
-from ctfgan.data.packing import PackedImages, Survey
+from ctfgan.data.packed import PackedImages, Survey
 from ctfgan.data.prepare import Dataset, Subset, divide, prepare
 from ctfgan.data.settings import DataSettings, DegradationSettings, GlyphSettings
 from ctfgan.errors import DataError
