@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING, Any
 from ctfgan.errors import CtfganError
 
 if TYPE_CHECKING:
-    from ctfgan.evaluation import evaluate
+    from ctfgan.evaluation import evaluate, load_extractors
     from ctfgan.recipes.overlay import recipe
     from ctfgan.recipes.recipe import Recipe
     from ctfgan.runs import resume, train
     from ctfgan.sampling import load
 
-__all__ = ["CtfganError", "Recipe", "evaluate", "load", "recipe", "resume", "train"]
+__all__ = ["CtfganError", "Recipe", "evaluate", "load", "load_extractors", "recipe", "resume", "train"]
 
 _HOMES = {
     "Recipe": "ctfgan.recipes.recipe",
     "evaluate": "ctfgan.evaluation",
     "load": "ctfgan.sampling",
+    "load_extractors": "ctfgan.evaluation",
     "recipe": "ctfgan.recipes.overlay",
     "resume": "ctfgan.runs",
     "train": "ctfgan.runs",
