@@ -49,7 +49,7 @@ def evaluate(
     )
     result = evaluate_run(
         run,
-        Watch(progress=show.progress, say=show.say),
+        Watch(progress=show.progress),
         device,
         images=images,
         per_class=per_class,

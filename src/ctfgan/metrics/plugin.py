@@ -92,7 +92,7 @@ def _run(file: Path) -> ModuleType:
     module.__file__ = str(file)
     sys.modules[module.__name__] = module  # dataclasses look their module up
     try:
-        exec(compile(file.read_bytes(), str(file), "exec"), module.__dict__)
+        exec(compile(file.read_bytes(), str(file), "exec", dont_inherit=True), module.__dict__)
     except Exception as error:  # a user's code may fail in any way
         raise CtfganError(f"extractor {file} cannot be run ({_reason(error)}); mend the file") from error
     return module
