@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -18,7 +19,7 @@ from ctfgan.models.widths import GrowingPlan, Plan, growing_plan, plan_for
 from ctfgan.nn.equalised import DEVIATION_GROUP
 from ctfgan.recipes.recipe import AcGan, CtfGan, ProgGan, Recipe, ResnetMethod, SnGan
 from ctfgan.settings import Settings
-from ctfgan.training.objectives.adversarial import AdversarialGame
+from ctfgan.training.objectives.adversarial import AdversarialGame, GameSetup
 from ctfgan.training.objectives.classified import ClassifiedGame
 from ctfgan.training.objectives.growing import GrowingGame
 from ctfgan.training.objectives.transfer import TransferGame
@@ -49,20 +50,21 @@ def build_method(recipe: Recipe, shape: Shape, *, matched: bool) -> Method:
         torch.manual_seed(recipe.seed)
         generator = build_generator(recipe, shape)
         discriminator = _build_discriminator(recipe, shape)
-    networks = nn.ModuleDict({"generator": generator, "discriminator": discriminator})
+    setup = partial(GameSetup, discriminator=discriminator, strengthening=strengthening, rng=rng)
     match recipe.method:
         case CtfGan() as method:
             assert isinstance(generator, TransferGenerator)
-            stages = _transfer_stages(method, generator, discriminator, strengthening, rng, matched)
+            stages = _transfer_stages(method, generator, setup, matched)
         case ProgGan() as method:
             assert isinstance(generator, GrowingGenerator)
             assert isinstance(discriminator, GrowingDiscriminator)
-            stages = _growing_stages(method, generator, discriminator, strengthening, rng)
+            stages = _growing_stages(method, generator, discriminator, setup)
         case SnGan() | AcGan() as method:
-            parts = (generator, discriminator, ADVERSARIAL_LOSSES[method.loss], strengthening, rng)
-            game = ClassifiedGame(*parts, method.class_weight) if isinstance(method, AcGan) else AdversarialGame(*parts)
+            played = setup(generator, loss=ADVERSARIAL_LOSSES[method.loss])
+            by_class = isinstance(method, AcGan)
+            game = ClassifiedGame(played, method.class_weight) if by_class else AdversarialGame(played)
             stages = (Stage("adversarial", method.adversarial, game, enter=partial(_set_trained, generator, True)),)
-    return Method(networks, stages, rng)
+    return Method(nn.ModuleDict({"generator": generator, "discriminator": discriminator}), stages, rng)
 
 
 def build_generator(recipe: Recipe, shape: Shape) -> TransferGenerator | ResnetGenerator | GrowingGenerator:
@@ -154,12 +156,7 @@ def _build_discriminator(recipe: Recipe, shape: Shape) -> Discriminator | Growin
 
 
 def _transfer_stages(
-    method: CtfGan,
-    generator: TransferGenerator,
-    discriminator: nn.Module,
-    strengthening: Strengthening,
-    rng: torch.Generator,
-    matched: bool,
+    method: CtfGan, generator: TransferGenerator, setup: Callable[..., GameSetup], matched: bool
 ) -> tuple[Stage, ...]:
     supervision = method.self_supervision if method.self_supervision.is_on else None
     generator_lh = generator.generator_lh
@@ -168,26 +165,22 @@ def _transfer_stages(
         ("transfer", method.transfer, generator_lh, True),
         ("generate", method.generate, generator, method.train_generator_lh),
     ):
-        loss = ADVERSARIAL_LOSSES[method.loss]
-        game = TransferGame(trained, discriminator, loss, strengthening, rng, supervision, settings, matched=matched)
+        played = setup(trained, loss=ADVERSARIAL_LOSSES[method.loss])
+        game = TransferGame(played, supervision, settings, matched=matched)
         stages.append(Stage(name, settings, game, enter=partial(_set_trained, generator_lh, trains_lh)))
     return tuple(stages)
 
 
 def _growing_stages(
-    method: ProgGan,
-    generator: GrowingGenerator,
-    discriminator: GrowingDiscriminator,
-    strengthening: Strengthening,
-    rng: torch.Generator,
+    method: ProgGan, generator: GrowingGenerator, discriminator: GrowingDiscriminator, setup: Callable[..., GameSetup]
 ) -> tuple[Stage, ...]:
     stages = []
     for level in range(generator.plan.levels):
         phase = method.phase_steps if level else 0
         last = level == generator.plan.levels - 1
         settings = method.grow if last else method.grow.model_copy(update={"steps": phase + method.phase_steps})
-        fade = phase / settings.steps
-        game = GrowingGame(generator, discriminator, strengthening, rng, method.class_weight, method.penalty, fade)
+        played = setup(generator, loss=ADVERSARIAL_LOSSES["wasserstein"])
+        game = GrowingGame(played, method.class_weight, method.penalty, fade=phase / settings.steps)
         enter = partial(_grow, (generator, discriminator), level)
         name = f"grow-{generator.plan.size(level)}"
         stages.append(Stage(name, settings, game, enter, hands_over_average=False))

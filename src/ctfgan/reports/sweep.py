@@ -16,6 +16,7 @@ from ctfgan.experiments.sweeps import Point, Sweep
 from ctfgan.metrics.extractor import RECOGNISER
 from ctfgan.reports.compare import RunResult
 from ctfgan.reports.document import Block, Heading, Items, Paragraph, Picture, TableBlock
+from ctfgan.reports.figures import spread
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -47,7 +48,7 @@ def sweep_report(sweep: Sweep, measured: Sequence[MeasuredPoint], picture: Path,
         Paragraph(f"Command: {command}"),
         Picture(picture, f"{sweep.name}; dotted: real images against real images"),
         TableBlock(
-            ("series", sweep.axis, "Frechet distance ↓", "top-1 ↑", "KID-like ↓", "HQ + LQ", "runs"), tuple(rows)
+            ("series", sweep.axis, "Frechet distance ↓", "top-1 ↑", "kernel distance ↓", "HQ + LQ", "runs"), tuple(rows)
         ),
     ]
     reasons = [f"{found.point.cell.name}: not run: {found.why_not}." for found in measured if found.why_not]
@@ -117,6 +118,4 @@ def _floor(run: RunResult, name: str) -> float:
 def _cell(runs: Sequence[RunResult], name: str, form: str) -> str:
     if not runs:
         return "not run"
-    values = [_value(run, name) for run in runs]
-    mean = format(statistics.fmean(values), form)
-    return mean if len(values) == 1 else f"{mean} ± {format(statistics.stdev(values), form)}"
+    return spread([_value(run, name) for run in runs], form)

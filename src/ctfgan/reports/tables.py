@@ -14,6 +14,7 @@ from ctfgan.experiments.tables import Row, Section
 from ctfgan.metrics.extractor import RECOGNISER
 from ctfgan.reports.compare import RunResult
 from ctfgan.reports.document import Block, Heading, Items, Paragraph, Picture, TableBlock
+from ctfgan.reports.figures import spread
 
 NOT_AT_HAND = "not at hand"
 NOT_RUN = "not run"
@@ -119,7 +120,7 @@ def _row(row: Row, results: Sequence[RunResult], columns: dict[str, tuple[Column
     known = (row.label, row.paper or NOT_AT_HAND, row.source or NOT_AT_HAND)
     if not results:
         return (*known, *(NOT_RUN for _ in columns), *[NOT_RUN] * 5)
-    cells = [_spread([read(r, _figures(r)["reported_set"]) for r in results], form) for read, form in columns.values()]
+    cells = [_cell([read(r, _figures(r)["reported_set"]) for r in results], form) for read, form in columns.values()]
     first = results[0]
     return (
         *known,
@@ -137,18 +138,14 @@ def _floor(results: dict[Row, list[RunResult]], columns: dict[str, tuple[Column,
     if not every:
         return []
     first = every[0]  # all runs of a section share their data, so their floors are the same
-    cells = [_spread([read(first, FLOOR)], form) for read, form in columns.values()]
+    cells = [_cell([read(first, FLOOR)], form) for read, form in columns.values()]
     real = _figures(first)["protocol"]["real"]
     return [(f"real halves ({real:,} images in all)", "", "", *cells, *[""] * 5)]
 
 
-def _spread(values: Sequence[float | None], form: str) -> str:
-    """Mean of all runs, and their standard deviation if there are several."""
+def _cell(values: Sequence[float | None], form: str) -> str:
     known = [value for value in values if value is not None]
-    if not known:
-        return "none"
-    mean = format(statistics.fmean(known), form)
-    return mean if len(known) == 1 else f"{mean} ± {format(statistics.stdev(known), form)}"
+    return spread(known, form) if known else "none"
 
 
 def _protocols(results: dict[Row, list[RunResult]]) -> list[Block]:

@@ -59,33 +59,36 @@ class Judged:
     """``(N,)``."""
 
 
+@dataclass(frozen=True)
+class GameSetup:
+    """What every game is played with."""
+
+    generator: nn.Module
+    """The network that learns to synthesise; its frozen parts stay as they are."""
+    discriminator: nn.Module
+    """A :class:`Critic`."""
+    loss: AdversarialLoss
+    strengthening: Strengthening
+    """Augmentation and regularisers of the discriminator."""
+    rng: torch.Generator
+    """CPU generator of noise and patches."""
+
+
 class AdversarialGame:
-    """Losses of both players for one batch.
+    """Losses of both players for one batch; one joint pass of the discriminator judges all images of a step.
 
     Args:
-        generator: the network that learns to synthesise; its frozen parts stay as they are.
-        discriminator: a :class:`Critic`; one joint pass judges real, synthetic and pasted images.
-        loss: the two sides of the adversarial loss.
-        strengthening: augmentation and regularisers of the discriminator.
-        rng: CPU generator of noise and patches.
+        setup: the players, and what they play.
         self_supervision: Task 3's weights; None if the discriminator has no box head.
     """
 
-    def __init__(
-        self,
-        generator: nn.Module,
-        discriminator: nn.Module,
-        loss: AdversarialLoss,
-        strengthening: Strengthening,
-        rng: torch.Generator,
-        self_supervision: SelfSupervisionSettings | None = None,
-    ) -> None:
-        self.generator = generator
-        self.discriminator = discriminator
-        self._critic = cast(Critic, discriminator)
-        self._loss = loss
-        self._strengthening = strengthening
-        self._rng = rng
+    def __init__(self, setup: GameSetup, self_supervision: SelfSupervisionSettings | None = None) -> None:
+        self.generator = setup.generator
+        self.discriminator = setup.discriminator
+        self._critic = cast(Critic, setup.discriminator)
+        self._loss = setup.loss
+        self._strengthening = setup.strengthening
+        self._rng = setup.rng
         self._self_supervision = self_supervision
 
     def advance(self, progress: float) -> None:

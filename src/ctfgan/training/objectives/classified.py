@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ctfgan.data.batches import Batch
-from ctfgan.losses import AdversarialLoss
-from ctfgan.training.objectives.adversarial import AdversarialGame, Judged, LossTerms
-from ctfgan.training.strengthening import Strengthening
+from ctfgan.training.objectives.adversarial import AdversarialGame, GameSetup, Judged, LossTerms
 
 
 class ClassifiedGame(AdversarialGame):
     """The adversarial game with the cross-entropy of an auxiliary classifier, on real and on synthetic images.
 
     Args:
+        setup: the players; the discriminator has an auxiliary classifier.
         class_weight: weight of the cross-entropy in both players' losses.
     """
 
-    def __init__(
-        self,
-        generator: nn.Module,
-        discriminator: nn.Module,
-        loss: AdversarialLoss,
-        strengthening: Strengthening,
-        rng: torch.Generator,
-        class_weight: float,
-    ) -> None:
-        super().__init__(generator, discriminator, loss, strengthening, rng)
+    def __init__(self, setup: GameSetup, class_weight: float) -> None:
+        super().__init__(setup)
         self._class_weight = class_weight
 
     def _more_discriminator_terms(self, judged: Judged) -> LossTerms:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Protocol, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ctfgan.data.batches import Batch
-from ctfgan.losses import ADVERSARIAL_LOSSES
-from ctfgan.training.objectives.adversarial import Judged, LossTerms
+from ctfgan.training.objectives.adversarial import GameSetup, Judged, LossTerms
 from ctfgan.training.objectives.classified import ClassifiedGame
 from ctfgan.training.settings import CriticPenaltySettings
-from ctfgan.training.strengthening import Strengthening, squared_gradients
+from ctfgan.training.strengthening import squared_gradients
 
 
 class Growing(Protocol):
@@ -34,27 +33,14 @@ class GrowingGame(ClassifiedGame):
     """The Wasserstein game with gradient penalty, drift penalty and the auxiliary classifier of the authors' code.
 
     Args:
-        generator: a growing network.
-        discriminator: another one.
-        strengthening: augmentation and regularisers of the discriminator.
-        rng: CPU generator of noise and of the places where the gradient is penalised.
+        setup: both players are growing networks; the loss is the Wasserstein one.
         class_weight: weight of the cross-entropy.
         penalty: weights of the two penalties.
         fade: part of the stage in which the newest block fades in; 0 at the first size.
     """
 
-    def __init__(
-        self,
-        generator: nn.Module,
-        discriminator: nn.Module,
-        strengthening: Strengthening,
-        rng: torch.Generator,
-        class_weight: float,
-        penalty: CriticPenaltySettings,
-        fade: float,
-    ) -> None:
-        loss = ADVERSARIAL_LOSSES["wasserstein"]
-        super().__init__(generator, discriminator, loss, strengthening, rng, class_weight)
+    def __init__(self, setup: GameSetup, class_weight: float, penalty: CriticPenaltySettings, fade: float) -> None:
+        super().__init__(setup, class_weight)
         self._penalty = penalty
         self._fade = fade
 

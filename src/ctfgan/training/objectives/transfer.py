@@ -5,38 +5,35 @@ Stage 1 (Tasks 2 and 3) plays it with G_LH, stage 2 (Tasks 1 and 3) with G_A beh
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ctfgan.data.batches import Batch
-from ctfgan.losses import AdversarialLoss, low_quality_consistency
-from ctfgan.training.objectives.adversarial import AdversarialGame, LossTerms
+from ctfgan.losses import low_quality_consistency
+from ctfgan.training.objectives.adversarial import AdversarialGame, GameSetup, LossTerms
 from ctfgan.training.settings import SelfSupervisionSettings, TransferStageSettings
-from ctfgan.training.strengthening import Strengthening
 
 
 class TransferGame(AdversarialGame):
     """A generator that sees low-quality images, against D_LH.
 
     Args:
-        generator: G_LH in stage 1, the whole :class:`~ctfgan.models.generator_a.TransferGenerator` in stage 2.
+        setup: the generator is G_LH in stage 1, the whole :class:`~ctfgan.models.generator_a.TransferGenerator` in
+            stage 2.
+        self_supervision: Task 3's weights; None if the discriminator has no box head.
+        stage: the weight of the consistency, and the size at which it looks.
         matched: whether a low-quality image has the content of its class; if not, there is nothing to be consistent
             with.
     """
 
     def __init__(
         self,
-        generator: nn.Module,
-        discriminator: nn.Module,
-        loss: AdversarialLoss,
-        strengthening: Strengthening,
-        rng: torch.Generator,
+        setup: GameSetup,
         self_supervision: SelfSupervisionSettings | None,
         stage: TransferStageSettings,
         *,
         matched: bool,
     ) -> None:
-        super().__init__(generator, discriminator, loss, strengthening, rng, self_supervision)
+        super().__init__(setup, self_supervision)
         self._weight = stage.consistency if matched else 0.0
         self._size = stage.consistency_size
 
