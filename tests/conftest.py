@@ -108,10 +108,13 @@ def snapshot(folder: Path) -> dict[str, str]:
 
 @pytest.fixture
 def write_classes() -> Callable[..., Path]:
-    """``write_classes(root, {"a": 4, "b/c": 6}, size=16)``: PNGs ``root/a/0.png`` ..., each of another grey."""
+    """``write_classes(root, {"a": 4, "b/c": 6}, size=16)``: PNGs ``root/a/0.png`` ..., each of another grey.
 
-    def write(root: Path, counts: Mapping[str, int], size: int = 16) -> Path:
-        grey = 0
+    The greys begin at ``first``, so that two sets need not share an image.
+    """
+
+    def write(root: Path, counts: Mapping[str, int], size: int = 16, first: int = 0) -> Path:
+        grey = first
         for name, count in counts.items():
             (root / name).mkdir(parents=True)
             for number in range(count):

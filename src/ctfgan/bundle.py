@@ -127,12 +127,16 @@ def environment() -> dict[str, str]:
 
 def model_card(recipe: Recipe, classes: tuple[str, ...], provenance: dict[str, Any]) -> str:
     """The bundle's README: what it is, from what, how good, how to use it."""
-    counts = provenance["counts"]
+    counts, conditional = provenance["counts"], recipe.method.is_conditional
+    kind = (
+        "A class-conditional image generator for" if conditional else "An image generator without classes, trained on"
+    )
+    kind += f" {len(classes):,} classes"
     lines = [
         f"# {recipe.name}",
         "",
-        f"A class-conditional image generator for {len(classes):,} classes at {recipe.data.resolution}x"
-        f"{recipe.data.resolution} pixels, made by ctfgan with the method `{recipe.method.kind}`.",
+        f"{kind} at {recipe.data.resolution}x{recipe.data.resolution} pixels, made by ctfgan with the method "
+        f"`{recipe.method.kind}`.",
         "",
         f"- high-quality training images: {counts['high_quality']:,}",
         f"- low-quality training images: {counts['low_quality']:,}",
@@ -152,7 +156,7 @@ def model_card(recipe: Recipe, classes: tuple[str, ...], provenance: dict[str, A
         "## Use",
         "",
         "```",
-        f"ctfgan sample . --class {shlex.quote(classes[0])} -n 16 --out samples",
+        f"ctfgan sample . {f'--class {shlex.quote(classes[0])} ' if conditional else ''}-n 16 --out samples",
         "```",
         "",
     ]

@@ -122,7 +122,8 @@ def train(recipe: Recipe, out: str | Path | None = None, watch: Watch | None = N
     folder = RunFolder.create(path, recipe.to_json())
     write_file(path / RECOGNISER, recogniser.weights.read_bytes())
     folder.write_json(DATA, _summary(place, recogniser))
-    return _finish(place, recogniser, folder, None, watch)
+    with folder.held():
+        return _finish(place, recogniser, folder, None, watch)
 
 
 def resume(path: str | Path, watch: Watch | None = None, device: str | None = None) -> Path:
@@ -145,7 +146,8 @@ def resume(path: str | Path, watch: Watch | None = None, device: str | None = No
     newest = folder.checkpoints()[-1]
     checkpoint = folder.load(newest)
     watch.say(f"resuming from {newest}")
-    return _finish(place, recogniser, folder, checkpoint, watch)
+    with folder.held():
+        return _finish(place, recogniser, folder, checkpoint, watch)
 
 
 def reopen(folder: RunFolder, watch: Watch, device: str | None = None) -> tuple[Workplace, TrainedRecogniser]:

@@ -21,6 +21,9 @@ from ctfgan.models.interfaces import Condition
 from ctfgan.training.runtime import choose_device, place
 from ctfgan.training.synthesis import draw_condition, synthesise
 
+ANY_CLASS = ("any-class",)
+"""What stands for the classes where a generator knows none."""
+
 
 @dataclass(frozen=True)
 class Samples:
@@ -74,8 +77,8 @@ class Model:
         """``n`` images of each class; the same for the same arguments.
 
         Args:
-            classes: class names; None for all.
-            n: images of each class.
+            classes: class names; None for all. A generator without classes takes none.
+            n: images of each class, or in all without classes.
             seed: of noise and of the draw from the bank.
             low_quality: own low-quality images, uint8 ``(L, r, r, K)``, used in turn instead of the bank.
 
@@ -84,14 +87,18 @@ class Model:
         """
         if n < 1:
             raise ConfigError(f"n is {n}; at least one image of each class must be asked for")
-        chosen = self.labels_of(classes) if classes is not None else list(range(len(self.classes)))
+        method = self.bundle.recipe.method
+        if not method.is_conditional and classes is not None:
+            raise ConfigError(f"a {method.kind} model makes images of no chosen class; leave the classes out")
+        names = self.classes if method.is_conditional else ANY_CLASS
+        chosen = self.labels_of(classes) if classes is not None else list(range(len(names)))
         labels = torch.tensor(chosen).repeat_interleave(n)
         if low_quality is None:
             condition = draw_condition(labels, self.bundle.bank, seed)
         else:
             condition = self._own_condition(labels, low_quality[np.arange(len(labels)) % n % len(low_quality)])
         images = synthesise(self.bundle.generator, condition, seed, self._device)
-        return Samples(images, labels.numpy(), self.classes)
+        return Samples(images, labels.numpy(), names)
 
     def enhance(self, images: Bytes, class_name: str, *, seed: int = 0) -> Bytes:
         """High-quality versions of low-quality images of one class, by G_LH alone: uint8 ``(N, R, R, K)``.

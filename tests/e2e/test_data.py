@@ -98,7 +98,7 @@ def test_a_long_list_is_cut(run_cli: RunCli, write_classes: WriteClasses) -> Non
         (["build", "good", "out", "--size", "3"], "3 is not in the range x>=4"),
         (["build", "good", "out", "--colour", "blue"], "'blue' is not one of 'auto', 'grey', 'colour'"),
         (["fetch", "cifar-10"], "Unknown data set 'cifar-10'. Did you mean 'cifar10'?"),
-        (["fetch", "imagenet"], "imagenet cannot be downloaded: register, put ILSVRC2012_img_train.tar into"),
+        (["fetch", "imagenet"], "imagenet cannot be downloaded: register, and put the class folders"),
         (["fetch", "hwdb1.1"], "get the archives named HWDB1.1trn_gnt and HWDB1.1tst_gnt"),
         (["fetch"], "Missing argument 'NAME'"),
         (["chek"], "No such command 'chek'"),

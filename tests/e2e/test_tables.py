@@ -70,8 +70,9 @@ def test_a_table_is_one_command(table: str, data: dict[str, Path], run_cli: RunC
     assert len(figures) == cells
     report = (out / "report.md").read_text()
     assert "not run" not in report
-    for sheet in (line.split("](")[1].rstrip(")") for line in report.splitlines() if line.startswith("![")):
-        assert (out / sheet.replace("%20", " ")).is_file()
+    sheets = [line.split("](")[1].rstrip(")") for line in report.splitlines() if line.startswith("![")]
+    assert len(sheets) == cells
+    assert all((out / sheet).is_file() for sheet in sheets)
     sections = {file.relative_to(out).parts[0] for file in figures}
     assert (out / "report.html").read_text().count("<table>") == len(sections)
 
@@ -100,6 +101,38 @@ def test_a_table_goes_on_where_it_stopped_and_says_what_it_could_not_run(
     assert not (tmp_path / "part").exists()
 
 
+def test_a_report_keeps_the_sections_that_were_run_before(
+    data: dict[str, Path], run_cli: RunCli, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    command = ("reproduce", "table2", "--profile", "smoke", *given(data, "hwdb1.0", "omniglot", "mnist"), "--out", out)
+    assert run_cli(*command, "--only", "hwdb").code == 0
+    assert (out / "report.md").read_text().count("section omniglot was not asked for") == 3
+    assert run_cli(*command, "--only", "omniglot").code == 0
+    report = (out / "report.md").read_text()
+    assert "not run" not in report
+    assert "on data that stand in for it" in report
+
+
+def test_the_cells_of_a_report_are_the_figures_of_its_runs(
+    data: dict[str, Path], run_cli: RunCli, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    outcome = run_cli("reproduce", "fig1", "--profile", "smoke", *given(data, "imagenet"), "--seeds", 2, "--out", out)
+    assert outcome.code == 0, outcome.err
+    found = [json.loads((out / f"imagenet/entire-seed{seed}/figures.json").read_text()) for seed in (0, 1)]
+    averaged = [figures["rows"]["samples"]["recogniser"]["frechet"] for figures in found]
+    plain = [figures["rows"]["samples without moving average"]["recogniser"]["frechet"] for figures in found]
+    lines = [line.split(" | ") for line in (out / "report.md").read_text().splitlines() if line.startswith("| ")]
+    column = lines[0].index("Frechet distance ↓")
+    for label, values in (("| 100 % HQ", averaged), ("| 100 % HQ, no moving average", plain)):
+        cell = next(line[column] for line in lines if line[0] == label)
+        one, other = values
+        assert cell == f"{(one + other) / 2:.2f} ± {abs(one - other) / 2**0.5:.2f}"
+    floor = found[0]["rows"]["floor: real half against real half"]["recogniser"]["frechet"]
+    assert next(line[column] for line in lines if line[0].startswith("| real halves")) == f"{floor:.2f}"
+
+
 def test_more_extractors_are_measured_without_training_again(
     data: dict[str, Path], run_cli: RunCli, tmp_path: Path
 ) -> None:
@@ -112,6 +145,9 @@ def test_more_extractors_are_measured_without_training_again(
     )
     out = tmp_path / "out"
     command = ("reproduce", "fig1", "--profile", "smoke", *given(data, "imagenet"), "--out", out)
+    missing = run_cli(*command, "--extractor", tmp_path / "none.py")
+    assert (missing.code, out.exists()) == (2, False)  # before any training
+    assert "none.py" in missing.err
     assert run_cli(*command).code == 0
     journal = (out / "imagenet/entire-seed0/journal.jsonl").read_bytes()
     assert run_cli(*command, "--extractor", plugin).code == 0
@@ -141,11 +177,14 @@ def test_a_folder_with_runs_of_other_settings_is_not_mixed(
         (("reproduce", "table1", "--data", "cifar10=nowhere.npz"), "nowhere.npz does not exist"),
         (("reproduce", "table1", "--data", "mnist=x"), "this table uses no data set 'mnist'"),
         (("reproduce", "table1", "--only", "cifar"), "Unknown section 'cifar' of table1. Did you mean 'cifar10'?"),
-        (("reproduce", "fig1", "--extractor", "none.py"), "none.py"),
         (("sweep",), "name a sweep"),
         (("sweep", "hq-fractoin"), "Unknown sweep 'hq-fractoin'. Did you mean 'hq-fraction'?"),
         (("sweep", "--vary", "seed"), "write --vary NAME=V1,V2,..."),
-        (("sweep", "--vary", "data.resolution=17,18"), "resolution is 17"),
+        (("sweep", "--vary", "data.resolution=16,17"), "resolution is 17"),
+        (("sweep", "hq-fraction", "--hq", "nowhere"), "nowhere does not exist"),
+        (("sweep", "hq-fraction", "--recipe", "ctf-mnist16"), "name it with --hq PATH"),
+        (("sweep", "--vary", "data.held_out=0.1,0.2", "--recipe", "sn-gan-folders"), "sweep a conditional method"),
+        (("reproduce", "table1", "--data", "cifar10=a.npz", "--data", "cifar10=b.npz"), "names 'cifar10' twice"),
         (("sweep", "hq-fraction", "--recipe", "projection-glyphs"), "sweeps start from a ctf-gan recipe"),
     ],
 )
@@ -171,7 +210,8 @@ def test_a_named_sweep_is_one_plot_and_one_table(run_cli: RunCli, tmp_path: Path
     outcome = run_cli("sweep", "ablations", *settings(), "--out", out)
     assert outcome.code == 0, outcome.err
     report = (out / "report.md").read_text()
-    for arm in ("whole method", "without SP", "CTF shuffled", "CTF zeroed", "independent pairing", "no LQ: baseline"):
+    for arm in ("whole method", "without SP", "CTF shuffled", "CTF zeroed", "no consistency", "no LQ: baseline",
+                "independent, no consistency"):  # fmt: skip
         assert f"| {arm} |" in report
     assert (out / "sweep.png").read_bytes().startswith(b"\x89PNG")
     kinds = {json.loads(file.read_text())["method"]["kind"] for file in out.rglob("*-seed0/recipe.json")}
@@ -192,7 +232,8 @@ def test_any_two_settings_can_be_swept_with_several_seeds(run_cli: RunCli, tmp_p
 def test_the_named_sweeps_list_their_runs(run_cli: RunCli, tmp_path: Path) -> None:
     share = run_cli("sweep", "lq-share", "--dry-run", "--out", tmp_path / "a").out
     assert "matched-pairing/4.0-seed0" in share
-    assert "independent-pairing/0.0-seed0" in share
+    assert "independent-pairing/0.25-seed0" in share
+    assert share.count("/0.0-seed0") == 1  # without low-quality images there is one baseline
     fraction = run_cli("sweep", "hq-fraction", "--dry-run", "--out", tmp_path / "b").out
     assert "ctf-gan/0.1-seed0" in fraction
     assert "sn-gan-projection/1.0-seed0" in fraction

@@ -59,15 +59,13 @@ def reproduce(
     from ctfgan.experiments.profiles import named_profile
     from ctfgan.experiments.reproduce import plan_table
     from ctfgan.experiments.tables import named_table
-    from ctfgan.reports.compare import read_run
+    from ctfgan.reports.compare import Measured, read_run
     from ctfgan.reports.document import write_document
-    from ctfgan.reports.tables import Measured, table_report, unmeasured
+    from ctfgan.reports.tables import earlier, table_report
 
-    places = dict(_pair(text) for text in data)
-    extractors = load_extractors(
-        plugins, inception=inception, inception_weights=inception_weights, device=device or "auto"
+    plan = plan_table(
+        named_table(table), named_profile(profile), _places(data), seeds=seeds, sections=sections, device=device
     )
-    plan = plan_table(named_table(table), named_profile(profile), places, seeds=seeds, sections=sections, device=device)
     folder = out or Path("reproduced", f"{table}-{profile}")
     cells = plan.runnable()
     check_campaign([cell.cell for cell in cells], folder)
@@ -79,24 +77,34 @@ def reproduce(
             show.say(f"  {cell.cell.name}: {cell.row.label}")
         return
 
+    extractors = load_extractors(
+        plugins, inception=inception, inception_weights=inception_weights, device=device or "auto"
+    )
     command = shlex.join(["ctfgan", *sys.argv[1:]])
-    measured = unmeasured(plan)
+    measured = earlier(plan, folder)
+    failed = 0
     with show.watch() as watch:
-        by_name = {cell.cell.name: cell for cell in cells}
-        for outcome in run_campaign([cell.cell for cell in cells], folder, watch, extractors):
+        outcomes = run_campaign([cell.cell for cell in cells], folder, watch, extractors)
+        for cell, outcome in zip(cells, outcomes, strict=True):
             result = None if outcome.why_not else read_run(outcome.path)
-            measured.append(Measured(by_name[outcome.cell.name], result, outcome.why_not))
+            measured.append(Measured(cell, result, outcome.why_not))
+            failed += outcome.why_not is not None
+            folder.mkdir(parents=True, exist_ok=True)
             report = write_document(table_report(plan, measured, command), folder, "report")
     show.say(f"\nreport: {report[0]} and {report[1]}")
-    failed = [found for found in measured if found.cell in cells and found.why_not]
     if failed:
-        raise CtfganError(f"{len(failed)} of {len(cells)} cells failed; the report says why")
+        raise CtfganError(f"{failed} of {len(cells)} cells failed; the report says why")
 
 
-def _pair(text: str) -> tuple[str, str]:
+def _places(texts: tuple[str, ...]) -> dict[str, str]:
     from ctfgan.errors import ConfigError
 
-    name, equals, path = text.partition("=")
-    if not equals or not path:
-        raise ConfigError(f"--data {text!r} names no path; write --data NAME=PATH")
-    return name, path
+    places: dict[str, str] = {}
+    for text in texts:
+        name, _, path = text.partition("=")
+        if not path:
+            raise ConfigError(f"--data {text!r} names no path; write --data NAME=PATH")
+        if name in places:
+            raise ConfigError(f"--data names {name!r} twice ({places[name]} and {path}); give one place")
+        places[name] = path
+    return places

@@ -98,7 +98,8 @@ class TrainingView(Quiet):
     def on_check(self, report: CheckReport) -> None:
         # The rate is of training alone: the time since the last step went into this check.
         self._started += time.monotonic() - self._last_step
-        text = f"{self._name}: step {report.step:,}: distance {report.distance:.2f}, top-1 {report.top_1:.1%}"
+        text = f"{self._name}: step {report.step:,}: distance {report.distance:.2f}"
+        text += "" if report.top_1 is None else f", top-1 {report.top_1:.1%}"
         text += f" (to training images); sheet {report.sheet}"
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=report.step)

@@ -50,9 +50,9 @@ def sweep(
     from ctfgan.files import write_file
     from ctfgan.recipes.catalogue import DEFAULT, DEFAULT_FOR_OWN_IMAGES, named_recipe
     from ctfgan.recipes.overlay import with_settings
-    from ctfgan.reports.compare import read_run
+    from ctfgan.reports.compare import Measured, read_run
     from ctfgan.reports.document import write_document
-    from ctfgan.reports.sweep import MeasuredPoint, plot, sweep_report
+    from ctfgan.reports.sweep import PointOutcome, plot, sweep_report
 
     if (name is None) == (not varied):
         raise click.UsageError("name a sweep (hq-fraction, lq-share, ablations), or settings with --vary, not both")
@@ -68,13 +68,13 @@ def sweep(
         for point in planned.points:
             show.say(f"  {point.cell.name}")
         return
-    measured: list[MeasuredPoint] = []
+    measured: list[PointOutcome] = []
     picture = folder / "sweep.png"
     command = shlex.join(["ctfgan", *sys.argv[1:]])
     with show.watch() as watch:
         for point, outcome in zip(planned.points, run_campaign(cells, folder, watch), strict=True):
             result = None if outcome.why_not else read_run(outcome.path)
-            measured.append(MeasuredPoint(point, result, outcome.why_not))
+            measured.append(Measured(point, result, outcome.why_not))
             if any(found.result for found in measured):
                 write_file(picture, plot(planned, measured))
                 report = write_document(sweep_report(planned, measured, picture, command), folder, "report")

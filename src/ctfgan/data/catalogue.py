@@ -25,8 +25,7 @@ class PublishedFile:
     size: int
     """Bytes."""
     sha256: str
-    url: str | None = None
-    """None if it is given out only to who registers."""
+    url: str
 
 
 @dataclass(frozen=True)
@@ -188,16 +187,9 @@ _SETS = (
         "imagenet",
         "ImageNet (ILSVRC 2012), 1,281,167 photographs of 1,000 classes",
         "https://image-net.org/download.php",
-        (
-            PublishedFile(
-                "ILSVRC2012_img_train.tar",
-                147_897_477_120,
-                "b08200a27a8e34218a0e58fde36b0fe8f73bc377f4acea2d91602057c3ca45bb",
-            ),
-        ),
-        ("n*/*.JPEG",),
-        by_hand="register, put ILSVRC2012_img_train.tar into {downloads}, and run 'ctfgan data fetch imagenet'; or put "
-        "its class folders (n01440764, ...) into {home}",
+        evidence=("train/n*/*.JPEG", "val/n*/*.JPEG"),
+        by_hand="register, and put the class folders (n01440764, ...) of the training images into {home}/train and "
+        "those of the validation images into {home}/val",
     ),
 )
 
@@ -217,8 +209,8 @@ def downloads(root: Path) -> Path:
 
 
 def is_published(location: str) -> bool:
-    """Whether a location that a user gave names a published data set, and no file or folder."""
-    return location in CATALOGUE and not Path(location).exists()
+    """Whether a location is the name of a published data set; a folder of that name is ``./name``."""
+    return location in CATALOGUE
 
 
 def published(name: str) -> PublishedSet:

@@ -35,7 +35,7 @@ def fetch(published: PublishedSet, root: Path, progress: Progress = silent) -> P
     home, waiting = published.home(root), downloads(root)
     if published.is_in(root):
         return home / published.folder
-    if not published.files or any(file.url is None and not (waiting / file.name).is_file() for file in published.files):
+    if not published.files:
         raise DataError(f"{published.name} cannot be downloaded: {published.needs(root)}")
     if home.exists() and not (home.is_dir() and not any(home.iterdir())):
         raise DataError(f"{home} exists and does not hold all of {published.name}; move it away, then run this again")
@@ -58,7 +58,6 @@ def _obtain(published: PublishedSet, file: PublishedFile, folder: Path, progress
         if sha256(final) != file.sha256:
             raise DataError(f"{final} is damaged (its SHA-256 must be {file.sha256}); delete it and run this again")
         return False
-    assert file.url is not None
     try:
         _download(file.url, partial, file.size, progress)
     except NETWORK_ERRORS as error:
@@ -114,7 +113,8 @@ def _unpack(archive: Path, folder: Path) -> None:
         if archive.suffix == ".zip":
             _unzip(archive, folder)
         elif ".tar" in archive.suffixes:
-            _untar(archive, folder)
+            with tarfile.open(archive) as content:
+                content.extractall(folder, filter="data")
         else:
             shutil.copyfile(archive, folder / archive.name)
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError) as error:
@@ -128,15 +128,3 @@ def _unzip(archive: Path, folder: Path) -> None:
             if path.is_absolute() or ".." in path.parts:
                 raise DataError(f"{archive} would write {name!r} outside its folder; do not trust this archive")
         content.extractall(folder)
-
-
-def _untar(archive: Path, folder: Path) -> None:
-    """A tar; a tar within it, as ImageNet has one per class, becomes a folder of its name."""
-    with tarfile.open(archive) as content:
-        for member in content:
-            inner = content.extractfile(member) if member.name.endswith(".tar") else None
-            if inner is None:
-                content.extract(member, folder, filter="data")
-                continue
-            with tarfile.open(fileobj=inner) as within:
-                within.extractall(folder / PurePosixPath(member.name).stem, filter="data")

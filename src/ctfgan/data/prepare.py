@@ -9,10 +9,11 @@ import numpy as np
 
 from ctfgan.data.high_quality import high_quality_sources
 from ctfgan.data.images import Bytes
+from ctfgan.data.leakage import shared_rows
 from ctfgan.data.low_quality import LowQuality, low_quality_side
 from ctfgan.data.packed import PackedImages
 from ctfgan.data.packing import look, pack
-from ctfgan.data.settings import MIN_IMAGES_PER_CLASS, DataSettings
+from ctfgan.data.settings import MIN_IMAGES_PER_CLASS, PUBLISHED, DataSettings
 from ctfgan.data.sources.base import Labels
 from ctfgan.data.splits import Rows, share, stratified_order
 from ctfgan.errors import DataError
@@ -109,6 +110,8 @@ def prepare(settings: DataSettings, *, low_quality: bool, progress: Progress = s
     reference = None
     if other is not None:
         reference = _own_reference(pack(other, look(other), settings.resolution, channels, settings.fit, progress))
+        if settings.reference != PUBLISHED:
+            _check_apart(reference, packed)
     return divide(settings, packed, reference, low_quality=low_quality, progress=progress)
 
 
@@ -154,6 +157,17 @@ def _own_reference(packed: PackedImages) -> Subset:
             f"{MIN_IMAGES_PER_CLASS}, since one half of it is compared with the other"
         )
     return Subset(packed, np.arange(len(packed)))
+
+
+def _check_apart(reference: Subset, packed: PackedImages) -> None:
+    """Refuse reference images that are training images too: a folder inside the other, or a test part in both."""
+    shared = shared_rows(reference.packed.images, packed.images)
+    if len(shared):
+        raise DataError(
+            f"{len(shared):,} of the {len(reference):,} reference images in {reference.packed.survey.location} are "
+            f"among the training images of {packed.survey.location}; figures on them would mean nothing, keep the two "
+            "apart"
+        )
 
 
 def _check_classes(packed: PackedImages) -> None:

@@ -11,11 +11,19 @@ from ctfgan.metrics.extractor import RECOGNISER
 from ctfgan.metrics.figures import Figures
 from ctfgan.metrics.protocol import Protocol, sentence
 
+SAMPLES, AS_TRAINED = "samples", "samples without moving average"
+"""What names of sets of samples begin with: of the released weights, and of those that they are the average of."""
+
 FLOOR = "floor: real half against real half"
 """Name of the image set that says what a perfect generator would score."""
 
 FORMAT = 2
 """Of ``figures.json``; raised whenever readers must know."""
+
+
+def without_average(image_set: str) -> str:
+    """Name of the set of samples that differs from another in having no moving average."""
+    return AS_TRAINED + image_set.removeprefix(SAMPLES)
 
 
 @dataclass(frozen=True)

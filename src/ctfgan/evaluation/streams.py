@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ctfgan.data.pairing import LowQualityBank
 from ctfgan.data.prepare import Subset
+from ctfgan.evaluation.result import AS_TRAINED, SAMPLES
 from ctfgan.metrics.extractor import Pixels
 from ctfgan.metrics.reading import Chunk
 from ctfgan.progress import Progress
@@ -40,9 +41,9 @@ def image_sets(work: Workplace, folder: RunFolder) -> list[ImageSet]:
         banks = {", training LQ bank": side.bank}
         if side.held_out is not None:
             banks[", held-out LQ bank"] = side.held_out
-    kinds = {"samples": True}
+    kinds = {SAMPLES: True}
     if work.recipe.evaluation.without_average and work.recipe.training.ema_decay is not None:
-        kinds["samples without moving average"] = False
+        kinds[AS_TRAINED] = False
     sets: list[ImageSet] = []
     for kind, average in kinds.items():
         generator = released_generator(work, folder, average=average)

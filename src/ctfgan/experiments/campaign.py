@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ctfgan.errors import ConfigError, CtfganError, Interrupted
 from ctfgan.evaluation import FORMAT, evaluate
 from ctfgan.metrics.extractor import Extractor
 from ctfgan.recipes.recipe import Recipe, parse_recipe
 from ctfgan.runs import Watch, is_finished, resume, train
 from ctfgan.training.run_folder import FIGURES, RECIPE, RunFolder
+from ctfgan.training.synthesis import balanced_labels
 
 
 @dataclass(frozen=True)
@@ -33,14 +36,11 @@ class Outcome:
     why_not: str | None
     """Why it has no figures, in one sentence; None if it has."""
 
-    @property
-    def is_measured(self) -> bool:
-        """Whether the run is finished and evaluated."""
-        return self.why_not is None
-
 
 def check_campaign(cells: Sequence[Cell], folder: Path) -> None:
     """Refuse a folder that holds runs of other settings, or something else: nothing is overwritten or mixed.
+
+    The device may differ: it decides how long a run takes, not what it is.
 
     Raises:
         ConfigError: a run there differs from its cell, with the first setting that does.
@@ -52,7 +52,7 @@ def check_campaign(cells: Sequence[Cell], folder: Path) -> None:
                 raise ConfigError(f"{path} exists already and is no run; choose another --out")
             continue
         there = parse_recipe(RunFolder(path).read_json(RECIPE), str(path / RECIPE))
-        difference = _first_difference(there.model_dump(), cell.recipe.model_dump())
+        difference = _first_difference(there.model_dump(exclude={"device"}), cell.recipe.model_dump(exclude={"device"}))
         if difference is not None:
             name, old, new = difference
             raise ConfigError(
@@ -65,7 +65,7 @@ def run_campaign(
 ) -> Iterator[Outcome]:
     """Bring every cell as far as it will go; what is done already is left alone.
 
-    A cell without its data, or whose training diverges, is reported and does not stop the others.
+    A cell that cannot be trained (no data, divergence, too little memory) is reported and does not stop the others.
 
     Args:
         cells: what to run, in this order.
@@ -84,9 +84,10 @@ def run_campaign(
             _complete(path, cell.recipe, watch, extractors)
         except Interrupted:
             raise
-        except CtfganError as error:
-            watch.say(f"not run: {error}")
-            yield Outcome(cell, path, str(error))
+        except (CtfganError, OSError, MemoryError, torch.OutOfMemoryError) as error:
+            reason = str(error) or type(error).__name__
+            watch.say(f"not run: {reason}")
+            yield Outcome(cell, path, reason)
         else:
             yield Outcome(cell, path, None)
 
@@ -95,24 +96,29 @@ def _complete(path: Path, recipe: Recipe, watch: Watch, extractors: Sequence[Ext
     folder = RunFolder(path)
     if (path / RECIPE).is_file() and not is_finished(folder):
         if folder.checkpoints():
-            resume(path, watch)
+            resume(path, watch, recipe.device)
         else:
+            watch.say(f"{path} has no checkpoint yet and begins anew")
             folder.discard()
     if not is_finished(folder):
         train(recipe, path, watch)
-    if not _is_measured(folder, extractors):
+    if not _is_measured(folder, recipe, extractors):
         quiet = Watch(progress=watch.progress)  # the data were described when training began
-        evaluate(path, quiet, extractors=extractors)
+        evaluate(path, quiet, recipe.device, extractors=extractors)
     watch.say(f"{path}: done")
 
 
-def _is_measured(folder: RunFolder, extractors: Sequence[Extractor]) -> bool:
+def _is_measured(folder: RunFolder, recipe: Recipe, extractors: Sequence[Extractor]) -> bool:
+    """Whether there are figures by all these extractors, weights included, on the recipe's number of images."""
     if not (folder.path / FIGURES).is_file():
         return False
     figures = folder.read_json(FIGURES)
     if figures.get("format") != FORMAT:
         return False
-    return {extractor.card.key for extractor in extractors} <= set(figures["protocol"]["extractors"])
+    protocol = figures["protocol"]
+    names = {card["name"] for card in protocol["extractors"].values()}
+    wanted = len(balanced_labels(recipe.evaluation.images, protocol["classes"]))
+    return protocol["fake"] == wanted and {extractor.card.name for extractor in extractors} <= names
 
 
 def _first_difference(

@@ -12,10 +12,9 @@ from ctfgan.errors import pick
 from ctfgan.models.settings import NetworkSettings
 from ctfgan.models.widths import PLANS
 from ctfgan.recipes.recipe import AcGan, CtfGan, MethodSettings, ProgGan, Recipe, SnGan
+from ctfgan.recipes.tables import TRANSFER_SHARE
 from ctfgan.settings import Settings
 from ctfgan.training.settings import StageSettings
-
-TRANSFER_SHARE = 1 / 3  # of the generator steps, at most, that stage 1 takes
 
 LEAST_SIDE = 4  # of a low-quality image
 

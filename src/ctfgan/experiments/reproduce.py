@@ -6,7 +6,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ctfgan.data.catalogue import locate
-from ctfgan.data.settings import DataSettings
+from ctfgan.data.settings import PUBLISHED
 from ctfgan.data.sources.opening import absolute, open_source
 from ctfgan.errors import ConfigError, DataError, suggestion
 from ctfgan.experiments.campaign import Cell
@@ -33,14 +33,29 @@ class Plan:
     table: Table
     profile: Profile
     cells: tuple[TableCell, ...]
+    """All of the table."""
+    sections: tuple[str, ...]
+    """Names of those to run."""
     missing: dict[str, str]
     """Names of data sets that are not here, and how to come by them."""
     stand_ins: dict[str, str]
     """Sentences on data that stand in a published data set's place, by its name."""
 
     def runnable(self) -> list[TableCell]:
-        """The cells whose data are here."""
-        return [cell for cell in self.cells if not missing_of(cell.cell.recipe.data, self.missing)]
+        """The cells that are asked for and whose data are here."""
+        return [cell for cell in self.cells if self.why_not(cell) is None]
+
+    def stands_in(self, section: Section) -> bool:
+        """Whether a section runs on other data than the published ones."""
+        return named_recipe(section.rows[0].recipe).data.high_quality in self.stand_ins
+
+    def why_not(self, cell: TableCell) -> str | None:
+        """Why a cell is not to be run now; None if it is."""
+        data = cell.cell.recipe.data
+        reasons = [self.missing[name] for name in (data.high_quality, data.low_quality) if name in self.missing]
+        if reasons:
+            return "; ".join(reasons)
+        return None if cell.section.name in self.sections else f"section {cell.section.name} was not asked for"
 
 
 def plan_table(
@@ -70,29 +85,23 @@ def plan_table(
     for name in sections:
         if name not in known:
             raise ConfigError(f"Unknown section {name!r} of {table.name}. {suggestion(name, known)}")
-    chosen = [section for section in table.sections if not sections or section.name in sections]
-    recipes = {row.recipe: named_recipe(row.recipe) for section in chosen for row in section.rows}
+    rows = [(section, row) for section in table.sections for row in section.rows]
+    recipes = {row.recipe: named_recipe(row.recipe) for _, row in rows}
     used = _data_sets(recipes.values())
-    tested = {recipe.data.high_quality for recipe in recipes.values() if recipe.data.reference == "published"}
+    tested = {recipe.data.high_quality for recipe in recipes.values() if recipe.data.reference == PUBLISHED}
     places, stand_ins = _places(used, tested, data)
     cells = []
-    for section in chosen:
-        for row in section.rows:
-            for seed in range(profile.seeds if seeds is None else seeds):
-                recipe = _placed(reduced(recipes[row.recipe], profile.cut), places, stand_ins)
-                content = recipe.model_dump() | {"seed": seed} | ({"device": device} if device else {})
-                name = f"{section.name}/{row.recipe.removeprefix(f'{table.name}-{section.name}-')}-seed{seed}"
-                cells.append(TableCell(section, row, seed, Cell(name, parse_recipe(content, row.recipe))))
-    missing = _missing(used, places)
-    plan = Plan(table, profile, tuple(cells), missing, stand_ins)
+    for section, row in rows:
+        for seed in range(profile.seeds if seeds is None else seeds):
+            recipe = _placed(reduced(recipes[row.recipe], profile.cut), places, stand_ins)
+            content = recipe.model_dump() | {"seed": seed} | ({"device": device} if device else {})
+            name = f"{section.name}/{row.recipe.removeprefix(f'{table.name}-{section.name}-')}-seed{seed}"
+            cells.append(TableCell(section, row, seed, Cell(name, parse_recipe(content, row.recipe))))
+    missing = _missing(used, tested, places)
+    plan = Plan(table, profile, tuple(cells), tuple(sections or known), missing, stand_ins)
     if not plan.runnable():
         raise DataError(f"{table.name} has no data here: {'; '.join(missing.values())}")
     return plan
-
-
-def missing_of(data: DataSettings, missing: Mapping[str, str]) -> list[str]:
-    """Why a cell cannot run: one sentence for each of its data sets that is not here."""
-    return [missing[name] for name in (data.high_quality, data.low_quality) if name is not None and name in missing]
 
 
 def _data_sets(recipes: Iterable[Recipe]) -> list[str]:
@@ -125,12 +134,15 @@ def _places(
     return places, stand_ins
 
 
-def _missing(used: Sequence[str], places: Mapping[str, str]) -> dict[str, str]:
+def _missing(used: Sequence[str], tested: Container[str | None], places: Mapping[str, str]) -> dict[str, str]:
+    """The data sets that are not here, or not with the parts that their rows need, and how to come by them."""
     missing = {}
     for name in used:
         if name not in places:
             try:
                 locate(name)
+                if name in tested:
+                    open_source(name, "test")
             except DataError as error:
                 missing[name] = f"{error}, or point at it with --data {name}=PATH"
     return missing

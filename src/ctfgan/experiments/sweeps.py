@@ -6,14 +6,16 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ctfgan.data.sources.opening import open_source
 from ctfgan.errors import ConfigError, pick
 from ctfgan.experiments.campaign import Cell
+from ctfgan.recipes.build import check_recipe
 from ctfgan.recipes.overlay import with_settings
 from ctfgan.recipes.recipe import CtfGan, Recipe, SnGan, parse_recipe
 from ctfgan.training.settings import StageSettings
 
 HQ_FRACTIONS = (1.0, 0.8, 0.65, 0.5, 0.35, 0.2, 0.1)
-LQ_RATIOS = (0.0, 0.5, 1.0, 2.0, 4.0)
+LQ_RATIOS = (0.25, 0.5, 1.0, 2.0, 4.0)
 LQ_SWEEP_FRACTION = 0.15  # four times as many low-quality images leave a quarter of the pool to hold out
 
 OURS, BASELINE = "CTF-GAN", "SN-GAN + Projection"
@@ -53,7 +55,7 @@ def hq_fraction(base: Recipe) -> list[Arm]:
 
 
 def lq_share(base: Recipe) -> list[Arm]:
-    """More and more cheap images per good one, of the same class and of any; none at all is the baseline."""
+    """More and more cheap images per good one, of the same class and of any; with none there is the baseline alone."""
     if base.data.low_quality is not None:
         raise ConfigError(
             f"data.low_quality is {base.data.low_quality!r}; the sweep lq-share degrades images, leave --lq out"
@@ -61,13 +63,9 @@ def lq_share(base: Recipe) -> list[Arm]:
     arms: list[Arm] = []
     fewer = {"data.high_quality_fraction": LQ_SWEEP_FRACTION}
     for pairing, ratio in itertools.product(("matched", "independent"), LQ_RATIOS):
-        if ratio == 0:
-            recipe = with_settings(baseline_of(base), fewer, ())
-        else:
-            share = {"data.degradation.share": ratio * LQ_SWEEP_FRACTION, "data.pairing": pairing}
-            recipe = with_settings(base, fewer | share, ())
-        arms.append((f"{pairing} pairing", ratio, recipe))
-    return arms
+        share = {"data.degradation.share": ratio * LQ_SWEEP_FRACTION, "data.pairing": pairing}
+        arms.append((f"{pairing} pairing", ratio, with_settings(base, fewer | share, ())))
+    return [*arms, (BASELINE, 0.0, with_settings(baseline_of(base), fewer, ()))]
 
 
 def ablations(base: Recipe) -> list[Arm]:
@@ -80,7 +78,9 @@ def ablations(base: Recipe) -> list[Arm]:
         },
         "CTF shuffled": {"method.features.ctf": "shuffled"},
         "CTF zeroed": {"method.features.ctf": "zero"},
-        "independent pairing": {"data.pairing": "independent"},
+        "no consistency": {"method.transfer.consistency": 0.0, "method.generate.consistency": 0.0},
+        # Without a common class there is nothing to be consistent with, so this is two changes.
+        "independent, no consistency": {"data.pairing": "independent"},
     }
     arms: list[Arm] = [(OURS, name, with_settings(base, change, ())) for name, change in changes.items()]
     return [*arms, (OURS, "no LQ: baseline", baseline_of(base))]
@@ -122,7 +122,8 @@ def vary(base: Recipe, settings: Sequence[tuple[str, tuple[str, ...]]], seeds: i
     for kind, x in itertools.product(kinds, xs):
         assignments = (f"{axis}={x}", *([f"{series}={kind}"] if series else []))
         arms.append((f"{series}={kind}" if series else base.name, _place(x), with_settings(base, {}, assignments)))
-    return _sweep("vary", axis, arms, seeds)
+    name = "vary-" + _plain("-".join(name.split(".")[-1] for name, _ in settings))
+    return _sweep(name, axis, arms, seeds)
 
 
 def baseline_of(recipe: Recipe) -> Recipe:
@@ -144,18 +145,33 @@ def baseline_of(recipe: Recipe) -> Recipe:
         spectral_norm=method.spectral_norm,
         adversarial=stage,
     )
-    data = recipe.data.model_copy(update={"low_quality": None, "needs": ()})
+    needs = tuple(name for name in recipe.data.needs if name != "low_quality")
+    data = recipe.data.model_copy(update={"low_quality": None, "needs": needs})
     return recipe.model_copy(update={"name": f"{recipe.name}-baseline", "method": baseline, "data": data})
 
 
 def _sweep(name: str, axis: str, arms: Sequence[Arm], seeds: int) -> Sweep:
     points = []
     for series, x, recipe in arms:
-        for seed in range(seeds):
+        for number in range(seeds):
+            seed = recipe.seed + number
             seeded = parse_recipe(recipe.model_dump() | {"seed": seed}, recipe.name)
             folder = f"{_plain(series)}/{_plain(str(x))}-seed{seed}"
             points.append(Point(series, x, Cell(folder, seeded)))
+    _check([point.cell.recipe for point in points])
     return Sweep(name, axis, tuple(points))
+
+
+def _check(recipes: Sequence[Recipe]) -> None:
+    """Find every mistake that shows before training: one bad point must not come up after hours of good ones."""
+    for recipe in recipes:
+        check_recipe(recipe)
+        if not recipe.method.is_conditional:
+            raise ConfigError(
+                f"a {recipe.method.kind} model has no classes to be judged by; sweep a conditional method"
+            )
+    for location in {place for r in recipes for place in (r.data.high_quality, r.data.low_quality) if place}:
+        open_source(location)
 
 
 def _place(text: str) -> float | str:

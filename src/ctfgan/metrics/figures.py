@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -62,10 +61,6 @@ class Figures:
     per_class: PerClass | None = None
     """Frechet distance class by class."""
 
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
-
 
 class _PassThrough(nn.Module):
     """torchmetrics wants a module that makes features of images; ours are made already."""
@@ -115,7 +110,8 @@ def frechet_distance(reference: Tensor, features: Tensor) -> float:
     distance = metric.compute().item()
     if not math.isfinite(distance):
         raise CtfganError(
-            f"the distance is {distance}, so the recogniser has not learned; lower recogniser.learning_rate"
+            f"the distance is {distance}, so the features are not finite; if they are the recogniser's, lower "
+            "recogniser.learning_rate and train anew"
         )
     return max(0.0, distance)  # two nearly equal Gaussians can come out a rounding error below zero
 

@@ -86,6 +86,11 @@ class Protocol:
                 found.append(f"precision, recall, density and coverage need more than {self.neighbours} images")
             if self.per_class and figures.per_class is None:
                 found.append("no class has enough held-out real images for a distance of its own")
+            if figures.per_class is not None and min(figures.per_class.real, figures.per_class.fake) < card.width:
+                found.append(
+                    f"distances by class are not comparable: {figures.per_class.real:,} real and "
+                    f"{figures.per_class.fake:,} generated images of a class are few for {card.width:,} features"
+                )
             if figures.per_class is not None and figures.per_class.too_few:
                 count = figures.per_class.too_few
                 found.append(f"{count:,} classes have too few held-out real images for a distance of their own")

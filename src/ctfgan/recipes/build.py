@@ -23,6 +23,7 @@ from ctfgan.training.objectives.adversarial import AdversarialGame, GameSetup
 from ctfgan.training.objectives.classified import ClassifiedGame
 from ctfgan.training.objectives.growing import GrowingGame
 from ctfgan.training.objectives.transfer import TransferGame
+from ctfgan.training.settings import StageSettings
 from ctfgan.training.strengthening import Strengthening
 from ctfgan.training.trainer import Method, Stage
 
@@ -59,12 +60,18 @@ def build_method(recipe: Recipe, shape: Shape, *, matched: bool) -> Method:
             assert isinstance(generator, GrowingGenerator)
             assert isinstance(discriminator, GrowingDiscriminator)
             stages = _growing_stages(method, generator, discriminator, setup)
-        case SnGan() | AcGan() as method:
+        case AcGan() as method:
             played = setup(generator, loss=ADVERSARIAL_LOSSES[method.loss])
-            by_class = isinstance(method, AcGan)
-            game = ClassifiedGame(played, method.class_weight) if by_class else AdversarialGame(played)
-            stages = (Stage("adversarial", method.adversarial, game, enter=partial(_set_trained, generator, True)),)
-    return Method(nn.ModuleDict({"generator": generator, "discriminator": discriminator}), stages, rng)
+            stages = _single_stage(method.adversarial, ClassifiedGame(played, method.class_weight))
+        case SnGan() as method:
+            played = setup(generator, loss=ADVERSARIAL_LOSSES[method.loss])
+            stages = _single_stage(method.adversarial, AdversarialGame(played))
+    return Method(
+        nn.ModuleDict({"generator": generator, "discriminator": discriminator}),
+        stages,
+        recipe.method.is_conditional,
+        rng,
+    )
 
 
 def build_generator(recipe: Recipe, shape: Shape) -> TransferGenerator | ResnetGenerator | GrowingGenerator:
@@ -100,6 +107,7 @@ def check_recipe(recipe: Recipe) -> None:
     plan_for(recipe.data.resolution)
     if isinstance(recipe.method, ProgGan):
         _check_growth(recipe.method)
+    _check_augmentation(recipe)
     flags = {"high_quality": "--hq", "low_quality": "--lq"}
     missing = [flags[name] for name in recipe.data.needs if getattr(recipe.data, name) is None]
     if missing:
@@ -108,6 +116,16 @@ def check_recipe(recipe: Recipe) -> None:
         )
     if recipe.data.low_quality is not None and not recipe.method.uses_low_quality:
         raise ConfigError(f"recipe {recipe.name!r} uses no low-quality images; leave --lq out")
+
+
+def _check_augmentation(recipe: Recipe) -> None:
+    target = recipe.training.strengthening.augmentation.target
+    loss = "wasserstein" if isinstance(recipe.method, ProgGan) else recipe.method.loss
+    if target is not None and loss != "hinge":
+        raise ConfigError(
+            f"augmentation.target is {target}, but the sign of a logit says nothing under the {loss} loss; "
+            "set it to none and choose a fixed augmentation.probability"
+        )
 
 
 def _check_growth(method: ProgGan) -> None:
@@ -153,6 +171,10 @@ def _build_discriminator(recipe: Recipe, shape: Shape) -> Discriminator | Growin
                 method.conditioning,
                 normalised=method.spectral_norm,
             )
+
+
+def _single_stage(settings: StageSettings, game: AdversarialGame) -> tuple[Stage, ...]:
+    return (Stage("adversarial", settings, game, enter=partial(_set_trained, game.generator, True)),)
 
 
 def _transfer_stages(

@@ -78,7 +78,13 @@ def prog_gan_folders() -> Recipe:
     """PROG-GAN for own images, with as many generator steps as ctf-folders at 32x32."""
     networks = NetworkSettings(generator_width=0.0625, discriminator_width=0.0625, noise=64)
     stage = NARROW_WHOLE.model_copy(
-        update={"steps": 860, "generator_rate": 1e-3, "discriminator_rate": 1e-3, "betas": (0.0, 0.99)}
+        update={
+            "steps": 860,
+            "generator_rate": 1e-3,
+            "discriminator_rate": 1e-3,
+            "betas": (0.0, 0.99),
+            "decay_from": 1.0,
+        }
     )
     return _narrow("prog-gan-folders", DataSettings(), ProgGan(networks=networks, grow=stage, phase_steps=428))
 

@@ -40,9 +40,10 @@ FIG1_FEWER = 0.6
 CIFAR10_STAGE = StageSettings(steps=50_000, batch_size=64, critic_steps=5, generator_batches=2)
 STL10_STAGE = StageSettings(steps=100_000, batch_size=64, critic_steps=5)
 HWDB_STAGE = StageSettings(steps=150_000, batch_size=64, critic_steps=5)
-IMAGENET_STAGE = StageSettings(steps=450_000, batch_size=64, critic_steps=5, decay_from=400 / 450)
+IMAGENET_STAGE = StageSettings(steps=450_000, batch_size=64, critic_steps=5, generator_batches=2, decay_from=400 / 450)
+CIFAR10_GRADIENT = 750.0  # norm that PROG-GAN's authors hold the critic's gradient to on CIFAR-10
 # Part of all generator steps that stage 1 may take at most; the paper says "until no significant improvement".
-TRANSFER_SHARE = 0.3
+TRANSFER_SHARE = 1 / 3
 
 
 def table1_cifar10_ac_gan() -> Recipe:
@@ -192,9 +193,7 @@ def _concat() -> SnGan:
 def _ctf(stage: StageSettings) -> CtfGan:
     """As many generator steps as the baseline, the paper's loss, batches of the same number of images."""
     transfer_steps = round(TRANSFER_SHARE * stage.steps)
-    generate = TransferStageSettings.model_validate(
-        stage.model_dump() | {"steps": stage.steps - transfer_steps, "generator_batches": 1}
-    )
+    generate = TransferStageSettings.model_validate(stage.model_dump() | {"steps": stage.steps - transfer_steps})
     transfer = generate.model_copy(update={"steps": transfer_steps, "decay_from": 1.0, "patience": 5})
     return CtfGan(transfer=transfer, generate=generate)
 
@@ -215,5 +214,7 @@ def _prog_gan(images: int) -> ProgGan:
         networks=NetworkSettings(generator_width=0.25, discriminator_width=0.25, noise=128),
         grow=stage,
         phase_steps=phase // batch,
-        penalty=CriticPenaltySettings(target=750.0),
+        penalty=CriticPenaltySettings(target=CIFAR10_GRADIENT),
+        # The logits grow with the gradient; the class must not be drowned by them.
+        class_weight=CIFAR10_GRADIENT,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import matplotlib
 
@@ -38,6 +38,21 @@ class RunResult:
     def seconds(self) -> float:
         """Training time without checks."""
         return float(self.checks[-1]["seconds"]) if self.checks else 0.0
+
+
+Place = TypeVar("Place")
+
+
+@dataclass(frozen=True)
+class Measured(Generic[Place]):
+    """What came of one run of many."""
+
+    place: Place
+    """Where it stands in its table or plot."""
+    result: RunResult | None
+    """None if it has no figures."""
+    why_not: str | None
+    """Then why, in one sentence."""
 
 
 def read_run(path: Path) -> RunResult:

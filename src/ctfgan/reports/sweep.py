@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import matplotlib
 from ctfgan.evaluation import FLOOR
 from ctfgan.experiments.sweeps import Point, Sweep
 from ctfgan.metrics.extractor import RECOGNISER
-from ctfgan.reports.compare import RunResult
+from ctfgan.reports.compare import Measured, RunResult, warnings
 from ctfgan.reports.document import Block, Heading, Items, Paragraph, Picture, TableBlock
 from ctfgan.reports.figures import spread
 
@@ -26,32 +25,31 @@ PANELS = (("frechet", "Frechet distance\n(recogniser features, lower is better)"
           ("top_1", "top-1 of the recogniser\n(higher is better)"))  # fmt: skip
 
 
-@dataclass(frozen=True)
-class MeasuredPoint:
-    """A point as far as it came."""
-
-    point: Point
-    result: RunResult | None
-    why_not: str | None
+PointOutcome = Measured[Point]
 
 
-def sweep_report(sweep: Sweep, measured: Sequence[MeasuredPoint], picture: Path, command: str) -> list[Block]:
+def sweep_report(sweep: Sweep, measured: Sequence[PointOutcome], picture: Path, command: str) -> list[Block]:
     """The report of a sweep; its picture is written beside it."""
     rows = []
-    for series, x in dict.fromkeys((found.point.series, found.point.x) for found in measured):
+    for series, x in dict.fromkeys((found.place.series, found.place.x) for found in measured):
         runs = _runs(measured, series, x)
         cells = [_cell(runs, name, form) for name, form in (("frechet", ".2f"), ("top_1", ".1%"), ("kernel", ".4f"))]
         counts = f"{runs[0].counts['high_quality']:,} + {runs[0].counts['low_quality']:,}" if runs else ""
-        rows.append((series, str(x), *cells, counts, str(len(runs))))
+        steps = f"{statistics.fmean(run.steps for run in runs):,.0f}" if runs else ""
+        rows.append((series, str(x), *cells, counts, steps, str(len(runs))))
     blocks: list[Block] = [
         Heading(f"Sweep {sweep.name}: {sweep.axis}", 1),
         Paragraph(f"Command: {command}"),
         Picture(picture, f"{sweep.name}; dotted: real images against real images"),
         TableBlock(
-            ("series", sweep.axis, "Frechet distance ↓", "top-1 ↑", "kernel distance ↓", "HQ + LQ", "runs"), tuple(rows)
+            ("series", sweep.axis, "Frechet distance ↓", "top-1 ↑", "kernel distance ↓", "HQ + LQ", "steps", "runs"),
+            tuple(rows),
         ),
     ]
-    reasons = [f"{found.point.cell.name}: not run: {found.why_not}." for found in measured if found.why_not]
+    notes = warnings([found.result for found in measured if found.result])
+    if notes:
+        blocks.append(Items(tuple(f"Not comparable: {note}." for note in notes)))
+    reasons = [f"{found.place.cell.name}: not run: {found.why_not}." for found in measured if found.why_not]
     if reasons:
         blocks.append(Items(tuple(reasons)))
     first = next((found.result for found in measured if found.result), None)
@@ -60,10 +58,10 @@ def sweep_report(sweep: Sweep, measured: Sequence[MeasuredPoint], picture: Path,
     return blocks
 
 
-def plot(sweep: Sweep, measured: Sequence[MeasuredPoint]) -> bytes:
+def plot(sweep: Sweep, measured: Sequence[PointOutcome]) -> bytes:
     """Distance and top-1 over the axis, a line for each series (bars where the axis is no number); a PNG."""
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
-    numeric = all(isinstance(found.point.x, float) for found in measured)
+    numeric = all(isinstance(found.place.x, float) for found in measured)
     for axis, (name, label) in zip(axes, PANELS, strict=True):
         (_lines if numeric else _bars)(axis, measured, name)
         floors = [_floor(found.result, name) for found in measured if found.result]
@@ -72,7 +70,7 @@ def plot(sweep: Sweep, measured: Sequence[MeasuredPoint]) -> bytes:
         axis.set(ylabel=label, xlabel=sweep.axis if numeric else "")
         axis.grid(alpha=0.3)
     axes[0].set_yscale("log")
-    if len({found.point.series for found in measured}) > 1:
+    if len({found.place.series for found in measured}) > 1:
         axes[0].legend(fontsize="small")
     content = BytesIO()
     figure.savefig(content, format="png", dpi=110)
@@ -80,16 +78,16 @@ def plot(sweep: Sweep, measured: Sequence[MeasuredPoint]) -> bytes:
     return content.getvalue()
 
 
-def _lines(axis: Axes, measured: Sequence[MeasuredPoint], name: str) -> None:
-    for series in dict.fromkeys(found.point.series for found in measured):
-        places = sorted({float(found.point.x) for found in measured if found.point.series == series and found.result})
+def _lines(axis: Axes, measured: Sequence[PointOutcome], name: str) -> None:
+    for series in dict.fromkeys(found.place.series for found in measured):
+        places = sorted({float(found.place.x) for found in measured if found.place.series == series and found.result})
         values = [[_value(run, name) for run in _runs(measured, series, x)] for x in places]
         spread = [statistics.stdev(found) if len(found) > 1 else 0.0 for found in values]
         axis.errorbar(places, [statistics.fmean(v) for v in values], spread, marker="o", capsize=3, label=series)
 
 
-def _bars(axis: Axes, measured: Sequence[MeasuredPoint], name: str) -> None:
-    places = list(dict.fromkeys((found.point.series, found.point.x) for found in measured if found.result))
+def _bars(axis: Axes, measured: Sequence[PointOutcome], name: str) -> None:
+    places = list(dict.fromkeys((found.place.series, found.place.x) for found in measured if found.result))
     values = [[_value(run, name) for run in _runs(measured, *place)] for place in places]
     spread = [statistics.stdev(found) if len(found) > 1 else 0.0 for found in values]
     names = [str(x) for _, x in places]
@@ -97,8 +95,8 @@ def _bars(axis: Axes, measured: Sequence[MeasuredPoint], name: str) -> None:
     axis.tick_params(axis="x", rotation=25)
 
 
-def _runs(measured: Sequence[MeasuredPoint], series: str, x: float | str) -> list[RunResult]:
-    return [found.result for found in measured if (found.point.series, found.point.x) == (series, x) and found.result]
+def _runs(measured: Sequence[PointOutcome], series: str, x: float | str) -> list[RunResult]:
+    return [found.result for found in measured if (found.place.series, found.place.x) == (series, x) and found.result]
 
 
 def _reported(run: RunResult, images: str | None = None) -> dict[str, Any]:

@@ -4,52 +4,49 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ctfgan.evaluation import FLOOR
-from ctfgan.experiments.reproduce import Plan, TableCell, missing_of
+from ctfgan.evaluation import FLOOR, without_average
+from ctfgan.experiments.reproduce import Plan, TableCell
 from ctfgan.experiments.tables import Row, Section
 from ctfgan.metrics.extractor import RECOGNISER
-from ctfgan.reports.compare import RunResult
+from ctfgan.reports.compare import Measured, RunResult, read_run, warnings
 from ctfgan.reports.document import Block, Heading, Items, Paragraph, Picture, TableBlock
 from ctfgan.reports.figures import spread
+from ctfgan.training.run_folder import FIGURES
 
 NOT_AT_HAND = "not at hand"
 NOT_RUN = "not run"
 
 
-@dataclass(frozen=True)
-class Measured:
-    """A cell of the table as far as it came."""
-
-    cell: TableCell
-    result: RunResult | None
-    """None if the cell has no figures."""
-    why_not: str | None
-    """Then why."""
+CellOutcome = Measured[TableCell]
 
 
-def unmeasured(plan: Plan) -> list[Measured]:
-    """The cells that cannot run for want of data."""
-    found = ((cell, missing_of(cell.cell.recipe.data, plan.missing)) for cell in plan.cells)
-    return [Measured(cell, None, "; ".join(reasons)) for cell, reasons in found if reasons]
+def earlier(plan: Plan, folder: Path) -> list[CellOutcome]:
+    """The cells that are not to be run now, with what an earlier run of theirs found."""
+    found = []
+    for cell in plan.cells:
+        reason = plan.why_not(cell)
+        if reason is not None:
+            path = folder / cell.cell.name
+            result = read_run(path) if (path / FIGURES).is_file() else None
+            found.append(Measured(cell, result, None if result else reason))
+    return found
 
 
-def table_report(plan: Plan, measured: Sequence[Measured], command: str) -> list[Block]:
+def table_report(plan: Plan, measured: Sequence[CellOutcome], command: str) -> list[Block]:
     """The report of a table.
 
     Args:
         plan: what was to be run.
-        measured: what came of each cell, in any order.
+        measured: what came of each cell, in any order; those left out are still to be run.
         command: what reproduces the report.
     """
-    by_cell = {found.cell.cell.name: found for found in measured}
+    by_cell = {found.place.cell.name: found for found in measured}
     blocks: list[Block] = [
-        Heading(f"{plan.table.title} (profile {plan.profile.name})", 1),
-        Paragraph(f"Profile {plan.profile.name}: {plan.profile.note}."),
-        Paragraph(f"Command: {command}"),
+        Heading(f"{plan.table.title}: {plan.profile.note}", 1),
+        Paragraph(f"Profile {plan.profile.name}. Command: {command}"),
         Paragraph(
             "Columns: what the paper says, what the method's own source says, what was measured here. Protocols and "
             "extractors differ between the columns, so only figures of the same column compare. A figure with an "
@@ -59,31 +56,33 @@ def table_report(plan: Plan, measured: Sequence[Measured], command: str) -> list
     ]
     if plan.stand_ins:
         blocks.append(Items(tuple(f"{sentence}." for sentence in plan.stand_ins.values())))
-    sections = list(dict.fromkeys(cell.section for cell in plan.cells))
-    for section in sections:
+    for section in plan.table.sections:
         cells = [cell for cell in plan.cells if cell.section == section]
-        blocks += _section(section, cells, by_cell)
+        blocks += _section(plan, section, cells, by_cell)
     return blocks
 
 
-def _section(section: Section, cells: Sequence[TableCell], by_cell: dict[str, Measured]) -> list[Block]:
-    blocks: list[Block] = [Heading(section.title)]
+def _section(plan: Plan, section: Section, cells: Sequence[TableCell], by_cell: dict[str, CellOutcome]) -> list[Block]:
+    data = cells[0].cell.recipe.data
+    side = f"here {data.resolution}x{data.resolution}"
+    stands = ", on data that stand in for it" if plan.stands_in(section) else ""
+    blocks: list[Block] = [Heading(f"{section.title} ({side}{stands})")]
     if section.note:
         blocks.append(Paragraph(section.note))
     found = {row: [by_cell.get(cell.cell.name) for cell in cells if cell.row == row] for row in section.rows}
     results = {row: [m.result for m in runs if m and m.result] for row, runs in found.items()}
-    columns = _columns([result for runs in results.values() for result in runs])
-    rows = [_row(row, results[row], columns) for row in section.rows]
-    rows += _floor(results, columns)
+    every = [result for runs in results.values() for result in runs]
+    columns = _columns(every)
+    rows = [line for row in section.rows for line in _rows(row, results[row], columns)]
+    rows += _floor(every, columns)
     headings = ("", "paper", "its own source", *columns, "HQ + LQ", "steps", "training time", "device", "runs")
     blocks.append(TableBlock(headings, tuple(rows)))
-    reasons = [f"{m.cell.row.label}, seed {m.cell.seed}: not run: {m.why_not}." for runs in found.values() for m in runs
-               if m and m.why_not]  # fmt: skip
-    if reasons:
-        blocks.append(Items(tuple(dict.fromkeys(reasons))))
-    blocks += _protocols(results)
-    blocks += _sheets(results)
-    return blocks
+    notes = [f"Not comparable: {warning}." for warning in warnings(every)]
+    failed = [cell for runs in found.values() for cell in runs if cell and cell.why_not]
+    notes += [f"{cell.place.row.label}, seed {cell.place.seed}: not run: {cell.why_not}." for cell in failed]
+    if notes:
+        blocks.append(Items(tuple(dict.fromkeys(notes))))
+    return [*blocks, *_protocols(results), *_sheets(results)]
 
 
 Column = Callable[[RunResult, str], float | None]
@@ -116,28 +115,38 @@ def _figures(result: RunResult) -> dict[str, Any]:
     return result.figures
 
 
-def _row(row: Row, results: Sequence[RunResult], columns: dict[str, tuple[Column, str]]) -> tuple[str, ...]:
+def _rows(row: Row, results: Sequence[RunResult], columns: dict[str, tuple[Column, str]]) -> list[tuple[str, ...]]:
+    """The row, and a second one for the weights as trained if they were measured beside their moving average."""
     known = (row.label, row.paper or NOT_AT_HAND, row.source or NOT_AT_HAND)
     if not results:
-        return (*known, *(NOT_RUN for _ in columns), *[NOT_RUN] * 5)
-    cells = [_cell([read(r, _figures(r)["reported_set"]) for r in results], form) for read, form in columns.values()]
+        return [(*known, *(NOT_RUN for _ in columns), *[NOT_RUN] * 5)]
     first = results[0]
-    return (
-        *known,
-        *cells,
+    rest = (
         f"{first.counts['high_quality']:,} + {first.counts['low_quality']:,}",
         f"{first.steps:,}",
         f"{statistics.fmean(result.seconds for result in results) / 60:.1f} min",
         ", ".join(dict.fromkeys(_figures(result)["protocol"]["device"] for result in results)),
         str(len(results)),
     )
+    lines = [(*known, *_cells(results, columns, lambda reported: reported), *rest)]
+    if all(without_average(_figures(r)["reported_set"]) in _figures(r)["rows"] for r in results):
+        lines.append((f"{row.label}, no moving average", "", "", *_cells(results, columns, without_average), *[""] * 5))
+    return lines
 
 
-def _floor(results: dict[Row, list[RunResult]], columns: dict[str, tuple[Column, str]]) -> list[tuple[str, ...]]:
-    every = [result for runs in results.values() for result in runs]
-    if not every:
+def _cells(
+    results: Sequence[RunResult], columns: dict[str, tuple[Column, str]], images_of: Callable[[str], str]
+) -> list[str]:
+    return [
+        _cell([read(result, images_of(_figures(result)["reported_set"])) for result in results], form)
+        for read, form in columns.values()
+    ]
+
+
+def _floor(results: Sequence[RunResult], columns: dict[str, tuple[Column, str]]) -> list[tuple[str, ...]]:
+    if not results:
         return []
-    first = every[0]  # all runs of a section share their data, so their floors are the same
+    first = results[0]  # all runs of a section share data and recogniser; a warning stands below if they do not
     cells = [_cell([read(first, FLOOR)], form) for read, form in columns.values()]
     real = _figures(first)["protocol"]["real"]
     return [(f"real halves ({real:,} images in all)", "", "", *cells, *[""] * 5)]

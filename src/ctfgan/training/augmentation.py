@@ -85,7 +85,12 @@ class Augmentation:
         self._settings = settings
         self._rng = rng
         start = settings.probability if settings.target is None else 0.0
-        self._probability = torch.tensor(start, dtype=torch.float64)
+        self._probability = torch.tensor(start)
+
+    @property
+    def is_steered(self) -> bool:
+        """Whether the probability follows the discriminator."""
+        return self._settings.target is not None and bool(self._settings.policy)
 
     @property
     def probability(self) -> float:
@@ -106,9 +111,9 @@ class Augmentation:
         Args:
             real_logits: of the last discriminator step, ``(N,)``; the overfitting signal is the mean of their signs.
         """
-        if self._settings.target is None or not self._settings.policy:
+        if self._settings.target is None or not self.is_steered:
             return
-        signal = real_logits.detach().double().sign().mean()
+        signal = real_logits.detach().float().sign().mean()
         pace = len(real_logits) / self._settings.images_to_full
         moved = self._probability.to(signal.device) + (signal - self._settings.target).sign() * pace
         self._probability = moved.clamp(0, self._settings.probability)

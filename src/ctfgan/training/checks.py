@@ -29,8 +29,8 @@ class CheckReport:
     step: int
     distance: float
     """Frechet distance on the recogniser's features to training images."""
-    top_1: float
-    """Share of samples whose class the recogniser ranks first."""
+    top_1: float | None
+    """Share of samples whose class the recogniser ranks first; None for a generator without classes."""
     sheet: Path
     """The sample sheet."""
 
@@ -45,12 +45,15 @@ class Checker:
         settings: CheckSettings,
         sheets: Path,
         device: torch.device,
+        *,
+        by_class: bool = True,
     ) -> None:
         self._dataset = dataset
         self._recogniser = recogniser
         self._settings = settings
         self._sheets = sheets
         self._device = device
+        self._by_class = by_class
         rows = np.random.default_rng(CHECK_SEED).permutation(dataset.training)[: settings.images]
         self._compared, _ = recogniser.read(dataset.images(np.sort(rows)))
 
@@ -59,7 +62,7 @@ class Checker:
         labels = balanced_labels(self._settings.images, len(self._dataset.classes))
         features, probabilities = self._recogniser.read(self._samples(generator, labels))
         distance = frechet_distance(self._compared, features)
-        top_1 = (probabilities.argmax(dim=1) == labels).double().mean().item()
+        top_1 = (probabilities.argmax(dim=1) == labels).double().mean().item() if self._by_class else None
         path = self._sheets / f"{number}-{stage}-{step:06d}.png"
         self._draw(generator, path)
         return CheckReport(stage, step, distance, top_1, path)
@@ -71,7 +74,8 @@ class Checker:
         images = self._samples(generator, torch.tensor(shown).repeat(self._settings.sheet_rows))
         scale = zoom_for(images.shape[1], len(shown))
         content = BytesIO()
-        sheet(images, len(shown), [classes[c] for c in shown], scale).save(content, format="PNG")
+        headings = [classes[c] if self._by_class else "" for c in shown]
+        sheet(images, len(shown), headings, scale).save(content, format="PNG")
         path.parent.mkdir(exist_ok=True)
         write_file(path, content.getvalue())
 

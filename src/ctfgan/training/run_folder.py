@@ -5,10 +5,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
 
 import torch
 from safetensors import SafetensorError
@@ -26,6 +33,7 @@ BUNDLE = "bundle"
 RECOGNISER = "recogniser.safetensors"
 CHECKPOINTS = "checkpoints"
 MANIFEST = "checkpoint.json"
+LOCK = ".lock"
 
 
 @dataclass(frozen=True)
@@ -97,9 +105,31 @@ class RunFolder:
         return run
 
     def discard(self) -> None:
-        """Delete a run that has no checkpoint yet: it holds nothing but its recipe."""
-        assert not self.checkpoints(), f"{self.path} holds training that would be lost"
+        """Delete a run that has no checkpoint yet, so that it can begin anew.
+
+        Raises:
+            RunError: it holds remains of checkpoints, which might be worth saving.
+        """
+        if any((self.path / CHECKPOINTS).glob("step-*")):
+            raise RunError(f"{self.path} holds no complete checkpoint, but remains of some; move it away and try again")
         shutil.rmtree(self.path)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes from working on this run; where files cannot be locked, nothing is kept.
+
+        Raises:
+            RunError: another process works on it.
+        """
+        if fcntl is None:
+            yield
+            return
+        with (self.path / LOCK).open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise RunError(f"another process is at work on run {self.path}; wait for it, or stop it") from error
+            yield
 
     def read_json(self, name: str) -> dict[str, Any]:
         """One of the run's JSON files.

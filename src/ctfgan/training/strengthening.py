@@ -19,7 +19,7 @@ def squared_gradients(logits: Tensor, images: Tensor) -> Tensor:
     """Squared norm of each image's gradient, ``(N,)``, differentiable.
 
     Args:
-        logits: ``(N,)``, each a function of its own image alone.
+        logits: ``(N,)``; what one owes to the other images of its group (PROG-GAN) counts for those images.
         images: ``(N, K, R, R)``, with ``requires_grad``.
     """
     (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
@@ -97,6 +97,10 @@ class Strengthening:
         if lecam is not None:
             terms["lecam"] = lecam
         return terms
+
+    def readings(self) -> dict[str, float]:
+        """The probability of augmentation, while it is steered."""
+        return {"augmentation": self.augment.probability} if self.augment.is_steered else {}
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""

@@ -43,6 +43,8 @@ class Method:
 
     networks: nn.ModuleDict
     stages: tuple[Stage, ...]
+    is_conditional: bool
+    """Whether its images are meant to show the class that was asked for."""
     rng: torch.Generator
     """Every random draw of training comes from here: conditions, noise, patches."""
 
@@ -85,7 +87,9 @@ class Trainer:
         self._journal = folder.journal()
         self._seconds = 0.0
         self._steps_before = 0  # generator steps of the stages that are done
-        self._checker = Checker(dataset, recogniser, settings.checks, folder.path / "sheets", device)
+        self._checker = Checker(
+            dataset, recogniser, settings.checks, folder.path / "sheets", device, by_class=method.is_conditional
+        )
         place(method.networks, device)
         self._enter(0)
 
@@ -185,6 +189,7 @@ class Trainer:
             for player, terms in (("discriminator", losses.discriminator), ("generator", losses.generator))
             for name, term in terms.items()
         }
+        values |= {name: round(value, 6) for name, value in stage.game.readings().items()}
         self._journal.write(
             "step", stage=stage.name, step=self._updates.step, seconds=round(self._seconds, 2), **values
         )
@@ -239,6 +244,8 @@ class Trainer:
     def restore(self, checkpoint: Checkpoint) -> None:
         """Continue from a checkpoint, bit for bit on the same device and number of threads."""
         state = checkpoint.state
+        if "game" not in state:
+            raise RunError(f"{self._folder.path} was trained by an earlier version; train it again")
         self._enter(state["stage"])
         self._method.networks.load_state_dict(_part(checkpoint.tensors, "networks."))
         if self._ema is not None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ctfgan.data.catalogue import CATALOGUE, data_home, is_published, locate, published
-from ctfgan.data.sources.opening import open_source
+from ctfgan.data.catalogue import CATALOGUE, data_home, locate, published
+from ctfgan.data.sources.opening import absolute, open_source
 from ctfgan.errors import ConfigError, DataError
 
 
@@ -48,8 +48,8 @@ def test_every_entry_is_whole(name: str) -> None:
     for file in entry.files:
         assert re.fullmatch("[0-9a-f]{64}", file.sha256)
         assert file.size > 0
-        assert file.url is None or file.url.endswith(f"/{file.name}")
-    assert bool(entry.by_hand) == (not entry.files or any(file.url is None for file in entry.files))
+        assert file.url.endswith(f"/{file.name}")
+    assert bool(entry.by_hand) == (not entry.files)
     assert "{" not in entry.needs(Path("root"))
 
 
@@ -78,7 +78,7 @@ def test_a_set_that_is_incomplete_is_not_there(cifar10: Path, home: Path) -> Non
 
 @pytest.mark.parametrize(("name", "words"), [
     ("hwdb1.0", "HWDB1.0trn_gnt and HWDB1.0tst_gnt, and unpack their .gnt files below {home}/hwdb1.0 (see http://"),
-    ("imagenet", "put ILSVRC2012_img_train.tar into {home}/downloads, and run 'ctfgan data fetch imagenet'"),
+    ("imagenet", "of the training images into {home}/imagenet/train and those of the validation images into {home}/"),
 ])  # fmt: skip
 def test_a_set_for_which_one_must_register_says_what_goes_where(home: Path, name: str, words: str) -> None:
     with pytest.raises(DataError) as told:
@@ -90,10 +90,12 @@ def test_a_set_for_which_one_must_register_says_what_goes_where(home: Path, name
 def test_a_folder_that_is_called_like_a_set_is_a_folder(
     home: Path, tmp_path: Path, write_classes: Callable[..., Path]
 ) -> None:
-    assert is_published("cifar10")
-    write_classes(tmp_path / "cifar10", {"a": 4, "b": 4})
-    assert not is_published("cifar10")
-    assert open_source("cifar10").classes == ("a", "b")
+    assert absolute("cifar10") == "cifar10"
+    folder = write_classes(tmp_path / "cifar10", {"a": 4, "b": 4})
+    assert absolute("cifar10") == str(folder)  # what is typed means the folder
+    assert open_source(absolute("cifar10")).classes == ("a", "b")
+    with pytest.raises(DataError, match="is not in"):
+        open_source("cifar10")  # what a recipe says means the published set, wherever it is run
 
 
 def test_an_unknown_name_gets_the_nearest_one() -> None:

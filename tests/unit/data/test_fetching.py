@@ -93,7 +93,7 @@ def zip_of(files: dict[str, bytes]) -> bytes:
     return packed.getvalue()
 
 
-def described(content: bytes, name: str, url: str | None) -> PublishedFile:
+def described(content: bytes, name: str, url: str) -> PublishedFile:
     return PublishedFile(name, len(content), hashlib.sha256(content).hexdigest(), url)
 
 
@@ -133,17 +133,6 @@ def test_zips_and_plain_files_and_several_of_them(server: Server, root: Path) ->
         b"2",
         b"plain",
     ]
-
-
-def test_a_tar_of_tars_becomes_class_folders(root: Path) -> None:
-    inner = {f"n0{number}.tar": tar_of({f"{number}.JPEG": b"image"}, "w") for number in range(3)}
-    content = tar_of(inner, "w")
-    (root / "downloads").mkdir(parents=True)
-    (root / "downloads" / "all.tar").write_bytes(content)
-    fetch(PublishedSet("toy", "", "", (described(content, "all.tar", None),), ("n*/*.JPEG",), by_hand="register"), root)
-    found = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.JPEG"))
-    assert found == ["toy/n00/0.JPEG", "toy/n01/1.JPEG", "toy/n02/2.JPEG"]
-    assert (root / "downloads" / "all.tar").exists(), "what a person put there is theirs"
 
 
 def test_a_file_url_will_do(tmp_path: Path, root: Path) -> None:
@@ -264,9 +253,7 @@ def test_a_folder_with_something_else_is_left_alone(server: Server, root: Path) 
 
 def test_what_needs_a_registration_says_so(server: Server, root: Path) -> None:
     published = replace(toy(server, ARCHIVE), by_hand="register and put it into {downloads}")
-    file = replace(published.files[0], url=None)
-    for files in ((file,), ()):
-        with pytest.raises(DataError, match=rf"toy cannot be downloaded: register and put it into {root}/downloads"):
-            fetch(replace(published, files=files), root)
+    with pytest.raises(DataError, match=rf"toy cannot be downloaded: register and put it into {root}/downloads"):
+        fetch(replace(published, files=()), root)
     assert server.asked == []
     assert not root.exists()

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from ctfgan.data.describe import describe
+from ctfgan.data.leakage import shared_rows
+from ctfgan.data.manifest import open_manifest, write_manifest
 from ctfgan.data.packed import PackedImages, Survey
 from ctfgan.data.prepare import Dataset, Subset, divide, prepare
 from ctfgan.data.settings import DataSettings, DegradationSettings, GlyphSettings
@@ -64,22 +66,28 @@ def test_without_a_reference_all_parts_are_pooled_and_some_are_held_back(tmp_pat
     assert "36 of 36 training images (100.0%); 4 held out as the reference" in text
 
 
-def packed_labels(labels: np.ndarray[Any, np.dtype[np.int64]], classes: int) -> PackedImages:
+def packed_labels(folder: Path, labels: np.ndarray[Any, np.dtype[np.int64]], classes: int) -> PackedImages:
     """As many black images as labels, which take no memory."""
     count = len(labels)
+    folder.mkdir()
+    write_manifest(folder, labels, tuple(map(str, range(classes))))
     images = np.broadcast_to(np.zeros((), np.uint8), (count, 16, 16, 1))
     survey = Survey("many", count, (16, 16, 16), {"L": count}, (), ())
-    return PackedImages(images, labels, tuple(map(str, range(classes))), survey, "none")
+    return PackedImages(images, open_manifest(folder, count, classes), survey, "crop", "none")
 
 
 @pytest.mark.parametrize(("count", "high", "low"), [(50_000, 32_500, 10_000), (5_000, 3_250, 1_000)])
-def test_with_a_reference_of_its_own_the_papers_counts_hold_exactly(count: int, high: int, low: int) -> None:
+def test_with_a_reference_of_its_own_the_papers_counts_hold_exactly(
+    tmp_path: Path, count: int, high: int, low: int
+) -> None:
     labels = np.random.default_rng(0).permutation(np.arange(count) % 10)
-    other = packed_labels(np.arange(10_000) % 10, 10)
+    other = packed_labels(tmp_path / "reference", np.arange(10_000) % 10, 10)
     settings = DataSettings(
         high_quality_fraction=0.65, degradation=DegradationSettings(share=0.2, size=4), reference="published"
     )
-    dataset = divide(settings, packed_labels(labels, 10), Subset(other, np.arange(10_000)), low_quality=True)
+    dataset = divide(
+        settings, packed_labels(tmp_path / "hq", labels, 10), Subset(other, np.arange(10_000)), low_quality=True
+    )
     assert (len(dataset.pool), len(dataset.training), len(dataset.reference)) == (count, high, 10_000)
     assert Counter(dataset.labels(dataset.training).tolist()) == dict.fromkeys(range(10), high // 10)
     side = dataset.low_quality
@@ -96,14 +104,33 @@ def test_reference_images_are_labelled_by_the_name_of_their_class(
     tmp_path: Path, cache: Path, write_classes: WriteClasses
 ) -> None:
     high = write_classes(tmp_path / "hq", {"a": 8, "b": 8, "c": 8})
-    other = write_classes(tmp_path / "reference", {"b": 3, "c": 2}, size=40)
+    other = write_classes(tmp_path / "reference", {"b": 3, "c": 2}, size=40, first=100)
     dataset, text = prepared(high, reference=str(other))
     assert reference_names(dataset) == ["b", "b", "b", "c", "c"]
-    assert dataset.reference.images[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4]
+    assert dataset.reference.images[:, 0, 0, 0].tolist() == [100, 101, 102, 103, 104]
     assert len(dataset.pool) == 24
     assert f"reference: {other}: 5 images" in text
     assert "sides: 40 pixels, used at 16, grey" in text
     assert "given images, with images of 2 of 3 classes" in text
+
+
+def test_a_reference_that_is_among_the_training_images_is_refused(
+    tmp_path: Path, cache: Path, write_classes: WriteClasses
+) -> None:
+    high = write_classes(tmp_path / "hq", {"train/a": 8, "train/b": 8, "test/a": 4, "test/b": 4})
+    with pytest.raises(DataError, match=r"8 of the 8 reference images in .*test are among the training images"):
+        prepared(high, reference=str(high / "test"))
+    shared = write_classes(tmp_path / "other", {"a": 4, "b": 4}, first=22)  # its first two are the last of the others
+    with pytest.raises(DataError, match="2 of the 8 reference images"):
+        prepared(high, reference=str(shared))
+
+
+def test_images_that_agree_in_their_centre_alone_are_not_the_same() -> None:
+    rng = np.random.default_rng(0)
+    training = rng.integers(0, 256, (10, 16, 16, 1), dtype=np.uint8)
+    other = training[:4].copy()
+    other[:3, 0, 0] ^= 1
+    assert shared_rows(other, training).tolist() == [3]
 
 
 @pytest.mark.parametrize(
@@ -152,7 +179,7 @@ def test_damaged_reference_images_are_skipped_and_said(
     tmp_path: Path, cache: Path, write_classes: WriteClasses
 ) -> None:
     high = write_classes(tmp_path / "hq", {"a": 8, "b": 8})
-    other = write_classes(tmp_path / "reference", {"a": 4, "b": 4})
+    other = write_classes(tmp_path / "reference", {"a": 4, "b": 4}, first=100)
     (other / "b" / "bad.png").write_text("text")
     dataset, text = prepared(high, reference=str(other))
     assert len(dataset.reference) == 8
@@ -167,8 +194,10 @@ def test_only_the_named_classes_of_both_sides_are_used(
     tmp_path: Path, cache: Path, write_classes: WriteClasses
 ) -> None:
     high = write_classes(tmp_path / "hq", {"a": 8, "b": 8, "c": 8})
-    other = write_classes(tmp_path / "reference", {"b": 2, "c": 3, "d": 2})
-    dataset, _ = prepared(high, only=("c", "a"), reference=str(write_classes(tmp_path / "more", {"c": 4, "d": 9})))
+    other = write_classes(tmp_path / "reference", {"b": 2, "c": 3, "d": 2}, first=100)
+    dataset, _ = prepared(
+        high, only=("c", "a"), reference=str(write_classes(tmp_path / "more", {"c": 4, "d": 9}, first=150))
+    )
     assert dataset.classes == ("a", "c")
     assert len(dataset.pool) == 16
     assert reference_names(dataset) == ["c"] * 4

@@ -4,23 +4,21 @@ import pytest
 
 from ctfgan.experiments.profiles import PROFILES, named_profile, reduced
 from ctfgan.experiments.tables import TABLES
-from ctfgan.models.widths import PLANS
-from ctfgan.recipes.build import check_recipe
+from ctfgan.recipes.build import Shape, build_method, check_recipe
 from ctfgan.recipes.catalogue import RECIPES, named_recipe
-from ctfgan.recipes.recipe import CtfGan, ProgGan, Recipe, parse_recipe
+from ctfgan.recipes.recipe import Recipe, parse_recipe
 
 ROWS = [row.recipe for table in TABLES.values() for section in table.sections for row in section.rows]
 CUT = [name for name, profile in PROFILES.items() if profile.cut is not None]
 
 
 def steps(recipe: Recipe) -> int:
-    method = recipe.method
-    if isinstance(method, CtfGan):
-        return method.transfer.steps + method.generate.steps
-    if isinstance(method, ProgGan):
-        smaller = PLANS[recipe.data.resolution].blocks  # the first has one phase, those between have two
-        return (2 * smaller - 1) * method.phase_steps + method.grow.steps
-    return method.adversarial.steps
+    """Of all stages, as they are built."""
+    narrow = {"generator_width": 0.01, "discriminator_width": 0.01}
+    networks = recipe.method.networks.model_copy(update=narrow)
+    small = recipe.model_copy(update={"method": recipe.method.model_copy(update={"networks": networks})})
+    shape = Shape(num_classes=3, num_low_quality_labels=2, low_quality_size=8, channels=1)
+    return sum(stage.settings.steps for stage in build_method(small, shape, matched=False).stages)
 
 
 def test_every_row_of_a_table_is_a_recipe_and_every_table_recipe_is_a_row() -> None:

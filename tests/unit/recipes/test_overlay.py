@@ -6,6 +6,7 @@ import pytest
 
 import ctfgan
 from ctfgan.errors import ConfigError
+from ctfgan.recipes.build import check_recipe
 from ctfgan.recipes.catalogue import named_recipe
 from ctfgan.recipes.overlay import with_file
 
@@ -64,3 +65,12 @@ def test_a_toml_file_is_laid_over_a_recipe(tmp_path: Path) -> None:
 def test_an_unknown_recipe_names_its_nearest_relative() -> None:
     with pytest.raises(ConfigError, match=r"Unknown recipe 'ctf-glyph'. Did you mean 'ctf-glyphs'\?"):
         named_recipe("ctf-glyph")
+
+
+@pytest.mark.parametrize("name", ["ctf-r3-folders", "prog-gan-folders"])
+def test_augmentation_is_not_steered_by_logits_whose_sign_means_nothing(name: str) -> None:
+    changed = ctfgan.recipe(name, "augmentation.policy=['cutout']", "augmentation.target=0.6")
+    with pytest.raises(
+        ConfigError, match=r"the sign of a logit says nothing under the (relativistic|wasserstein) loss"
+    ):
+        check_recipe(changed)

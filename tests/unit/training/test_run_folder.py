@@ -142,3 +142,13 @@ def test_a_run_that_never_saved_is_to_be_deleted_and_not_resumed(run: RunFolder)
     run.save(1, checkpoint(1.0), note())
     with pytest.raises(RunError, match="go on with 'ctfgan resume"):
         RunFolder.check_free(run.path)
+
+
+def test_two_processes_cannot_work_on_one_run(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "run", "{}")
+    with folder.held():
+        other = RunFolder(folder.path)
+        with pytest.raises(RunError, match="another process is at work on run"), other.held():
+            pass
+    with folder.held():  # and afterwards it is free
+        pass

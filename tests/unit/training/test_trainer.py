@@ -96,7 +96,7 @@ GROWN = (*SMALL, "grow.steps=4", "phase_steps=2", "grow.batch_size=8")
 @pytest.mark.parametrize(
     ("name", "settings", "stopped_after"),
     [("ctf-glyphs", (*TINY, *AIDED), 3), ("ctf-glyphs", (*TINY, *AIDED), 6),
-     ("prog-gan-folders", GROWN, 3), ("prog-gan-folders", (*GROWN, *AIDED), 7)],
+     ("prog-gan-folders", GROWN, 3), ("prog-gan-folders", (*GROWN, *AIDED, "augmentation.target=none"), 7)],
 )  # fmt: skip
 def test_growth_and_the_aids_for_small_data_resume_to_the_same_bits_too(
     name: str, settings: tuple[str, ...], stopped_after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

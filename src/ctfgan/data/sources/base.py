@@ -117,6 +117,11 @@ class ArraySource:
         return Image.fromarray(self._images[index])
 
 
+def label_identity(labels: Labels, classes: Iterable[str]) -> str:
+    """Hash of labels and class names, for sources where files alone do not decide them."""
+    return hashlib.sha256(labels.tobytes() + "\0".join(classes).encode()).hexdigest()
+
+
 def file_identity(files: Iterable[Path]) -> str:
     """Hash of the files' paths, sizes and modification times; a dangling link counts as an empty file."""
     digest = hashlib.sha256()

@@ -7,9 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ctfgan.data.sources.base import ImageSource, file_identity
+from ctfgan.data.sources.base import ImageSource, file_identity, label_identity
 from ctfgan.data.sources.encoded import EncodedSource
 from ctfgan.data.sources.parts import WHOLE, Opener, part_location, split_named
 from ctfgan.data.sources.tables import Column, Columns, choose_columns, encoded, library, numbered
@@ -100,7 +98,7 @@ class HubSource(EncodedSource):
         self._cells = table.select_columns([image.name]).cast_column(image.name, undecoded)
 
     def identity(self) -> str:
-        labels = np.bincount(self.labels + 1).tolist()
+        labels = label_identity(self.labels, self.classes)
         return f"{file_identity(self._files)} {self.location} {self._image} {labels}"
 
     def name(self, index: int) -> str:

@@ -51,8 +51,8 @@ def open_source(location: str, part: Part = "all", columns: Columns | None = Non
 
 
 def absolute(location: str) -> str:
-    """A location that means the same from another working folder; names of published data sets stay names."""
-    if location.startswith(HUB) or is_published(location):
+    """A location that means the same from another working folder; a name stays a name, unless something here has it."""
+    if location.startswith(HUB) or (is_published(location) and not Path(location).exists()):
         return location
     return str(Path(location).expanduser().absolute())
 

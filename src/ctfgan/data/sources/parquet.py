@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ctfgan.data.sources.base import file_identity
+from ctfgan.data.sources.base import file_identity, label_identity
 from ctfgan.data.sources.encoded import EncodedSource
 from ctfgan.data.sources.parts import Opener, by_split, part_location
 from ctfgan.data.sources.tables import Column, Columns, choose_columns, encoded, library, numbered
@@ -72,7 +72,7 @@ class ParquetSource(EncodedSource):
         self._kept: tuple[int, Any] = (-1, None)
 
     def identity(self) -> str:
-        return f"{file_identity(self._files)} {self._image} {len(self.classes)}"
+        return f"{file_identity(self._files)} {self._image} {label_identity(self.labels, self.classes)}"
 
     def name(self, index: int) -> str:
         group, row = self._find(index)

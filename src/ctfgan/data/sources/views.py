@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from PIL import Image
 
-from ctfgan.data.sources.base import UNLABELLED, ImageSource, Labels
+from ctfgan.data.sources.base import UNLABELLED, ImageSource, Labels, label_identity
 from ctfgan.errors import DataError
 
 
@@ -72,8 +72,8 @@ class ChosenSource:
         self._rows = rows
 
     def identity(self) -> str:
-        chosen = hashlib.sha256(self._rows.tobytes() + self.labels.tobytes() + "\0".join(self.classes).encode())
-        return f"{self._source.identity()} chosen {chosen.hexdigest()}"
+        chosen = hashlib.sha256(self._rows.tobytes()).hexdigest()
+        return f"{self._source.identity()} chosen {chosen} {label_identity(self.labels, self.classes)}"
 
     def name(self, index: int) -> str:
         return self._source.name(int(self._rows[index]))

@@ -139,6 +139,10 @@ class AdversarialGame:
             terms["box"] = self._self_supervision.generator_weight * distance
         return terms
 
+    def readings(self) -> dict[str, float]:
+        """What a journal should hold besides the losses."""
+        return self._strengthening.readings()
+
     def state(self) -> dict[str, Any]:
         """For a checkpoint: what is neither in the networks nor in the optimisers."""
         return self._strengthening.state()
