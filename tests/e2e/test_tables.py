@@ -153,6 +153,13 @@ def test_more_extractors_are_measured_without_training_again(
     assert run_cli(*command, "--extractor", plugin).code == 0
     assert (out / "imagenet/entire-seed0/journal.jsonl").read_bytes() == journal
     assert "FID-means" in (out / "report.md").read_text()
+    assert run_cli("evaluate", out / "imagenet/entire-seed0").code == 0
+    kept = json.loads((out / "imagenet/entire-seed0/figures.json").read_text())
+    assert {"recogniser", "means"} <= set(kept["rows"]["samples"])  # what another extractor found is not lost
+    assert "means" in kept["protocol_sentence"]
+    assert run_cli("evaluate", out / "imagenet/entire-seed0", "--images", 200).code == 0
+    other = json.loads((out / "imagenet/entire-seed0/figures.json").read_text())
+    assert set(other["rows"]["samples"]) == {"recogniser"}  # but figures of other images are not mixed in
 
 
 def test_a_folder_with_runs_of_other_settings_is_not_mixed(

@@ -42,8 +42,9 @@ def evaluate(
     from ctfgan.evaluation import load_extractors
     from ctfgan.reports.figures import figure_table
     from ctfgan.runs import Watch
-    from ctfgan.training.run_folder import FIGURES
+    from ctfgan.training.run_folder import FIGURES, RunFolder
 
+    RunFolder.open(run)  # a misspelt run must not wait for a download
     more = load_extractors(
         extractors, inception=inception, inception_weights=inception_weights, device=device or "auto"
     )

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from ctfgan.bundle import add_figures
 from ctfgan.errors import ConfigError, RunError
 from ctfgan.evaluation.measurement import Measurement
-from ctfgan.evaluation.result import Evaluation
+from ctfgan.evaluation.result import Evaluation, with_earlier
 from ctfgan.metrics.extractor import Extractor
 from ctfgan.metrics.inception import load_inception
 from ctfgan.metrics.plugin import load_plugin
@@ -33,6 +33,8 @@ def evaluate(
     extractors: Sequence[Extractor] = (),
 ) -> Evaluation:
     """Measure a finished run; writes ``figures.json`` into it and the figures into its bundle.
+
+    What another extractor found before stays in ``figures.json`` if everything else was the same.
 
     Args:
         path: the run folder.
@@ -56,7 +58,8 @@ def evaluate(
     settings = _changed(recipe, {name: value for name, value in asked.items() if value is not None})
     work, recogniser = reopen(folder, watch, device)
     result = Measurement(work, folder, [recogniser, *extractors], settings, watch).result()
-    folder.write_json(FIGURES, result.as_dict())
+    earlier = folder.read_json(FIGURES) if (folder.path / FIGURES).is_file() else {}
+    folder.write_json(FIGURES, with_earlier(result.as_dict(), earlier))
     told = {**result.as_dict(), "protocol": result.protocol.sentence(), "summary": result.summary()}
     add_figures(folder.path / BUNDLE, told)
     return result

@@ -7,7 +7,7 @@ from typing import Any
 
 from ctfgan.metrics.classification import ClassificationScore
 from ctfgan.metrics.copies import CopyCheck
-from ctfgan.metrics.extractor import RECOGNISER
+from ctfgan.metrics.extractor import RECOGNISER, ExtractorCard
 from ctfgan.metrics.figures import Figures
 from ctfgan.metrics.protocol import Protocol, sentence
 
@@ -63,3 +63,22 @@ class Evaluation:
         if self.notes:
             lines["note"] = "; ".join(self.notes)
         return lines
+
+
+def with_earlier(now: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
+    """Figures as in ``figures.json``, with those of extractors that an earlier evaluation had and this one has not.
+
+    Nothing is taken over unless both measured the same images: all of the protocol but the extractors is equal.
+    """
+    if before.get("format") != FORMAT or _images(before["protocol"]) != _images(now["protocol"]):
+        return now
+    extractors = before["protocol"]["extractors"] | now["protocol"]["extractors"]
+    rows = {name: before["rows"].get(name, {}) | row for name, row in now["rows"].items()}
+    protocol = now["protocol"] | {"extractors": extractors}
+    cards = {key: ExtractorCard(**card) for key, card in extractors.items()}
+    told = Protocol(**(protocol | {"extractors": cards})).sentence()
+    return now | {"rows": rows, "protocol": protocol, "protocol_sentence": told}
+
+
+def _images(protocol: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in protocol.items() if name != "extractors"}
