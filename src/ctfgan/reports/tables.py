@@ -170,10 +170,15 @@ def _sheets(results: dict[Row, list[RunResult]]) -> list[Block]:
     blocks: list[Block] = []
     for row, runs in results.items():
         for run in runs[:1]:
-            sheets = sorted((run.path / "sheets").glob("*.png"), key=_moment)
-            if sheets:
-                blocks.append(Picture(sheets[-1], f"{row.label}, {run.path.name}: one class a column, end of training"))
+            sheet = last_sheet(run.path)
+            if sheet is not None:
+                blocks.append(Picture(sheet, f"{row.label}, {run.path.name}: one class a column, end of training"))
     return [Heading("Samples", 3), *blocks] if blocks else []
+
+
+def last_sheet(run: Path) -> Path | None:
+    """The sample sheet of the end of a run's training."""
+    return max((run / "sheets").glob("*.png"), key=_moment, default=None)
 
 
 def _moment(sheet: Path) -> tuple[int, int]:
