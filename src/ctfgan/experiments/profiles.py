@@ -51,8 +51,10 @@ class Profile:
     """One size of a table."""
 
     name: str
-    note: str
+    title: str
     """Stands in the title of every report."""
+    note: str
+    """What is reduced."""
     cut: Cut | None
     """None is the paper's size."""
     seeds: int
@@ -64,6 +66,7 @@ PROFILES = {
     for profile in (
         Profile(
             "smoke",
+            "only to see that it runs",
             "a test that the machinery runs: 16x16, tiny networks, a few steps; its figures mean nothing",
             Cut(
                 resolution={side: 16 for side in PLANS if side > 16},
@@ -86,7 +89,8 @@ PROFILES = {
         ),
         Profile(
             "cpu",
-            "REDUCED to two CPU cores: smaller images, an eighth of the published channels (a quarter in D), 3,000 "
+            "reduced for two CPU cores",
+            "smaller images, an eighth of the published channels (a quarter in D), 3,000 "
             "generator steps; only the arms compare with each other",
             Cut(
                 resolution={48: 24, 64: 32, 128: 32},
@@ -109,7 +113,8 @@ PROFILES = {
         ),
         Profile(
             "gpu",
-            "REDUCED to half an hour on one large GPU: the published channels, images of at most 64 pixels, 4,000 "
+            "reduced for half an hour on one GPU",
+            "the published channels, images of at most 64 pixels, 4,000 "
             "generator steps with one discriminator step each; only the arms compare with each other",
             Cut(
                 resolution={128: 64},
@@ -130,7 +135,7 @@ PROFILES = {
             ),
             seeds=1,
         ),
-        Profile("full", "the published sizes and schedules", None, seeds=3),
+        Profile("full", "in full", "the published sizes and schedules", None, seeds=3),
     )
 }
 

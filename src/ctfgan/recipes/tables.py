@@ -14,7 +14,6 @@ from ctfgan.models.settings import NetworkSettings
 from ctfgan.recipes.recipe import AcGan, CtfGan, MethodSettings, ProgGan, Recipe, SnGan
 from ctfgan.training.settings import (
     CheckSettings,
-    CriticPenaltySettings,
     StageSettings,
     TrainingSettings,
     TransferStageSettings,
@@ -41,7 +40,6 @@ CIFAR10_STAGE = StageSettings(steps=50_000, batch_size=64, critic_steps=5, gener
 STL10_STAGE = StageSettings(steps=100_000, batch_size=64, critic_steps=5)
 HWDB_STAGE = StageSettings(steps=150_000, batch_size=64, critic_steps=5)
 IMAGENET_STAGE = StageSettings(steps=450_000, batch_size=64, critic_steps=5, generator_batches=2, decay_from=400 / 450)
-CIFAR10_GRADIENT = 750.0  # norm that PROG-GAN's authors hold the critic's gradient to on CIFAR-10
 # Part of all generator steps that stage 1 may take at most; the paper says "until no significant improvement".
 TRANSFER_SHARE = 1 / 3
 
@@ -199,7 +197,10 @@ def _ctf(stage: StageSettings) -> CtfGan:
 
 
 def _prog_gan(images: int) -> ProgGan:
-    """The authors' CIFAR-10 settings: 400,000 images a phase, ``images`` in all, at most 128 channels."""
+    """The authors' CIFAR-10 settings: 400,000 images a phase, ``images`` in all, at most 128 channels.
+
+    Gradient norm and class weight are 1, as in their code for labelled data (decision 18).
+    """
     batch, phase, smaller_sizes = 16, 400_000, 3
     last = images - phase * (2 * smaller_sizes - 1)
     stage = StageSettings(
@@ -214,7 +215,4 @@ def _prog_gan(images: int) -> ProgGan:
         networks=NetworkSettings(generator_width=0.25, discriminator_width=0.25, noise=128),
         grow=stage,
         phase_steps=phase // batch,
-        penalty=CriticPenaltySettings(target=CIFAR10_GRADIENT),
-        # The logits grow with the gradient; the class must not be drowned by them.
-        class_weight=CIFAR10_GRADIENT,
     )

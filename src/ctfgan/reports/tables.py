@@ -45,8 +45,9 @@ def table_report(plan: Plan, measured: Sequence[CellOutcome], command: str) -> l
     """
     by_cell = {found.place.cell.name: found for found in measured}
     blocks: list[Block] = [
-        Heading(f"{plan.table.title}: {plan.profile.note}", 1),
-        Paragraph(f"Profile {plan.profile.name}. Command: {command}"),
+        Heading(f"{plan.table.title}, {plan.profile.title}", 1),
+        Paragraph(f"Profile {plan.profile.name}: {plan.profile.note}."),
+        Paragraph(f"Command: {command}"),
         Paragraph(
             "Columns: what the paper says, what the method's own source says, what was measured here. Protocols and "
             "extractors differ between the columns, so only figures of the same column compare. A figure with an "
@@ -117,7 +118,7 @@ def _figures(result: RunResult) -> dict[str, Any]:
 
 def _rows(row: Row, results: Sequence[RunResult], columns: dict[str, tuple[Column, str]]) -> list[tuple[str, ...]]:
     """The row, and a second one for the weights as trained if they were measured beside their moving average."""
-    known = (row.label, row.paper or NOT_AT_HAND, row.source or NOT_AT_HAND)
+    known = (row.label, row.paper or NOT_AT_HAND, row.source)
     if not results:
         return [(*known, *(NOT_RUN for _ in columns), *[NOT_RUN] * 5)]
     first = results[0]
