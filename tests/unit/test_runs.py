@@ -14,7 +14,7 @@ def test_a_run_knows_its_own_reference_by_fingerprint(tmp_path: Path, cache: Pat
     high = str(write_classes(tmp_path / "hq", {"a": 8, "b": 8}))
     found = []
     for number, reference in enumerate(({"a": 4}, {"b": 4}, None)):
-        other = reference and str(write_classes(tmp_path / str(number), reference))
+        other = reference and str(write_classes(tmp_path / str(number), reference, first=100))
         settings = DataSettings(high_quality=high, reference=other, resolution=16, low_quality_held_out=0)
         found.append(_fingerprints(prepare(settings, low_quality=True)))
     assert found[0]["reference"] != found[1]["reference"]

@@ -38,7 +38,8 @@ def test_figures_of_enough_images_need_no_note() -> None:
         (replace(FIGURES, real=2_000), "FID is not comparable: 2,000 images are too few for 2,048 features"),
         (replace(FIGURES, fake=5_000), "use 50,000 generated images, not 5,000"),
         (replace(FIGURES, neighbours=None), "need more than 5 images"),
-        (replace(FIGURES, per_class=PerClass(1.0, {"a": 1.0}, 500, 60, 9)), "9 classes have too few held-out"),
+        (replace(FIGURES, per_class=PerClass(1.0, {"a": 1.0}, 5_000, 5_000, 9)), "9 classes have too few held-out"),
+        (replace(FIGURES, per_class=PerClass(1.0, {"a": 1.0}, 500, 60, 0)), "by class are not comparable: 60 real"),
     ],
 )
 def test_too_few_images_are_flagged(figures: Figures, message: str) -> None:
