@@ -11,12 +11,14 @@ import torch
 from ctfgan.bundle import Bundle, load_bundle, save_bundle
 from ctfgan.data.batches import Batch
 from ctfgan.data.pairing import LowQualityBank
+from ctfgan.errors import ConfigError
 from ctfgan.models.interfaces import Condition
 from ctfgan.models.widths import PLANS
 from ctfgan.recipes.build import Shape, build_method
 from ctfgan.recipes.catalogue import RECIPES, named_recipe
 from ctfgan.recipes.overlay import with_settings
 from ctfgan.recipes.recipe import Recipe, parse_recipe
+from ctfgan.sampling import Model
 from ctfgan.training.loop import Updates, total
 from ctfgan.training.synthesis import draw_condition, synthesise
 from ctfgan.training.trainer import Method
@@ -214,3 +216,20 @@ def test_weights_depend_on_the_seed_alone(tmp_path: Path) -> None:
     first = next(one.networks.parameters())
     assert torch.equal(first, next(same.networks.parameters()))
     assert not torch.equal(first, next(other.networks.parameters()))
+
+
+def test_a_model_without_classes_makes_no_images_of_a_class(tmp_path: Path) -> None:
+    recipe = with_settings(narrow("sn-gan-folders"), {"data.resolution": 16}, ())
+    shape = SHAPE.model_copy(update={"num_low_quality_labels": 0, "low_quality_size": 0})
+    provenance = {"counts": {"high_quality": 1, "low_quality": 0}, "steps": 1}
+    generator = build(recipe).networks["generator"].eval()
+    bundle = Bundle(recipe, shape, ("a", "b", "c", "d"), (), None, generator, provenance)
+    model = Model(bundle, "cpu")
+    with pytest.raises(ConfigError, match="leave the classes out"):
+        model.sample(["a"], 2)
+    samples = model.sample(None, 3)
+    assert (len(samples.images), samples.classes) == (3, ("any-class",))
+    save_bundle(bundle, tmp_path / "bundle")
+    card = (tmp_path / "bundle" / "README.md").read_text()
+    assert "without classes" in card
+    assert "--class" not in card

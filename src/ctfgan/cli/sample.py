@@ -42,4 +42,5 @@ def sample(
     samples = loaded.sample(list(dict.fromkeys(classes)) or None, count, seed=seed, low_quality=images)
     write_samples(samples, count, out)
     of = len(samples.images) // count
-    show.say(f"{len(samples.images):,} images of {of:,} class{'es' * (of != 1)}: {out}")
+    kinds = f" of {of:,} class{'es' * (of != 1)}" if loaded.bundle.recipe.method.is_conditional else ""
+    show.say(f"{len(samples.images):,} images{kinds}: {out}")
