@@ -71,6 +71,11 @@ def write_file(path: Path, content: bytes) -> None:
             partial.unlink()
 
 
+def is_taken(path: Path) -> bool:
+    """Whether something is at a path that writing there would mix with or replace; an empty folder is nothing."""
+    return path.exists() and (not path.is_dir() or any(path.iterdir()))
+
+
 def sha256(path: Path) -> str:
     """Hexadecimal SHA-256 of a file."""
     with path.open("rb") as file:

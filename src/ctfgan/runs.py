@@ -262,7 +262,7 @@ def _summary(place: Workplace, recogniser: TrainedRecogniser) -> dict[str, objec
             "low_quality_held_out": len(side.held_out) if side and side.held_out else 0,
         },
         "pairing": side.pairing if side else None,
-        "extractor": recogniser.name,
+        "extractor": recogniser.card.name,
         "device": describe_device(place.device),
         "versions": environment(),
     }

@@ -14,7 +14,7 @@ from PIL import Image
 
 from ctfgan.data.images import Bytes, sheet, to_picture, zoom_for
 from ctfgan.errors import ConfigError
-from ctfgan.files import new_folder, write_file
+from ctfgan.files import is_taken, new_folder, write_file
 from ctfgan.sampling import Samples
 
 SHEET_COLUMNS = 32
@@ -30,7 +30,7 @@ def check_output(out: Path) -> None:
     """
     if out.suffix.lower() in OTHER_IMAGES:
         raise ConfigError(f"{out} names a format that is not written; end it in .png for a sheet")
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+    if is_taken(out):
         raise ConfigError(f"{out} exists already; choose another --out, or move it away")
     if not out.absolute().parent.is_dir():
         raise ConfigError(f"folder {out.absolute().parent} does not exist; make it first, or choose another --out")

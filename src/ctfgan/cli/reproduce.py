@@ -59,7 +59,7 @@ def reproduce(
     from ctfgan.experiments.profiles import named_profile
     from ctfgan.experiments.reproduce import plan_table
     from ctfgan.experiments.tables import named_table
-    from ctfgan.reports.compare import Measured, read_run
+    from ctfgan.reports.compare import measured
     from ctfgan.reports.document import write_document
     from ctfgan.reports.tables import earlier, table_report
 
@@ -81,16 +81,15 @@ def reproduce(
         plugins, inception=inception, inception_weights=inception_weights, device=device or "auto"
     )
     command = shlex.join(["ctfgan", *sys.argv[1:]])
-    measured = earlier(plan, folder)
+    found = earlier(plan, folder)
     failed = 0
     with show.watch() as watch:
         outcomes = run_campaign([cell.cell for cell in cells], folder, watch, extractors)
         for cell, outcome in zip(cells, outcomes, strict=True):
-            result = None if outcome.why_not else read_run(outcome.path)
-            measured.append(Measured(cell, result, outcome.why_not))
+            found.append(measured(cell, outcome))
             failed += outcome.why_not is not None
             folder.mkdir(parents=True, exist_ok=True)
-            report = write_document(table_report(plan, measured, command), folder, "report")
+            report = write_document(table_report(plan, found, command), folder, "report")
     show.say(f"\nreport: {report[0]} and {report[1]}")
     if failed:
         raise CtfganError(f"{failed} of {len(cells)} cells failed; the report says why")

@@ -50,7 +50,7 @@ def sweep(
     from ctfgan.files import write_file
     from ctfgan.recipes.catalogue import DEFAULT, DEFAULT_FOR_OWN_IMAGES, named_recipe
     from ctfgan.recipes.overlay import with_settings
-    from ctfgan.reports.compare import Measured, read_run
+    from ctfgan.reports.compare import measured
     from ctfgan.reports.document import write_document
     from ctfgan.reports.sweep import PointOutcome, plot, sweep_report
 
@@ -68,22 +68,21 @@ def sweep(
         for point in planned.points:
             show.say(f"  {point.cell.name}")
         return
-    measured: list[PointOutcome] = []
+    found: list[PointOutcome] = []
     picture = folder / "sweep.png"
     command = shlex.join(["ctfgan", *sys.argv[1:]])
     with show.watch() as watch:
         for point, outcome in zip(planned.points, run_campaign(cells, folder, watch), strict=True):
-            result = None if outcome.why_not else read_run(outcome.path)
-            measured.append(Measured(point, result, outcome.why_not))
-            if any(found.result for found in measured):
-                write_file(picture, plot(planned, measured))
-                report = write_document(sweep_report(planned, measured, picture, command), folder, "report")
-    failed = sum(1 for found in measured if found.why_not)
-    if failed == len(measured):
-        raise CtfganError(f"no run of the sweep could be made: {measured[0].why_not}")
+            found.append(measured(point, outcome))
+            if any(one.result for one in found):
+                write_file(picture, plot(planned, found))
+                report = write_document(sweep_report(planned, found, picture, command), folder, "report")
+    failed = sum(1 for one in found if one.why_not)
+    if failed == len(found):
+        raise CtfganError(f"no run of the sweep could be made: {found[0].why_not}")
     show.say(f"\nplot: {picture}; report: {report[0]} and {report[1]}")
     if failed:
-        raise CtfganError(f"{failed} of {len(measured)} runs failed; the report says why")
+        raise CtfganError(f"{failed} of {len(found)} runs failed; the report says why")
 
 
 def _values(text: str) -> tuple[str, tuple[str, ...]]:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from ctfgan.data.catalogue import PublishedFile, PublishedSet, downloads
 from ctfgan.errors import DataError
-from ctfgan.files import new_folder, sha256
+from ctfgan.files import is_taken, new_folder, sha256
 from ctfgan.progress import Progress, silent
 
 TIMEOUT_SECONDS = 30.0
@@ -37,7 +37,7 @@ def fetch(published: PublishedSet, root: Path, progress: Progress = silent) -> P
         return home / published.folder
     if not published.files:
         raise DataError(f"{published.name} cannot be downloaded: {published.needs(root)}")
-    if home.exists() and not (home.is_dir() and not any(home.iterdir())):
+    if is_taken(home):
         raise DataError(f"{home} exists and does not hold all of {published.name}; move it away, then run this again")
     downloaded = [_obtain(published, file, waiting, progress) for file in published.files]
     with new_folder(home) as partial:

@@ -18,7 +18,7 @@ from ctfgan.data.packed import CONTENT, FORMAT, IMAGES, PackedImages, Survey, fi
 from ctfgan.data.sources.base import ImageSource
 from ctfgan.data.sources.packed import PackedSource
 from ctfgan.errors import DataError
-from ctfgan.files import new_folder
+from ctfgan.files import is_taken, new_folder
 from ctfgan.progress import Progress, silent
 
 
@@ -81,7 +81,7 @@ def check_free(out: Path) -> None:
     Raises:
         DataError: ``out`` exists and is no empty folder.
     """
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+    if is_taken(out):
         raise DataError(f"{out} exists already and is no empty folder; choose another one, or move it away")
 
 

@@ -11,6 +11,7 @@ import torch
 
 from ctfgan.errors import ConfigError, CtfganError, Interrupted
 from ctfgan.evaluation import FORMAT, evaluate
+from ctfgan.files import is_taken
 from ctfgan.metrics.extractor import Extractor
 from ctfgan.recipes.recipe import Recipe, parse_recipe
 from ctfgan.runs import Watch, is_finished, resume, train
@@ -48,7 +49,7 @@ def check_campaign(cells: Sequence[Cell], folder: Path) -> None:
     for cell in cells:
         path = folder / cell.name
         if not (path / RECIPE).is_file():
-            if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            if is_taken(path):
                 raise ConfigError(f"{path} exists already and is no run; choose another --out")
             continue
         there = parse_recipe(RunFolder(path).read_json(RECIPE), str(path / RECIPE))

@@ -53,10 +53,9 @@ class TrainedRecogniser:
     def __init__(self, network: Recogniser, weights: Path, device: torch.device) -> None:
         self.network = network.eval().requires_grad_(False).to(device)
         self.weights = weights
-        self.name = f"ctfgan-recogniser-{sha256(weights)[:12]}"
         self.card = ExtractorCard(
             key=RECOGNISER,
-            name=self.name,
+            name=f"ctfgan-recogniser-{sha256(weights)[:12]}",
             width=network.to_features.out_features,
             resize="none",
             distance="Frechet distance",

@@ -15,7 +15,7 @@ from ctfgan.models.generator_a import TransferGenerator
 from ctfgan.models.generator_lh import GeneratorLH
 from ctfgan.models.progressive import GrowingDiscriminator, GrowingGenerator
 from ctfgan.models.resnet_gan import ResnetGenerator
-from ctfgan.models.widths import GrowingPlan, Plan, growing_plan, plan_for
+from ctfgan.models.widths import Plan, growing_plan, plan_for
 from ctfgan.nn.equalised import DEVIATION_GROUP
 from ctfgan.recipes.recipe import AcGan, CtfGan, ProgGan, Recipe, ResnetMethod, SnGan
 from ctfgan.settings import Settings
@@ -78,7 +78,7 @@ def build_generator(recipe: Recipe, shape: Shape) -> TransferGenerator | ResnetG
     """The generator that a finished run releases, with weights of no meaning yet."""
     match recipe.method:
         case ProgGan() as method:
-            growing = _growing_plan(recipe, method.networks.generator_width)
+            growing = growing_plan(recipe.data.resolution, method.networks.generator_width)
             return GrowingGenerator(growing, shape.channels, method.networks.noise, shape.num_classes)
         case CtfGan() as method:
             plan = _plan(recipe, method)
@@ -146,14 +146,10 @@ def _plan(recipe: Recipe, method: ResnetMethod) -> Plan:
     return plan_for(recipe.data.resolution, method.networks.generator_width, method.networks.discriminator_width)
 
 
-def _growing_plan(recipe: Recipe, width: float) -> GrowingPlan:
-    return growing_plan(recipe.data.resolution, width)
-
-
 def _build_discriminator(recipe: Recipe, shape: Shape) -> Discriminator | GrowingDiscriminator:
     match recipe.method:
         case ProgGan() as method:
-            plan = _growing_plan(recipe, method.networks.discriminator_width)
+            plan = growing_plan(recipe.data.resolution, method.networks.discriminator_width)
             return GrowingDiscriminator(plan, shape.channels, shape.num_classes)
         case CtfGan() as method:
             return Discriminator(

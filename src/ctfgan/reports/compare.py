@@ -10,11 +10,13 @@ from typing import Any, Generic, TypeVar
 import matplotlib
 
 from ctfgan.errors import RunError
+from ctfgan.experiments.campaign import Outcome
 from ctfgan.reports.figures import frechet, kernel, read_figures, score, top_1, top_5
 from ctfgan.training.run_folder import DATA, RECIPE, RunFolder
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 
 HEADINGS = ("run", "method", "HQ", "LQ", "steps", "train s", "images", "on", "top-1", "top-5", "score", "Frechet",
             "kernel")  # fmt: skip
@@ -35,6 +37,17 @@ class RunResult:
     """Content of the run's figures; None before ``ctfgan evaluate``."""
 
     @property
+    def measured(self) -> dict[str, Any]:
+        """The figures of a run that is known to have some."""
+        assert self.figures is not None, f"{self.path} was not evaluated"
+        return self.figures
+
+    @property
+    def images(self) -> str:
+        """Numbers of high- and low-quality training images, as tables show them."""
+        return f"{self.counts['high_quality']:,} + {self.counts['low_quality']:,}"
+
+    @property
     def seconds(self) -> float:
         """Training time without checks."""
         return float(self.checks[-1]["seconds"]) if self.checks else 0.0
@@ -53,6 +66,11 @@ class Measured(Generic[Place]):
     """None if it has no figures."""
     why_not: str | None
     """Then why, in one sentence."""
+
+
+def measured(place: Place, outcome: Outcome) -> Measured[Place]:
+    """What came of one run of a campaign."""
+    return Measured(place, None if outcome.why_not else read_run(outcome.path), outcome.why_not)
 
 
 def read_run(path: Path) -> RunResult:
@@ -129,6 +147,11 @@ def plot(runs: list[RunResult]) -> bytes:
         axis.set_yscale("log")
         axis.grid(alpha=0.3)
     by_time.legend(title="dotted: first check after a stage switch", fontsize="small")
+    return as_png(figure)
+
+
+def as_png(figure: Figure) -> bytes:
+    """A finished plot as a PNG; the plot is closed."""
     content = BytesIO()
     figure.savefig(content, format="png", dpi=110)
     plt.close(figure)

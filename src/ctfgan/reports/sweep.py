@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
-from typing import Any
 
-import matplotlib
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
 
 from ctfgan.evaluation import FLOOR
 from ctfgan.experiments.sweeps import Point, Sweep
 from ctfgan.metrics.extractor import RECOGNISER
-from ctfgan.reports.compare import Measured, RunResult, warnings
+from ctfgan.reports.compare import Measured, RunResult, as_png, warnings
 from ctfgan.reports.document import Block, Heading, Items, Paragraph, Picture, TableBlock
 from ctfgan.reports.figures import spread
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-from matplotlib.axes import Axes
 
 PANELS = (("frechet", "Frechet distance\n(recogniser features, lower is better)"),
           ("top_1", "top-1 of the recogniser\n(higher is better)"))  # fmt: skip
@@ -34,7 +29,7 @@ def sweep_report(sweep: Sweep, measured: Sequence[PointOutcome], picture: Path, 
     for series, x in dict.fromkeys((found.place.series, found.place.x) for found in measured):
         runs = _runs(measured, series, x)
         cells = [_cell(runs, name, form) for name, form in (("frechet", ".2f"), ("top_1", ".1%"), ("kernel", ".4f"))]
-        counts = f"{runs[0].counts['high_quality']:,} + {runs[0].counts['low_quality']:,}" if runs else ""
+        counts = runs[0].images if runs else ""
         steps = f"{statistics.fmean(run.steps for run in runs):,.0f}" if runs else ""
         rows.append((series, str(x), *cells, counts, steps, str(len(runs))))
     blocks: list[Block] = [
@@ -53,8 +48,8 @@ def sweep_report(sweep: Sweep, measured: Sequence[PointOutcome], picture: Path, 
     if reasons:
         blocks.append(Items(tuple(reasons)))
     first = next((found.result for found in measured if found.result), None)
-    if first is not None and first.figures is not None:
-        blocks += [Heading("Protocol of the first run", 3), Paragraph(first.figures["protocol_sentence"])]
+    if first is not None:
+        blocks += [Heading("Protocol of the first run", 3), Paragraph(first.measured["protocol_sentence"])]
     return blocks
 
 
@@ -72,45 +67,41 @@ def plot(sweep: Sweep, measured: Sequence[PointOutcome]) -> bytes:
     axes[0].set_yscale("log")
     if len({found.place.series for found in measured}) > 1:
         axes[0].legend(fontsize="small")
-    content = BytesIO()
-    figure.savefig(content, format="png", dpi=110)
-    plt.close(figure)
-    return content.getvalue()
+    return as_png(figure)
 
 
 def _lines(axis: Axes, measured: Sequence[PointOutcome], name: str) -> None:
     for series in dict.fromkeys(found.place.series for found in measured):
         places = sorted({float(found.place.x) for found in measured if found.place.series == series and found.result})
-        values = [[_value(run, name) for run in _runs(measured, series, x)] for x in places]
-        spread = [statistics.stdev(found) if len(found) > 1 else 0.0 for found in values]
-        axis.errorbar(places, [statistics.fmean(v) for v in values], spread, marker="o", capsize=3, label=series)
+        means, deviations = _means(measured, [(series, x) for x in places], name)
+        axis.errorbar(places, means, deviations, marker="o", capsize=3, label=series)
 
 
 def _bars(axis: Axes, measured: Sequence[PointOutcome], name: str) -> None:
     places = list(dict.fromkeys((found.place.series, found.place.x) for found in measured if found.result))
-    values = [[_value(run, name) for run in _runs(measured, *place)] for place in places]
-    spread = [statistics.stdev(found) if len(found) > 1 else 0.0 for found in values]
-    names = [str(x) for _, x in places]
-    axis.bar(names, [statistics.fmean(v) for v in values], yerr=spread, capsize=3)
+    means, deviations = _means(measured, places, name)
+    axis.bar([str(x) for _, x in places], means, yerr=deviations, capsize=3)
     axis.tick_params(axis="x", rotation=25)
+
+
+def _means(
+    measured: Sequence[PointOutcome], places: Sequence[tuple[str, float | str]], name: str
+) -> tuple[list[float], list[float]]:
+    """Means over the runs of each place, and standard deviations, 0 for a single run."""
+    values = [[_value(run, name) for run in _runs(measured, *place)] for place in places]
+    return [statistics.fmean(v) for v in values], [statistics.stdev(v) if len(v) > 1 else 0.0 for v in values]
 
 
 def _runs(measured: Sequence[PointOutcome], series: str, x: float | str) -> list[RunResult]:
     return [found.result for found in measured if (found.place.series, found.place.x) == (series, x) and found.result]
 
 
-def _reported(run: RunResult, images: str | None = None) -> dict[str, Any]:
-    assert run.figures is not None, "a measured point has figures"
-    row: dict[str, Any] = run.figures["rows"][images or run.figures["reported_set"]][RECOGNISER]
-    return row
-
-
 def _value(run: RunResult, name: str) -> float:
-    return float(_reported(run)[name])
+    return float(run.measured["rows"][run.measured["reported_set"]][RECOGNISER][name])
 
 
 def _floor(run: RunResult, name: str) -> float:
-    return float(_reported(run, FLOOR)[name])
+    return float(run.measured["rows"][FLOOR][RECOGNISER][name])
 
 
 def _cell(runs: Sequence[RunResult], name: str, form: str) -> str:

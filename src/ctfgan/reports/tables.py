@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from ctfgan.evaluation import FLOOR, without_average
 from ctfgan.experiments.reproduce import Plan, TableCell
@@ -93,7 +92,7 @@ Column = Callable[[RunResult, str], float | None]
 def _columns(results: Sequence[RunResult]) -> dict[str, tuple[Column, str]]:
     """Headings with what stands below them and its format, over all extractors that any run was measured with."""
     columns: dict[str, tuple[Column, str]] = {}
-    cards = {key: card for result in results for key, card in _figures(result)["protocol"]["extractors"].items()}
+    cards = {key: card for result in results for key, card in result.measured["protocol"]["extractors"].items()}
     for key, card in cards.items():
         if key == RECOGNISER:
             columns["top-1 ↑"] = (_figure(key, "top_1"), ".1%")
@@ -105,15 +104,10 @@ def _columns(results: Sequence[RunResult]) -> dict[str, tuple[Column, str]]:
 
 def _figure(key: str, name: str) -> Column:
     def read(result: RunResult, images: str) -> float | None:
-        value = _figures(result)["rows"][images].get(key, {}).get(name)
+        value = result.measured["rows"][images].get(key, {}).get(name)
         return None if value is None else float(value)
 
     return read
-
-
-def _figures(result: RunResult) -> dict[str, Any]:
-    assert result.figures is not None, "a measured cell has figures"
-    return result.figures
 
 
 def _rows(row: Row, results: Sequence[RunResult], columns: dict[str, tuple[Column, str]]) -> list[tuple[str, ...]]:
@@ -123,14 +117,14 @@ def _rows(row: Row, results: Sequence[RunResult], columns: dict[str, tuple[Colum
         return [(*known, *(NOT_RUN for _ in columns), *[NOT_RUN] * 5)]
     first = results[0]
     rest = (
-        f"{first.counts['high_quality']:,} + {first.counts['low_quality']:,}",
+        first.images,
         f"{first.steps:,}",
         f"{statistics.fmean(result.seconds for result in results) / 60:.1f} min",
-        ", ".join(dict.fromkeys(_figures(result)["protocol"]["device"] for result in results)),
+        ", ".join(dict.fromkeys(result.measured["protocol"]["device"] for result in results)),
         str(len(results)),
     )
     lines = [(*known, *_cells(results, columns, lambda reported: reported), *rest)]
-    if all(without_average(_figures(r)["reported_set"]) in _figures(r)["rows"] for r in results):
+    if all(without_average(r.measured["reported_set"]) in r.measured["rows"] for r in results):
         lines.append((f"{row.label}, no moving average", "", "", *_cells(results, columns, without_average), *[""] * 5))
     return lines
 
@@ -139,7 +133,7 @@ def _cells(
     results: Sequence[RunResult], columns: dict[str, tuple[Column, str]], images_of: Callable[[str], str]
 ) -> list[str]:
     return [
-        _cell([read(result, images_of(_figures(result)["reported_set"])) for result in results], form)
+        _cell([read(result, images_of(result.measured["reported_set"])) for result in results], form)
         for read, form in columns.values()
     ]
 
@@ -149,7 +143,7 @@ def _floor(results: Sequence[RunResult], columns: dict[str, tuple[Column, str]])
         return []
     first = results[0]  # all runs of a section share data and recogniser; a warning stands below if they do not
     cells = [_cell([read(first, FLOOR)], form) for read, form in columns.values()]
-    real = _figures(first)["protocol"]["real"]
+    real = first.measured["protocol"]["real"]
     return [(f"real halves ({real:,} images in all)", "", "", *cells, *[""] * 5)]
 
 
@@ -162,8 +156,8 @@ def _protocols(results: dict[Row, list[RunResult]]) -> list[Block]:
     lines = []
     for row, runs in results.items():
         for run in runs:
-            figures = _figures(run)
-            lines.append(f"{row.label}, {run.path.name}: {figures['reported_set']}; {figures['protocol_sentence']}")
+            images, protocol = run.measured["reported_set"], run.measured["protocol_sentence"]
+            lines.append(f"{row.label}, {run.path.name}: {images}; {protocol}")
     return [Heading("Protocols", 3), Items(tuple(lines))] if lines else []
 
 

@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ctfgan.errors import RunError
-from ctfgan.files import new_folder, sha256, write_file
+from ctfgan.files import is_taken, new_folder, sha256, write_file
 
 RECIPE = "recipe.json"
 JOURNAL = "journal.jsonl"
@@ -63,7 +63,7 @@ class RunFolder:
             raise RunError(f"run {path} exists already; go on with 'ctfgan resume {path}', or choose another --out")
         if (path / RECIPE).is_file():
             raise RunError(f"run {path} ended before its first checkpoint; delete it, or choose another --out")
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if is_taken(path):
             raise RunError(f"{path} exists already and is no run; choose another --out")
         home = path.absolute()
         while not home.exists():

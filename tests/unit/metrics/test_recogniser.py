@@ -54,7 +54,7 @@ def test_it_is_trained_once_for_the_same_images_and_again_for_others(tmp_path: P
     images, labels = stripes(64, 0)
     few = SETTINGS.model_copy(update={"images": 64})
     first = trained(images, labels, 2, few, tmp_path, spy)
-    assert trained(images, labels, 2, few, tmp_path, spy).name == first.name
+    assert trained(images, labels, 2, few, tmp_path, spy).card.name == first.card.name
     assert len(calls) == 1
     images = images.copy()
     images[0, 0, 0] ^= 1

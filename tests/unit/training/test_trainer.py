@@ -63,23 +63,31 @@ def final_state(run: Path) -> dict[str, torch.Tensor]:
     return tensors
 
 
-@pytest.mark.parametrize("stopped_after", [1, 2, 3, 4, 5, 6, 7])
-def test_stopping_anywhere_and_resuming_ends_in_the_same_bits(
-    recipe: Recipe, whole: Path, stopped_after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def stopped_and_resumed(recipe: Recipe, run: Path, after: int) -> Interrupted:
+    """Train into ``run``, stopped as by Ctrl-C after some steps and then resumed to the end; returns how it stopped."""
     request = StopRequest()
-    monkeypatch.setattr("ctfgan.runs.stop_on_signals", lambda: _given(request))
-    run = tmp_path / "run"
-    with pytest.raises(Interrupted, match=f"ctfgan resume {run}") as stop:
-        ctfgan.train(recipe, run, Watch(Stopper(stopped_after, request)))
-    assert stop.value.exit_code == 130
-    monkeypatch.undo()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ctfgan.runs.stop_on_signals", lambda: _given(request))
+        with pytest.raises(Interrupted, match=f"ctfgan resume {run}") as stop:
+            ctfgan.train(recipe, run, Watch(Stopper(after, request)))
     ctfgan.resume(run)
+    return stop.value
+
+
+def assert_same_bits(run: Path, whole: Path) -> None:
     expected, found = final_state(whole), final_state(run)
     assert expected.keys() == found.keys()
-    different = [name for name in expected if not torch.equal(expected[name], found[name])]
-    assert not different
+    assert not [name for name in expected if not torch.equal(expected[name], found[name])]
     assert _losses(run) == _losses(whole)
+
+
+@pytest.mark.parametrize("stopped_after", [1, 2, 3, 4, 5, 6, 7])
+def test_stopping_anywhere_and_resuming_ends_in_the_same_bits(
+    recipe: Recipe, whole: Path, stopped_after: int, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    assert stopped_and_resumed(recipe, run, stopped_after).exit_code == 130
+    assert_same_bits(run, whole)
     assert RunFolder(run).best().name == RunFolder(whole).best().name
     model = "bundle/model.safetensors"
     assert (run / model).read_bytes() == (whole / model).read_bytes()
@@ -99,20 +107,12 @@ GROWN = (*SMALL, "grow.steps=4", "phase_steps=2", "grow.batch_size=8")
      ("prog-gan-folders", GROWN, 3), ("prog-gan-folders", (*GROWN, *AIDED, "augmentation.target=none"), 7)],
 )  # fmt: skip
 def test_growth_and_the_aids_for_small_data_resume_to_the_same_bits_too(
-    name: str, settings: tuple[str, ...], stopped_after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, settings: tuple[str, ...], stopped_after: int, tmp_path: Path
 ) -> None:
     recipe = ctfgan.recipe(name, *settings)
     whole = ctfgan.train(recipe, tmp_path / "whole")
-    request = StopRequest()
-    monkeypatch.setattr("ctfgan.runs.stop_on_signals", lambda: _given(request))
-    with pytest.raises(Interrupted):
-        ctfgan.train(recipe, tmp_path / "run", Watch(Stopper(stopped_after, request)))
-    monkeypatch.undo()
-    ctfgan.resume(tmp_path / "run")
-    expected, found = final_state(whole), final_state(tmp_path / "run")
-    assert expected.keys() == found.keys()
-    assert not [name for name in expected if not torch.equal(expected[name], found[name])]
-    assert _losses(tmp_path / "run") == _losses(whole)
+    stopped_and_resumed(recipe, tmp_path / "run", stopped_after)
+    assert_same_bits(tmp_path / "run", whole)
 
 
 def test_a_growing_run_plays_every_size_and_releases_the_full_one(tmp_path: Path) -> None:
