@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ctfgan.data.batches import Batch, join
 from ctfgan.training.objectives.adversarial import AdversarialGame, LossTerms
+from ctfgan.training.optimiser import Alone, Exchange, Optimiser
 from ctfgan.training.settings import StageSettings
 
 
@@ -45,24 +46,29 @@ class Updates:
         step: generator steps done in this stage.
     """
 
-    def __init__(self, generator: nn.Module, discriminator: nn.Module, stage: StageSettings) -> None:
+    def __init__(
+        self, generator: nn.Module, discriminator: nn.Module, stage: StageSettings, exchange: Exchange | None = None
+    ) -> None:
         self.step = 0
         self._stage = stage
-        self._critics = [parameter for parameter in discriminator.parameters() if parameter.requires_grad]
-        trained = [parameter for parameter in generator.parameters() if parameter.requires_grad]
-        self._generator_adam = _adam(trained, stage.generator_rate, stage.betas)
-        self._discriminator_adam = _adam(self._critics, stage.discriminator_rate, stage.betas)
+        self._critic = discriminator
+        exchange = exchange or Alone()
+        self._generator = Optimiser(generator, stage.betas, exchange)
+        self._discriminator = Optimiser(discriminator, stage.betas, exchange)
 
     def discriminator(self, game: AdversarialGame, batch: Batch) -> LossTerms:
         """One discriminator step."""
-        return self._apply(game.discriminator_terms(batch), self._discriminator_adam, self._stage.discriminator_rate)
+        return self._apply(game.discriminator_terms(batch), self._discriminator, self._stage.discriminator_rate)
 
     def generator(self, game: AdversarialGame, batch: Batch) -> LossTerms:
         """One generator step; the discriminator's weights get no gradient, which saves their share of the work."""
-        for parameter in self._critics:
+        for parameter in self._discriminator.parameters:
             parameter.requires_grad_(False)
-        losses = self._apply(game.generator_terms(batch), self._generator_adam, self._stage.generator_rate)
-        for parameter in self._critics:
+        # Its weights rest, so their spectral norm does too: its power iteration belongs to the discriminator's steps.
+        self._critic.eval()
+        losses = self._apply(game.generator_terms(batch), self._generator, self._stage.generator_rate)
+        self._critic.train()
+        for parameter in self._discriminator.parameters:
             parameter.requires_grad_(True)
         self.step += 1
         return losses
@@ -71,21 +77,20 @@ class Updates:
         """For a checkpoint."""
         return {
             "step": self.step,
-            "generator": self._generator_adam.state_dict(),
-            "discriminator": self._discriminator_adam.state_dict(),
+            "generator": self._generator.state(),
+            "discriminator": self._discriminator.state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a :meth:`state`."""
         self.step = state["step"]
-        self._generator_adam.load_state_dict(state["generator"])
-        self._discriminator_adam.load_state_dict(state["discriminator"])
+        self._generator.restore(state["generator"])
+        self._discriminator.restore(state["discriminator"])
 
-    def _apply(self, terms: LossTerms, adam: torch.optim.Adam, rate: float) -> LossTerms:
-        adam.param_groups[0]["lr"] = rate * decay(self.step / self._stage.steps, self._stage.decay_from)
-        adam.zero_grad(set_to_none=True)
+    def _apply(self, terms: LossTerms, optimiser: Optimiser, rate: float) -> LossTerms:
+        optimiser.zero()
         total(terms).backward()
-        adam.step()
+        optimiser.step(rate * decay(self.step / self._stage.steps, self._stage.decay_from))
         return {name: term.detach() for name, term in terms.items()}
 
 
@@ -97,7 +102,3 @@ def total(terms: LossTerms) -> Tensor:
 def decay(progress: float, start: float) -> float:
     """Factor on the learning rate at ``progress`` (0 ... 1): 1 until ``start``, then linear to 0 at 1."""
     return 1.0 if progress <= start else (1 - progress) / (1 - start)
-
-
-def _adam(parameters: list[nn.Parameter], rate: float, betas: tuple[float, float]) -> torch.optim.Adam:
-    return torch.optim.Adam(parameters, lr=rate, betas=betas, foreach=True)
