@@ -23,7 +23,8 @@ from ctfgan.progress import Progress, silent
 from ctfgan.recipes.build import Shape, build_generator, build_method, check_recipe
 from ctfgan.recipes.recipe import Recipe, parse_recipe
 from ctfgan.training.checks import CheckReport
-from ctfgan.training.loop import StepLosses
+from ctfgan.training.ema import released_average
+from ctfgan.training.loop import StepLosses, below
 from ctfgan.training.run_folder import BUNDLE, DATA, RECIPE, RECOGNISER, Checkpoint, RunFolder
 from ctfgan.training.runtime import choose_device, describe_device, stop_on_signals
 from ctfgan.training.settings import StageSettings
@@ -193,10 +194,12 @@ def released_generator(place: Workplace, folder: RunFolder, *, average: bool = T
         average: the moving average if the run kept one; else the weights as trained.
     """
     tensors = folder.load_tensors(released_checkpoint(place.recipe, folder))
-    prefix = "average." if average and place.recipe.training.ema_decay is not None else "networks.generator."
     with torch.device("meta"):
         generator = build_generator(place.recipe, place.shape)
-    weights = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    if average and place.recipe.training.ema_decay is not None:
+        weights = released_average(tensors, "networks.generator.", "average.")
+    else:
+        weights = below(tensors, "networks.generator.")
     generator.load_state_dict(weights, assign=True)
     return generator.eval()
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ctfgan.data.batches import Batch, BatchStream
 from ctfgan.data.prepare import Dataset
@@ -16,7 +16,7 @@ from ctfgan.errors import Interrupted, RunError
 from ctfgan.metrics.recogniser import TrainedRecogniser
 from ctfgan.training.checks import Checker, CheckReport
 from ctfgan.training.ema import Ema
-from ctfgan.training.loop import StepLosses, Updates, play
+from ctfgan.training.loop import StepLosses, Updates, below, play
 from ctfgan.training.objectives.adversarial import AdversarialGame
 from ctfgan.training.plateau import Plateau
 from ctfgan.training.run_folder import Checkpoint, RunFolder
@@ -124,7 +124,7 @@ class Trainer:
         for losses in play(stage.game, self._sent_batches(), stage.settings, self._updates):
             step = self._updates.step
             if self._ema is not None:
-                self._ema.update(stage.game.generator)
+                self._ema.update(stage.game.generator, self._updates.generator_changes)
             wait_for(self._device)
             self._seconds += time.monotonic() - started
             observer.on_step(step, losses)
@@ -171,7 +171,7 @@ class Trainer:
     def _hand_over(self) -> None:
         """Go to the next stage."""
         if self._ema is not None and self._stage.hands_over_average:
-            self._stage.game.generator.load_state_dict(self._ema.network.state_dict())
+            self._ema.hand_over(self._stage.game.generator)
         self._steps_before += self._updates.step
         self._enter(self._number + 1)
 
@@ -217,8 +217,7 @@ class Trainer:
         tensors = dict(self._method.networks.state_dict(prefix="networks."))
         if self._ema is not None:
             tensors |= self._ema.network.state_dict(prefix="average.")
-        # safetensors wants contiguous tensors; convolutions are kept in channels-last order.
-        tensors = {name: _own(tensor) for name, tensor in tensors.items()}
+        tensors |= {f"moments.{name}": tensor for name, tensor in self._updates.moments().items()}
         broken = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
         if broken:
             raise RunError(
@@ -247,11 +246,11 @@ class Trainer:
         if "game" not in state:
             raise RunError(f"{self._folder.path} was trained by an earlier version; train it again")
         self._enter(state["stage"])
-        self._method.networks.load_state_dict(_part(checkpoint.tensors, "networks."))
+        self._method.networks.load_state_dict(below(checkpoint.tensors, "networks."))
         if self._ema is not None:
-            self._ema.network.load_state_dict(_part(checkpoint.tensors, "average."))
+            self._ema.network.load_state_dict(below(checkpoint.tensors, "average."))
             self._ema.updates = state["ema_updates"]
-        self._updates.restore(state["updates"])
+        self._updates.restore(state["updates"], below(checkpoint.tensors, "moments."))
         self._stage.game.restore(state["game"], self._device)
         self._batches.restore(state["batches"])
         self._method.rng.set_state(state["rng"])
@@ -259,11 +258,3 @@ class Trainer:
         self._steps_before = state["steps_before"]
         self._seconds = state["seconds"]
         self._journal.truncate(state["journal"])
-
-
-def _own(tensor: Tensor) -> Tensor:
-    return tensor.detach().cpu().contiguous().clone()
-
-
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ctfgan.data.batches import Batch
 from ctfgan.training.objectives.adversarial import GameSetup, Judged, LossTerms
-from ctfgan.training.objectives.classified import ClassifiedGame
+from ctfgan.training.objectives.classified import ClassifiedGame, ClassTerm
 from ctfgan.training.settings import CriticPenaltySettings
 from ctfgan.training.strengthening import squared_gradients
 
@@ -34,13 +34,13 @@ class GrowingGame(ClassifiedGame):
 
     Args:
         setup: both players are growing networks; the loss is the Wasserstein one.
-        class_weight: weight of the cross-entropy.
+        classifier: the cross-entropy.
         penalty: weights of the two penalties.
         fade: part of the stage in which the newest block fades in; 0 at the first size.
     """
 
-    def __init__(self, setup: GameSetup, class_weight: float, penalty: CriticPenaltySettings, fade: float) -> None:
-        super().__init__(setup, class_weight)
+    def __init__(self, setup: GameSetup, classifier: ClassTerm, penalty: CriticPenaltySettings, fade: float) -> None:
+        super().__init__(setup, classifier)
         self._penalty = penalty
         self._fade = fade
 
