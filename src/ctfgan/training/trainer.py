@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ctfgan.chance import Chance
-from ctfgan.data.batches import Batch, BatchStream
+from ctfgan.data.batches import BatchStream
 from ctfgan.data.prepare import Dataset
 from ctfgan.errors import Interrupted, RunError
 from ctfgan.metrics.recogniser import TrainedRecogniser
@@ -21,7 +21,7 @@ from ctfgan.training.loop import StepLosses, Updates, play
 from ctfgan.training.objectives.adversarial import AdversarialGame
 from ctfgan.training.plateau import Plateau
 from ctfgan.training.run_folder import Checkpoint, RunFolder
-from ctfgan.training.runtime import StopRequest, place, send, wait_for
+from ctfgan.training.runtime import StopRequest, place, wait_for
 from ctfgan.training.settings import StageSettings, TrainingSettings
 
 
@@ -122,7 +122,7 @@ class Trainer:
         if self._plateau.is_reached():  # saved between the last check and the switch
             return self._plateau_reason()
         started = time.monotonic()
-        for losses in play(stage.game, self._sent_batches(), stage.settings, self._updates):
+        for losses in play(stage.game, self._batches, stage.settings, self._updates):
             step = self._updates.step
             if self._ema is not None:
                 self._ema.update(stage.game.generator)
@@ -166,6 +166,7 @@ class Trainer:
             self._seed * 1_000 + number,
             self._method.chance,
             stage.settings.fake_classes,
+            self._device,
         )
         self._plateau = Plateau(self._settings.checks, stage.settings.patience)
 
@@ -175,10 +176,6 @@ class Trainer:
             self._stage.game.generator.load_state_dict(self._ema.network.state_dict())
         self._steps_before += self._updates.step
         self._enter(self._number + 1)
-
-    def _sent_batches(self) -> Iterator[Batch]:
-        for batch in self._batches:
-            yield send(batch, self._device)
 
     def _generator(self) -> nn.Module:
         """The network that checks and bundles use: the average if there is one."""
