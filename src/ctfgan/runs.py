@@ -75,7 +75,7 @@ class Workplace:
         packed = self.dataset.high_quality
         return recogniser_for(
             TrainingImages(packed.images, packed.labels, self.dataset.pool, packed.fingerprint),
-            len(self.dataset.classes),
+            self.dataset.num_classes,
             self.recipe.recogniser,
             cache_folder(),
             self.device,
@@ -92,7 +92,7 @@ def open_workplace(recipe: Recipe, watch: Watch) -> Workplace:
         watch.say(line)
     side = dataset.low_quality
     shape = Shape(
-        num_classes=len(dataset.classes),
+        num_classes=dataset.num_classes,
         num_low_quality_labels=len(side.classes) if side else 0,
         low_quality_size=dataset.low_quality_size,
         channels=dataset.channels,
@@ -257,7 +257,7 @@ def _summary(place: Workplace, recogniser: TrainedRecogniser) -> dict[str, objec
         "fingerprints": _fingerprints(dataset),
         "unreadable": [list(found) for packed in dataset.packs for found in packed.survey.unreadable],
         "counts": {
-            "classes": len(dataset.classes),
+            "classes": dataset.num_classes,
             "high_quality": len(dataset.training),
             "pool": len(dataset.pool),
             "reference": len(dataset.reference),

@@ -59,7 +59,7 @@ def _reference_lines(dataset: Dataset, settings: DataSettings) -> list[str]:
     origin = "the published test part" if settings.reference == PUBLISHED else "given images"
     return [
         *_survey_lines("reference", packed),
-        f"  {origin}, with images of {covered:,} of {len(dataset.classes):,} classes",
+        f"  {origin}, with images of {covered:,} of {dataset.num_classes:,} classes",
     ]
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+import torch
 
 from ctfgan.data.high_quality import high_quality_sources
 from ctfgan.data.images import Bytes
@@ -16,6 +17,7 @@ from ctfgan.data.packing import look, pack
 from ctfgan.data.settings import MIN_IMAGES_PER_CLASS, PUBLISHED, DataSettings
 from ctfgan.data.sources.base import Labels
 from ctfgan.data.splits import Rows, share, stratified_order
+from ctfgan.data.stock import Stock, Stocks
 from ctfgan.errors import DataError
 from ctfgan.progress import Progress, silent
 
@@ -54,11 +56,17 @@ class Dataset:
     """Held out from GAN and recogniser: what reported figures compare with. Rows of the high-quality images outside
     the pool, or images of their own with the same numbering of the classes."""
     low_quality: LowQuality | None
+    _stocks: dict[torch.device, Stocks] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names in label order."""
         return self.high_quality.classes
+
+    @property
+    def num_classes(self) -> int:
+        """C, in constant time."""
+        return len(self.high_quality.names)
 
     @property
     def channels(self) -> Literal[1, 3]:
@@ -81,6 +89,15 @@ class Dataset:
         own = [self.reference.packed] if self.has_own_reference else []
         low = self.low_quality.packed if self.low_quality else None
         return [self.high_quality, *own, *([] if low is None else [low])]
+
+    def stocks(self, device: torch.device) -> Stocks:
+        """What batches on a device are gathered from; opened once, so that all stages of a run share it."""
+        if device not in self._stocks:
+            bank = self.low_quality.bank.images if self.low_quality else None
+            self._stocks[device] = Stocks(
+                Stock(self.high_quality.images, device), None if bank is None else Stock(bank, device)
+            )
+        return self._stocks[device]
 
     def images(self, rows: Rows) -> Bytes:
         """uint8 images ``(N, R, R, K)`` of some rows."""

@@ -60,7 +60,7 @@ class Measurement:
         self._cards = {extractor.card.key: extractor.card for extractor in extractors}
         self._settings = settings
         self._watch = watch
-        self._labels = balanced_labels(settings.images, len(work.dataset.classes))
+        self._labels = balanced_labels(settings.images, work.dataset.num_classes)
 
     def result(self) -> Evaluation:
         """Measure everything."""
@@ -130,7 +130,7 @@ class Measurement:
             TrainingImages(packed.images, packed.labels, rows, packed.fingerprint),
             generated(images, labels, seed, self._work.device, self._watch.progress, what),
             self._real(np.arange(len(dataset.reference))),
-            len(dataset.classes),
+            dataset.num_classes,
             recipe.recogniser,
             cache_folder(),
             self._work.device,
@@ -162,7 +162,7 @@ class Measurement:
         return Protocol(
             real=len(dataset.reference),
             fake=len(self._labels),
-            classes=len(dataset.classes),
+            classes=dataset.num_classes,
             reference="held-out split" if own else dataset.reference.packed.survey.location,
             extractors=self._cards,
             recogniser_images=len(dataset.pool),

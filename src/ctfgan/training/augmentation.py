@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ctfgan.chance import Chance
+from ctfgan.devices import send
 from ctfgan.training.settings import AugmentationSettings
 
 DRAWS = 2  # uniform numbers that an operation may use for an image, besides the one that decides whether it happens
@@ -78,12 +80,12 @@ class Augmentation:
 
     Args:
         settings: policy and probability.
-        rng: CPU generator of all draws.
+        chance: of all draws.
     """
 
-    def __init__(self, settings: AugmentationSettings, rng: torch.Generator) -> None:
+    def __init__(self, settings: AugmentationSettings, chance: Chance) -> None:
         self._settings = settings
-        self._rng = rng
+        self._chance = chance
         start = settings.probability if settings.target is None else 0.0
         self._probability = torch.tensor(start)
 
@@ -99,9 +101,10 @@ class Augmentation:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Augmented images ``(N, K, R, R)``; gradients flow through."""
+        self._probability = self._probability.to(images.device)  # stays there
         for name in self._settings.policy:
-            draws = torch.rand(len(images), DRAWS + 1, generator=self._rng).to(images.device)
-            chosen = _column(draws, DRAWS) < self._probability.to(images.device)
+            draws = send(self._chance.uniform(len(images), DRAWS + 1), images.device)
+            chosen = _column(draws, DRAWS) < self._probability
             images = torch.where(chosen, OPERATIONS[name](images, draws[:, :DRAWS]), images)
         return images
 

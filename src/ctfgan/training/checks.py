@@ -59,7 +59,7 @@ class Checker:
 
     def check(self, generator: nn.Module, stage: str, number: int, step: int) -> CheckReport:
         """Measure and draw a generator; the sheet is named by stage number, stage and step."""
-        labels = balanced_labels(self._settings.images, len(self._dataset.classes))
+        labels = balanced_labels(self._settings.images, self._dataset.num_classes)
         features, probabilities = self._recogniser.read(self._samples(generator, labels))
         distance = frechet_distance(self._compared, features)
         top_1 = (probabilities.argmax(dim=1) == labels).double().mean().item() if self._by_class else None

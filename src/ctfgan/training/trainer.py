@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import nn
 
-from ctfgan.data.batches import Batch, BatchStream
+from ctfgan.chance import Chance
+from ctfgan.data.batches import BatchStream
 from ctfgan.data.prepare import Dataset
 from ctfgan.errors import Interrupted, RunError
 from ctfgan.metrics.recogniser import TrainedRecogniser
@@ -20,7 +21,7 @@ from ctfgan.training.loop import StepLosses, Updates, below, play
 from ctfgan.training.objectives.adversarial import AdversarialGame
 from ctfgan.training.plateau import Plateau
 from ctfgan.training.run_folder import Checkpoint, RunFolder
-from ctfgan.training.runtime import StopRequest, place, send, wait_for
+from ctfgan.training.runtime import StopRequest, place, wait_for
 from ctfgan.training.settings import StageSettings, TrainingSettings
 
 
@@ -45,7 +46,7 @@ class Method:
     stages: tuple[Stage, ...]
     is_conditional: bool
     """Whether its images are meant to show the class that was asked for."""
-    rng: torch.Generator
+    chance: Chance
     """Every random draw of training comes from here: conditions, noise, patches."""
 
 
@@ -121,7 +122,7 @@ class Trainer:
         if self._plateau.is_reached():  # saved between the last check and the switch
             return self._plateau_reason()
         started = time.monotonic()
-        for losses in play(stage.game, self._sent_batches(), stage.settings, self._updates):
+        for losses in play(stage.game, self._batches, stage.settings, self._updates):
             step = self._updates.step
             if self._ema is not None:
                 self._ema.update(stage.game.generator, self._updates.generator_changes)
@@ -163,8 +164,9 @@ class Trainer:
             self._dataset,
             stage.settings.batch_size,
             self._seed * 1_000 + number,
-            self._method.rng,
+            self._method.chance,
             stage.settings.fake_classes,
+            self._device,
         )
         self._plateau = Plateau(self._settings.checks, stage.settings.patience)
 
@@ -174,10 +176,6 @@ class Trainer:
             self._ema.hand_over(self._stage.game.generator)
         self._steps_before += self._updates.step
         self._enter(self._number + 1)
-
-    def _sent_batches(self) -> Iterator[Batch]:
-        for batch in self._batches:
-            yield send(batch, self._device)
 
     def _generator(self) -> nn.Module:
         """The network that checks and bundles use: the average if there is one."""
@@ -230,7 +228,7 @@ class Trainer:
             "game": self._stage.game.state(),
             "ema_updates": 0 if self._ema is None else self._ema.updates,
             "batches": self._batches.state(),
-            "rng": self._method.rng.get_state(),
+            "rng": self._method.chance.rng.get_state(),
             "distances": list(self._plateau.distances),
             "steps_before": self._steps_before,
             "seconds": self._seconds,
@@ -253,7 +251,7 @@ class Trainer:
         self._updates.restore(state["updates"], below(checkpoint.tensors, "moments."))
         self._stage.game.restore(state["game"], self._device)
         self._batches.restore(state["batches"])
-        self._method.rng.set_state(state["rng"])
+        self._method.chance.rng.set_state(state["rng"])
         self._plateau.distances = list(state["distances"])
         self._steps_before = state["steps_before"]
         self._seconds = state["seconds"]

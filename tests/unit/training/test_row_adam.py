@@ -105,10 +105,7 @@ def test_a_table_goes_on_from_its_saved_moments_bit_for_bit(pair: tuple[Net, Net
     train(network, optimiser, ema, batches(20))
     other.load_state_dict(network.state_dict())
     second, second_ema = Optimiser(other, BETAS, Alone()), Ema(other, DECAY)
-    moments = {name: tensor.clone() for name, tensor in optimiser.moments().items()}
-    second.restore(
-        copy.deepcopy(optimiser.state()), below({f"x.{name}": tensor for name, tensor in moments.items()}, "x.")
-    )
+    second.restore(copy.deepcopy(optimiser.state()), copy.deepcopy(optimiser.moments()))
     second_ema.network.load_state_dict(ema.network.state_dict())
     second_ema.updates = ema.updates
     train(network, optimiser, ema, batches(20, start=20))
