@@ -71,10 +71,10 @@ class Workplace:
 
     def recogniser(self, progress: Progress) -> TrainedRecogniser:
         """The recogniser of the pool, trained now or from the cache."""
-        packed = self.dataset.high_quality
+        packed, measured = self.dataset.high_quality, self.dataset.measured
         return recogniser_for(
-            TrainingImages(packed.images, packed.labels, self.dataset.pool, packed.fingerprint),
-            self.dataset.num_classes,
+            TrainingImages(packed.images, measured.pool.rows, measured.pool.labels, packed.fingerprint),
+            len(measured.labels),
             self.recipe.recogniser,
             cache_folder(),
             self.device,
@@ -170,8 +170,8 @@ def reopen(folder: RunFolder, watch: Watch, device: str | None = None) -> tuple[
                 f"the {side} images have changed since {folder.path} began; restore them, or train a new run"
             )
     weights = folder.path / RECOGNISER
-    shape = place.shape
-    return place, load_recogniser(weights, shape.channels, shape.num_classes, recipe.recogniser, place.device)
+    classes = len(place.dataset.measured.labels)
+    return place, load_recogniser(weights, place.shape.channels, classes, recipe.recogniser, place.device)
 
 
 def is_finished(folder: RunFolder) -> bool:

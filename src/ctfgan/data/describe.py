@@ -29,6 +29,8 @@ def describe(dataset: Dataset, settings: DataSettings) -> list[str]:
     )
     if dataset.has_own_reference:
         lines += _reference_lines(dataset, settings)
+    if dataset.measured.is_part:
+        lines.append(f"  measured: {dataset.measured.words()}")
     side = dataset.low_quality
     if side is None:
         return [*lines, "low quality: none (this method uses none)"]

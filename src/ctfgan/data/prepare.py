@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -12,35 +13,16 @@ from ctfgan.data.high_quality import high_quality_sources
 from ctfgan.data.images import Bytes
 from ctfgan.data.leakage import shared_rows
 from ctfgan.data.low_quality import LowQuality, low_quality_side
+from ctfgan.data.measured import Measured, measured
 from ctfgan.data.packed import PackedImages
 from ctfgan.data.packing import look, pack
 from ctfgan.data.settings import MIN_IMAGES_PER_CLASS, PUBLISHED, DataSettings
 from ctfgan.data.sources.base import Labels
 from ctfgan.data.splits import Rows, share, stratified_order
 from ctfgan.data.stock import Stock, Stocks
+from ctfgan.data.subset import Subset
 from ctfgan.errors import DataError
 from ctfgan.progress import Progress, silent
-
-
-@dataclass(frozen=True)
-class Subset:
-    """Some images of a packed set."""
-
-    packed: PackedImages
-    rows: Rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @property
-    def images(self) -> Bytes:
-        """uint8 ``(N, R, R, K)``, read from disk now."""
-        return self.packed.images[self.rows]
-
-    @property
-    def labels(self) -> Labels:
-        """``(N,)``."""
-        return self.packed.labels[self.rows]
 
 
 @dataclass(frozen=True)
@@ -89,6 +71,11 @@ class Dataset:
         own = [self.reference.packed] if self.has_own_reference else []
         low = self.low_quality.packed if self.low_quality else None
         return [self.high_quality, *own, *([] if low is None else [low])]
+
+    @cached_property
+    def measured(self) -> Measured:
+        """What recogniser, checks and evaluations look at."""
+        return measured(self.high_quality, self.training, self.pool, self.reference)
 
     def stocks(self, device: torch.device) -> Stocks:
         """What batches on a device are gathered from; opened once, so that all stages of a run share it."""
