@@ -25,5 +25,7 @@ def test_a_run_of_many_classes_is_checked_and_evaluated_by_its_probe_classes(
     assert found.protocol.fake == 102  # rounds of three
     assert found.reported.real == found.protocol.real == 12  # a tenth of 40 images, of three classes
     assert found.classification is not None
-    assert (found.classification.images, found.classification.real) == (100, 12)
+    # No more than the share of the three classes that the GAN sees: about 0.65 of 36 images each.
+    assert found.classification.images == 69
+    assert found.classification.real == 12
     assert len(ctfgan.load(run).sample(n=1).images) == 6
