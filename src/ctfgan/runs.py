@@ -92,7 +92,7 @@ def open_workplace(recipe: Recipe, watch: Watch) -> Workplace:
     side = dataset.low_quality
     shape = Shape(
         num_classes=dataset.num_classes,
-        num_low_quality_labels=len(side.classes) if side else 0,
+        num_low_quality_labels=len(side.names) if side else 0,
         low_quality_size=dataset.low_quality_size,
         channels=dataset.channels,
     )

@@ -9,7 +9,7 @@ import numpy as np
 from ctfgan.data.images import Bytes
 from ctfgan.data.packed import PackedImages
 from ctfgan.data.sources.base import Labels
-from ctfgan.data.splits import Rows
+from ctfgan.data.splits import Rows, membership
 
 
 @dataclass(frozen=True)
@@ -45,5 +45,5 @@ class Subset:
         Args:
             classes: labels, ascending.
         """
-        candidates = np.sort(np.concatenate([self.packed.rows_of(int(label)) for label in classes]))
-        return Subset(self.packed, candidates[np.isin(candidates, self.rows)], classes)
+        candidates = np.sort(self.packed.manifest.rows_of_all(classes))
+        return Subset(self.packed, candidates[membership(self.rows, len(self.packed))[candidates]], classes)
