@@ -72,10 +72,10 @@ class Workplace:
 
     def recogniser(self, progress: Progress) -> TrainedRecogniser:
         """The recogniser of the pool, trained now or from the cache."""
-        packed = self.dataset.high_quality
+        packed, measured = self.dataset.high_quality, self.dataset.measured
         return recogniser_for(
-            TrainingImages(packed.images, packed.labels, self.dataset.pool, packed.fingerprint),
-            self.dataset.num_classes,
+            TrainingImages(packed.images, measured.pool.rows, measured.pool.labels, packed.fingerprint),
+            len(measured.labels),
             self.recipe.recogniser,
             cache_folder(),
             self.device,
@@ -93,7 +93,7 @@ def open_workplace(recipe: Recipe, watch: Watch) -> Workplace:
     side = dataset.low_quality
     shape = Shape(
         num_classes=dataset.num_classes,
-        num_low_quality_labels=len(side.classes) if side else 0,
+        num_low_quality_labels=len(side.names) if side else 0,
         low_quality_size=dataset.low_quality_size,
         channels=dataset.channels,
     )
@@ -171,8 +171,8 @@ def reopen(folder: RunFolder, watch: Watch, device: str | None = None) -> tuple[
                 f"the {side} images have changed since {folder.path} began; restore them, or train a new run"
             )
     weights = folder.path / RECOGNISER
-    shape = place.shape
-    return place, load_recogniser(weights, shape.channels, shape.num_classes, recipe.recogniser, place.device)
+    classes = len(place.dataset.measured.labels)
+    return place, load_recogniser(weights, place.shape.channels, classes, recipe.recogniser, place.device)
 
 
 def is_finished(folder: RunFolder) -> bool:

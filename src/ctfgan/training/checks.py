@@ -48,37 +48,38 @@ class Checker:
         *,
         by_class: bool = True,
     ) -> None:
-        self._dataset = dataset
+        self._measured = dataset.measured
+        self._bank = dataset.low_quality.bank if dataset.low_quality else None
         self._recogniser = recogniser
         self._settings = settings
         self._sheets = sheets
         self._device = device
         self._by_class = by_class
-        rows = np.random.default_rng(CHECK_SEED).permutation(dataset.training)[: settings.images]
+        rows = np.random.default_rng(CHECK_SEED).permutation(self._measured.training.rows)[: settings.images]
         self._compared, _ = recogniser.read(dataset.images(np.sort(rows)))
 
     def check(self, generator: nn.Module, stage: str, number: int, step: int) -> CheckReport:
         """Measure and draw a generator; the sheet is named by stage number, stage and step."""
-        labels = balanced_labels(self._settings.images, self._dataset.num_classes)
-        features, probabilities = self._recogniser.read(self._samples(generator, labels))
+        numbers = balanced_labels(self._settings.images, len(self._measured.labels))
+        features, probabilities = self._recogniser.read(self._samples(generator, numbers))
         distance = frechet_distance(self._compared, features)
-        top_1 = (probabilities.argmax(dim=1) == labels).double().mean().item() if self._by_class else None
+        top_1 = (probabilities.argmax(dim=1) == numbers).double().mean().item() if self._by_class else None
         path = self._sheets / f"{number}-{stage}-{step:06d}.png"
         self._draw(generator, path)
         return CheckReport(stage, step, distance, top_1, path)
 
     def _draw(self, generator: nn.Module, path: Path) -> None:
         """One column per class, always the same noise, so that sheets of different steps compare."""
-        classes = self._dataset.classes
-        shown = sorted({int(c) for c in np.linspace(0, len(classes) - 1, self._settings.sheet_classes)})
+        names = self._measured.names
+        shown = sorted({int(c) for c in np.linspace(0, len(names) - 1, self._settings.sheet_classes)})
         images = self._samples(generator, torch.tensor(shown).repeat(self._settings.sheet_rows))
         scale = zoom_for(images.shape[1], len(shown))
         content = BytesIO()
-        headings = [classes[c] if self._by_class else "" for c in shown]
+        headings = [names[c] if self._by_class else "" for c in shown]
         sheet(images, len(shown), headings, scale).save(content, format="PNG")
         path.parent.mkdir(exist_ok=True)
         write_file(path, content.getvalue())
 
-    def _samples(self, generator: nn.Module, labels: Tensor) -> Bytes:
-        bank = self._dataset.low_quality.bank if self._dataset.low_quality else None
-        return synthesise(generator, draw_condition(labels, bank, CHECK_SEED), CHECK_SEED, self._device)
+    def _samples(self, generator: nn.Module, numbers: Tensor) -> Bytes:
+        labels = self._measured.labels_of(numbers)
+        return synthesise(generator, draw_condition(labels, self._bank, CHECK_SEED), CHECK_SEED, self._device)
