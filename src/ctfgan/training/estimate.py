@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -41,7 +42,7 @@ def estimate(method: Method, dataset: Dataset, device: torch.device) -> list[Est
         stage.game.generator.train()
         updates = Updates(stage.game.generator, stage.game.discriminator, stage.settings)
         batches = BatchStream(dataset, stage.settings.batch_size, number, method.chance, device=device)
-        counter = _KeptBytes()
+        counter = KeptBytes()
         times = []
         with torch.autograd.graph.saved_tensors_hooks(counter.keep, counter.give):
             started = time.perf_counter()
@@ -58,19 +59,30 @@ def estimate(method: Method, dataset: Dataset, device: torch.device) -> list[Est
     return found
 
 
-class _KeptBytes:
-    """Counts what autograd keeps, storages that are shared once."""
+class KeptBytes:
+    """Counts what autograd keeps, storages that are shared once; its methods are hooks for saved tensors.
 
-    def __init__(self) -> None:
+    Args:
+        known: tensors that do not count.
+
+    Attributes:
+        most: bytes of an update, of the step in which they were most.
+    """
+
+    def __init__(self, known: Iterable[Tensor] = ()) -> None:
         self.most = 0
+        self._known = {tensor.untyped_storage().data_ptr() for tensor in known}
         self._storages: dict[int, int] = {}
 
     def keep(self, tensor: Tensor) -> Tensor:
+        """Called when autograd saves a tensor."""
         storage = tensor.untyped_storage()
-        self._storages[storage.data_ptr()] = storage.nbytes()
+        if storage.data_ptr() not in self._known:
+            self._storages[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     def give(self, tensor: Tensor) -> Tensor:
+        """Called when autograd reads it again."""
         return tensor
 
     def next_step(self, updates: int) -> None:
