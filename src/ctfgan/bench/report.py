@@ -83,7 +83,7 @@ def measure(name: str, options: Options) -> Report:
         dct = time_difference_maps(DCT_BATCH, DCT_CHANNELS, DCT_SIZE, options.steps)
         notes.append(
             f"Eq. 4 (batch {DCT_BATCH}, T = S = {DCT_CHANNELS}, {DCT_SIZE}x{DCT_SIZE}): {LITERAL} "
-            f"{_ms(dct.median(LITERAL))} ms, {SPATIAL} {_ms(dct.median(SPATIAL))} ms, "
+            f"{milliseconds(dct.median(LITERAL))} ms, {SPATIAL} {milliseconds(dct.median(SPATIAL))} ms, "
             f"ratio {dct.ratio(LITERAL, SPATIAL):.0f}"
         )
         figures["difference maps"] = dct.seconds
@@ -158,14 +158,14 @@ def _update_table(costs: list[StageCost]) -> Table:
     for cost in costs:
         for player, update in (("discriminator", cost.discriminator), ("generator", cost.generator)):
             work = (f"{update.work.operations / 1e9:,.1f}", f"{update.work.bytes / 1e6:,.0f}")
-            times = (_ms(update.floor), _ms(update.seconds), f"{update.achieved:.0%}")
+            times = (milliseconds(update.floor), milliseconds(update.seconds), f"{update.achieved:.0%}")
             rows.append((f"{cost.stage}: {player} update", *work, *times))
     return Table(("run", "Gflop", "MB", "floor ms", "measured ms", "achieved"), rows)
 
 
 def _step_table(costs: list[StageCost]) -> Table:
     rows = [
-        (cost.stage, _ms(cost.seconds), f"{cost.images_per_second:,.0f}", f"{cost.optimiser_share:.1%}")
+        (cost.stage, milliseconds(cost.seconds), f"{cost.images_per_second:,.0f}", f"{cost.optimiser_share:.1%}")
         for cost in costs
     ]
     return Table(("run", "step ms", "images/s", "optimisers"), rows)
@@ -173,7 +173,7 @@ def _step_table(costs: list[StageCost]) -> Table:
 
 def _ratio_table(times: Times, first: str) -> Table:
     rows = [
-        (name, _ms(times.median(name)), f"{1 / times.median(name):,.2f}", f"{times.ratio(name, first):.2f}")
+        (name, milliseconds(times.median(name)), f"{1 / times.median(name):,.2f}", f"{times.ratio(name, first):.2f}")
         for name in times.seconds
     ]
     return Table(("run", "step ms", "steps/s", f"time against {first}"), rows)
@@ -196,6 +196,7 @@ def _stage_figures(cost: StageCost) -> dict[str, Any]:
     }
 
 
-def _ms(seconds: float) -> str:
+def milliseconds(seconds: float) -> str:
+    """Seconds as milliseconds, with three digits or all before the point."""
     milliseconds = seconds * 1e3
     return f"{milliseconds:,.0f}" if milliseconds >= 100 else f"{milliseconds:.3g}"
