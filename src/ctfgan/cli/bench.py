@@ -81,7 +81,7 @@ def step(
               help="Rounds in which every number has a turn.")  # fmt: skip
 @click.option("--calls", type=click.IntRange(min=1), default=4, show_default=True, metavar="K", help="Steps in a turn.")
 @click.option("--folder", type=click.Path(path_type=Path), metavar="DIR",
-              help="Where packed images are made and stay, about 1 GB each; without it in a temporary folder.")  # fmt: skip
+              help="Where packed images are made and stay, about 1 GB each; else a temporary folder.")  # fmt: skip
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE",
               help="Change one setting, e.g. --set table_updates=dense; may be repeated.")  # fmt: skip
 @click.option("--plot", metavar="FILE.png", type=click.Path(path_type=Path), help="Draw the figures, too.")
