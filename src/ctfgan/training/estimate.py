@@ -12,12 +12,14 @@ from torch import Tensor
 
 from ctfgan.data.batches import BatchStream
 from ctfgan.data.prepare import Dataset
+from ctfgan.nn.class_tables import lazy_tables
 from ctfgan.training.loop import Updates, play
 from ctfgan.training.runtime import place, wait_for
 from ctfgan.training.trainer import Method
 
 TIMED_STEPS = 3
-FLOATS_PER_PARAMETER = 5  # weight, gradient, two moments of Adam, moving average
+DENSE_FLOATS = 5  # weight, gradient, two moments of Adam, moving average
+TABLE_FLOATS = 3  # weight, second moment, moving average
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,8 @@ class Estimate:
 def estimate(method: Method, dataset: Dataset, device: torch.device) -> list[Estimate]:
     """Train a few steps of every stage; the method's weights are spoilt afterwards."""
     place(method.networks, device)
-    parameters = sum(parameter.numel() for parameter in method.networks.parameters())
+    in_tables = sum(table.weight.numel() for table in lazy_tables(method.networks).values())
+    dense = sum(parameter.numel() for parameter in method.networks.parameters()) - in_tables
     found = []
     for number, stage in enumerate(method.stages):
         stage.enter()
@@ -54,7 +57,7 @@ def estimate(method: Method, dataset: Dataset, device: torch.device) -> list[Est
                     break
                 started = time.perf_counter()
         seconds = statistics.median(times[1:] or times)  # the first step warms up
-        memory = 4 * FLOATS_PER_PARAMETER * parameters + counter.most
+        memory = 4 * (DENSE_FLOATS * dense + TABLE_FLOATS * in_tables) + counter.most
         found.append(Estimate(stage.name, stage.settings.steps, seconds, memory))
     return found
 
