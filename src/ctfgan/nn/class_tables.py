@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -106,6 +107,19 @@ class NormalisedTable(ClassTable):
 
 
 @torch.no_grad()
+def random_signs_(rows: Tensor) -> None:
+    """Fill with -1 and 1 by chance: what codes start as. As far apart as normal numbers, and drawn three times as fast.
+
+    Eight numbers come of one random byte: 128 million, the codes of a million classes, would otherwise take a second.
+    """
+    if rows.is_meta:
+        return
+    drawn = torch.randint(256, (-(-rows.numel() // 8),), dtype=torch.uint8)
+    bits = np.unpackbits(drawn.numpy(), count=rows.numel())
+    rows.copy_(torch.from_numpy(bits).view_as(rows)).mul_(2).sub_(1)
+
+
+@torch.no_grad()
 def gram_of(rows: Tensor) -> Tensor:
     """``W^T W`` of ``(C, width)`` in float64, ``(width, width)``."""
     gram = torch.zeros(rows.shape[1], rows.shape[1], dtype=torch.float64, device=rows.device)
@@ -130,7 +144,7 @@ class ClassSpace:
         """From labels ``(N,)`` to what the maps of one network share: the labels themselves, or codes ``(N, code)``."""
         if self.code is None:
             return nn.Identity()
-        return self._table(self.code, nn.init.normal_, normalised=False)
+        return self._table(self.code, random_signs_, normalised=False)
 
     def map(self, width: int, start: float | None = None) -> nn.Module:
         """From what :meth:`encoder` returns to ``(N, width)``; ``start`` for all classes at first, if it is given."""
@@ -147,7 +161,7 @@ class ClassSpace:
         """From labels ``(N,)`` straight to ``(N, width)``, for a network that needs classes in one place only."""
         if self.code is None:
             return self._table(width, init, normalised=normalised)
-        codes = self._table(self.code, nn.init.normal_, normalised=normalised)
+        codes = self._table(self.code, random_signs_, normalised=normalised)
         return nn.Sequential(codes, linear(self.code, width, bias=False, normalised=normalised))
 
     def bias(self) -> nn.Module:

@@ -6,7 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from ctfgan.nn.class_tables import ClassSpace, ClassTable, NormalisedTable, RowChange, lazy_tables, merged_rows
+from ctfgan.nn.class_tables import (
+    ClassSpace,
+    ClassTable,
+    NormalisedTable,
+    RowChange,
+    lazy_tables,
+    merged_rows,
+    random_signs_,
+)
 
 ROWS, WIDTH = 30, 6
 
@@ -93,3 +101,18 @@ def test_a_factorised_network_has_one_code_for_each_class_however_many_layers_re
     network = nn.ModuleList([space.encoder(), *(space.map(32, start=1.0) for _ in range(5))])
     assert sum(table.weight.numel() for table in lazy_tables(network).values()) == 4_000
     assert sum(p.numel() for p in network.parameters()) == 4_000 + 5 * (4 * 32 + 32)
+
+
+def test_codes_start_as_random_signs_that_follow_the_seed() -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        first, second = torch.empty(2, 500, 7).unbind()
+        for rows in (first, second):
+            random_signs_(rows)
+        torch.manual_seed(3)
+        again = torch.empty(500, 7)
+        random_signs_(again)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
+    assert set(first.unique().tolist()) == {-1.0, 1.0}
+    assert first.mean().abs() < 0.05  # three standard deviations
