@@ -76,8 +76,8 @@ class GeneratorLH(nn.Module):
         """Noise z_1 ... z_M of ``count`` images, on the CPU."""
         return normal_noise(count, 0, len(self.blocks), self.settings.block_noise, rng)
 
-    def transfer(self, condition: Condition, noise: Noise) -> tuple[Tensor, TransferTrace]:
-        """The high-quality image ``(N, K, R, R)`` in [-1, 1] and the trace of how it came about."""
+    def trace(self, condition: Condition, noise: Noise) -> TransferTrace:
+        """How the high-quality image comes about, up to its last maps."""
         low_quality, _ = condition.required_low_quality()
         maps = self.stem(low_quality)
         trace = TransferTrace(low_quality.mean(dim=1, keepdim=True), [], [], [])
@@ -90,7 +90,8 @@ class GeneratorLH(nn.Module):
             trace.maps.append(maps)
             trace.gammas.append(gamma)
             trace.betas.append(beta)
-        return torch.tanh(self.to_image(F.relu(self.norm(maps, condition.labels)))), trace
+        return trace
 
     def forward(self, condition: Condition, noise: Noise) -> Tensor:
-        return self.transfer(condition, noise)[0]
+        maps = self.trace(condition, noise).maps[-1]
+        return torch.tanh(self.to_image(F.relu(self.norm(maps, condition.labels))))

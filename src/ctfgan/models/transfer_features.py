@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from ctfgan.models.settings import TransferSettings
 from ctfgan.nn.dct import dct2, high_pass, idct2, soft_threshold
-from ctfgan.nn.embed import ConditionEmbedding, concat_tiled
+from ctfgan.nn.embed import ConditionEmbedding
 
 CoefficientFilter = Callable[[Tensor], Tensor]
 
@@ -29,6 +30,15 @@ class TransferTrace:
     """Rows gamma_{m,2} of each image's class, each ``(N, T_m)``."""
     betas: list[Tensor]
     """Rows beta_{m,2}, likewise."""
+
+
+class TransferFeature(NamedTuple):
+    """CTF_m of Eq. 2 in its two parts; the second is the same at every pixel and is not repeated there."""
+
+    difference: Tensor
+    """H_m, ``(N, T_m, H_m, W_m)``."""
+    embedding: Tensor
+    """``Embed(Concat(gamma_{m,2}, beta_{m,2}, g_L))``, ``(N, embedding)``."""
 
 
 def difference_maps(current: Tensor, previous: Tensor, coefficient_filter: CoefficientFilter | None = None) -> Tensor:
@@ -90,18 +100,18 @@ class TransferFeatures(nn.Module):
         self._filter = coefficient_filter(settings)
         self._source = settings.ctf
 
-    def forward(self, trace: TransferTrace, low_quality_labels: Tensor) -> list[Tensor]:
-        """CTF_1 ... CTF_M, each ``(N, T_m + embedding, H_m, W_m)``."""
+    def forward(self, trace: TransferTrace, low_quality_labels: Tensor) -> list[TransferFeature]:
+        """CTF_1 ... CTF_M."""
         features = []
         previous = trace.grey
         for maps, gamma, beta, embed in zip(trace.maps, trace.gammas, trace.betas, self.embeddings, strict=True):
             difference = difference_maps(maps, previous, self._filter)
-            features.append(concat_tiled(difference, embed(gamma, beta, low_quality_labels)))
+            features.append(TransferFeature(difference, embed(gamma, beta, low_quality_labels)))
             previous = maps
         if self._source == "shuffled":
-            return [torch.roll(ctf, 1, dims=0) for ctf in features]
+            return [TransferFeature(*(torch.roll(part, 1, dims=0) for part in ctf)) for ctf in features]
         if self._source == "zero":
-            return [torch.zeros_like(ctf) for ctf in features]
+            return [TransferFeature(*map(torch.zeros_like, ctf)) for ctf in features]
         return features
 
     def average_unlabelled(self) -> None:
