@@ -25,7 +25,7 @@ from ctfgan.recipes.recipe import Recipe, parse_recipe
 from ctfgan.training.checks import CheckReport
 from ctfgan.training.loop import StepLosses
 from ctfgan.training.run_folder import BUNDLE, DATA, RECIPE, RECOGNISER, Checkpoint, RunFolder
-from ctfgan.training.runtime import choose_device, describe_device, stop_on_signals
+from ctfgan.training.runtime import choose_device, describe_device, keep_memory, stop_on_signals
 from ctfgan.training.settings import StageSettings
 from ctfgan.training.trainer import Method, Observer, Trainer
 
@@ -86,6 +86,7 @@ def open_workplace(recipe: Recipe, watch: Watch) -> Workplace:
     """Check the recipe, open its data and say what was found."""
     check_recipe(recipe)
     device = choose_device(recipe.device)
+    keep_memory()
     dataset = prepare(recipe.data, low_quality=recipe.method.uses_low_quality, progress=watch.progress)
     for line in describe(dataset, recipe.data):
         watch.say(line)
