@@ -26,7 +26,7 @@ from ctfgan.training.checks import CheckReport
 from ctfgan.training.ema import released_average
 from ctfgan.training.loop import StepLosses, below
 from ctfgan.training.run_folder import BUNDLE, DATA, RECIPE, RECOGNISER, Checkpoint, RunFolder
-from ctfgan.training.runtime import choose_device, describe_device, stop_on_signals
+from ctfgan.training.runtime import choose_device, describe_device, keep_memory, stop_on_signals
 from ctfgan.training.settings import StageSettings
 from ctfgan.training.trainer import Method, Observer, Trainer
 
@@ -87,6 +87,7 @@ def open_workplace(recipe: Recipe, watch: Watch) -> Workplace:
     """Check the recipe, open its data and say what was found."""
     check_recipe(recipe)
     device = choose_device(recipe.device)
+    keep_memory()
     dataset = prepare(recipe.data, low_quality=recipe.method.uses_low_quality, progress=watch.progress)
     for line in describe(dataset, recipe.data):
         watch.say(line)

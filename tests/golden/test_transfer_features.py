@@ -119,9 +119,10 @@ def test_an_unlabelled_image_is_embedded_like_the_mean_of_all_labels(labels: Cla
     rng = torch.Generator().manual_seed(5)
     maps = [torch.randn(1, 2, 4, 4, generator=rng), torch.randn(1, 3, 8, 8, generator=rng)]
     rows = [torch.randn(1, 2, generator=rng), torch.randn(1, 3, generator=rng)]
-    trace = TransferTrace(torch.randn(1, 1, 4, 4, generator=rng), maps, rows, rows)
+    trace = TransferTrace(torch.randn(1, 1, 4, 4, generator=rng), torch.tensor([0]), maps, rows, rows)
     unlabelled = features(trace, torch.tensor([-1]))
     labelled = [features(trace, torch.tensor([label])) for label in range(3)]
     for block in range(2):
-        mean = torch.stack([ctf[block] for ctf in labelled]).mean(dim=0)
-        torch.testing.assert_close(unlabelled[block], mean)
+        mean = torch.stack([ctf[block].embedding for ctf in labelled]).mean(dim=0)
+        torch.testing.assert_close(unlabelled[block].embedding, mean)
+        assert torch.equal(unlabelled[block].difference, labelled[0][block].difference)

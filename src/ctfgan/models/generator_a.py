@@ -10,12 +10,13 @@ from ctfgan.chance import Chance
 from ctfgan.models.generator_lh import GeneratorLH
 from ctfgan.models.interfaces import Condition, Noise, normal_noise
 from ctfgan.models.settings import TransferSettings
-from ctfgan.models.transfer_features import TransferFeatures
+from ctfgan.models.transfer_features import TransferFeature, TransferFeatures
 from ctfgan.models.widths import Plan
 from ctfgan.nn.blocks import GeneratorBlock
 from ctfgan.nn.class_tables import ClassSpace
 from ctfgan.nn.layers import conv, linear
 from ctfgan.nn.norm import UnconditionalBatchNorm2d
+from ctfgan.nn.tiled import conv_tiled
 
 
 class GeneratorA(nn.Module):
@@ -39,11 +40,13 @@ class GeneratorA(nn.Module):
         self.norm = UnconditionalBatchNorm2d(plan.generator[-1])
         self.to_image = conv(plan.generator[-1], channels)
 
-    def forward(self, latent: Tensor, features: list[Tensor]) -> Tensor:
+    def forward(self, latent: Tensor, features: list[TransferFeature]) -> Tensor:
         """Image ``(N, K, R, R)`` in [-1, 1] of z_A ``(N, noise)`` and CTF_1 ... CTF_M."""
         maps = self.from_noise(latent).unflatten(1, (-1, self.base, self.base))
         for block, merge, ctf in zip(self.blocks, self.merges, features, strict=True):
-            maps = merge(torch.cat([block(maps, None), ctf], dim=1))
+            assert isinstance(merge, nn.Conv2d)
+            both = torch.cat([block(maps, None), ctf.difference], dim=1)
+            maps = conv_tiled(both, ctf.embedding, merge.weight, merge.bias)
         return torch.tanh(self.to_image(F.relu(self.norm(maps))))
 
 
@@ -83,6 +86,6 @@ class TransferGenerator(nn.Module):
 
     def forward(self, condition: Condition, noise: Noise) -> Tensor:
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.train_generator_lh):
-            _, trace = self.generator_lh.transfer(condition, noise)
+            trace = self.generator_lh.trace(condition, noise)
         _, low_quality_labels = condition.required_low_quality()
         return self.generator_a(noise.latent, self.features(trace, low_quality_labels))

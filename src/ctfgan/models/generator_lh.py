@@ -79,12 +79,12 @@ class GeneratorLH(nn.Module):
         """Noise z_1 ... z_M of ``count`` images, on the CPU."""
         return normal_noise(count, 0, len(self.blocks), self.settings.block_noise, chance)
 
-    def transfer(self, condition: Condition, noise: Noise) -> tuple[Tensor, TransferTrace]:
-        """The high-quality image ``(N, K, R, R)`` in [-1, 1] and the trace of how it came about."""
+    def trace(self, condition: Condition, noise: Noise) -> TransferTrace:
+        """How the high-quality image comes about, up to its last maps."""
         low_quality, _ = condition.required_low_quality()
         maps = self.stem(low_quality)
         classes = self.classes(condition.labels)
-        trace = TransferTrace(low_quality.mean(dim=1, keepdim=True), [], [], [])
+        trace = TransferTrace(low_quality.mean(dim=1, keepdim=True), classes, [], [], [])
         for index, block in enumerate(self.blocks):
             if self.settings.block_noise:
                 maps = concat_tiled(maps, self.noise_embeddings[index](noise.blocks[:, index]))
@@ -94,7 +94,8 @@ class GeneratorLH(nn.Module):
             trace.maps.append(maps)
             trace.gammas.append(gamma)
             trace.betas.append(beta)
-        return torch.tanh(self.to_image(F.relu(self.norm(maps, classes)))), trace
+        return trace
 
     def forward(self, condition: Condition, noise: Noise) -> Tensor:
-        return self.transfer(condition, noise)[0]
+        trace = self.trace(condition, noise)
+        return torch.tanh(self.to_image(F.relu(self.norm(trace.maps[-1], trace.classes))))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from ctfgan.models.settings import TransferSettings
 from ctfgan.nn.class_tables import ClassSpace, ClassTable
 from ctfgan.nn.dct import dct2, high_pass, idct2, soft_threshold
-from ctfgan.nn.embed import ConditionEmbedding, concat_tiled
+from ctfgan.nn.embed import ConditionEmbedding
 
 CoefficientFilter = Callable[[Tensor], Tensor]
 
@@ -24,12 +25,23 @@ class TransferTrace:
 
     grey: Tensor
     """The grey low-quality image, ``(N, 1, r, r)``."""
+    classes: Tensor
+    """The classes as G_LH's norms take them: labels ``(N,)``, or codes ``(N, code)``."""
     maps: list[Tensor]
     """Feature maps F_1 ... F_M, each ``(N, T_m, H_m, W_m)``."""
     gammas: list[Tensor]
     """Rows gamma_{m,2} of each image's class, each ``(N, T_m)``."""
     betas: list[Tensor]
     """Rows beta_{m,2}, likewise."""
+
+
+class TransferFeature(NamedTuple):
+    """CTF_m of Eq. 2 in its two parts; the second is the same at every pixel and is not repeated there."""
+
+    difference: Tensor
+    """H_m, ``(N, T_m, H_m, W_m)``."""
+    embedding: Tensor
+    """``Embed(Concat(gamma_{m,2}, beta_{m,2}, g_L))``, ``(N, embedding)``."""
 
 
 def difference_maps(current: Tensor, previous: Tensor, coefficient_filter: CoefficientFilter | None = None) -> Tensor:
@@ -91,20 +103,20 @@ class TransferFeatures(nn.Module):
         self._filter = coefficient_filter(settings)
         self._source = settings.ctf
 
-    def forward(self, trace: TransferTrace, low_quality_labels: Tensor) -> list[Tensor]:
-        """CTF_1 ... CTF_M, each ``(N, T_m + embedding, H_m, W_m)``; labels ``(N,)`` in ``[-1, c_L)``."""
+    def forward(self, trace: TransferTrace, low_quality_labels: Tensor) -> list[TransferFeature]:
+        """CTF_1 ... CTF_M; labels ``(N,)`` in ``[-1, c_L)``."""
         labels = self.labels(torch.where(low_quality_labels < 0, self.unlabelled, low_quality_labels))
         features = []
         previous = trace.grey
         for maps, gamma, beta, embed in zip(trace.maps, trace.gammas, trace.betas, self.embeddings, strict=True):
             difference = difference_maps(maps, previous, self._filter)
-            features.append(concat_tiled(difference, embed(gamma, beta, labels)))
+            features.append(TransferFeature(difference, embed(gamma, beta, labels)))
             previous = maps
         if self._source == "shuffled":
             # By half a batch, so that processes that share a batch need nothing of each other.
-            return [torch.roll(ctf, len(ctf) // 2, dims=0) for ctf in features]
+            return [TransferFeature(*(torch.roll(part, len(part) // 2, dims=0) for part in ctf)) for ctf in features]
         if self._source == "zero":
-            return [torch.zeros_like(ctf) for ctf in features]
+            return [TransferFeature(*map(torch.zeros_like, ctf)) for ctf in features]
         return features
 
     @torch.no_grad()

@@ -30,4 +30,7 @@ class ConditionEmbedding(nn.Module):
 def concat_tiled(maps: Tensor, vectors: Tensor) -> Tensor:
     """Concatenate vectors ``(N, D)``, repeated over H and W, to maps ``(N, C, H, W)``: ``(N, C + D, H, W)``."""
     tiled = vectors[:, :, None, None].expand(-1, -1, *maps.shape[-2:])
-    return torch.cat([maps, tiled], dim=1)
+    # A repeated vector has no order in memory; without one, the result would lose that of the maps.
+    last = maps.is_contiguous(memory_format=torch.channels_last)
+    order = torch.channels_last if last else torch.contiguous_format
+    return torch.cat([maps, tiled.contiguous(memory_format=order)], dim=1)

@@ -67,8 +67,8 @@ class _ScaledNormalisation(torch.autograd.Function):
 
 
 def _pixels(maps: Tensor) -> Tensor:
-    """Maps ``(N, C, H, W)`` as ``(N, H * W, C)``: a view, if they are in channels-last order."""
-    return maps.permute(0, 2, 3, 1).flatten(1, 2)
+    """Maps ``(N, C, H, W)`` as contiguous ``(N, H * W, C)``: a view, if they are in channels-last order."""
+    return maps.permute(0, 2, 3, 1).contiguous().flatten(1, 2)
 
 
 def _maps(pixels: Tensor, like: Tensor) -> Tensor:

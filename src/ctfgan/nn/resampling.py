@@ -7,6 +7,7 @@ pixel instead of 36, for the same result, borders included. The kernel stays the
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -25,7 +26,9 @@ def unpool_conv(maps: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         bias: ``(D,)`` or None.
     """
     # A transposed convolution applies the kernel mirrored; the 4 turns the mean of the pool into the sum.
-    mirrored = 4 * weight.flip(2, 3).transpose(0, 1)
+    mirrored = (4 * weight.flip(2, 3)).transpose(0, 1)
+    # In this order the result is channels-last whatever the order of the maps, as with a convolution.
+    mirrored = mirrored.contiguous(memory_format=torch.channels_last)
     spread = F.conv_transpose2d(maps, mirrored, stride=2)  # (N, D, 2H + 1, 2W + 1)
     summed = F.avg_pool2d(spread, 2, stride=1)
     # Not inside the transposed convolution: with a bias, its kernel for the CPU is several times slower at odd sizes.

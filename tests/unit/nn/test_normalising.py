@@ -33,6 +33,7 @@ def test_one_function_does_what_the_layers_do_gradients_included(
     found, mean, variance = scaled_normalisation(*given, 1e-3, over_batch)
     expected = layered(*given, 1e-3, over_batch)
     torch.testing.assert_close(found, expected, atol=1e-12, rtol=1e-12)
+    assert found.is_contiguous(memory_format=torch.channels_last)
     dims = (0, 2, 3) if over_batch else (2, 3)
     torch.testing.assert_close(mean.squeeze(0) if over_batch else mean, maps.mean(dims))
     torch.testing.assert_close(variance.squeeze(0) if over_batch else variance, maps.var(dims, correction=0))
