@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ctfgan.chance import Chance
 from ctfgan.data.images import to_float
 from ctfgan.data.pairing import LowQualityBank
 from ctfgan.data.prepare import Dataset
@@ -53,20 +54,21 @@ class BatchStream:
 
     Args:
         dataset: what to draw from.
-        batch_size: real images, and as many conditions.
+        batch_size: real images, and as many conditions, of all processes together; a multiple of their number.
         seed: of the order of the real images.
-        rng: of classes and low-quality images.
+        chance: of classes and low-quality images; it says which rows of each batch are this process's own.
         fake_classes: ``uniform`` over all classes, or those of the ``real`` images of the batch.
     """
 
     def __init__(
-        self, dataset: Dataset, batch_size: int, seed: int, rng: torch.Generator, fake_classes: str = "uniform"
+        self, dataset: Dataset, batch_size: int, seed: int, chance: Chance, fake_classes: str = "uniform"
     ) -> None:
         self._dataset = dataset
         self._rows = dataset.training
         self._batch_size = batch_size
+        self._own_size = chance.share(batch_size)
         self._seed = seed
-        self._rng = rng
+        self._chance = chance
         self._fake_classes = fake_classes
         self._bank: LowQualityBank | None = dataset.low_quality.bank if dataset.low_quality else None
         self._start(0, 0)
@@ -75,13 +77,13 @@ class BatchStream:
         return self
 
     def __next__(self) -> Batch:
-        rows = self._next_rows()
+        rows = self._next_rows()[self._chance.rank :: self._chance.processes]
         real_labels = torch.from_numpy(self._dataset.labels(rows))
         if self._fake_classes == "real":
             labels = real_labels
         else:
-            labels = torch.randint(len(self._dataset.classes), (self._batch_size,), generator=self._rng)
-        low, low_labels = self._bank.draw(labels, self._rng) if self._bank else (None, None)
+            labels = self._chance.integers(0, len(self._dataset.classes), self._own_size)
+        low, low_labels = self._bank.draw(labels, self._chance) if self._bank else (None, None)
         return Batch(to_float(self._dataset.images(rows)), real_labels, labels, low, low_labels)
 
     def state(self) -> dict[str, int]:
@@ -98,6 +100,7 @@ class BatchStream:
         self._order = np.random.default_rng((self._seed, epoch)).permutation(self._rows)
 
     def _next_rows(self) -> Rows:
+        """Of the whole batch, on every process alike."""
         parts = []
         missing = self._batch_size
         while missing:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ctfgan.chance import Chance
 from ctfgan.data.images import Bytes, to_float
 from ctfgan.data.sources.base import Labels
 from ctfgan.errors import DataError
@@ -68,11 +69,11 @@ class LowQualityBank:
         digest.update(self.labels.tobytes())
         return digest.hexdigest()
 
-    def draw(self, labels: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    def draw(self, labels: Tensor, chance: Chance) -> tuple[Tensor, Tensor]:
         """A low-quality image for each class label: images ``(N, K, r, r)`` in [-1, 1] and their labels ``(N,)``."""
-        chance = torch.rand(len(labels), generator=rng, dtype=torch.float64)
+        drawn = chance.uniform(len(labels), dtype=torch.float64)
         if self._order is None:
-            rows = (chance * len(self)).long()
+            rows = (drawn * len(self)).long()
         else:
-            rows = self._order[self._starts[labels] + (chance * self._counts[labels]).long()]
+            rows = self._order[self._starts[labels] + (drawn * self._counts[labels]).long()]
         return to_float(self.images[rows.numpy()]), self._labels[rows]

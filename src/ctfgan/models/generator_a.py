@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ctfgan.chance import Chance
 from ctfgan.models.generator_lh import GeneratorLH
 from ctfgan.models.interfaces import Condition, Noise, normal_noise
 from ctfgan.models.settings import TransferSettings
@@ -74,10 +75,10 @@ class TransferGenerator(nn.Module):
         self.generator_lh.train(mode and self.train_generator_lh)
         return self
 
-    def draw_noise(self, count: int, rng: torch.Generator) -> Noise:
+    def draw_noise(self, count: int, chance: Chance) -> Noise:
         """Noise z_A and z_1 ... z_M of ``count`` images, on the CPU."""
         settings = self.generator_lh.settings
-        return normal_noise(count, self.generator_a.noise, len(self.generator_lh.blocks), settings.block_noise, rng)
+        return normal_noise(count, self.generator_a.noise, len(self.generator_lh.blocks), settings.block_noise, chance)
 
     def forward(self, condition: Condition, noise: Noise) -> Tensor:
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.train_generator_lh):

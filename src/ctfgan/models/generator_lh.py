@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ctfgan.chance import Chance
 from ctfgan.models.interfaces import Condition, Noise, normal_noise
 from ctfgan.models.settings import TransferSettings
 from ctfgan.models.transfer_features import TransferTrace
@@ -72,9 +73,9 @@ class GeneratorLH(nn.Module):
         self.norm = norm(plan.generator[-1])
         self.to_image = conv(plan.generator[-1], channels)
 
-    def draw_noise(self, count: int, rng: torch.Generator) -> Noise:
+    def draw_noise(self, count: int, chance: Chance) -> Noise:
         """Noise z_1 ... z_M of ``count`` images, on the CPU."""
-        return normal_noise(count, 0, len(self.blocks), self.settings.block_noise, rng)
+        return normal_noise(count, 0, len(self.blocks), self.settings.block_noise, chance)
 
     def transfer(self, condition: Condition, noise: Noise) -> tuple[Tensor, TransferTrace]:
         """The high-quality image ``(N, K, R, R)`` in [-1, 1] and the trace of how it came about."""

@@ -8,6 +8,8 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from ctfgan.chance import Chance
+
 
 @dataclass(frozen=True)
 class Condition:
@@ -61,7 +63,7 @@ class Noise(NamedTuple):
 class Generator(Protocol):
     """A network that makes images of given classes."""
 
-    def draw_noise(self, count: int, rng: torch.Generator) -> Noise:
+    def draw_noise(self, count: int, chance: Chance) -> Noise:
         """Noise of ``count`` images, on the CPU so that a seed means the same images on every device."""
         ...
 
@@ -70,7 +72,7 @@ class Generator(Protocol):
         ...
 
 
-def normal_noise(count: int, latent: int, blocks: int, width: int, rng: torch.Generator) -> Noise:
+def normal_noise(count: int, latent: int, blocks: int, width: int, chance: Chance) -> Noise:
     """Noise with ``latent`` and ``blocks`` x ``width`` numbers for each of ``count`` images."""
-    flat = torch.randn(count, latent + blocks * width, generator=rng)
+    flat = chance.normal(count, latent + blocks * width)
     return Noise(flat[:, :latent], flat[:, latent:].reshape(count, blocks, width))

@@ -99,7 +99,8 @@ class TransferFeatures(nn.Module):
             features.append(concat_tiled(difference, embed(gamma, beta, low_quality_labels)))
             previous = maps
         if self._source == "shuffled":
-            return [torch.roll(ctf, 1, dims=0) for ctf in features]
+            # By half a batch, so that processes that share a batch need nothing of each other.
+            return [torch.roll(ctf, len(ctf) // 2, dims=0) for ctf in features]
         if self._source == "zero":
             return [torch.zeros_like(ctf) for ctf in features]
         return features

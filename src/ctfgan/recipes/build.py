@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from ctfgan.chance import Chance
 from ctfgan.errors import ConfigError
 from ctfgan.losses import ADVERSARIAL_LOSSES
 from ctfgan.models.discriminator import Discriminator
@@ -45,13 +46,13 @@ def build_method(recipe: Recipe, shape: Shape, *, matched: bool) -> Method:
         shape: sizes that the data decides.
         matched: whether low-quality images have their class's content, which the consistency term needs.
     """
-    rng = torch.Generator().manual_seed(recipe.seed)
-    strengthening = Strengthening(recipe.training.strengthening, rng)
+    chance = Chance.of(recipe.seed)
+    strengthening = Strengthening(recipe.training.strengthening, chance)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         generator = build_generator(recipe, shape)
         discriminator = _build_discriminator(recipe, shape)
-    setup = partial(GameSetup, discriminator=discriminator, strengthening=strengthening, rng=rng)
+    setup = partial(GameSetup, discriminator=discriminator, strengthening=strengthening, chance=chance)
     match recipe.method:
         case CtfGan() as method:
             assert isinstance(generator, TransferGenerator)
@@ -70,7 +71,7 @@ def build_method(recipe: Recipe, shape: Shape, *, matched: bool) -> Method:
         nn.ModuleDict({"generator": generator, "discriminator": discriminator}),
         stages,
         recipe.method.is_conditional,
-        rng,
+        chance,
     )
 
 

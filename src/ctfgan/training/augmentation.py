@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ctfgan.chance import Chance
 from ctfgan.training.settings import AugmentationSettings
 
 DRAWS = 2  # uniform numbers that an operation may use for an image, besides the one that decides whether it happens
@@ -78,12 +79,12 @@ class Augmentation:
 
     Args:
         settings: policy and probability.
-        rng: CPU generator of all draws.
+        chance: of all draws.
     """
 
-    def __init__(self, settings: AugmentationSettings, rng: torch.Generator) -> None:
+    def __init__(self, settings: AugmentationSettings, chance: Chance) -> None:
         self._settings = settings
-        self._rng = rng
+        self._chance = chance
         start = settings.probability if settings.target is None else 0.0
         self._probability = torch.tensor(start)
 
@@ -100,7 +101,7 @@ class Augmentation:
     def __call__(self, images: Tensor) -> Tensor:
         """Augmented images ``(N, K, R, R)``; gradients flow through."""
         for name in self._settings.policy:
-            draws = torch.rand(len(images), DRAWS + 1, generator=self._rng).to(images.device)
+            draws = self._chance.uniform(len(images), DRAWS + 1).to(images.device)
             chosen = _column(draws, DRAWS) < self._probability.to(images.device)
             images = torch.where(chosen, OPERATIONS[name](images, draws[:, :DRAWS]), images)
         return images

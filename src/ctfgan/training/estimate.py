@@ -40,7 +40,7 @@ def estimate(method: Method, dataset: Dataset, device: torch.device) -> list[Est
         stage.enter()
         stage.game.generator.train()
         updates = Updates(stage.game.generator, stage.game.discriminator, stage.settings)
-        batches = (send(b, device) for b in BatchStream(dataset, stage.settings.batch_size, number, method.rng))
+        batches = (send(b, device) for b in BatchStream(dataset, stage.settings.batch_size, number, method.chance))
         counter = _KeptBytes()
         times = []
         with torch.autograd.graph.saved_tensors_hooks(counter.keep, counter.give):

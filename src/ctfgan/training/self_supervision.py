@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ctfgan.chance import Chance
 
-def paste_patches(images: Tensor, donors: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+
+def paste_patches(images: Tensor, donors: Tensor, chance: Chance) -> tuple[Tensor, Tensor]:
     """Paste a rectangle of each donor into each image (decision 10).
 
     The sides are uniform in [R/4, R/2] pixels, and so are the places in the donor and in the image.
@@ -14,24 +16,24 @@ def paste_patches(images: Tensor, donors: Tensor, rng: torch.Generator) -> tuple
     Args:
         images: ``(N, K, R, R)``; not changed.
         donors: ``(N, K, R, R)``, real high-quality images.
-        rng: CPU generator.
+        chance: of sides and places.
 
     Returns:
         The pasted images ``(N, K, R, R)``, and the boxes ``(N, 4)`` = (x0, y0, x1, y1) / R in [0, 1]; pixel columns
         x0 ... x1 - 1 and rows y0 ... y1 - 1 are the donor's.
     """
     count, side = len(images), images.shape[-1]
-    sides = torch.randint(side // 4, side // 2 + 1, (2, count), generator=rng)
+    sides = chance.integers(side // 4, side // 2 + 1, count, 2)  # x, then y
     room = side - sides
     # Floor of uniform * (room + 1) is uniform on 0 ... room for every image's own room.
-    start = (torch.rand(2, count, generator=rng) * (room + 1)).long()
-    source = (torch.rand(2, count, generator=rng) * (room + 1)).long()
+    start = (chance.uniform(count, 2) * (room + 1)).long()
+    source = (chance.uniform(count, 2) * (room + 1)).long()
     pixels = torch.arange(side)
-    inside = (pixels >= start[..., None]) & (pixels < (start + sides)[..., None])  # (2, N, R)
+    inside = (pixels >= start[..., None]) & (pixels < (start + sides)[..., None])  # (N, 2, R)
     moved = (pixels - start[..., None] + source[..., None]).clamp(0, side - 1)
-    mask = (inside[1][:, :, None] & inside[0][:, None, :])[:, None].to(images.device)  # (N, 1, R, R)
-    index = (moved[1][:, :, None] * side + moved[0][:, None, :]).to(images.device)  # (N, R, R)
+    mask = (inside[:, 1, :, None] & inside[:, 0, None, :])[:, None].to(images.device)  # (N, 1, R, R)
+    index = (moved[:, 1, :, None] * side + moved[:, 0, None, :]).to(images.device)  # (N, R, R)
     flat = index.flatten(1)[:, None].expand(-1, images.shape[1], -1)
     patches = donors.flatten(2).gather(2, flat).view_as(donors)
-    boxes = torch.stack([start[0], start[1], start[0] + sides[0], start[1] + sides[1]], dim=1) / side
+    boxes = torch.cat([start, start + sides], dim=1) / side
     return torch.where(mask, patches, images), boxes.to(images.device)

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ctfgan.chance import Chance
 from ctfgan.training.augmentation import Augmentation
 from ctfgan.training.settings import LecamSettings, StrengtheningSettings
 
@@ -63,8 +64,8 @@ class Strengthening:
         augment: the augmentation of images that the discriminator sees.
     """
 
-    def __init__(self, settings: StrengtheningSettings, rng: torch.Generator) -> None:
-        self.augment = Augmentation(settings.augmentation, rng)
+    def __init__(self, settings: StrengtheningSettings, chance: Chance) -> None:
+        self.augment = Augmentation(settings.augmentation, chance)
         self._lecam = Lecam(settings.lecam) if settings.lecam.weight else None
         self._penalty = settings.penalty
         self._steps = 0

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ctfgan.chance import Chance
 from ctfgan.data.images import Bytes, to_bytes
 from ctfgan.data.pairing import LowQualityBank
 from ctfgan.models.interfaces import Condition, Generator
@@ -20,7 +21,7 @@ def draw_condition(labels: Tensor, bank: LowQualityBank | None, seed: int) -> Co
     """The condition of images of some classes; the seed chooses their low-quality images."""
     if bank is None:
         return Condition(labels)
-    return Condition(labels, *bank.draw(labels, torch.Generator().manual_seed(seed)))
+    return Condition(labels, *bank.draw(labels, Chance.of(seed)))
 
 
 @torch.no_grad()
@@ -34,7 +35,7 @@ def synthesise(network: nn.Module, condition: Condition, seed: int, device: torc
         device: where the network is.
     """
     generator = cast(Generator, network)
-    noise = generator.draw_noise(len(condition), torch.Generator().manual_seed(seed))
+    noise = generator.draw_noise(len(condition), Chance.of(seed))
     was_training = network.training
     network.eval()
     parts = []

@@ -10,6 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from ctfgan.chance import Chance
 from ctfgan.data.batches import Batch, BatchStream
 from ctfgan.data.prepare import Dataset
 from ctfgan.errors import Interrupted, RunError
@@ -45,7 +46,7 @@ class Method:
     stages: tuple[Stage, ...]
     is_conditional: bool
     """Whether its images are meant to show the class that was asked for."""
-    rng: torch.Generator
+    chance: Chance
     """Every random draw of training comes from here: conditions, noise, patches."""
 
 
@@ -163,7 +164,7 @@ class Trainer:
             self._dataset,
             stage.settings.batch_size,
             self._seed * 1_000 + number,
-            self._method.rng,
+            self._method.chance,
             stage.settings.fake_classes,
         )
         self._plateau = Plateau(self._settings.checks, stage.settings.patience)
@@ -231,7 +232,7 @@ class Trainer:
             "game": self._stage.game.state(),
             "ema_updates": 0 if self._ema is None else self._ema.updates,
             "batches": self._batches.state(),
-            "rng": self._method.rng.get_state(),
+            "rng": self._method.chance.rng.get_state(),
             "distances": list(self._plateau.distances),
             "steps_before": self._steps_before,
             "seconds": self._seconds,
@@ -254,7 +255,7 @@ class Trainer:
         self._updates.restore(state["updates"])
         self._stage.game.restore(state["game"], self._device)
         self._batches.restore(state["batches"])
-        self._method.rng.set_state(state["rng"])
+        self._method.chance.rng.set_state(state["rng"])
         self._plateau.distances = list(state["distances"])
         self._steps_before = state["steps_before"]
         self._seconds = state["seconds"]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from ctfgan.chance import Chance
 from ctfgan.data.batches import Batch, BatchStream
 from ctfgan.data.images import to_bytes
 from ctfgan.data.prepare import Dataset, prepare
@@ -25,7 +26,7 @@ def dataset(tmp_path: Path, cache: Path, write_npz: Callable[..., Path]) -> Data
 
 
 def stream(dataset: Dataset, batch_size: int, seed: int = 0) -> BatchStream:
-    return BatchStream(dataset, batch_size, seed, torch.Generator().manual_seed(1))
+    return BatchStream(dataset, batch_size, seed, Chance.of(1))
 
 
 def rows(batch: Batch) -> list[int]:
@@ -83,17 +84,17 @@ def test_no_low_quality_images_are_drawn_where_there_are_none(dataset: Dataset) 
 
 @pytest.mark.parametrize("steps", [0, 2, 3, 8])
 def test_a_restored_stream_goes_on_identically(dataset: Dataset, steps: int) -> None:
-    rng = torch.Generator().manual_seed(1)
-    batches = BatchStream(dataset, 9, 0, rng)
+    chance = Chance.of(1)
+    batches = BatchStream(dataset, 9, 0, chance)
     for _ in range(steps):
         next(batches)
-    state, random_state = batches.state(), rng.get_state()
+    state, random_state = batches.state(), chance.rng.get_state()
     expected = [next(batches) for _ in range(7)]
 
-    restored_rng = torch.Generator()
-    restored = BatchStream(dataset, 9, 0, restored_rng)
+    other = Chance.of(2)
+    restored = BatchStream(dataset, 9, 0, other)
     restored.restore(state)
-    restored_rng.set_state(random_state)
+    other.rng.set_state(random_state)
     for batch in expected:
         again = next(restored)
         for name in ("real", "real_labels", "fake_labels", "low_quality", "low_quality_labels"):
@@ -105,3 +106,20 @@ def test_the_first_images_of_a_batch_are_of_all_classes(dataset: Dataset) -> Non
     batches = stream(dataset, 8)
     first = torch.cat([next(batches).real_labels[:2] for _ in range(400)])
     assert torch.bincount(first, minlength=CLASSES).min() > 800 / CLASSES * 0.7
+
+
+@pytest.mark.parametrize("fake_classes", ["uniform", "real"])
+def test_processes_hold_together_the_batches_of_a_single_one(dataset: Dataset, fake_classes: str) -> None:
+    alone = BatchStream(dataset, 10, 0, Chance.of(1), fake_classes)
+    together = [
+        BatchStream(dataset, 10, 0, Chance(torch.Generator().manual_seed(1), rank, 2), fake_classes)
+        for rank in range(2)
+    ]
+    for _ in range(7):  # more than two passes
+        expected, parts = next(alone), [next(stream) for stream in together]
+        for name in ("real", "real_labels", "fake_labels", "low_quality", "low_quality_labels"):
+            whole = getattr(expected, name)
+            assert [len(getattr(part, name)) for part in parts] == [5, 5]
+            for rank, part in enumerate(parts):
+                assert torch.equal(getattr(part, name), whole[rank::2]), name
+    assert together[0].state() == together[1].state() == alone.state()

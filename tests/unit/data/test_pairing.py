@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from ctfgan.chance import Chance
 from ctfgan.data.images import to_bytes
 from ctfgan.data.pairing import LowQualityBank, resolve_pairing
 from ctfgan.errors import DataError
@@ -15,7 +16,7 @@ IMAGES = np.broadcast_to(GREYS[:, None, None, None], (9, 4, 4, 1)).copy()
 
 def drawn(bank: LowQualityBank, classes: list[int]) -> list[tuple[int, int]]:
     """Number of the drawn image, read off its grey, and its label."""
-    images, labels = bank.draw(torch.tensor(classes), torch.Generator().manual_seed(0))
+    images, labels = bank.draw(torch.tensor(classes), Chance.of(0))
     assert images.shape == (len(classes), 1, 4, 4)
     numbers = to_bytes(images)[:, 0, 0, 0] // 10
     return list(zip(numbers.tolist(), labels.tolist(), strict=True))

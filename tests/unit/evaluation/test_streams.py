@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from ctfgan.chance import Chance
 from ctfgan.data.pairing import LowQualityBank
 from ctfgan.evaluation import streams
 from ctfgan.evaluation.measurement import halves
@@ -21,8 +22,8 @@ CPU = torch.device("cpu")
 class Echo(nn.Module):
     """Images whose first pixel is the class, the second the low-quality image, the third the noise."""
 
-    def draw_noise(self, count: int, rng: torch.Generator) -> Noise:
-        return normal_noise(count, 1, 1, 0, rng)
+    def draw_noise(self, count: int, chance: Chance) -> Noise:
+        return normal_noise(count, 1, 1, 0, chance)
 
     def forward(self, condition: Condition, noise: Noise) -> torch.Tensor:
         assert condition.low_quality is not None

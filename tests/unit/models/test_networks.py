@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from ctfgan.chance import Chance
 from ctfgan.errors import ConfigError
 from ctfgan.models.discriminator import Discriminator
 from ctfgan.models.generator_a import TransferGenerator
@@ -34,11 +35,11 @@ def condition(channels: int, low: int, count: int = 2) -> Condition:
 @pytest.mark.parametrize("low", [5, 16])
 def test_every_generator_makes_images_of_its_resolution(resolution: int, channels: int, low: int) -> None:
     plan = plan_for(resolution, 0.05, 0.05)
-    rng = torch.Generator().manual_seed(0)
+    chance = Chance.of(0)
     transfer = transfer_generator(resolution, channels, low, TransferSettings())
     given = condition(channels, low)
     for generator in (transfer, transfer.generator_lh, ResnetGenerator(plan, channels, 8, CLASSES)):
-        images = generator(given, generator.draw_noise(2, rng))
+        images = generator(given, generator.draw_noise(2, chance))
         assert images.shape == (2, channels, resolution, resolution)
         assert images.abs().max() <= 1
     for conditioning in get_args(Conditioning):
@@ -62,7 +63,7 @@ def test_the_stem_brings_any_low_quality_size_to_the_base_size(low: int) -> None
 def test_an_image_of_g_lh_does_not_depend_on_its_batch() -> None:
     generator = transfer_generator(16, 1, 8, TransferSettings()).generator_lh
     given = condition(1, 8, count=4)
-    noise = generator.draw_noise(4, torch.Generator().manual_seed(2))
+    noise = generator.draw_noise(4, Chance.of(2))
     together = generator(given, noise)
     alone = generator(given[2:3], noise.part(slice(2, 3)))
     torch.testing.assert_close(together[2:3], alone, atol=1e-4, rtol=0)
@@ -71,7 +72,7 @@ def test_an_image_of_g_lh_does_not_depend_on_its_batch() -> None:
 def test_the_class_reaches_g_a_only_through_the_features() -> None:
     generator = transfer_generator(16, 1, 8, TransferSettings(ctf="zero")).eval()
     given = condition(1, 8)
-    noise = generator.draw_noise(2, torch.Generator().manual_seed(3))
+    noise = generator.draw_noise(2, Chance.of(3))
     other = Condition((given.labels + 1) % CLASSES, -given.low_quality, given.low_quality_labels)  # type: ignore[operator]
     assert torch.equal(generator(given, noise), generator(other, noise))
     generator = transfer_generator(16, 1, 8, TransferSettings()).eval()
@@ -84,7 +85,7 @@ def test_shuffled_features_are_those_of_another_image_of_the_batch() -> None:
     own, shuffled = (transfer_generator(16, 1, 8, TransferSettings(ctf=kind)) for kind in ("own", "shuffled"))
     shuffled.load_state_dict(own.state_dict())
     given = condition(1, 8, count=3)
-    _, trace = own.generator_lh.transfer(given, own.draw_noise(3, torch.Generator().manual_seed(4)))
+    _, trace = own.generator_lh.transfer(given, own.draw_noise(3, Chance.of(4)))
     assert given.low_quality_labels is not None
     for a, b in zip(
         own.features(trace, given.low_quality_labels), shuffled.features(trace, given.low_quality_labels), strict=True
@@ -96,7 +97,7 @@ def test_the_frozen_generator_stays_in_evaluation_mode_and_gets_no_gradient() ->
     generator = transfer_generator(16, 1, 8, TransferSettings(statistics="batch")).train()
     assert generator.training
     assert not generator.generator_lh.training
-    generator(condition(1, 8), generator.draw_noise(2, torch.Generator().manual_seed(5))).sum().backward()
+    generator(condition(1, 8), generator.draw_noise(2, Chance.of(5))).sum().backward()
     assert all(p.grad is None for p in generator.generator_lh.parameters())
     assert all(p.grad is not None for p in generator.generator_a.parameters())
     assert all(p.grad is not None for p in generator.features.parameters())

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ctfgan.chance import Chance
 from ctfgan.errors import ConfigError
 from ctfgan.models.interfaces import Condition, Noise
 from ctfgan.models.progressive import GrowingDiscriminator, GrowingGenerator
@@ -29,7 +30,7 @@ def pair(plan: GrowingPlan = SMALL, channels: int = 1) -> tuple[GrowingGenerator
 
 
 def images_of(generator: GrowingGenerator, noise: Noise | None = None) -> Tensor:
-    return generator(Condition(LABELS), noise or generator.draw_noise(4, torch.Generator().manual_seed(1)))
+    return generator(Condition(LABELS), noise or generator.draw_noise(4, Chance.of(1)))
 
 
 def heads(discriminator: GrowingDiscriminator, images: Tensor) -> Tensor:
@@ -199,14 +200,14 @@ def test_loaded_networks_equal_the_saved_ones() -> None:
 def test_the_class_reaches_the_image_and_without_classes_labels_do_not() -> None:
     for classes, expected in ((CLASSES, False), (None, True)):
         generator = GrowingGenerator(SMALL, 1, 8, classes)
-        noise = generator.draw_noise(4, torch.Generator().manual_seed(1))
+        noise = generator.draw_noise(4, Chance.of(1))
         others = generator(Condition((LABELS + 1) % CLASSES), noise)
         assert torch.equal(images_of(generator, noise), others) is expected
 
 
 def test_the_length_of_the_latent_does_not_matter() -> None:
     generator = GrowingGenerator(SMALL, 1, 8, None)
-    noise = generator.draw_noise(4, torch.Generator().manual_seed(1))
+    noise = generator.draw_noise(4, Chance.of(1))
     longer = Noise(3 * noise.latent, noise.blocks)
     torch.testing.assert_close(images_of(generator, noise), images_of(generator, longer), atol=1e-5, rtol=0)
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from ctfgan.chance import Chance
 from ctfgan.training.augmentation import OPERATIONS, Augmentation, cutout, translation
 from ctfgan.training.settings import AugmentationSettings
 
@@ -12,7 +13,7 @@ def images(count: int = 6, channels: int = 3, side: int = 16) -> torch.Tensor:
 
 
 def augmentation(**settings: object) -> Augmentation:
-    return Augmentation(AugmentationSettings.model_validate(settings), torch.Generator().manual_seed(1))
+    return Augmentation(AugmentationSettings.model_validate(settings), Chance.of(1))
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

@@ -3,12 +3,13 @@ from __future__ import annotations
 import pytest
 import torch
 
+from ctfgan.chance import Chance
 from ctfgan.training.settings import LecamSettings, PenaltySettings, StrengtheningSettings
 from ctfgan.training.strengthening import Lecam, Strengthening, squared_gradients
 
 
 def strengthening(**settings: object) -> Strengthening:
-    return Strengthening(StrengtheningSettings.model_validate(settings), torch.Generator().manual_seed(0))
+    return Strengthening(StrengtheningSettings.model_validate(settings), Chance.of(0))
 
 
 def test_the_squared_gradient_is_that_of_the_formula() -> None:

@@ -12,6 +12,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
+from ctfgan.chance import Chance
 from ctfgan.data.batches import Batch
 from ctfgan.losses import AdversarialLoss, box_distance
 from ctfgan.models.interfaces import Condition, Generator
@@ -70,8 +71,8 @@ class GameSetup:
     loss: AdversarialLoss
     strengthening: Strengthening
     """Augmentation and regularisers of the discriminator."""
-    rng: torch.Generator
-    """CPU generator of noise and patches."""
+    chance: Chance
+    """Of noise and patches."""
 
 
 class AdversarialGame:
@@ -88,7 +89,7 @@ class AdversarialGame:
         self._critic = cast(Critic, setup.discriminator)
         self._loss = setup.loss
         self._strengthening = setup.strengthening
-        self._rng = setup.rng
+        self._chance = setup.chance
         self._self_supervision = self_supervision
 
     def advance(self, progress: float) -> None:
@@ -172,12 +173,14 @@ class AdversarialGame:
     def _synthesise(self, batch: Batch) -> Tensor:
         generator = cast(Generator, self.generator)
         condition = Condition(batch.fake_labels, batch.low_quality, batch.low_quality_labels)
-        noise = generator.draw_noise(len(condition), self._rng)
+        noise = generator.draw_noise(len(condition), self._chance)
         return generator(condition, noise.to(batch.real.device))
 
     def _pasted(self, images: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """The first images of a batch with patches of other real ones, and the boxes."""
         assert self._self_supervision is not None
         count = max(1, int(self._self_supervision.share * len(images)))
-        donors = torch.roll(batch.real, 1, dims=0)[:count]
-        return paste_patches(images[:count], donors, self._rng)
+        # Half a batch away: where several processes share a batch of an even number of images for each, the donor is
+        # the same process's, and the same as in the whole batch on one process.
+        donors = torch.roll(batch.real, len(batch.real) // 2, dims=0)[:count]
+        return paste_patches(images[:count], donors, self._chance)

@@ -62,7 +62,7 @@ class GrowingGame(ClassifiedGame):
     def _gradient_penalty(self, judged: Judged) -> Tensor:
         """Squared distance of the gradient's norm from its target, on lines between real and synthetic images."""
         real, fake = judged.images.detach().chunk(2)
-        place = torch.rand(len(real), 1, 1, 1, generator=self._rng).to(real.device)
+        place = self._chance.uniform(len(real), 1, 1, 1).to(real.device)
         mixed = torch.lerp(real, fake, place).requires_grad_()
         labels = judged.labels[: len(real)]
         logits = self._critic.judge(self._critic.features(self._strengthening.augment(mixed), labels), labels)

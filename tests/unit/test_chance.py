@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from ctfgan.chance import Chance
+from ctfgan.errors import ConfigError
+from ctfgan.models.interfaces import normal_noise
+from ctfgan.training.augmentation import Augmentation
+from ctfgan.training.self_supervision import paste_patches
+from ctfgan.training.settings import AugmentationSettings
+
+
+def rank_of(rank: int, processes: int, seed: int = 3) -> Chance:
+    return Chance(torch.Generator().manual_seed(seed), rank, processes)
+
+
+def interleaved(parts: list[Tensor]) -> Tensor:
+    """Row i of process p is row i * processes + p of the whole."""
+    return torch.stack(parts, dim=1).flatten(0, 1)
+
+
+DRAWS: dict[str, Callable[[Chance, int], Tensor]] = {
+    "normal": lambda chance, count: chance.normal(count, 3, 2),
+    "uniform": lambda chance, count: chance.uniform(count, 5),
+    "double": lambda chance, count: chance.uniform(count, dtype=torch.float64),
+    "integers": lambda chance, count: chance.integers(-2, 9, count, 4),
+    "latent": lambda chance, count: normal_noise(count, 7, 3, 4, chance).latent,
+    "blocks": lambda chance, count: normal_noise(count, 7, 3, 4, chance).blocks,
+}
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+@pytest.mark.parametrize("draw", DRAWS.values(), ids=DRAWS)
+def test_processes_see_together_what_one_sees_alone_and_stay_alike(
+    draw: Callable[[Chance, int], Tensor], processes: int
+) -> None:
+    alone = Chance.of(3)
+    together = [rank_of(rank, processes) for rank in range(processes)]
+    for _ in range(2):  # the second draw shows that the first left all of them in the same state
+        assert torch.equal(interleaved([draw(chance, 4) for chance in together]), draw(alone, 4 * processes))
+    assert all(torch.equal(chance.rng.get_state(), alone.rng.get_state()) for chance in together)
+
+
+def test_one_process_draws_what_torch_draws() -> None:
+    torch_rng, chance = torch.Generator().manual_seed(3), Chance.of(3)
+    assert torch.equal(chance.normal(4, 2), torch.randn(4, 2, generator=torch_rng))
+    assert torch.equal(chance.uniform(9), torch.rand(9, generator=torch_rng))
+    assert torch.equal(chance.integers(1, 7, 8, 2), torch.randint(1, 7, (8, 2), generator=torch_rng))
+
+
+@pytest.mark.parametrize("count", [1, 2, 6])
+def test_patches_of_two_processes_are_those_of_the_whole_batch(count: int) -> None:
+    rng = torch.Generator().manual_seed(0)
+    images, donors = torch.rand(2, 2 * count, 3, 16, 16, generator=rng)
+    whole = paste_patches(images, donors, Chance.of(3))
+    parts = [paste_patches(images[rank::2], donors[rank::2], rank_of(rank, 2)) for rank in range(2)]
+    for expected, found in zip(whole, zip(*parts, strict=True), strict=True):
+        assert torch.equal(interleaved(list(found)), expected)
+
+
+def test_augmentation_of_two_processes_is_that_of_the_whole_batch() -> None:
+    settings = AugmentationSettings(policy=("brightness", "translation", "flip", "cutout"), probability=0.7)
+    images = torch.rand(12, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    whole = Augmentation(settings, Chance.of(3))(images)
+    parts = [Augmentation(settings, rank_of(rank, 2))(images[rank::2]) for rank in range(2)]
+    assert torch.equal(interleaved(parts), whole)
+
+
+def test_a_batch_that_cannot_be_divided_is_refused() -> None:
+    assert rank_of(1, 4).share(8) == 2
+    with pytest.raises(ConfigError, match="a batch of 6 images cannot be divided evenly among 4 processes"):
+        rank_of(1, 4).share(6)
