@@ -12,7 +12,7 @@ from torch import Tensor
 from ctfgan.data.batches import BatchStream
 from ctfgan.data.prepare import Dataset
 from ctfgan.training.loop import Updates, play
-from ctfgan.training.runtime import place, send, wait_for
+from ctfgan.training.runtime import Engine, send, wait_for
 from ctfgan.training.trainer import Method
 
 TIMED_STEPS = 3
@@ -31,15 +31,16 @@ class Estimate:
     """Parameters with gradients, moments and average, and what autograd keeps in one update on average."""
 
 
-def estimate(method: Method, dataset: Dataset, device: torch.device) -> list[Estimate]:
+def estimate(method: Method, dataset: Dataset, engine: Engine) -> list[Estimate]:
     """Train a few steps of every stage; the method's weights are spoilt afterwards."""
-    place(method.networks, device)
+    device = engine.device
+    engine.prepare(method.networks)
     parameters = sum(parameter.numel() for parameter in method.networks.parameters())
     found = []
     for number, stage in enumerate(method.stages):
         stage.enter()
         stage.game.generator.train()
-        updates = Updates(stage.game.generator, stage.game.discriminator, stage.settings)
+        updates = Updates(stage.game.generator, stage.game.discriminator, stage.settings, engine)
         batches = (send(b, device) for b in BatchStream(dataset, stage.settings.batch_size, number, method.chance))
         counter = _KeptBytes()
         times = []

@@ -16,7 +16,7 @@ from ctfgan.models.interfaces import Condition, Noise, normal_noise
 from ctfgan.progress import silent
 from tests.unit.metrics.extractors import numbered_images
 
-CPU = torch.device("cpu")
+CPU = alone(torch.device("cpu"))
 
 
 class Echo(nn.Module):
