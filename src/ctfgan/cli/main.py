@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import click
 
-from ctfgan.errors import ConfigError, CtfganError, Interrupted, ProcessLost, suggestion
+from ctfgan.errors import ConfigError, CtfganError, ProcessLost, suggestion
 from ctfgan.launcher import is_main, launch
 
 COMMANDS = {
@@ -29,7 +29,7 @@ COMMANDS = {
 
 SHARED = ("train", "resume", "evaluate", "sample")  # commands that several processes can share
 GRACE_SECONDS = 10.0  # that the main process may be behind another one in finding a mistake
-GRACE_TOGETHER = 0.5  # the same where they find it at the same moment
+GRACE_JOINED_SECONDS = 1.0  # the same once they keep pace
 
 
 class LazyGroup(click.Group):
@@ -90,9 +90,7 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         _end("stopped", 130)
     except ProcessLost as error:
-        _end(f"ctfgan: {error}", error.exit_code, speaks=is_main() or error.has_saved, together=True)
-    except Interrupted as error:
-        _end(f"ctfgan: {error}", error.exit_code, together=True)
+        _end(f"ctfgan: {error}", error.exit_code, speaks=is_main() or error.has_saved)
     except CtfganError as error:
         _end(f"ctfgan: {error}", error.exit_code)
     except BrokenPipeError:
@@ -101,17 +99,18 @@ def main() -> None:
         _end(f"ctfgan: {type(error).__name__}: {error}; mend that and try again", 2, speaks=True)
 
 
-def _end(message: str, code: int, *, speaks: bool | None = None, together: bool = False) -> NoReturn:
+def _end(message: str, code: int, *, speaks: bool | None = None) -> NoReturn:
     """Say why, and end.
 
     Args:
         message: one line.
         code: for the shell.
         speaks: whether this process says it; None leaves it to the main one.
-        together: whether all processes end at this moment.
     """
     if is_main() if speaks is None else speaks:
         click.echo(message, err=True)
     if not is_main():
-        time.sleep(GRACE_SECONDS if not together else GRACE_TOGETHER)
+        distributed = sys.modules.get("torch.distributed")
+        joined = distributed is not None and distributed.is_initialized()
+        time.sleep(GRACE_JOINED_SECONDS if joined else GRACE_SECONDS)
     sys.exit(code)

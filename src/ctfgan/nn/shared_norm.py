@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 Gather = Callable[[Tensor], Tensor]
-"""Statistics ``(...)`` of this process to those of all, ``(processes, ...)``, differentiably."""
+"""Statistics ``(2, C)`` of this process to those of all, ``(processes, 2, C)``, differentiably."""
 
 
 class SharedBatchNorm2d(nn.BatchNorm2d):

@@ -78,7 +78,7 @@ class Processes:
         """
         if self.count == 1:
             return ids, rows
-        return self._gathered(ids), self._gathered(rows / self.count)
+        return _gathered(ids).flatten(0, 1), _gathered(rows / self.count).flatten(0, 1)
 
     def mean(self, statistic: Tensor) -> Tensor:
         """Mean over all processes of something that no gradient is wanted of."""
@@ -165,12 +165,6 @@ class Processes:
             earlier[1].wait()
         return int(earlier[0].item())
 
-    def _gathered(self, own: Tensor) -> Tensor:
-        everyones = own.new_empty(self.count * len(own), *own.shape[1:])
-        with noticing_loss():
-            dist.all_gather_into_tensor(everyones, own.contiguous())
-        return everyones
-
 
 @contextmanager
 def noticing_loss() -> Iterator[None]:
@@ -178,12 +172,16 @@ def noticing_loss() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        # Gloo has no error class of its own, but names the place in its source.
+        if not isinstance(error, dist.DistError) and "/gloo/" not in str(error):
+            raise
         reason = str(error).strip().splitlines()[0]
         raise ProcessLost(f"another process of this run is gone or does not answer ({reason})") from error
 
 
 def gather_statistics(own: Tensor) -> Tensor:
-    """Statistics ``(...)`` of every process of the default group, ``(processes, ...)``; gradients flow back to each.
+    """Statistics ``(N, ...)`` of every process of the default group, ``(processes, N, ...)``; gradients flow back to
+    each.
 
     For batch norm over a batch that several processes share (:mod:`ctfgan.nn.shared_norm`).
     """
@@ -194,10 +192,7 @@ def gather_statistics(own: Tensor) -> Tensor:
 class _GatherStatistics(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, own: Tensor) -> Tensor:
-        everyones = own.new_empty(dist.get_world_size(), *own.shape)
-        with noticing_loss():
-            dist.all_gather_into_tensor(everyones, own.contiguous())
-        return everyones
+        return _gathered(own)
 
     @staticmethod
     @once_differentiable
@@ -207,6 +202,14 @@ class _GatherStatistics(torch.autograd.Function):
         with noticing_loss():
             dist.all_reduce(total)
         return total[dist.get_rank()]
+
+
+def _gathered(own: Tensor) -> Tensor:
+    """A tensor ``(N, ...)`` of every process, ``(processes, N, ...)``."""
+    everyones = own.new_empty(dist.get_world_size(), *own.shape)
+    with noticing_loss():
+        dist.all_gather(list(everyones.unbind()), own.contiguous())
+    return everyones
 
 
 def _buckets(tensors: list[Tensor]) -> Iterator[list[Tensor]]:

@@ -282,11 +282,12 @@ class Trainer:
         where = f"in stage {self._stage.name!r} after step {self._updates.step}"
         try:
             with nullcontext() if self._engine.processes.is_main else self._folder.held():
-                if not self._folder.has(self._position()):
+                is_new = not self._folder.has(self._position())
+                if is_new:
                     self._save_here(None)
         except (CtfganError, OSError) as error:
             return ProcessLost(f"{lost}; its state {where} was not saved here ({error}); {self._way_on()}")
-        return ProcessLost(f"{lost}; stopped {where}, state saved; {self._way_on()}", has_saved=True)
+        return ProcessLost(f"{lost}; stopped {where}, state saved; {self._way_on()}", has_saved=is_new)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Continue from a checkpoint, bit for bit on the same device and number of threads."""
