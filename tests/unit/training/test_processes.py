@@ -34,6 +34,7 @@ def test_two_processes_train_what_one_trains(two: list[dict[str, Any]]) -> None:
             assert facts[method]["gap"] < TOLERANCE, method
 
 
+@pytest.mark.slow
 def test_four_processes_train_what_one_trains(tmp_path: Path) -> None:
     for facts in spawned(4, tmp_path):
         assert facts["ctf"]["gap"] < TOLERANCE
