@@ -62,7 +62,7 @@ class Fitting:
         self.shown.append(len(batch.real))
         fitted = self.player(batch.real.flatten(1))
         self.types.append(fitted.dtype)
-        return {"fit": (fitted[:, 0] - batch.fake_labels).square().mean()}
+        return {"fit": (fitted[:, 0].to(self.player.weight.dtype) - batch.fake_labels).square().mean()}
 
 
 def fitted(engine: Engine, accumulate: int) -> Fitting:
@@ -76,7 +76,7 @@ def fitted(engine: Engine, accumulate: int) -> Fitting:
         real = torch.randn(12, 1, 2, 2, generator=rng, dtype=game.player.weight.dtype)
         labels = torch.randint(4, (12,), generator=rng)
         losses = updates.discriminator(game, Batch(real, labels, labels, None, None))  # type: ignore[arg-type]
-        torch.testing.assert_close(losses["fit"].dtype, game.player.weight.dtype)
+        assert losses["fit"].dtype == game.player.weight.dtype
     return game
 
 
