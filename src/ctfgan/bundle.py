@@ -65,7 +65,8 @@ def save_bundle(bundle: Bundle, path: Path) -> None:
         }
         (folder / CLASSES).write_text(json.dumps(content, ensure_ascii=False, indent=1))
         if bundle.bank is not None:
-            np.savez_compressed(folder / BANK, images=bundle.bank.images, labels=bundle.bank.labels)
+            images = bundle.bank.images[np.arange(len(bundle.bank))]
+            np.savez_compressed(folder / BANK, images=images, labels=bundle.bank.labels)
         hashes = {file.name: sha256(file) for file in sorted(folder.iterdir())}
         provenance = {**bundle.provenance, "sha256": hashes}
         (folder / PROVENANCE).write_text(json.dumps(provenance, ensure_ascii=False, indent=1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -51,6 +52,24 @@ ADVERSARIAL_LOSSES: dict[AdversarialLossName, AdversarialLoss] = {
     "relativistic": AdversarialLoss(relativistic_discriminator, relativistic_generator, True),
     "wasserstein": AdversarialLoss(wasserstein_discriminator, rising_generator, False),
 }
+
+
+def sampled_cross_entropy(target: Tensor, sampled: Tensor, is_target: Tensor, num_classes: int) -> Tensor:
+    """Cross-entropy over C classes from a uniform sample of them (Bengio and Senecal 2008), mean over the images.
+
+    The sampled logits stand for all classes but the target; each is raised by the logarithm of how many it stands for.
+    With every other class sampled once it is the full cross-entropy.
+
+    Args:
+        target: logits of the images' own classes, ``(N,)``.
+        sampled: logits of sampled classes, ``(N, S)``.
+        is_target: ``(N, S)`` bool; where a sampled class is the image's own, which then does not count.
+        num_classes: C.
+    """
+    others = (~is_target).sum(dim=1).clamp_min(1)
+    weight = ((num_classes - 1) / others).log()[:, None]
+    logits = (sampled + weight).masked_fill(is_target, float("-inf"))
+    return (torch.cat([target[:, None], logits], dim=1).logsumexp(dim=1) - target).mean()
 
 
 def box_distance(predicted: Tensor, target: Tensor) -> Tensor:

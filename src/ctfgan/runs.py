@@ -24,7 +24,8 @@ from ctfgan.progress import Progress, silent
 from ctfgan.recipes.build import Shape, build_generator, build_method, check_recipe
 from ctfgan.recipes.recipe import Recipe, parse_recipe
 from ctfgan.training.checks import CheckReport
-from ctfgan.training.loop import StepLosses
+from ctfgan.training.ema import released_average
+from ctfgan.training.loop import StepLosses, below
 from ctfgan.training.processes import Processes
 from ctfgan.training.run_folder import BUNDLE, DATA, RECIPE, RECOGNISER, Checkpoint, RunFolder
 from ctfgan.training.runtime import Engine, start_engine, stop_on_signals
@@ -79,10 +80,10 @@ class Workplace:
 
     def recogniser(self, progress: Progress) -> TrainedRecogniser:
         """The recogniser of the pool, trained now or from the cache."""
-        packed = self.dataset.high_quality
+        packed, measured = self.dataset.high_quality, self.dataset.measured
         return recogniser_for(
-            TrainingImages(packed.images, packed.labels, self.dataset.pool, packed.fingerprint),
-            len(self.dataset.classes),
+            TrainingImages(packed.images, measured.pool.rows, measured.pool.labels, packed.fingerprint),
+            len(measured.labels),
             self.recipe.recogniser,
             cache_folder(),
             self.device,
@@ -102,8 +103,8 @@ def open_workplace(recipe: Recipe, watch: Watch) -> Workplace:
         watch.say(line)
     side = dataset.low_quality
     shape = Shape(
-        num_classes=len(dataset.classes),
-        num_low_quality_labels=len(side.classes) if side else 0,
+        num_classes=dataset.num_classes,
+        num_low_quality_labels=len(side.names) if side else 0,
         low_quality_size=dataset.low_quality_size,
         channels=dataset.channels,
     )
@@ -202,8 +203,8 @@ def reopen(folder: RunFolder, watch: Watch, device: str | None = None) -> tuple[
                 f"the {side} images have changed since {folder.path} began; restore them, or train a new run"
             )
     weights = folder.path / RECOGNISER
-    shape = place.shape
-    return place, load_recogniser(weights, shape.channels, shape.num_classes, recipe.recogniser, place.device)
+    classes = len(place.dataset.measured.labels)
+    return place, load_recogniser(weights, place.shape.channels, classes, recipe.recogniser, place.device)
 
 
 def is_finished(folder: RunFolder) -> bool:
@@ -225,10 +226,12 @@ def released_generator(place: Workplace, folder: RunFolder, *, average: bool = T
         average: the moving average if the run kept one; else the weights as trained.
     """
     tensors = folder.load_tensors(released_checkpoint(place.recipe, folder))
-    prefix = "average." if average and place.recipe.training.ema_decay is not None else "networks.generator."
     with torch.device("meta"):
         generator = build_generator(place.recipe, place.shape)
-    weights = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    if average and place.recipe.training.ema_decay is not None:
+        weights = released_average(tensors, "networks.generator.", "average.")
+    else:
+        weights = below(tensors, "networks.generator.")
     generator.load_state_dict(weights, assign=True)
     return generator.eval()
 
@@ -296,7 +299,7 @@ def _summary(place: Workplace, recogniser: TrainedRecogniser) -> dict[str, objec
         "fingerprints": _fingerprints(dataset),
         "unreadable": [list(found) for packed in dataset.packs for found in packed.survey.unreadable],
         "counts": {
-            "classes": len(dataset.classes),
+            "classes": dataset.num_classes,
             "high_quality": len(dataset.training),
             "pool": len(dataset.pool),
             "reference": len(dataset.reference),

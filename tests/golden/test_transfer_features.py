@@ -10,7 +10,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ctfgan.models.transfer_features import difference_maps
+from ctfgan.models.settings import TransferSettings
+from ctfgan.models.transfer_features import TransferFeatures, TransferTrace, difference_maps
+from ctfgan.nn.class_tables import ClassSpace
 from ctfgan.nn.dct import dct2, high_pass, idct2, soft_threshold
 from ctfgan.nn.embed import ConditionEmbedding
 from ctfgan.nn.norm import BATCH_NORM_EPSILON, ConditionalNorm2d
@@ -85,7 +87,7 @@ def test_batches_of_different_length_are_refused() -> None:
 
 def test_equation_1_normalises_each_image_and_channel_with_the_rows_of_its_class() -> None:
     rng = torch.Generator().manual_seed(3)
-    norm = ConditionalNorm2d(3, 4, "instance").double()
+    norm = ConditionalNorm2d(3, ClassSpace(4), "instance").double()
     torch.nn.init.normal_(norm.gamma.weight, generator=rng)
     torch.nn.init.normal_(norm.beta.weight, generator=rng)
     maps = torch.randn(5, 3, 6, 6, generator=rng, dtype=torch.float64)
@@ -101,16 +103,25 @@ def test_equation_1_normalises_each_image_and_channel_with_the_rows_of_its_class
 
 def test_equation_2_in_table_form_equals_a_linear_map_of_the_concatenation_with_one_hot_labels() -> None:
     rng = torch.Generator().manual_seed(4)
-    embed = ConditionEmbedding(channels=3, num_labels=5, width=7).double()
+    embed = ConditionEmbedding(channels=3, labels=ClassSpace(6), width=7).double()
     gamma, beta = torch.randn(2, 4, 3, generator=rng, dtype=torch.float64)
-    labels = torch.tensor([0, 4, 2, -1])
-    one_hot = F.one_hot(torch.where(labels < 0, 5, labels), 6).double()
+    labels = torch.tensor([0, 4, 2, 5])
+    one_hot = F.one_hot(labels, 6).double()
     weight = torch.cat([embed.map.weight, embed.table.weight.T], dim=1)  # (7, 3 + 3 + 6)
     expected = torch.cat([gamma, beta, one_hot], dim=1) @ weight.T + embed.map.bias
     torch.testing.assert_close(embed(gamma, beta, labels), expected)
 
 
-def test_the_row_of_unlabelled_images_becomes_the_mean_of_the_others() -> None:
-    embed = ConditionEmbedding(channels=2, num_labels=3, width=4)
-    embed.average_unlabelled()
-    torch.testing.assert_close(embed.table.weight[3], embed.table.weight[:3].mean(dim=0))
+@pytest.mark.parametrize("labels", [ClassSpace(4), ClassSpace(4, code=6), ClassSpace(4, code=6, lazy=True)])
+def test_an_unlabelled_image_is_embedded_like_the_mean_of_all_labels(labels: ClassSpace) -> None:
+    features = TransferFeatures((2, 3), labels, TransferSettings(embedding=4))
+    features.average_unlabelled()
+    rng = torch.Generator().manual_seed(5)
+    maps = [torch.randn(1, 2, 4, 4, generator=rng), torch.randn(1, 3, 8, 8, generator=rng)]
+    rows = [torch.randn(1, 2, generator=rng), torch.randn(1, 3, generator=rng)]
+    trace = TransferTrace(torch.randn(1, 1, 4, 4, generator=rng), maps, rows, rows)
+    unlabelled = features(trace, torch.tensor([-1]))
+    labelled = [features(trace, torch.tensor([label])) for label in range(3)]
+    for block in range(2):
+        mean = torch.stack([ctf[block] for ctf in labelled]).mean(dim=0)
+        torch.testing.assert_close(unlabelled[block], mean)

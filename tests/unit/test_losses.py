@@ -4,8 +4,15 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
-from ctfgan.losses import ADVERSARIAL_LOSSES, box_distance, hinge_discriminator, low_quality_consistency
+from ctfgan.losses import (
+    ADVERSARIAL_LOSSES,
+    box_distance,
+    hinge_discriminator,
+    low_quality_consistency,
+    sampled_cross_entropy,
+)
 
 
 def test_the_hinge_loss_is_zero_beyond_the_margins_and_linear_inside() -> None:
@@ -41,3 +48,23 @@ def test_consistency_ignores_what_area_averaging_removes() -> None:
     images[..., 1::2] = -1.0  # stripes average to zero
     assert low_quality_consistency(images, torch.zeros(1, 1, 4, 4), 2).item() == pytest.approx(0)
     assert low_quality_consistency(images + 0.3, torch.zeros(1, 1, 4, 4), 2).item() == pytest.approx(0.3)
+
+
+def test_sampling_every_other_class_once_gives_the_full_cross_entropy() -> None:
+    logits, labels = torch.randn(4, 9, dtype=torch.float64), torch.tensor([0, 8, 3, 3])
+    everybody = torch.arange(9)
+    found = sampled_cross_entropy(logits.gather(1, labels[:, None])[:, 0], logits, everybody == labels[:, None], 9)
+    torch.testing.assert_close(found, F.cross_entropy(logits, labels))
+
+
+def test_a_sample_stands_for_all_other_classes_on_average() -> None:
+    """The estimate of the softmax's denominator has no bias, so exp(loss) is right on average."""
+    rng = torch.Generator().manual_seed(0)
+    logits, label = torch.randn(50, generator=rng, dtype=torch.float64), 7
+    losses = []
+    for _ in range(4_000):
+        others = torch.randint(50, (10,), generator=rng)
+        hit = (others == label)[None]
+        losses.append(sampled_cross_entropy(logits[label][None], logits[others][None], hit, 50))
+    expected = F.cross_entropy(logits[None], torch.tensor([label])).exp()
+    torch.testing.assert_close(torch.stack(losses).exp().mean(), expected, rtol=0.02, atol=0)

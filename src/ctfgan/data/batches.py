@@ -10,10 +10,13 @@ import torch
 from torch import Tensor
 
 from ctfgan.chance import Chance
-from ctfgan.data.images import to_float
 from ctfgan.data.pairing import LowQualityBank
 from ctfgan.data.prepare import Dataset
 from ctfgan.data.splits import Rows
+from ctfgan.data.stock import shared_tensor
+from ctfgan.devices import send
+
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -67,12 +70,20 @@ class BatchStream:
         seed: of the order of the real images.
         chance: of classes and low-quality images; it says which rows of each batch are this process's own.
         fake_classes: ``uniform`` over all classes, or those of the ``real`` images of the batch.
+        device: where the batches are to be; images come in channels-last order.
     """
 
     def __init__(
-        self, dataset: Dataset, batch_size: int, seed: int, chance: Chance, fake_classes: str = "uniform"
+        self,
+        dataset: Dataset,
+        batch_size: int,
+        seed: int,
+        chance: Chance,
+        fake_classes: str = "uniform",
+        device: torch.device = CPU,
     ) -> None:
-        self._dataset = dataset
+        self._num_classes = dataset.num_classes
+        self._labels = shared_tensor(dataset.high_quality.labels)
         self._rows = dataset.training
         self._batch_size = batch_size
         self._own_size = chance.share(batch_size)
@@ -80,20 +91,29 @@ class BatchStream:
         self._chance = chance
         self._fake_classes = fake_classes
         self._bank: LowQualityBank | None = dataset.low_quality.bank if dataset.low_quality else None
+        self._stocks = dataset.stocks(device)
+        self._device = device
         self._start(0, 0)
 
     def __iter__(self) -> BatchStream:
         return self
 
     def __next__(self) -> Batch:
-        rows = self._next_rows()[self._chance.rank :: self._chance.processes]
-        real_labels = torch.from_numpy(self._dataset.labels(rows))
+        rows = torch.from_numpy(self._next_rows()[self._chance.rank :: self._chance.processes])
+        real_labels = self._labels.index_select(0, rows)
         if self._fake_classes == "real":
             labels = real_labels
         else:
-            labels = self._chance.integers(0, len(self._dataset.classes), self._own_size)
-        low, low_labels = self._bank.draw(labels, self._chance) if self._bank else (None, None)
-        return Batch(to_float(self._dataset.images(rows)), real_labels, labels, low, low_labels)
+            labels = self._chance.integers(0, self._num_classes, self._own_size)
+        real = self._stocks.high_quality.gather(rows)
+        low, low_labels = self._low_quality(labels)
+        return Batch(real, send(real_labels, self._device), send(labels, self._device), low, low_labels)
+
+    def _low_quality(self, labels: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        if self._bank is None or self._stocks.low_quality is None:
+            return None, None
+        rows = self._bank.choose(labels, self._chance)
+        return self._stocks.low_quality.gather(rows), send(self._bank.labels_of(rows), self._device)
 
     def state(self) -> dict[str, int]:
         """Position, for a checkpoint."""

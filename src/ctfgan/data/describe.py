@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ctfgan.data.low_quality import LowQuality
@@ -14,12 +16,10 @@ from ctfgan.data.sources.base import Labels
 def describe(dataset: Dataset, settings: DataSettings) -> list[str]:
     """What was found, line by line, as ``ctfgan train`` prints it."""
     packed = dataset.high_quality
-    counts = np.bincount(packed.labels, minlength=len(packed.classes))
+    counts = packed.manifest.counts()
     lines = _survey_lines("high quality", packed)
-    lines.append(
-        f"  classes: {len(packed.classes):,}, {_spread(counts)} images each: {_histogram(packed.classes, counts)}"
-    )
-    if any("/" in name for name in packed.classes):
+    lines.append(f"  classes: {len(packed.names):,}, {_spread(counts)} images each: {_histogram(packed.names, counts)}")
+    if packed.names.any_contains("/"):
         lines.append("  note: classes lie in folders of folders; if that is not meant, give the folder one level below")
     used = len(dataset.training)
     lines.append(
@@ -29,6 +29,8 @@ def describe(dataset: Dataset, settings: DataSettings) -> list[str]:
     )
     if dataset.has_own_reference:
         lines += _reference_lines(dataset, settings)
+    if dataset.measured.is_part:
+        lines.append(f"  measured: {dataset.measured.words()}")
     side = dataset.low_quality
     if side is None:
         return [*lines, "low quality: none (this method uses none)"]
@@ -39,7 +41,7 @@ def describe(dataset: Dataset, settings: DataSettings) -> list[str]:
             "low quality: degraded copies of high-quality images, "
             f"{side.also_high_quality:,} of them also in the HQ share"
         )
-    names = f"{len(side.classes):,} labels" if side.classes else "no labels"
+    names = f"{len(side.names):,} labels" if side.names else "no labels"
     held_out = "none" if side.held_out is None else f"{len(side.held_out):,}"
     lines.append(
         f"  {len(side.bank):,} images for training, {held_out} held out, "
@@ -55,11 +57,11 @@ def describe(dataset: Dataset, settings: DataSettings) -> list[str]:
 
 def _reference_lines(dataset: Dataset, settings: DataSettings) -> list[str]:
     packed = dataset.reference.packed
-    covered = len(np.unique(packed.labels))
+    covered = int((packed.manifest.counts() > 0).sum())
     origin = "the published test part" if settings.reference == PUBLISHED else "given images"
     return [
         *_survey_lines("reference", packed),
-        f"  {origin}, with images of {covered:,} of {len(dataset.classes):,} classes",
+        f"  {origin}, with images of {covered:,} of {dataset.num_classes:,} classes",
     ]
 
 
@@ -67,7 +69,7 @@ def _pairing_lines(side: LowQuality, settings: DataSettings) -> list[str]:
     if settings.pairing != "auto" or side.pairing == "independent":
         return [f"  pairing: {side.pairing}" + (" (auto)" if settings.pairing == "auto" else "")]
     lines = [f"  pairing: {side.pairing} (auto: both sides have the same class names)"]
-    if side.packed is not None and all(name.isdigit() for name in side.classes):
+    if side.packed is not None and side.names.are_numbers():
         lines.append("  note: these names are numbers; if they mean different things, use data.pairing=independent")
     return lines
 
@@ -96,6 +98,6 @@ def _spread(counts: Labels) -> str:
     return f"{counts.min():,} to {counts.max():,} (median {int(np.median(counts)):,})"
 
 
-def _histogram(classes: tuple[str, ...], counts: Labels) -> str:
+def _histogram(classes: Sequence[str], counts: Labels) -> str:
     shown = [f"{name} {count:,}" for name, count in zip(classes[:6], counts[:6], strict=True)]
     return ", ".join(shown) + (", ..." if len(classes) > 6 else "")

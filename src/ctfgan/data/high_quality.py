@@ -63,7 +63,8 @@ def _only(source: ImageSource, only: str | tuple[str, ...] | None, *, strictly: 
         wanted: Collection[str] = frozenset(NAMED_SETS[only])
     else:
         wanted = frozenset(only)
-        missing = [name for name in only if name not in source.classes]
+        known = frozenset(source.classes)
+        missing = [name for name in only if name not in known]
         if missing and strictly:
             raise DataError(
                 f"data.only names the class {missing[0]!r}, which {source.location} lacks. "

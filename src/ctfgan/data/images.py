@@ -82,7 +82,12 @@ def _upright(image: Image.Image) -> Image.Image:
 
 def to_float(images: Bytes) -> Tensor:
     """uint8 ``(N, R, R, K)`` to float32 ``(N, K, R, R)`` in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+    return normalised(torch.from_numpy(np.ascontiguousarray(images)))
+
+
+def normalised(images: Tensor) -> Tensor:
+    """The same on any device, of a contiguous tensor; the result is in channels-last order."""
+    return images.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
 
 def to_bytes(images: Tensor) -> Bytes:

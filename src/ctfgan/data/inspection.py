@@ -106,14 +106,14 @@ def inspect(source: ImageSource, progress: Progress = silent) -> Inspection:
     survey = Survey(source.location, len(rows), spread, dict(modes.most_common()), tuple(unreadable), source.notes)
     findings = (
         *unreadable_images(survey),
-        *classes_and_levels(source.location, source.classes, counts),
+        *classes_and_levels(source.location, tuple(source.classes), counts),
         *look_alike_names(source.classes),
         *duplicates(source, rows, digests),
         *shapes(source, rows, sizes),
         *mixed_modes(survey),
         *changed_content(source),
     )
-    return Inspection(survey, source.classes, counts, findings, source, rows, digests)
+    return Inspection(survey, tuple(source.classes), counts, findings, source, rows, digests)
 
 
 def digest_of(image: Image.Image) -> np.uint64:

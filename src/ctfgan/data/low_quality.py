@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from ctfgan.data.degradation import degrade
-from ctfgan.data.images import Bytes
+from ctfgan.data.image_view import ImageView
+from ctfgan.data.manifest import ClassNames
 from ctfgan.data.packed import PackedImages
 from ctfgan.data.packing import look, pack
 from ctfgan.data.pairing import LowQualityBank, ResolvedPairing, resolve_pairing
@@ -17,7 +16,7 @@ from ctfgan.data.settings import MIN_IMAGES_PER_CLASS, DataSettings
 from ctfgan.data.sources.base import Labels
 from ctfgan.data.sources.opening import open_source
 from ctfgan.data.sources.tables import Columns
-from ctfgan.data.splits import Rows, covering_prefix, share, stratified_order
+from ctfgan.data.splits import Rows, ascending, covering_prefix, membership, share, stratified_order
 from ctfgan.errors import DataError
 from ctfgan.progress import Progress
 
@@ -30,8 +29,8 @@ class LowQuality:
     """What training draws from, and what a bundle carries a part of."""
     held_out: LowQualityBank | None
     """Images that training never sees, for the second column of figures (decision 14); None if none are wanted."""
-    classes: tuple[str, ...]
-    """Names of the low-quality labels; empty if there are none."""
+    names: ClassNames
+    """Of the low-quality labels; empty if there are none."""
     pairing: ResolvedPairing
     packed: PackedImages | None
     """The images with their survey; None for degraded copies of high-quality ones."""
@@ -41,6 +40,11 @@ class LowQuality:
     """How many of the training bank are copies of images that the GAN sees as high-quality ones, too."""
     held_out_seen: int
     """The same for the held-out bank, where there should be none."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """All names of low-quality labels; for many rather :attr:`names`."""
+        return self.names.all()
 
     @property
     def banks(self) -> tuple[LowQualityBank, ...]:
@@ -79,7 +83,7 @@ def low_quality_side(settings: DataSettings, packed: PackedImages, pool: Rows, p
         )
     channels: Literal[1, 3] = 1 if packed.images.shape[3] == 1 else 3
     low = pack(source, survey, size, channels, settings.fit, progress)
-    pairing = resolve_pairing(settings.pairing, packed.classes, low.classes)
+    pairing = resolve_pairing(settings.pairing, packed.names, low.names)
     order = stratified_order(low.labels, settings.seed)
     if len(low) < MIN_IMAGES_PER_CLASS:
         raise DataError(
@@ -87,11 +91,12 @@ def low_quality_side(settings: DataSettings, packed: PackedImages, pool: Rows, p
         )
     matched = pairing == "matched"
     held_out = _first_share(order, low.labels, _held_out_fraction(settings), cover=matched)
-    training = np.setdiff1d(order, held_out)
-    of_class = _label_of_class(packed.classes, low.classes) if matched else None
-    bank, second = _banks(lambda rows, _: low.images[rows], low.labels, (training, held_out), of_class, packed.classes)
+    training = np.flatnonzero(~membership(held_out, len(low)))
+    of_class = _label_of_class(packed.names, low.names) if matched else None
+    views = ImageView(low, training, None, 0), ImageView(low, held_out, None, 0)
+    bank, second = _banks(views, low.labels, (training, held_out), of_class, packed.names)
     none = np.empty(0, dtype=np.int64)
-    return LowQuality(bank, second, low.classes, pairing, low, none, 0, 0)
+    return LowQuality(bank, second, low.names, pairing, low, none, 0, 0)
 
 
 def _derived(settings: DataSettings, packed: PackedImages, pool: Rows) -> LowQuality:
@@ -101,23 +106,18 @@ def _derived(settings: DataSettings, packed: PackedImages, pool: Rows) -> LowQua
         raise DataError(
             f"data.degradation.size is {how.size}; it must not exceed the resolution of {settings.resolution} pixels"
         )
-    pairing = resolve_pairing(settings.pairing, packed.classes, packed.classes)
+    pairing = resolve_pairing(settings.pairing, packed.names, packed.names)
     matched = pairing == "matched"
     backwards = pool[::-1]  # images outside the high-quality share come first
     training = _first_share(backwards, packed.labels, how.share, cover=matched)
     high_quality = pool[: share(len(pool), settings.high_quality_fraction)]
     held_out = _unseen_share(backwards, training, high_quality, packed.labels, settings, cover=matched)
-    of_class = np.arange(len(packed.classes)) if matched else None
-    bank, second = _banks(
-        lambda rows, number: degrade(packed.images[rows], how, settings.seed + number),
-        packed.labels,
-        (training, held_out),
-        of_class,
-        packed.classes,
-    )
-    also = int(np.isin(training, high_quality).sum())
-    seen = int(np.isin(held_out, high_quality).sum())
-    return LowQuality(bank, second, packed.classes, pairing, None, training, also, seen)
+    of_class = np.arange(len(packed.names)) if matched else None
+    views = ImageView(packed, training, how, settings.seed), ImageView(packed, held_out, how, settings.seed + 1)
+    bank, second = _banks(views, packed.labels, (training, held_out), of_class, packed.names)
+    is_seen = membership(high_quality, len(packed))
+    also, seen = int(is_seen[training].sum()), int(is_seen[held_out].sum())
+    return LowQuality(bank, second, packed.names, pairing, None, training, also, seen)
 
 
 def _unseen_share(
@@ -129,14 +129,14 @@ def _unseen_share(
     asked = _held_out_fraction(settings)
     if asked == 0:
         return backwards[:0]
-    rest = backwards[~np.isin(backwards, training)]
+    rest = backwards[~membership(training, len(labels))[backwards]]
     if len(rest) == 0:
         raise DataError(
             f"data.degradation.share is {settings.degradation.share} and leaves no image to hold out; "
             "use a smaller share, or data.low_quality_held_out=0"
         )
-    unseen = rest[~np.isin(rest, high_quality)]
-    complete = len(np.unique(labels[unseen])) == len(np.unique(labels[rest])) if cover else len(unseen) > 0
+    unseen = rest[~membership(high_quality, len(labels))[rest]]
+    complete = _classes_in(labels[unseen]) == _classes_in(labels[rest]) if cover else len(unseen) > 0
     candidates = unseen if complete else rest
     fraction = min(1.0, asked * len(backwards) / len(candidates))
     return _first_share(candidates, labels, fraction, cover=cover)
@@ -151,37 +151,45 @@ def _first_share(order: Rows, labels: Labels, fraction: float, *, cover: bool) -
     if fraction == 0:
         return order[:0]
     count = max(1, share(len(order), fraction))
-    return np.sort(covering_prefix(order, labels, count) if cover else order[:count])
+    return ascending(covering_prefix(order, labels, count) if cover else order[:count], len(labels))
+
+
+def _classes_in(labels: Labels) -> int:
+    """How many different labels there are."""
+    return int((np.bincount(labels) > 0).sum())
 
 
 def _banks(
-    images_of: Callable[[Rows, int], Bytes],
+    views: tuple[ImageView, ImageView],
     labels: Labels,
     rows: tuple[Rows, Rows],
     label_of_class: Labels | None,
-    classes: tuple[str, ...],
+    classes: ClassNames,
 ) -> tuple[LowQualityBank, LowQualityBank | None]:
     """The training bank (number 0) and the held-out bank (number 1) of given rows; None for a second one without."""
     training, held_out = rows
-    bank = _bank(images_of(training, 0), labels[training], label_of_class, classes, "train on")
+    bank = _bank(views[0], labels[training], label_of_class, classes, "train on")
     if len(held_out) == 0:
         return bank, None
-    return bank, _bank(images_of(held_out, 1), labels[held_out], label_of_class, classes, "hold out")
+    return bank, _bank(views[1], labels[held_out], label_of_class, classes, "hold out")
 
 
 def _bank(
-    images: Bytes, labels: Labels, label_of_class: Labels | None, classes: tuple[str, ...], use: str
+    view: ImageView, labels: Labels, label_of_class: Labels | None, classes: ClassNames, use: str
 ) -> LowQualityBank:
     if label_of_class is not None:
-        absent = np.flatnonzero(~np.isin(label_of_class, labels))
+        counts = np.bincount(labels + 1, minlength=int(label_of_class.max()) + 2)
+        absent = np.flatnonzero(counts[label_of_class + 1] == 0)
         if len(absent):
             raise DataError(
-                f"class {classes[absent[0]]!r} is left without a low-quality image to {use}; "
+                f"class {classes[int(absent[0])]!r} is left without a low-quality image to {use}; "
                 "add images of that class, or use data.pairing=independent"
             )
-    return LowQualityBank(images, labels, label_of_class)
+    return LowQualityBank(view.in_memory_if_few(), labels, label_of_class)
 
 
-def _label_of_class(classes: tuple[str, ...], low_quality_classes: tuple[str, ...]) -> Labels:
+def _label_of_class(classes: ClassNames, low_quality_classes: ClassNames) -> Labels:
+    if classes == low_quality_classes:
+        return np.arange(len(classes))
     number = {name: index for index, name in enumerate(low_quality_classes)}
     return np.array([number[name] for name in classes], dtype=np.int64)

@@ -12,7 +12,7 @@ The files beside ``images.npy``, for N images, L of them labelled, of C classes:
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
@@ -39,8 +39,9 @@ class ClassNames(Sequence[str]):
     """
 
     def __init__(self, text: NDArray[np.uint8], offsets: NDArray[np.int64]) -> None:
-        self._text = text
-        self._offsets = offsets
+        # Plain views: numpy's class for mapped files makes every access several times as slow.
+        self._text = np.asarray(text)
+        self._offsets = np.asarray(offsets)
 
     def __len__(self) -> int:
         return len(self._offsets) - 1
@@ -54,6 +55,24 @@ class ClassNames(Sequence[str]):
             return tuple(self[number] for number in range(*index.indices(len(self))))
         number = range(len(self))[index]  # negative numbers count from the end; too large ones are refused
         return self._text[self._offsets[number] : self._offsets[number + 1]].tobytes().decode()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.all())
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, ClassNames):
+            return np.array_equal(self._offsets, other._offsets) and np.array_equal(self._text, other._text)
+        return self.all() == other
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def any_contains(self, letter: str) -> bool:
+        """Whether an ASCII character occurs in some name."""
+        return bool((self._text == ord(letter)).any())
+
+    def are_numbers(self) -> bool:
+        """Whether all names are written in the digits 0 to 9."""
+        return bool(((self._text >= ord("0")) & (self._text <= ord("9"))).all())
 
     def all(self) -> tuple[str, ...]:
         """Every name, decoded in one go."""
@@ -78,6 +97,13 @@ class Manifest:
     def rows_of(self, label: int) -> NDArray[np.int64]:
         """Rows of the images of a class, ascending; a view of the file, whatever the numbers of images and classes."""
         return self.order[self.offsets[label] : self.offsets[label + 1]]
+
+    def rows_of_all(self, labels: Labels) -> NDArray[np.int64]:
+        """Rows of the images of several classes, class after class."""
+        starts, ends = self.offsets[labels], self.offsets[labels + 1]
+        counts = ends - starts
+        places = np.repeat(starts - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
+        return self.order[places]
 
     def counts(self) -> NDArray[np.int64]:
         """Images of each class, ``(C,)``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -10,14 +11,16 @@ import torch
 from torch import Tensor
 
 from ctfgan.chance import Chance
+from ctfgan.data.image_view import ImageView
 from ctfgan.data.images import Bytes, to_float
 from ctfgan.data.sources.base import Labels
+from ctfgan.data.splits import stable_order
 from ctfgan.errors import DataError
 
 ResolvedPairing = Literal["matched", "independent"]
 
 
-def resolve_pairing(asked: str, classes: tuple[str, ...], low_quality_classes: tuple[str, ...]) -> ResolvedPairing:
+def resolve_pairing(asked: str, classes: Sequence[str], low_quality_classes: Sequence[str]) -> ResolvedPairing:
     """``auto`` means matched if both sides have the same class names, else independent.
 
     Raises:
@@ -25,26 +28,31 @@ def resolve_pairing(asked: str, classes: tuple[str, ...], low_quality_classes: t
     """
     if asked == "independent":
         return "independent"
+    if classes == low_quality_classes:
+        return "matched"
+    if asked == "auto":
+        same = len(classes) == len(low_quality_classes) and set(classes) == set(low_quality_classes)
+        return "matched" if same else "independent"
     missing = sorted(set(classes) - set(low_quality_classes))
-    if asked == "matched" and missing:
+    if missing:
         raise DataError(
             f"matched pairing, but {len(missing)} classes have no low-quality images (first: {missing[0]!r}); "
             "add them, or use data.pairing=independent"
         )
-    return "matched" if set(classes) == set(low_quality_classes) or asked == "matched" else "independent"
+    return "matched"
 
 
 class LowQualityBank:
-    """Low-quality images in memory, with their labels, ready to be drawn for given classes.
+    """Low-quality images with their labels, ready to be drawn for given classes.
 
     Args:
-        images: uint8 ``(L, r, r, K)``.
+        images: uint8 ``(L, r, r, K)``, in memory or read when they are drawn.
         labels: ``(L,)`` int64 in the low-quality label space; -1 without a label.
         label_of_class: for matched pairing the low-quality label of each class, ``(C,)``; None for independent.
             Every class must have an image.
     """
 
-    def __init__(self, images: Bytes, labels: Labels, label_of_class: Labels | None) -> None:
+    def __init__(self, images: Bytes | ImageView, labels: Labels, label_of_class: Labels | None) -> None:
         self.images = images
         self.labels = labels
         self.label_of_class = label_of_class
@@ -52,28 +60,36 @@ class LowQualityBank:
         self._order: Tensor | None = None
         if label_of_class is None:
             return
-        order = np.argsort(labels, kind="stable")
-        starts = np.searchsorted(labels[order], label_of_class, side="left")
-        counts = np.searchsorted(labels[order], label_of_class, side="right") - starts
+        # Images without a label count as one more label before all others.
+        by_label = np.bincount(labels + 1, minlength=int(label_of_class.max()) + 2)
+        counts = by_label[label_of_class + 1]
         assert (counts > 0).all(), "matched pairing needs a low-quality image of every class"
-        self._order = torch.from_numpy(order)
-        self._starts = torch.from_numpy(starts)
+        self._order = torch.from_numpy(stable_order(labels + 1))
+        self._starts = torch.from_numpy((np.cumsum(by_label) - by_label)[label_of_class + 1])
         self._counts = torch.from_numpy(counts)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def fingerprint(self) -> str:
-        """SHA-256 of pixels and labels."""
-        digest = hashlib.sha256(np.ascontiguousarray(self.images).data)
+        """SHA-256 of labels and pixels, or of what these follow from if they are not in memory."""
+        view = self.images
+        digest = hashlib.sha256(view.digest() if isinstance(view, ImageView) else np.ascontiguousarray(view).data)
         digest.update(self.labels.tobytes())
         return digest.hexdigest()
 
-    def draw(self, labels: Tensor, chance: Chance) -> tuple[Tensor, Tensor]:
-        """A low-quality image for each class label: images ``(N, K, r, r)`` in [-1, 1] and their labels ``(N,)``."""
+    def choose(self, labels: Tensor, chance: Chance) -> Tensor:
+        """The row of a low-quality image for each class label, both ``(N,)`` int64 on the CPU."""
         drawn = chance.uniform(len(labels), dtype=torch.float64)
         if self._order is None:
-            rows = (drawn * len(self)).long()
-        else:
-            rows = self._order[self._starts[labels] + (drawn * self._counts[labels]).long()]
-        return to_float(self.images[rows.numpy()]), self._labels[rows]
+            return (drawn * len(self)).long()
+        return self._order[self._starts[labels] + (drawn * self._counts[labels]).long()]
+
+    def labels_of(self, rows: Tensor) -> Tensor:
+        """The low-quality labels ``(N,)`` of some rows."""
+        return self._labels[rows]
+
+    def draw(self, labels: Tensor, chance: Chance) -> tuple[Tensor, Tensor]:
+        """A low-quality image for each class label: images ``(N, K, r, r)`` in [-1, 1] and their labels ``(N,)``."""
+        rows = self.choose(labels, chance)
+        return to_float(self.images[rows.numpy()]), self.labels_of(rows)

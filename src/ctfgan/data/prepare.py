@@ -2,43 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
+import torch
 
 from ctfgan.data.high_quality import high_quality_sources
 from ctfgan.data.images import Bytes
 from ctfgan.data.leakage import shared_rows
 from ctfgan.data.low_quality import LowQuality, low_quality_side
+from ctfgan.data.measured import Measured, measured
 from ctfgan.data.packed import PackedImages
 from ctfgan.data.packing import look, pack
 from ctfgan.data.settings import MIN_IMAGES_PER_CLASS, PUBLISHED, DataSettings
 from ctfgan.data.sources.base import Labels
-from ctfgan.data.splits import Rows, share, stratified_order
+from ctfgan.data.splits import Rows, ascending, share, stratified_order
+from ctfgan.data.stock import Stock, Stocks
+from ctfgan.data.subset import Subset
 from ctfgan.errors import DataError
 from ctfgan.progress import Progress, silent
-
-
-@dataclass(frozen=True)
-class Subset:
-    """Some images of a packed set."""
-
-    packed: PackedImages
-    rows: Rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @property
-    def images(self) -> Bytes:
-        """uint8 ``(N, R, R, K)``, read from disk now."""
-        return self.packed.images[self.rows]
-
-    @property
-    def labels(self) -> Labels:
-        """``(N,)``."""
-        return self.packed.labels[self.rows]
 
 
 @dataclass(frozen=True)
@@ -54,11 +38,17 @@ class Dataset:
     """Held out from GAN and recogniser: what reported figures compare with. Rows of the high-quality images outside
     the pool, or images of their own with the same numbering of the classes."""
     low_quality: LowQuality | None
+    _stocks: dict[torch.device, Stocks] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names in label order."""
         return self.high_quality.classes
+
+    @property
+    def num_classes(self) -> int:
+        """C, in constant time."""
+        return len(self.high_quality.names)
 
     @property
     def channels(self) -> Literal[1, 3]:
@@ -81,6 +71,20 @@ class Dataset:
         own = [self.reference.packed] if self.has_own_reference else []
         low = self.low_quality.packed if self.low_quality else None
         return [self.high_quality, *own, *([] if low is None else [low])]
+
+    @cached_property
+    def measured(self) -> Measured:
+        """What recogniser, checks and evaluations look at."""
+        return measured(self.high_quality, self.training, self.pool, self.reference)
+
+    def stocks(self, device: torch.device) -> Stocks:
+        """What batches on a device are gathered from; opened once, so that all stages of a run share it."""
+        if device not in self._stocks:
+            bank = self.low_quality.bank.images if self.low_quality else None
+            self._stocks[device] = Stocks(
+                Stock(self.high_quality.images, device), None if bank is None else Stock(bank, device)
+            )
+        return self._stocks[device]
 
     def images(self, rows: Rows) -> Bytes:
         """uint8 images ``(N, R, R, K)`` of some rows."""
@@ -140,14 +144,15 @@ def divide(
     if reference is None:
         # At least 4: evaluation compares one half of the reference with the other.
         held_out = max(share(len(pool), settings.held_out), MIN_IMAGES_PER_CLASS)
-        reference, pool = Subset(packed, np.sort(pool[:held_out])), pool[held_out:]
+        reference, pool = Subset(packed, ascending(pool[:held_out], len(packed))), pool[held_out:]
         _check_training(packed, pool, f"a held-out share (data.held_out) of {settings.held_out}", "smaller share")
     # Ordered anew, so that every prefix of the pool is stratified too.
     pool = pool[stratified_order(packed.labels[pool], settings.seed + 1)]
     training = pool[: share(len(pool), settings.high_quality_fraction)]
     _check_training(packed, training, f"a high-quality fraction of {settings.high_quality_fraction}", "larger fraction")
     side = low_quality_side(settings, packed, pool, progress) if low_quality else None
-    return Dataset(packed, np.sort(training), np.sort(pool), reference, side)
+    count = len(packed)
+    return Dataset(packed, ascending(training, count), ascending(pool, count), reference, side)
 
 
 def _own_reference(packed: PackedImages) -> Subset:
@@ -172,15 +177,16 @@ def _check_apart(reference: Subset, packed: PackedImages) -> None:
 
 def _check_classes(packed: PackedImages) -> None:
     location = packed.survey.location
-    if len(packed.classes) < 2:
+    names = packed.names
+    if len(names) < 2:
         raise DataError(
-            f"{location} holds the single class {packed.classes[0]!r}; a class-conditional generator needs at least 2 "
+            f"{location} holds the single class {names[0]!r}; a class-conditional generator needs at least 2 "
             "(is the folder one level too deep?)"
         )
-    counts = np.bincount(packed.labels, minlength=len(packed.classes))
+    counts = packed.manifest.counts()
     if counts.min() < MIN_IMAGES_PER_CLASS:
         small = np.flatnonzero(counts < MIN_IMAGES_PER_CLASS)
-        name, count = packed.classes[small[0]], int(counts[small[0]])
+        name, count = names[int(small[0])], int(counts[small[0]])
         others = f" (and {len(small) - 1} more classes)" if len(small) > 1 else ""
         raise DataError(
             f"{location}: class {name!r} has {count} readable image{'s' * (count != 1)}{others}; each class needs at "
@@ -197,9 +203,9 @@ def _first_unreadable(packed: PackedImages, class_name: str) -> str:
 
 
 def _check_training(packed: PackedImages, training: Rows, cause: str, way_out: str) -> None:
-    counts = np.bincount(packed.labels[training], minlength=len(packed.classes))
+    counts = np.bincount(packed.labels[training], minlength=len(packed.names))
     if counts.min() == 0:
-        name = packed.classes[int(counts.argmin())]
+        name = packed.names[int(counts.argmin())]
         raise DataError(
             f"{cause} leaves class {name!r} without training images; use a {way_out} or add images of that class"
         )

@@ -1,4 +1,7 @@
-"""Who sees which image: seeded, stratified, nested subsets (decision 13)."""
+"""Who sees which image: seeded, stratified, nested subsets (decision 13).
+
+Everything here is linear in the numbers of images and classes: sets of rows are masks, and labels are sorted by radix.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,17 @@ from ctfgan.data.sources.base import Labels
 
 Rows = NDArray[np.int64]
 
+DIGIT = 16  # bits; numpy sorts integers of this width by radix
+
+
+def stable_order(values: NDArray[np.int64]) -> Rows:
+    """What ``np.argsort(values, kind="stable")`` gives for integers from 0, several times as fast for many."""
+    order = np.argsort((values & 0xFFFF).astype(np.uint16), kind="stable")
+    for shift in range(DIGIT, int(values.max(initial=0)).bit_length(), DIGIT):
+        digit = ((values >> shift) & 0xFFFF).astype(np.uint16)
+        order = order[np.argsort(digit[order], kind="stable")]
+    return order
+
 
 def stratified_order(labels: Labels, seed: int) -> Rows:
     """An order of all rows in which every prefix holds nearly the same share of every class.
@@ -20,12 +34,33 @@ def stratified_order(labels: Labels, seed: int) -> Rows:
     """
     rng = np.random.default_rng(seed)
     shuffled = rng.permutation(len(labels))
-    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
-    classes, counts = np.unique(labels, return_counts=True)
-    starts = np.repeat(np.cumsum(counts) - counts, counts)
-    key = (np.arange(len(labels)) - starts + 0.5) / np.repeat(counts, counts)
-    tie = np.repeat(rng.random(len(classes)), counts)
-    return by_class[np.lexsort((tie, key))].astype(np.int64)
+    if len(labels) == 0:
+        return shuffled
+    numbers = labels - labels.min()  # images without a label count as a class
+    by_class = shuffled[stable_order(numbers[shuffled])]
+    counts = np.bincount(numbers)
+    counts = counts[counts > 0]
+    starts = np.cumsum(counts) - counts
+    # Classes in the order in which they win ties; a stable sort by key then settles everything.
+    classes = np.argsort(rng.random(len(counts)), kind="stable")
+    counts, starts = counts[classes], starts[classes]
+    number = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
+    ranks = _ranks_of_keys(counts, number)
+    return by_class[(np.repeat(starts, counts) + number)[stable_order(ranks)]]
+
+
+def _ranks_of_keys(counts: NDArray[np.int64], number: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Rank of each image's key (j + 1/2) / n_c among all that occur; equal keys have equal ranks.
+
+    Args:
+        counts: n_c of each class.
+        number: j of each image, class after class.
+    """
+    sizes, size_of_class = np.unique(counts, return_inverse=True)
+    keys = np.concatenate([(np.arange(size) + 0.5) / size for size in sizes])
+    _, rank = np.unique(keys, return_inverse=True)
+    first = np.cumsum(sizes) - sizes
+    return rank[np.repeat(first[size_of_class], counts) + number]
 
 
 def share(count: int, fraction: float) -> int:
@@ -35,5 +70,23 @@ def share(count: int, fraction: float) -> int:
 
 def covering_prefix(order: Rows, labels: Labels, count: int) -> Rows:
     """The first ``count`` rows of an order, and the first row of every class that is not among them."""
-    _, first = np.unique(labels[order], return_index=True)
+    ordered = labels[order]
+    if len(ordered) == 0:
+        return order
+    ordered = ordered - ordered.min()
+    first = np.full(int(ordered.max()) + 1, -1)
+    # Backwards, so that the first place of a class is the last one written.
+    first[ordered[::-1]] = np.arange(len(order))[::-1]
     return np.concatenate([order[:count], order[np.sort(first[first >= count])]])
+
+
+def membership(rows: Rows, count: int) -> NDArray[np.bool_]:
+    """Which of ``count`` images are among ``rows``, ``(count,)``."""
+    mask = np.zeros(count, dtype=bool)
+    mask[rows] = True
+    return mask
+
+
+def ascending(rows: Rows, count: int) -> Rows:
+    """``np.sort(rows)`` of different rows of ``count`` images."""
+    return np.flatnonzero(membership(rows, count))

@@ -59,26 +59,27 @@ class Measurement:
         self._cards = {extractor.card.key: extractor.card for extractor in extractors}
         self._settings = settings
         self._watch = watch
-        self._labels = balanced_labels(settings.images, len(work.dataset.classes))
+        self._measured = work.dataset.measured
+        self._numbers = balanced_labels(settings.images, len(self._measured.labels))
 
     def result(self) -> Evaluation:
         """Measure everything."""
-        dataset, settings = self._work.dataset, self._settings
-        one, other = halves(dataset.reference.labels, self._work.recipe.data.seed)
+        measured, settings = self._measured, self._settings
+        one, other = halves(measured.reference.labels, self._work.recipe.data.seed)
         half, rest = (self._read(self._real(rows), len(rows)) for rows in (one, other))
         reference = {key: torch.cat([half[key].features, rest[key].features]) for key in half}
-        labels = torch.from_numpy(dataset.reference.labels[np.concatenate([one, other])])
-        by_class = ClassReference(reference, labels, dataset.classes, settings.per_class)
+        labels = torch.from_numpy(measured.reference.labels[np.concatenate([one, other])])
+        by_class = ClassReference(reference, labels, measured.names, settings.per_class)
         floor = _joined(
             self._figures(half, {key: reading.features for key, reading in rest.items()}),
             by_class.floor(torch.arange(len(one)), torch.arange(len(one), len(labels))),
         )
         sets = image_sets(self._work, self._folder)
-        sieve = Sieve(len(self._labels), COPY_CHECK_IMAGES, settings.seed)
+        sieve = Sieve(len(self._numbers), COPY_CHECK_IMAGES, settings.seed)
         rows: dict[str, dict[str, Figures]] = {}
         for images in sets:
             chunks = self._samples(images)
-            readings = self._read(sieve.passing(chunks) if images is sets[0] else chunks, len(self._labels))
+            readings = self._read(sieve.passing(chunks) if images is sets[0] else chunks, len(self._numbers))
             rows[images.name] = _joined(self._figures(readings, reference), self._class_by_class(images, by_class))
         rows[FLOOR] = floor
         protocol, chosen = self._protocol(), reported_set(sets)
@@ -92,11 +93,11 @@ class Measurement:
         )
 
     def _real(self, rows: Rows) -> Iterator[Chunk]:
-        return real(self._work.dataset.reference, rows, self._watch.progress, "reading the reference")
+        return real(self._measured.reference, rows, self._watch.progress, "reading the reference")
 
     def _samples(self, images: ImageSet) -> Iterator[Chunk]:
         seed, what = (self._settings.seed, SAMPLES), f"measuring {images.name}"
-        chunks = generated(images, self._labels, seed, self._work.engine, self._watch.progress, what)
+        chunks = generated(images, self._numbers, seed, self._work.engine, self._watch.progress, what)
         intended = self._work.recipe.method.is_conditional
         return ((pixels, labels if intended else None) for pixels, labels in chunks)
 
@@ -119,17 +120,16 @@ class Measurement:
         return by_class.measure(self._extractors, draw, count, self._watch.progress)
 
     def _classification(self, images: ImageSet) -> ClassificationScore:
-        dataset, recipe = self._work.dataset, self._work.recipe
-        order = dataset.training[stratified_order(dataset.labels(dataset.training), recipe.data.seed)]
-        rows = np.sort(order[: self._settings.images])
-        packed = dataset.high_quality
-        labels = torch.from_numpy(packed.labels[rows])
+        training, reference, recipe = self._measured.training, self._measured.reference, self._work.recipe
+        all_labels = training.labels
+        chosen = np.sort(stratified_order(all_labels, recipe.data.seed)[: self._settings.images])
+        rows, labels = training.rows[chosen], all_labels[chosen]
         seed, what = (self._settings.seed, CLASSIFIER), "generating images to train a classifier on"
         return classification_score(
-            TrainingImages(packed.images, packed.labels, rows, packed.fingerprint),
-            generated(images, labels, seed, self._work.engine, self._watch.progress, what),
-            self._real(np.arange(len(dataset.reference))),
-            len(dataset.classes),
+            TrainingImages(training.packed.images, rows, labels, training.packed.fingerprint),
+            generated(images, torch.from_numpy(labels), seed, self._work.engine, self._watch.progress, what),
+            self._real(np.arange(len(reference))),
+            len(self._measured.labels),
             recipe.recogniser,
             cache_folder(),
             self._work.device,
@@ -138,9 +138,11 @@ class Measurement:
 
     def _copies(self, samples: Pixels) -> CopyCheck:
         dataset = self._work.dataset
-        side, reference = dataset.low_quality, dataset.reference
+        side, reference = dataset.low_quality, self._measured.reference
         chosen = np.random.default_rng(self._settings.seed).permutation(len(reference))[:COPY_CHECK_REAL]
-        originals = np.union1d(dataset.training, side.originals) if side else dataset.training
+        originals = self._measured.training.rows
+        if side:
+            originals = np.union1d(originals, self._measured.only(side.originals))
         starts = range(0, len(originals), CHUNK)
         watched = self._watch.progress(starts, len(starts), "looking for copies")
         known = (dataset.images(originals[start : start + CHUNK]) for start in watched)
@@ -159,12 +161,13 @@ class Measurement:
         moment = f"stage {checkpoint['stage']!r}, step {checkpoint['stage_step']:,}"
         own = dataset.reference.packed is dataset.high_quality
         return Protocol(
-            real=len(dataset.reference),
-            fake=len(self._labels),
-            classes=len(dataset.classes),
+            real=len(self._measured.reference),
+            fake=len(self._numbers),
+            classes=len(self._measured.labels),
+            of_classes=self._measured.of,
             reference="held-out split" if own else dataset.reference.packed.survey.location,
             extractors=self._cards,
-            recogniser_images=len(dataset.pool),
+            recogniser_images=len(self._measured.pool),
             resolution=recipe.data.resolution,
             low_quality=bank,
             weights=f"{recipe.training.release} of {moment}, {average}",

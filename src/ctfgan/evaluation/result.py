@@ -81,4 +81,6 @@ def with_earlier(now: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
 
 
 def _images(protocol: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in protocol.items() if name != "extractors"}
+    # A file from before there were probe classes does not say of how many classes, since it measured them all.
+    filled = {"of_classes": protocol["classes"]} | protocol
+    return {name: value for name, value in filled.items() if name != "extractors"}

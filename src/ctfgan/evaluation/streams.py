@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ctfgan.data.pairing import LowQualityBank
-from ctfgan.data.prepare import Subset
+from ctfgan.data.subset import Subset
 from ctfgan.evaluation.result import AS_TRAINED, SAMPLES
 from ctfgan.metrics.extractor import Pixels
 from ctfgan.metrics.reading import Chunk
@@ -31,11 +31,13 @@ class ImageSet:
     name: str
     generator: nn.Module
     bank: LowQualityBank | None
+    labels: Tensor
+    """The generator's label of each measured class, ``(P,)`` int64."""
 
 
 def image_sets(work: Workplace, folder: RunFolder) -> list[ImageSet]:
     """Samples for each bank that the method uses, and without the moving average if the recipe says so."""
-    side = work.dataset.low_quality
+    side, labels = work.dataset.low_quality, torch.from_numpy(work.dataset.measured.labels)
     banks: dict[str, LowQualityBank | None] = {"": None}
     if side is not None:
         banks = {", training LQ bank": side.bank}
@@ -48,7 +50,7 @@ def image_sets(work: Workplace, folder: RunFolder) -> list[ImageSet]:
     for kind, average in kinds.items():
         generator = released_generator(work, folder, average=average)
         place(generator, work.device)
-        sets += [ImageSet(kind + bank_name, generator, bank) for bank_name, bank in banks.items()]
+        sets += [ImageSet(kind + bank_name, generator, bank, labels) for bank_name, bank in banks.items()]
     return sets
 
 
@@ -59,22 +61,22 @@ def reported_set(sets: list[ImageSet]) -> ImageSet:
 
 
 def generated(
-    images: ImageSet, labels: Tensor, seed: tuple[int, ...], engine: Engine, progress: Progress, what: str
+    images: ImageSet, numbers: Tensor, seed: tuple[int, ...], engine: Engine, progress: Progress, what: str
 ) -> Iterator[Chunk]:
-    """Images of some classes; the same for the same seed.
+    """Images of some measured classes; the same for the same seed.
 
     Args:
         images: generator and bank.
-        labels: class of each image, ``(N,)``.
+        numbers: measured class of each image, ``(N,)``.
         seed: numbers that together decide noise and low-quality images.
         engine: where the generator is; its processes, all of which must ask, make the images together.
         progress: shows how far it is.
         what: is being done, in words.
     """
-    parts = labels.split(CHUNK)
+    parts = numbers.split(CHUNK)
     for number in progress(range(len(parts)), len(parts), what):
         bank_seed, noise_seed = np.random.SeedSequence([*seed, number]).generate_state(2).tolist()
-        condition = draw_condition(parts[number], images.bank, bank_seed)
+        condition = draw_condition(images.labels[parts[number]], images.bank, bank_seed)
         yield synthesise(images.generator, condition, noise_seed, engine), parts[number]
 
 
@@ -84,7 +86,7 @@ def real(subset: Subset, rows: NDArray[np.int64], progress: Progress, what: str)
     starts = range(0, len(chosen), CHUNK)
     for start in progress(starts, len(starts), what):
         part = chosen[start : start + CHUNK]
-        yield subset.packed.images[part], torch.from_numpy(subset.packed.labels[part])
+        yield subset.packed.images[part], torch.from_numpy(subset.labels_at(part))
 
 
 class Sieve:

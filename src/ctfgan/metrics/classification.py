@@ -83,7 +83,7 @@ def _on_disk(samples: Iterable[Chunk], like: TrainingImages, folder: Path) -> Tr
         kept[start : start + len(images)] = images
         start += len(images)
     assert start == len(kept), f"{len(kept)} samples were announced and {start} came"
-    return TrainingImages(kept, like.labels[like.rows], np.arange(len(kept)), "samples")
+    return TrainingImages(kept, np.arange(len(kept)), like.labels, "samples")
 
 
 def _hits(trained: TrainedRecogniser, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> int:

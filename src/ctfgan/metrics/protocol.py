@@ -23,6 +23,9 @@ class Protocol:
     fake: int
     """Generated images per set, the same number for every class."""
     classes: int
+    """That are measured."""
+    of_classes: int
+    """Of the data; more than are measured where there are very many."""
     reference: str
     """Where the real images come from."""
     extractors: dict[str, ExtractorCard]
@@ -54,13 +57,18 @@ class Protocol:
         seen = "; ".join(f"{card.name}, resize: {card.resize}" for card in self.extractors.values())
         return (
             f"n real {self.real:,} ({self.reference}, data seed {self.data_seed}), n fake {self.fake:,} (balanced over "
-            f"{self.classes:,} classes, seed {self.evaluation_seed}), {self.resolution}x{self.resolution}, extractors: "
+            f"{self._classes()}, seed {self.evaluation_seed}), {self.resolution}x{self.resolution}, extractors: "
             f"{seen} (the recogniser was trained on {self.recogniser_images:,} real images, none of the reference); "
             f"score over {self.score_splits} splits, kernel distance over {self.kernel_subsets} subsets of up to "
             f"{self.kernel_subset_size:,}, precision, recall, density and coverage with k = {self.neighbours} on up to "
             f"{self.neighbours_images:,} images; {self.low_quality}, weights: {self.weights}, "
             f"training seed {self.training_seed}, {self.device}"
         )
+
+    def _classes(self) -> str:
+        if self.classes == self.of_classes:
+            return f"{self.classes:,} classes"
+        return f"{self.classes:,} probe classes of {self.of_classes:,}"
 
     def notes(self, reported: Mapping[str, Figures]) -> list[str]:
         """What figures of these numbers of images are not good for, one sentence each.

@@ -83,10 +83,10 @@ class TrainingImages:
 
     images: Pixels
     """uint8 ``(N, R, R, K)``, memory-mapped or not."""
-    labels: NDArray[np.int64]
-    """``(N,)``."""
     rows: NDArray[np.int64]
-    """Which of the images are used, never those of the reference."""
+    """Which of the images are used, ascending, never those of the reference; ``(M,)``."""
+    labels: NDArray[np.int64]
+    """Classes of these, ``(M,)`` in 0 ... C - 1."""
     identity: str
     """Changes whenever images or labels do."""
 
@@ -155,17 +155,17 @@ def _train(
     optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, total_steps=steps + 1)
     reach = data.images.shape[1] // 16
-    order = rng.permutation(data.rows)
+    order = rng.permutation(len(data.rows))
     position = 0
     for _ in progress(range(steps), steps, "training the recogniser that measures"):
         if position + settings.batch_size > len(order):
-            order, position = rng.permutation(data.rows), 0
-        rows = np.sort(order[position : position + settings.batch_size])
+            order, position = rng.permutation(len(data.rows)), 0
+        chosen = np.sort(order[position : position + settings.batch_size])
         position += settings.batch_size
         down, right = (int(step) for step in rng.integers(-reach, reach + 1, 2))
-        _, logits = network(shifted(_prepared(data.images[rows], device), down, right))
+        _, logits = network(shifted(_prepared(data.images[data.rows[chosen]], device), down, right))
         optimiser.zero_grad(set_to_none=True)
-        F.cross_entropy(logits, torch.from_numpy(data.labels[rows]).to(device)).backward()
+        F.cross_entropy(logits, torch.from_numpy(data.labels[chosen]).to(device)).backward()
         optimiser.step()
         schedule.step()
     return network

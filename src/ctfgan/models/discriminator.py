@@ -9,8 +9,8 @@ from ctfgan.models.heads import ClassHead, PatchBoxHead, ProjectionHead, Realnes
 from ctfgan.models.settings import Conditioning
 from ctfgan.models.widths import Plan
 from ctfgan.nn.blocks import DiscriminatorBlock
+from ctfgan.nn.class_tables import ClassSpace
 from ctfgan.nn.embed import concat_tiled
-from ctfgan.nn.layers import embedding
 
 CONCAT_AFTER = 3  # blocks, in the authors' 128x128 network; one less where a network has only three
 CONCAT_WIDTH = 128  # length of the concatenated vector where the last block has 1,024 channels
@@ -23,7 +23,7 @@ class Discriminator(nn.Module):
     Args:
         plan: channels and halvings.
         channels: K of the images.
-        num_classes: C.
+        classes: C classes, and how they are kept.
         conditioning: how the class is used.
         boxes: whether the box of a pasted patch can be asked for.
         normalised: spectral norm on every layer.
@@ -33,7 +33,7 @@ class Discriminator(nn.Module):
         self,
         plan: Plan,
         channels: int,
-        num_classes: int,
+        classes: ClassSpace,
         conditioning: Conditioning = "projection",
         *,
         boxes: bool = False,
@@ -43,14 +43,14 @@ class Discriminator(nn.Module):
         outputs = plan.discriminator
         self._concat_after = min(CONCAT_AFTER, len(outputs) - 1)
         label_width = max(8, outputs[-1] // CONCAT_SHARE) if conditioning == "concat" else 0
-        self.label_maps = embedding(num_classes, label_width, normalised=normalised) if label_width else None
+        self.label_maps = classes.embedding(label_width, normalised=normalised) if label_width else None
         inputs = [channels, *outputs[:-1]]
         inputs[self._concat_after] += label_width
         self.blocks = nn.ModuleList(
             DiscriminatorBlock(count, output, down=index < plan.downs, first=index == 0, normalised=normalised)
             for index, (count, output) in enumerate(zip(inputs, outputs, strict=True))
         )
-        self.head = _head(outputs[-1], num_classes, conditioning, bias=plan.realness_bias, normalised=normalised)
+        self.head = _head(outputs[-1], classes, conditioning, bias=plan.realness_bias, normalised=normalised)
         self.box_head = PatchBoxHead(outputs[-1], plan.final_size, normalised=normalised) if boxes else None
 
     def features(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -66,10 +66,10 @@ class Discriminator(nn.Module):
         """Logits ``(N,)`` of the last maps; high means a real image (of its class)."""
         return self.head(features.sum(dim=(2, 3)), labels)
 
-    def classify(self, features: Tensor) -> Tensor:
-        """Class logits ``(N, C)`` of the last maps; only with the conditioning ``classifier``."""
+    def classify(self, features: Tensor, candidates: Tensor) -> Tensor:
+        """Logits ``(N, L)`` of the last maps for classes ``(L,)``; only with the conditioning ``classifier``."""
         assert isinstance(self.head, ClassHead), "this discriminator was built without an auxiliary classifier"
-        return self.head.classify(features.sum(dim=(2, 3)))
+        return self.head.classify(features.sum(dim=(2, 3)), candidates)
 
     def locate(self, features: Tensor) -> Tensor:
         """Boxes ``(N, 4)`` of pasted patches."""
@@ -80,9 +80,9 @@ class Discriminator(nn.Module):
         return self.judge(self.features(images, labels), labels)
 
 
-def _head(width: int, num_classes: int, conditioning: Conditioning, *, bias: bool, normalised: bool) -> RealnessHead:
+def _head(width: int, classes: ClassSpace, conditioning: Conditioning, *, bias: bool, normalised: bool) -> RealnessHead:
     if conditioning == "projection":
-        return ProjectionHead(width, num_classes, bias=bias, normalised=normalised)
+        return ProjectionHead(width, classes, bias=bias, normalised=normalised)
     if conditioning == "classifier":
-        return ClassHead(width, num_classes, bias=bias, normalised=normalised)
+        return ClassHead(width, classes, bias=bias, normalised=normalised)
     return RealnessHead(width, bias=bias, normalised=normalised)

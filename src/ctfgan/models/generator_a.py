@@ -13,6 +13,7 @@ from ctfgan.models.settings import TransferSettings
 from ctfgan.models.transfer_features import TransferFeatures
 from ctfgan.models.widths import Plan
 from ctfgan.nn.blocks import GeneratorBlock
+from ctfgan.nn.class_tables import ClassSpace
 from ctfgan.nn.layers import conv, linear
 from ctfgan.nn.norm import UnconditionalBatchNorm2d
 
@@ -58,7 +59,7 @@ class TransferGenerator(nn.Module):
         channels: int,
         noise: int,
         generator_lh: GeneratorLH,
-        num_low_quality_labels: int,
+        low_quality_labels: ClassSpace,
         settings: TransferSettings,
         *,
         train_generator_lh: bool = False,
@@ -66,7 +67,7 @@ class TransferGenerator(nn.Module):
         super().__init__()
         self.train_generator_lh = train_generator_lh
         self.generator_lh = generator_lh
-        self.features = TransferFeatures(plan.generator[1:], num_low_quality_labels, settings)
+        self.features = TransferFeatures(plan.generator[1:], low_quality_labels, settings)
         self.generator_a = GeneratorA(plan, channels, noise, self.features.widths)
 
     def train(self, mode: bool = True) -> TransferGenerator:

@@ -15,6 +15,7 @@ from ctfgan.models.settings import TransferSettings
 from ctfgan.models.transfer_features import TransferTrace
 from ctfgan.models.widths import Plan
 from ctfgan.nn.blocks import GeneratorBlock
+from ctfgan.nn.class_tables import ClassSpace
 from ctfgan.nn.embed import concat_tiled
 from ctfgan.nn.layers import conv, linear
 from ctfgan.nn.norm import ConditionalNorm2d
@@ -55,14 +56,15 @@ class GeneratorLH(nn.Module):
     """
 
     def __init__(
-        self, plan: Plan, channels: int, low_quality_size: int, num_classes: int, settings: TransferSettings
+        self, plan: Plan, channels: int, low_quality_size: int, classes: ClassSpace, settings: TransferSettings
     ) -> None:
         super().__init__()
         self.settings = settings
+        self.classes = classes.encoder()
         self.stem = Stem(channels, plan.generator[0], plan.base, low_quality_size, settings.stem)
 
         def norm(count: int) -> ConditionalNorm2d:
-            return ConditionalNorm2d(count, num_classes, settings.statistics)
+            return ConditionalNorm2d(count, classes, settings.statistics)
 
         noise = settings.block_noise
         self.noise_embeddings = nn.ModuleList(linear(noise, noise) for _ in range(plan.blocks if noise else 0))
@@ -81,17 +83,18 @@ class GeneratorLH(nn.Module):
         """The high-quality image ``(N, K, R, R)`` in [-1, 1] and the trace of how it came about."""
         low_quality, _ = condition.required_low_quality()
         maps = self.stem(low_quality)
+        classes = self.classes(condition.labels)
         trace = TransferTrace(low_quality.mean(dim=1, keepdim=True), [], [], [])
         for index, block in enumerate(self.blocks):
             if self.settings.block_noise:
                 maps = concat_tiled(maps, self.noise_embeddings[index](noise.blocks[:, index]))
-            maps = block(maps, condition.labels)
+            maps = block(maps, classes)
             assert isinstance(block.norm_2, ConditionalNorm2d)
-            gamma, beta = block.norm_2.rows(condition.labels)
+            gamma, beta = block.norm_2.rows(classes)
             trace.maps.append(maps)
             trace.gammas.append(gamma)
             trace.betas.append(beta)
-        return torch.tanh(self.to_image(F.relu(self.norm(maps, condition.labels)))), trace
+        return torch.tanh(self.to_image(F.relu(self.norm(maps, classes)))), trace
 
     def forward(self, condition: Condition, noise: Noise) -> Tensor:
         return self.transfer(condition, noise)[0]

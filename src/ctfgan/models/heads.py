@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ctfgan.nn.layers import embedding, linear
+from ctfgan.nn.class_tables import ClassSpace
+from ctfgan.nn.layers import linear
 
 
 class RealnessHead(nn.Module):
@@ -23,9 +25,9 @@ class RealnessHead(nn.Module):
 class ProjectionHead(RealnessHead):
     """Realness and class fit: ``w . h + <E[c], h>`` (Miyato and Koyama 2018)."""
 
-    def __init__(self, width: int, num_classes: int, *, bias: bool, normalised: bool) -> None:
+    def __init__(self, width: int, classes: ClassSpace, *, bias: bool, normalised: bool) -> None:
         super().__init__(width, bias=bias, normalised=normalised)
-        self.classes = embedding(num_classes, width, normalised=normalised)
+        self.classes = classes.embedding(width, normalised=normalised)
 
     def forward(self, pooled: Tensor, labels: Tensor) -> Tensor:
         """Logits ``(N,)`` of features ``(N, width)`` and labels ``(N,)``."""
@@ -35,13 +37,14 @@ class ProjectionHead(RealnessHead):
 class ClassHead(RealnessHead):
     """Realness, and beside it the class: the auxiliary classifier of AC-GAN (Odena et al. 2017)."""
 
-    def __init__(self, width: int, num_classes: int, *, bias: bool, normalised: bool) -> None:
+    def __init__(self, width: int, classes: ClassSpace, *, bias: bool, normalised: bool) -> None:
         super().__init__(width, bias=bias, normalised=normalised)
-        self.classes = linear(width, num_classes, normalised=normalised)
+        self.classes = classes.embedding(width, normalised=normalised)
+        self.bias = classes.bias()
 
-    def classify(self, pooled: Tensor) -> Tensor:
-        """Class logits ``(N, C)`` of features ``(N, width)``."""
-        return self.classes(pooled)
+    def classify(self, pooled: Tensor, candidates: Tensor) -> Tensor:
+        """Logits ``(N, L)`` of features ``(N, width)`` for the classes ``candidates`` ``(L,)``."""
+        return F.linear(pooled, self.classes(candidates), self.bias(candidates).squeeze(1))
 
 
 class PatchBoxHead(nn.Module):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ctfgan.chance import Chance
+from ctfgan.devices import send
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Noise(NamedTuple):
 
     def to(self, device: torch.device) -> Noise:
         """The same on another device."""
-        return Noise(self.latent.to(device), self.blocks.to(device))
+        return Noise(send(self.latent, device), send(self.blocks, device))
 
     def part(self, rows: slice) -> Noise:
         """The noise of some of the images."""

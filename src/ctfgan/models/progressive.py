@@ -19,7 +19,15 @@ from ctfgan.chance import Chance
 from ctfgan.models.interfaces import Condition, Noise, normal_noise
 from ctfgan.models.widths import GrowingPlan
 from ctfgan.nn.blocks import unpool
-from ctfgan.nn.equalised import EqualisedConv2d, EqualisedLatentMaps, EqualisedLinear, concat_deviation, pixel_norm
+from ctfgan.nn.class_tables import ClassSpace
+from ctfgan.nn.equalised import (
+    EqualisedClassHead,
+    EqualisedConv2d,
+    EqualisedLatentMaps,
+    EqualisedLinear,
+    concat_deviation,
+    pixel_norm,
+)
 
 SLOPE = 0.2  # of all leaky ReLUs
 
@@ -77,14 +85,14 @@ class GrowingGenerator(GrowingNetwork):
         plan: sizes.
         channels: K of the images.
         noise: length of the latent.
-        num_classes: None for a generator that ignores the labels.
+        classes: None for a generator that ignores the labels.
     """
 
-    def __init__(self, plan: GrowingPlan, channels: int, noise: int, num_classes: int | None) -> None:
+    def __init__(self, plan: GrowingPlan, channels: int, noise: int, classes: ClassSpace | None) -> None:
         super().__init__(plan)
         self.noise = noise
         first = plan.channels[0]
-        self.from_noise = EqualisedLatentMaps(noise, num_classes, first, plan.base)
+        self.from_noise = EqualisedLatentMaps(noise, classes, first, plan.base)
         self.conv = EqualisedConv2d(first, first)
         self.blocks = nn.ModuleList(UpBlock(inputs, outputs) for inputs, outputs in itertools.pairwise(plan.channels))
         self.to_image = nn.ModuleList(EqualisedConv2d(count, channels, 1, gain=1.0) for count in plan.channels)
@@ -117,10 +125,10 @@ class GrowingDiscriminator(GrowingNetwork):
     Args:
         plan: sizes.
         channels: K of the images.
-        num_classes: None for a discriminator without a class head.
+        classes: None for a discriminator without a class head.
     """
 
-    def __init__(self, plan: GrowingPlan, channels: int, num_classes: int | None) -> None:
+    def __init__(self, plan: GrowingPlan, channels: int, classes: ClassSpace | None) -> None:
         super().__init__(plan)
         first = plan.channels[0]
         self.from_image = nn.ModuleList(EqualisedConv2d(channels, count, 1) for count in plan.channels)
@@ -128,7 +136,7 @@ class GrowingDiscriminator(GrowingNetwork):
         self.conv = EqualisedConv2d(first + 1, first)
         self.dense = EqualisedLinear(first * plan.base**2, first)
         self.realness = EqualisedLinear(first, 1, gain=1.0)
-        self.classes = None if num_classes is None else EqualisedLinear(first, num_classes, gain=1.0)
+        self.classes = None if classes is None else EqualisedClassHead(first, classes)
         self.grow_to(self.level)
 
     def features(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -148,10 +156,10 @@ class GrowingDiscriminator(GrowingNetwork):
         """Scores ``(N,)`` of features; high means real."""
         return self.realness(features).squeeze(1)
 
-    def classify(self, features: Tensor) -> Tensor:
-        """Logits of each class, ``(N, num_classes)``."""
+    def classify(self, features: Tensor, candidates: Tensor) -> Tensor:
+        """Logits ``(N, L)`` of features for the classes ``candidates`` ``(L,)``."""
         assert self.classes is not None, "this discriminator was built without classes"
-        return self.classes(features)
+        return self.classes(features, candidates)
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
         return self.judge(self.features(images, labels), labels)

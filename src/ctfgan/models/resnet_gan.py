@@ -10,23 +10,25 @@ from ctfgan.chance import Chance
 from ctfgan.models.interfaces import Condition, Noise, normal_noise
 from ctfgan.models.widths import Plan
 from ctfgan.nn.blocks import GeneratorBlock
+from ctfgan.nn.class_tables import ClassSpace
 from ctfgan.nn.layers import conv, linear
 from ctfgan.nn.norm import ConditionalNorm2d, UnconditionalBatchNorm2d
 
 
 class ResnetGenerator(nn.Module):
-    """Linear, M blocks with batch norm (of the class, unless ``num_classes`` is None), batch norm, ReLU, conv, tanh."""
+    """Linear, M blocks with batch norm (of the class, unless ``classes`` is None), batch norm, ReLU, conv, tanh."""
 
-    def __init__(self, plan: Plan, channels: int, noise: int, num_classes: int | None) -> None:
+    def __init__(self, plan: Plan, channels: int, noise: int, classes: ClassSpace | None) -> None:
         super().__init__()
         self.noise = noise
         self.base = plan.base
+        self.classes = nn.Identity() if classes is None else classes.encoder()
         self.from_noise = linear(noise, plan.generator[0] * plan.base**2)
 
         def norm(count: int) -> nn.Module:
-            if num_classes is None:
+            if classes is None:
                 return UnconditionalBatchNorm2d(count)
-            return ConditionalNorm2d(count, num_classes, "batch")
+            return ConditionalNorm2d(count, classes, "batch")
 
         self.blocks = nn.ModuleList(
             GeneratorBlock(inputs, outputs, norm)
@@ -41,6 +43,7 @@ class ResnetGenerator(nn.Module):
 
     def forward(self, condition: Condition, noise: Noise) -> Tensor:
         maps = self.from_noise(noise.latent).unflatten(1, (-1, self.base, self.base))
+        classes = self.classes(condition.labels)
         for block in self.blocks:
-            maps = block(maps, condition.labels)
+            maps = block(maps, classes)
         return torch.tanh(self.to_image(F.relu(self.norm(maps))))

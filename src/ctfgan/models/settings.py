@@ -8,6 +8,9 @@ from pydantic import Field
 
 from ctfgan.settings import Settings
 
+MANY_CLASSES = 10_000
+"""Above this many classes the automatic settings choose factorised, row-lazy tables."""
+
 Conditioning = Literal["none", "concat", "projection", "classifier"]
 """How the class reaches the discriminator: not at all; concatenated to the maps (Reed et al. 2016); by an inner product
 with the features (Miyato and Koyama 2018); as what an auxiliary classifier must tell (Odena et al. 2017)."""
@@ -22,6 +25,14 @@ class NetworkSettings(Settings):
     """The same for the discriminator."""
     noise: int = Field(default=128, ge=1)
     """Length of the latent vector z_A."""
+    class_tables: Literal["auto", "per-class", "factorised"] = "auto"
+    """Where a network keeps what it knows of a class: a table for every layer, as in the paper, or one code that all
+    layers read through linear maps of their own; ``auto`` is per-class up to 10,000 classes (decision 23)."""
+    class_code: int = Field(default=128, ge=1)
+    """Length of a factorised class code."""
+    table_updates: Literal["auto", "dense", "row-lazy"] = "auto"
+    """How tables are trained: as any parameter, or only the rows of a batch, which costs the same for any number of
+    classes; ``auto`` is dense up to 10,000 classes."""
 
 
 class TransferSettings(Settings):

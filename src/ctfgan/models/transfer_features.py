@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ctfgan.models.settings import TransferSettings
+from ctfgan.nn.class_tables import ClassSpace, ClassTable
 from ctfgan.nn.dct import dct2, high_pass, idct2, soft_threshold
 from ctfgan.nn.embed import ConditionEmbedding, concat_tiled
 
@@ -78,25 +79,26 @@ class TransferFeatures(nn.Module):
 
     Args:
         channels: T_1 ... T_M of G_LH.
-        num_low_quality_labels: size c_L of the low-quality label space; 0 if there are no labels.
+        labels: the low-quality label space: c_L labels, 0 if there are none, and one more for images without a label.
     """
 
-    def __init__(self, channels: tuple[int, ...], num_low_quality_labels: int, settings: TransferSettings) -> None:
+    def __init__(self, channels: tuple[int, ...], labels: ClassSpace, settings: TransferSettings) -> None:
         super().__init__()
-        self.embeddings = nn.ModuleList(
-            ConditionEmbedding(count, num_low_quality_labels, settings.embedding) for count in channels
-        )
+        self.unlabelled = labels.count - 1
+        self.labels = labels.encoder()
+        self.embeddings = nn.ModuleList(ConditionEmbedding(count, labels, settings.embedding) for count in channels)
         self.widths = tuple(count + settings.embedding for count in channels)
         self._filter = coefficient_filter(settings)
         self._source = settings.ctf
 
     def forward(self, trace: TransferTrace, low_quality_labels: Tensor) -> list[Tensor]:
-        """CTF_1 ... CTF_M, each ``(N, T_m + embedding, H_m, W_m)``."""
+        """CTF_1 ... CTF_M, each ``(N, T_m + embedding, H_m, W_m)``; labels ``(N,)`` in ``[-1, c_L)``."""
+        labels = self.labels(torch.where(low_quality_labels < 0, self.unlabelled, low_quality_labels))
         features = []
         previous = trace.grey
         for maps, gamma, beta, embed in zip(trace.maps, trace.gammas, trace.betas, self.embeddings, strict=True):
             difference = difference_maps(maps, previous, self._filter)
-            features.append(concat_tiled(difference, embed(gamma, beta, low_quality_labels)))
+            features.append(concat_tiled(difference, embed(gamma, beta, labels)))
             previous = maps
         if self._source == "shuffled":
             # By half a batch, so that processes that share a batch need nothing of each other.
@@ -105,8 +107,9 @@ class TransferFeatures(nn.Module):
             return [torch.zeros_like(ctf) for ctf in features]
         return features
 
+    @torch.no_grad()
     def average_unlabelled(self) -> None:
         """Give the row of unlabelled images, if it was never trained, the mean of the labelled rows."""
-        for embed in self.embeddings:
-            assert isinstance(embed, ConditionEmbedding)
-            embed.average_unlabelled()
+        for module in self.modules() if self.unlabelled else ():
+            if isinstance(module, (nn.Embedding, ClassTable)):
+                module.weight[-1] = module.weight[:-1].mean(dim=0)

@@ -13,10 +13,10 @@ from ctfgan.nn.layers import RESIDUAL_GAIN, conv
 class GeneratorBlock(nn.Module):
     """ResBlock + Unpool: norm, ReLU, x2, conv, norm, ReLU, conv; shortcut x2 and 1x1 conv.
 
-    Shapes: maps ``(N, inputs, H, W)``, labels ``(N,)`` int64; returns ``(N, outputs, 2H, 2W)``.
+    Shapes: maps ``(N, inputs, H, W)``, classes as the norm layers take them; returns ``(N, outputs, 2H, 2W)``.
 
     Args:
-        norm: makes the norm layer of a channel count; called twice. Its layers take ``(maps, labels)``.
+        norm: makes the norm layer of a channel count; called twice. Its layers take ``(maps, classes)``.
     """
 
     def __init__(self, inputs: int, outputs: int, norm: Callable[[int], nn.Module]) -> None:
@@ -27,10 +27,10 @@ class GeneratorBlock(nn.Module):
         self.conv_2 = conv(outputs, outputs, gain=RESIDUAL_GAIN)
         self.shortcut = conv(inputs, outputs, size=1)
 
-    def forward(self, maps: Tensor, labels: Tensor | None) -> Tensor:
-        hidden = F.relu(self.norm_1(maps, labels))
+    def forward(self, maps: Tensor, classes: Tensor | None) -> Tensor:
+        hidden = F.relu(self.norm_1(maps, classes))
         hidden = self.conv_1(unpool(hidden))
-        hidden = self.conv_2(F.relu(self.norm_2(hidden, labels)))
+        hidden = self.conv_2(F.relu(self.norm_2(hidden, classes)))
         # A 1x1 convolution commutes with nearest upscaling; this order costs a quarter.
         return hidden + unpool(self.shortcut(maps))
 

@@ -5,34 +5,26 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ctfgan.nn.layers import embedding, linear
+from ctfgan.nn.class_tables import ClassSpace
+from ctfgan.nn.layers import linear
 
 
 class ConditionEmbedding(nn.Module):
     """``Embed(Concat(gamma, beta, g_L))`` of Eq. 2, computed as ``W [gamma; beta] + E[g_L]`` (decision 5).
 
     A linear map of a concatenation is a sum of linear maps, and a linear map of a one-hot vector is a table look-up,
-    so this equals the paper's form at a cost that does not depend on the number of low-quality labels. The last row
-    of the table belongs to images without a label (label -1).
+    so this equals the paper's form at a cost that does not depend on the number of low-quality labels.
 
-    Shapes: gamma, beta ``(N, T)``; labels ``(N,)`` int64 in ``[-1, num_labels)``; returns ``(N, width)``.
+    Shapes: gamma, beta ``(N, T)``; labels as the encoder of their space returns them; returns ``(N, width)``.
     """
 
-    def __init__(self, channels: int, num_labels: int, width: int) -> None:
+    def __init__(self, channels: int, labels: ClassSpace, width: int) -> None:
         super().__init__()
-        self.num_labels = num_labels
         self.map = linear(2 * channels, width)
-        self.table = embedding(num_labels + 1, width)
+        self.table = labels.map(width)
 
     def forward(self, gamma: Tensor, beta: Tensor, labels: Tensor) -> Tensor:
-        rows = torch.where(labels < 0, self.num_labels, labels)
-        return self.map(torch.cat([gamma, beta], dim=1)) + self.table(rows)
-
-    @torch.no_grad()
-    def average_unlabelled(self) -> None:
-        """Set the row of unlabelled images to the mean of all others: for a table that only saw labelled ones."""
-        if self.num_labels:
-            self.table.weight[-1] = self.table.weight[:-1].mean(dim=0)
+        return self.map(torch.cat([gamma, beta], dim=1)) + self.table(labels)
 
 
 def concat_tiled(maps: Tensor, vectors: Tensor) -> Tensor:

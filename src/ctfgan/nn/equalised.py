@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ctfgan.nn.class_tables import ClassSpace
 from ctfgan.nn.embed import concat_tiled
 
 HE_GAIN = math.sqrt(2)
@@ -54,6 +55,22 @@ class EqualisedLinear(nn.Module):
         return F.linear(vectors, self.weight * self.scale, self.bias)
 
 
+class EqualisedClassHead(nn.Module):
+    """Linear layer with one output per class, equalised; computes only the outputs that are asked for.
+
+    Shapes: vectors ``(N, width)``, candidates ``(L,)`` int64; returns ``(N, L)``.
+    """
+
+    def __init__(self, width: int, classes: ClassSpace) -> None:
+        super().__init__()
+        self.classes = classes.embedding(width, normalised=False, init=nn.init.normal_)
+        self.bias = classes.bias()
+        self.scale = 1 / math.sqrt(width)
+
+    def forward(self, vectors: Tensor, candidates: Tensor) -> Tensor:
+        return F.linear(vectors, self.classes(candidates) * self.scale, self.bias(candidates).squeeze(1))
+
+
 class EqualisedLatentMaps(nn.Module):
     """First layer of the generator: latent and class, put on the hypersphere together, to maps; equalised.
 
@@ -64,16 +81,17 @@ class EqualisedLatentMaps(nn.Module):
     Shapes: latent ``(N, noise)``, labels ``(N,)`` int64, ignored without classes; returns ``(N, outputs, size, size)``.
 
     Args:
-        num_classes: None for a generator without classes.
+        classes: None for a generator without classes.
     """
 
-    def __init__(self, noise: int, num_classes: int | None, outputs: int, size: int) -> None:
+    def __init__(self, noise: int, classes: ClassSpace | None, outputs: int, size: int) -> None:
         super().__init__()
         self.size = size
         self.latent = nn.Parameter(torch.randn(noise, outputs * size**2))
-        self.classes = None if num_classes is None else nn.Parameter(torch.randn(num_classes, outputs * size**2))
+        width = outputs * size**2
+        self.classes = None if classes is None else classes.embedding(width, normalised=False, init=nn.init.normal_)
         self.bias = nn.Parameter(torch.zeros(outputs))
-        self.length = noise + (num_classes or 0)
+        self.length = noise + (0 if classes is None else classes.count)
         # The authors' gain sqrt(2) / 4 at 4x4: the layer stands for a 4x4 convolution of the padded 1x1 latent.
         self.scale = HE_GAIN / size / math.sqrt(self.length)
 
@@ -82,7 +100,7 @@ class EqualisedLatentMaps(nn.Module):
         products = latent @ self.latent
         if self.classes is not None:
             squares = squares + 1
-            products = products + F.embedding(labels, self.classes)
+            products = products + self.classes(labels)
         norm = torch.rsqrt(squares / self.length + EPSILON)
         maps = products * (norm * self.scale)[:, None]
         return maps.unflatten(1, (-1, self.size, self.size)) + self.bias[:, None, None]

@@ -7,14 +7,19 @@ Initialisation is that of SN-GAN+Projection (Miyato and Koyama 2018): Glorot uni
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 RESIDUAL_GAIN = math.sqrt(2)
 
-Layer = TypeVar("Layer", nn.Conv2d, nn.Linear, nn.Embedding)
+Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
+AnyLayer = TypeVar("AnyLayer", bound=nn.Module)
+
+Initialiser = Callable[[Tensor], object]
+"""Fills a tensor in place."""
 
 
 def conv(
@@ -30,15 +35,22 @@ def linear(inputs: int, outputs: int, *, bias: bool = True, normalised: bool = F
     return _finished(nn.Linear(inputs, outputs, bias=bias), 1.0, normalised)
 
 
-def embedding(rows: int, width: int, *, normalised: bool = False) -> nn.Embedding:
+def embedding(
+    rows: int, width: int, *, normalised: bool = False, init: Initialiser = nn.init.xavier_uniform_
+) -> nn.Embedding:
     """Table of ``rows`` vectors, int64 ids ``(N,)`` to ``(N, width)``."""
-    return _finished(nn.Embedding(rows, width), 1.0, normalised)
+    layer = nn.Embedding(rows, width)
+    init(layer.weight)
+    return _normalised(layer) if normalised else layer
 
 
 def _finished(layer: Layer, gain: float, normalised: bool) -> Layer:
     nn.init.xavier_uniform_(layer.weight, gain=gain)
-    if not isinstance(layer, nn.Embedding) and layer.bias is not None:
+    if layer.bias is not None:
         nn.init.zeros_(layer.bias)
-    if normalised:
-        spectral_norm(layer, eps=1e-12)
+    return _normalised(layer) if normalised else layer
+
+
+def _normalised(layer: AnyLayer) -> AnyLayer:
+    spectral_norm(layer, eps=1e-12)
     return layer

@@ -1,10 +1,12 @@
-"""Normalisation layers of the generators. All take ``(maps, labels)`` so that one residual block serves them all."""
+"""Normalisation layers of the generators. All take ``(maps, classes)`` so that one residual block serves them all."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 from torch import Tensor, nn
+
+from ctfgan.nn.class_tables import ClassSpace
 
 Statistics = Literal["instance", "batch"]
 
@@ -18,8 +20,8 @@ class UnconditionalBatchNorm2d(nn.Module):
         super().__init__()
         self.normalize = nn.BatchNorm2d(channels, eps=BATCH_NORM_EPSILON)
 
-    def forward(self, maps: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Maps ``(N, C, H, W)`` to the same shape; labels are ignored."""
+    def forward(self, maps: Tensor, classes: Tensor | None = None) -> Tensor:
+        """Maps ``(N, C, H, W)`` to the same shape; classes are ignored."""
         return self.normalize(maps)
 
 
@@ -29,25 +31,24 @@ class ConditionalNorm2d(nn.Module):
     ``instance`` statistics run over H and W of each image and channel, as the paper's "across spatial axes" says
     (decision 3); ``batch`` statistics run over the batch too, as in SN-GAN+Projection.
 
-    Shapes: maps ``(N, C, H, W)``, labels ``(N,)`` int64 in ``[0, num_classes)``; returns ``(N, C, H, W)``.
+    Shapes: maps ``(N, C, H, W)``, classes as the encoder of the class space returns them (labels ``(N,)``, or codes);
+    returns ``(N, C, H, W)``.
     """
 
-    def __init__(self, channels: int, num_classes: int, statistics: Statistics) -> None:
+    def __init__(self, channels: int, classes: ClassSpace, statistics: Statistics) -> None:
         super().__init__()
         self.normalize: nn.Module
         if statistics == "instance":
             self.normalize = nn.InstanceNorm2d(channels, eps=BATCH_NORM_EPSILON)
         else:
             self.normalize = nn.BatchNorm2d(channels, eps=BATCH_NORM_EPSILON, affine=False)
-        self.gamma = nn.Embedding(num_classes, channels)
-        self.beta = nn.Embedding(num_classes, channels)
-        nn.init.ones_(self.gamma.weight)
-        nn.init.zeros_(self.beta.weight)
+        self.gamma = classes.map(channels, start=1.0)
+        self.beta = classes.map(channels, start=0.0)
 
-    def rows(self, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Scale gamma and shift beta of each label's class, both ``(N, C)``."""
-        return self.gamma(labels), self.beta(labels)
+    def rows(self, classes: Tensor) -> tuple[Tensor, Tensor]:
+        """Scale gamma and shift beta of each image's class, both ``(N, C)``."""
+        return self.gamma(classes), self.beta(classes)
 
-    def forward(self, maps: Tensor, labels: Tensor) -> Tensor:
-        gamma, beta = self.rows(labels)
+    def forward(self, maps: Tensor, classes: Tensor) -> Tensor:
+        gamma, beta = self.rows(classes)
         return gamma[:, :, None, None] * self.normalize(maps) + beta[:, :, None, None]

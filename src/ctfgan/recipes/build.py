@@ -16,18 +16,22 @@ from ctfgan.models.generator_a import TransferGenerator
 from ctfgan.models.generator_lh import GeneratorLH
 from ctfgan.models.progressive import GrowingDiscriminator, GrowingGenerator
 from ctfgan.models.resnet_gan import ResnetGenerator
+from ctfgan.models.settings import MANY_CLASSES, NetworkSettings
 from ctfgan.models.widths import Plan, growing_plan, plan_for
+from ctfgan.nn.class_tables import ClassSpace
 from ctfgan.nn.equalised import DEVIATION_GROUP
-from ctfgan.recipes.recipe import AcGan, CtfGan, ProgGan, Recipe, ResnetMethod, SnGan
+from ctfgan.recipes.recipe import AcGan, CtfGan, MethodSettings, ProgGan, Recipe, ResnetMethod, SnGan
 from ctfgan.settings import Settings
 from ctfgan.training.objectives.adversarial import AdversarialGame, GameSetup
-from ctfgan.training.objectives.classified import ClassifiedGame
+from ctfgan.training.objectives.classified import ClassifiedGame, ClassTerm
 from ctfgan.training.objectives.growing import GrowingGame
 from ctfgan.training.objectives.transfer import TransferGame
 from ctfgan.training.processes import Processes
 from ctfgan.training.settings import StageSettings
 from ctfgan.training.strengthening import Strengthening
 from ctfgan.training.trainer import Method, Stage
+
+SAMPLED_CLASSES = 1_024  # that stand for all others in a class loss, where there are too many to look at
 
 
 class Shape(Settings):
@@ -48,6 +52,7 @@ def build_method(recipe: Recipe, shape: Shape, *, matched: bool, processes: Proc
         matched: whether low-quality images have their class's content, which the consistency term needs.
         processes: who shares the batches; None for this process alone.
     """
+    _check_tables(recipe, shape)
     processes = processes or Processes()
     chance = Chance(torch.Generator().manual_seed(recipe.seed), processes.rank, processes.count)
     strengthening = Strengthening(recipe.training.strengthening, chance, processes.mean)
@@ -63,10 +68,10 @@ def build_method(recipe: Recipe, shape: Shape, *, matched: bool, processes: Proc
         case ProgGan() as method:
             assert isinstance(generator, GrowingGenerator)
             assert isinstance(discriminator, GrowingDiscriminator)
-            stages = _growing_stages(method, generator, discriminator, setup)
+            stages = _growing_stages(method, generator, discriminator, setup, shape)
         case AcGan() as method:
             played = setup(generator, loss=ADVERSARIAL_LOSSES[method.loss])
-            stages = _single_stage(method.adversarial, ClassifiedGame(played, method.class_weight))
+            stages = _single_stage(method.adversarial, ClassifiedGame(played, _class_term(method, shape)))
         case SnGan() as method:
             played = setup(generator, loss=ADVERSARIAL_LOSSES[method.loss])
             stages = _single_stage(method.adversarial, AdversarialGame(played))
@@ -83,22 +88,24 @@ def build_generator(recipe: Recipe, shape: Shape) -> TransferGenerator | ResnetG
     match recipe.method:
         case ProgGan() as method:
             growing = growing_plan(recipe.data.resolution, method.networks.generator_width)
-            return GrowingGenerator(growing, shape.channels, method.networks.noise, shape.num_classes)
+            return GrowingGenerator(growing, shape.channels, method.networks.noise, _classes(method, shape))
         case CtfGan() as method:
             plan = _plan(recipe, method)
-            generator_lh = GeneratorLH(plan, shape.channels, shape.low_quality_size, shape.num_classes, method.features)
+            classes = _classes(method, shape)
+            generator_lh = GeneratorLH(plan, shape.channels, shape.low_quality_size, classes, method.features)
+            labels = _class_space(method.networks, shape.num_low_quality_labels + 1, method.features.embedding)
             return TransferGenerator(
                 plan,
                 shape.channels,
                 method.networks.noise,
                 generator_lh,
-                shape.num_low_quality_labels,
+                labels,
                 method.features,
                 train_generator_lh=method.train_generator_lh,
             )
         case SnGan() | AcGan() as method:
-            num_classes = shape.num_classes if method.is_conditional else None
-            return ResnetGenerator(_plan(recipe, method), shape.channels, method.networks.noise, num_classes)
+            known = _classes(method, shape) if method.is_conditional else None
+            return ResnetGenerator(_plan(recipe, method), shape.channels, method.networks.noise, known)
 
 
 def check_recipe(recipe: Recipe, processes: int = 1) -> None:
@@ -163,6 +170,37 @@ def _check_growth(method: ProgGan) -> None:
         )
 
 
+def _check_tables(recipe: Recipe, shape: Shape) -> None:
+    """Row-lazy tables take steps without a first moment: only with beta_1 = 0 do untouched rows rest."""
+    if not _classes(recipe.method, shape).lazy:
+        return
+    for name, stage in recipe.method:
+        if isinstance(stage, StageSettings) and stage.betas[0]:
+            raise ConfigError(
+                f"{name}.betas begins with {stage.betas[0]}; the tables of {shape.num_classes:,} classes are row-lazy, "
+                "which needs 0: set it to 0, or method.networks.table_updates to dense"
+            )
+
+
+def _classes(method: MethodSettings, shape: Shape) -> ClassSpace:
+    return _class_space(method.networks, shape.num_classes, method.networks.class_code)
+
+
+def _class_space(settings: NetworkSettings, count: int, code: int) -> ClassSpace:
+    """How ``count`` classes are kept; ``code`` is the length of their codes if they have some."""
+    many = count > MANY_CLASSES
+    factorised = settings.class_tables == "factorised" or (settings.class_tables == "auto" and many)
+    lazy = settings.table_updates == "row-lazy" or (settings.table_updates == "auto" and many)
+    return ClassSpace(count, code if factorised else None, lazy)
+
+
+def _class_term(method: AcGan | ProgGan, shape: Shape) -> ClassTerm:
+    asked = method.class_candidates
+    if asked == "auto":
+        asked = "all" if shape.num_classes <= MANY_CLASSES else SAMPLED_CLASSES
+    return ClassTerm(method.class_weight, shape.num_classes, None if asked == "all" else asked)
+
+
 def _plan(recipe: Recipe, method: ResnetMethod) -> Plan:
     return plan_for(recipe.data.resolution, method.networks.generator_width, method.networks.discriminator_width)
 
@@ -171,12 +209,12 @@ def _build_discriminator(recipe: Recipe, shape: Shape) -> Discriminator | Growin
     match recipe.method:
         case ProgGan() as method:
             plan = growing_plan(recipe.data.resolution, method.networks.discriminator_width)
-            return GrowingDiscriminator(plan, shape.channels, shape.num_classes)
+            return GrowingDiscriminator(plan, shape.channels, _classes(method, shape))
         case CtfGan() as method:
             return Discriminator(
                 _plan(recipe, method),
                 shape.channels,
-                shape.num_classes,
+                _classes(method, shape),
                 boxes=method.self_supervision.is_on,
                 normalised=method.spectral_norm,
             )
@@ -184,7 +222,7 @@ def _build_discriminator(recipe: Recipe, shape: Shape) -> Discriminator | Growin
             return Discriminator(
                 _plan(recipe, method),
                 shape.channels,
-                shape.num_classes,
+                _classes(method, shape),
                 method.conditioning,
                 normalised=method.spectral_norm,
             )
@@ -211,7 +249,11 @@ def _transfer_stages(
 
 
 def _growing_stages(
-    method: ProgGan, generator: GrowingGenerator, discriminator: GrowingDiscriminator, setup: Callable[..., GameSetup]
+    method: ProgGan,
+    generator: GrowingGenerator,
+    discriminator: GrowingDiscriminator,
+    setup: Callable[..., GameSetup],
+    shape: Shape,
 ) -> tuple[Stage, ...]:
     stages = []
     for level in range(generator.plan.levels):
@@ -219,7 +261,7 @@ def _growing_stages(
         last = level == generator.plan.levels - 1
         settings = method.grow if last else method.grow.model_copy(update={"steps": phase + method.phase_steps})
         played = setup(generator, loss=ADVERSARIAL_LOSSES["wasserstein"])
-        game = GrowingGame(played, method.class_weight, method.penalty, fade=phase / settings.steps)
+        game = GrowingGame(played, _class_term(method, shape), method.penalty, fade=phase / settings.steps)
         enter = partial(_grow, (generator, discriminator), level)
         name = f"grow-{generator.plan.size(level)}"
         stages.append(Stage(name, settings, game, enter, hands_over_average=False))

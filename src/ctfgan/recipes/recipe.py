@@ -19,6 +19,9 @@ from ctfgan.training.settings import (
     TransferStageSettings,
 )
 
+ClassCandidates = Literal["auto", "all"] | Annotated[int, Field(ge=1)]
+"""All classes, or a number of them drawn anew for every batch; ``auto`` is all up to 10,000 classes, then 1,024."""
+
 
 class ResnetMethod(Settings):
     """What the methods with SN-GAN's residual networks share."""
@@ -85,6 +88,8 @@ class AcGan(ResnetMethod):
     conditioning: ClassVar[Conditioning] = "classifier"
     class_weight: float = Field(default=1.0, gt=0)
     """Weight of the class's cross-entropy in both players' losses."""
+    class_candidates: ClassCandidates = "auto"
+    """Classes that the cross-entropy looks at in a step."""
 
 
 class ProgGan(Settings):
@@ -106,6 +111,8 @@ class ProgGan(Settings):
     penalty: CriticPenaltySettings = CriticPenaltySettings()
     class_weight: float = Field(default=1.0, gt=0)
     """Weight of the class's cross-entropy in both players' losses."""
+    class_candidates: ClassCandidates = "auto"
+    """Classes that the cross-entropy looks at in a step."""
 
 
 MethodSettings = Annotated[CtfGan | SnGan | AcGan | ProgGan, Field(discriminator="kind")]

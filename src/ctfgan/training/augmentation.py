@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ctfgan.chance import Chance
+from ctfgan.devices import send
 from ctfgan.training.settings import AugmentationSettings
 
 DRAWS = 2  # uniform numbers that an operation may use for an image, besides the one that decides whether it happens
@@ -106,9 +107,10 @@ class Augmentation:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Augmented images ``(N, K, R, R)``; gradients flow through."""
+        self._probability = self._probability.to(images.device)  # stays there
         for name in self._settings.policy:
-            draws = self._chance.uniform(len(images), DRAWS + 1).to(images.device)
-            chosen = _column(draws, DRAWS) < self._probability.to(images.device)
+            draws = send(self._chance.uniform(len(images), DRAWS + 1), images.device)
+            chosen = _column(draws, DRAWS) < self._probability
             images = torch.where(chosen, OPERATIONS[name](images, draws[:, :DRAWS]), images)
         return images
 

@@ -52,47 +52,51 @@ class Checker:
         *,
         by_class: bool = True,
     ) -> None:
-        self._dataset = dataset
+        self._measured = dataset.measured
+        self._bank = dataset.low_quality.bank if dataset.low_quality else None
         self._recogniser = recogniser
         self._settings = settings
         self._sheets = sheets
+        self._dataset = dataset
         self._engine = engine
         self._by_class = by_class
         self._compared: Tensor | None = None  # features of training images
 
     def check(self, generator: nn.Module, stage: str, number: int, step: int) -> CheckReport:
         """Measure and draw a generator; the sheet is named by stage number, stage and step."""
-        labels = balanced_labels(self._settings.images, len(self._dataset.classes))
+        numbers = balanced_labels(self._settings.images, len(self._measured.labels))
         # One column per class, always the same noise, so that sheets of different steps compare.
-        shown = sorted({int(c) for c in np.linspace(0, len(self._dataset.classes) - 1, self._settings.sheet_classes)})
-        samples = self._samples(generator, labels)
+        last = len(self._measured.names) - 1
+        shown = sorted({int(c) for c in np.linspace(0, last, self._settings.sheet_classes)})
+        samples = self._samples(generator, numbers)
         columns = self._samples(generator, torch.tensor(shown).repeat(self._settings.sheet_rows))
         path = self._sheets / f"{number}-{stage}-{step:06d}.png"
 
         def look() -> CheckReport:
-            distance, top_1 = self._measure(samples, labels)
+            distance, top_1 = self._measure(samples, numbers)
             self._draw(columns, shown, path)
             return CheckReport(stage, step, distance, top_1, path)
 
         return self._engine.processes.on_main(look)
 
-    def _measure(self, samples: Bytes, labels: Tensor) -> tuple[float, float | None]:
+    def _measure(self, samples: Bytes, numbers: Tensor) -> tuple[float, float | None]:
         if self._compared is None:
-            rows = np.random.default_rng(CHECK_SEED).permutation(self._dataset.training)[: self._settings.images]
+            training = self._measured.training.rows
+            rows = np.random.default_rng(CHECK_SEED).permutation(training)[: self._settings.images]
             self._compared, _ = self._recogniser.read(self._dataset.images(np.sort(rows)))
         features, probabilities = self._recogniser.read(samples)
-        top_1 = (probabilities.argmax(dim=1) == labels).double().mean().item() if self._by_class else None
+        top_1 = (probabilities.argmax(dim=1) == numbers).double().mean().item() if self._by_class else None
         return frechet_distance(self._compared, features), top_1
 
     def _draw(self, images: Bytes, shown: list[int], path: Path) -> None:
-        classes = self._dataset.classes
+        names = self._measured.names
         scale = zoom_for(images.shape[1], len(shown))
         content = BytesIO()
-        headings = [classes[c] if self._by_class else "" for c in shown]
+        headings = [names[c] if self._by_class else "" for c in shown]
         sheet(images, len(shown), headings, scale).save(content, format="PNG")
         path.parent.mkdir(exist_ok=True)
         write_file(path, content.getvalue())
 
-    def _samples(self, generator: nn.Module, labels: Tensor) -> Bytes:
-        bank = self._dataset.low_quality.bank if self._dataset.low_quality else None
-        return synthesise(generator, draw_condition(labels, bank, CHECK_SEED), CHECK_SEED, self._engine)
+    def _samples(self, generator: nn.Module, numbers: Tensor) -> Bytes:
+        labels = self._measured.labels_of(numbers)
+        return synthesise(generator, draw_condition(labels, self._bank, CHECK_SEED), CHECK_SEED, self._engine)

@@ -12,7 +12,7 @@ from torch import Tensor
 from ctfgan.data.batches import BatchStream
 from ctfgan.data.prepare import Dataset
 from ctfgan.training.loop import Updates, play
-from ctfgan.training.runtime import Engine, send, wait_for
+from ctfgan.training.runtime import Engine, wait_for
 from ctfgan.training.trainer import Method
 
 TIMED_STEPS = 3
@@ -41,7 +41,7 @@ def estimate(method: Method, dataset: Dataset, engine: Engine) -> list[Estimate]
         stage.enter()
         stage.game.generator.train()
         updates = Updates(stage.game.generator, stage.game.discriminator, stage.settings, engine)
-        batches = (send(b, device) for b in BatchStream(dataset, stage.settings.batch_size, number, method.chance))
+        batches = BatchStream(dataset, stage.settings.batch_size, number, method.chance, device=device)
         counter = _KeptBytes()
         times = []
         with torch.autograd.graph.saved_tensors_hooks(counter.keep, counter.give):

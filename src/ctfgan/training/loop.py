@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ctfgan.data.batches import Batch, join, split
+from ctfgan.nn.class_tables import ClassTable, RowChange
 from ctfgan.training.objectives.adversarial import AdversarialGame, LossTerms
 from ctfgan.training.optimiser import Optimiser
 from ctfgan.training.runtime import Engine
@@ -79,19 +80,31 @@ class Updates:
         self.step += 1
         return losses
 
+    @property
+    def generator_changes(self) -> Mapping[ClassTable, RowChange]:
+        """Rows of the generator's row-lazy tables that its last step changed."""
+        return self._generator.changes
+
     def state(self) -> dict[str, Any]:
-        """For a checkpoint."""
+        """For a checkpoint: all but what :meth:`moments` holds."""
+        return {"step": self.step} | {name: optimiser.state() for name, optimiser in self._optimisers().items()}
+
+    def moments(self) -> dict[str, Tensor]:
+        """Second moments of row-lazy tables by name, for a checkpoint."""
         return {
-            "step": self.step,
-            "generator": self._generator.state(),
-            "discriminator": self._discriminator.state(),
+            f"{player}.{name}": tensor
+            for player, optimiser in self._optimisers().items()
+            for name, tensor in optimiser.moments().items()
         }
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Continue from a :meth:`state`."""
+    def restore(self, state: dict[str, Any], moments: dict[str, Tensor]) -> None:
+        """Continue from a :meth:`state` and its :meth:`moments`."""
         self.step = state["step"]
-        self._generator.restore(state["generator"])
-        self._discriminator.restore(state["discriminator"])
+        for name, optimiser in self._optimisers().items():
+            optimiser.restore(state[name], below(moments, f"{name}."))
+
+    def _optimisers(self) -> dict[str, Optimiser]:
+        return {"generator": self._generator, "discriminator": self._discriminator}
 
     def _apply(self, play: Callable[[Batch], LossTerms], batch: Batch, optimiser: Optimiser, rate: float) -> LossTerms:
         """One step; returns the losses of this process, means over the parts of its batch."""
@@ -102,10 +115,16 @@ class Updates:
             with self._engine.autocast():
                 terms = play(part)
             (total(terms) / parts).backward()
+            optimiser.collect()
             for name, term in terms.items():
                 losses[name] = losses.get(name, 0) + term.detach() / parts
         optimiser.step(rate * decay(self.step / self._stage.steps, self._stage.decay_from))
         return losses
+
+
+def below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with a prefix, by the rest of their names."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def total(terms: LossTerms) -> Tensor:

@@ -18,12 +18,11 @@ except ImportError:  # not on Windows
     fcntl = None  # type: ignore[assignment]
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ctfgan.errors import RunError
 from ctfgan.files import is_taken, new_folder, sha256, write_file
+from ctfgan.training.tensor_files import damaged, read_tensors, write_tensors
 
 RECIPE = "recipe.json"
 JOURNAL = "journal.jsonl"
@@ -161,7 +160,7 @@ class RunFolder:
         """Write a checkpoint whole, with the hashes of its files; a later one of the same step replaces it."""
         target = self._checkpoint(step)
         with new_folder(target) as folder:
-            save_file(checkpoint.tensors, folder / "networks.safetensors")
+            write_tensors(checkpoint.tensors, folder)
             torch.save(checkpoint.state, folder / "state.pt")
             hashes = {file.name: sha256(file) for file in sorted(folder.iterdir())}
             (folder / MANIFEST).write_text(json.dumps({"step": step, **note, "sha256": hashes}, indent=1))
@@ -182,27 +181,24 @@ class RunFolder:
             # What was saved on a GPU must load without one; optimisers move their state to their parameters.
             state = torch.load(folder / "state.pt", weights_only=True, map_location="cpu")
         except (UnpicklingError, OSError, RuntimeError, EOFError) as error:
-            raise _damaged(folder, "state.pt") from error
+            raise damaged(folder, "state.pt") from error
         return Checkpoint(tensors, state)
 
     def load_tensors(self, folder: Path) -> dict[str, Tensor]:
         """The weights of a checkpoint alone, after checking all hashes."""
         for name, expected in self.manifest(folder)["sha256"].items():
             if not (folder / name).is_file() or sha256(folder / name) != expected:
-                raise _damaged(folder, name)
-        try:
-            return load_file(folder / "networks.safetensors")
-        except (SafetensorError, OSError) as error:
-            raise _damaged(folder, "networks.safetensors") from error
+                raise damaged(folder, name)
+        return read_tensors(folder)
 
     def manifest(self, folder: Path) -> dict[str, Any]:
         """What was noted beside a checkpoint: step, stage, distance."""
         try:
             content: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
         except (OSError, ValueError) as error:
-            raise _damaged(folder, MANIFEST) from error
+            raise damaged(folder, MANIFEST) from error
         if not {"sha256", "step", "stage", "stage_step", "distance"} <= content.keys():
-            raise _damaged(folder, MANIFEST)
+            raise damaged(folder, MANIFEST)
         return content
 
     def best(self) -> Path:
@@ -225,10 +221,6 @@ class RunFolder:
         for folder in self.checkpoints():
             if folder not in kept:
                 shutil.rmtree(folder)
-
-
-def _damaged(folder: Path, name: str) -> RunError:
-    return RunError(f"{folder / name} is missing or damaged; delete {folder} and resume from the checkpoint before it")
 
 
 class Journal:

@@ -7,7 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from itertools import chain
 from types import FrameType
@@ -15,9 +15,8 @@ from types import FrameType
 import torch
 import torch.distributed as dist
 from accelerate import PartialState
-from torch import Tensor, nn
+from torch import nn
 
-from ctfgan.data.batches import Batch
 from ctfgan.errors import ConfigError
 from ctfgan.launcher import Launch, launch
 from ctfgan.nn.shared_norm import share_batch_norm
@@ -160,19 +159,6 @@ def describe_device(device: torch.device) -> str:
 def place(network: nn.Module, device: torch.device) -> None:
     """Move a network to a device, convolutions in channels-last order (1.3 to 1.9 times faster on a CPU)."""
     network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-
-def send(batch: Batch, device: torch.device) -> Batch:
-    """A batch on a device, images in channels-last order."""
-    moved = {}
-    for field in fields(batch):
-        value = getattr(batch, field.name)
-        if isinstance(value, Tensor):
-            is_image = value.ndim == 4
-            moved[field.name] = value.to(device)
-            if is_image:
-                moved[field.name] = moved[field.name].contiguous(memory_format=torch.channels_last)
-    return replace(batch, **moved)
 
 
 def wait_for(device: torch.device) -> None:

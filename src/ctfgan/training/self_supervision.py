@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ctfgan.chance import Chance
+from ctfgan.devices import send
 
 
 def paste_patches(images: Tensor, donors: Tensor, chance: Chance) -> tuple[Tensor, Tensor]:
@@ -28,12 +29,14 @@ def paste_patches(images: Tensor, donors: Tensor, chance: Chance) -> tuple[Tenso
     # Floor of uniform * (room + 1) is uniform on 0 ... room for every image's own room.
     start = (chance.uniform(count, 2) * (room + 1)).long()
     source = (chance.uniform(count, 2) * (room + 1)).long()
-    pixels = torch.arange(side)
+    # All that follows happens where the images are; six numbers for each image are sent there.
+    start, source, sides = send(torch.stack([start, source, sides]), images.device)
+    pixels = torch.arange(side, device=images.device)
     inside = (pixels >= start[..., None]) & (pixels < (start + sides)[..., None])  # (N, 2, R)
     moved = (pixels - start[..., None] + source[..., None]).clamp(0, side - 1)
-    mask = (inside[:, 1, :, None] & inside[:, 0, None, :])[:, None].to(images.device)  # (N, 1, R, R)
-    index = (moved[:, 1, :, None] * side + moved[:, 0, None, :]).to(images.device)  # (N, R, R)
+    mask = (inside[:, 1, :, None] & inside[:, 0, None, :])[:, None]  # (N, 1, R, R)
+    index = moved[:, 1, :, None] * side + moved[:, 0, None, :]  # (N, R, R)
     flat = index.flatten(1)[:, None].expand(-1, images.shape[1], -1)
     patches = donors.flatten(2).gather(2, flat).view_as(donors)
     boxes = torch.cat([start, start + sides], dim=1) / side
-    return torch.where(mask, patches, images), boxes.to(images.device)
+    return torch.where(mask, patches, images), boxes

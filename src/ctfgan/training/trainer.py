@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ctfgan.chance import Chance
-from ctfgan.data.batches import Batch, BatchStream
+from ctfgan.data.batches import BatchStream
 from ctfgan.data.prepare import Dataset
 from ctfgan.errors import CtfganError, Interrupted, ProcessLost, RunError
 from ctfgan.metrics.recogniser import TrainedRecogniser
 from ctfgan.training.checks import Checker, CheckReport
 from ctfgan.training.ema import Ema
-from ctfgan.training.loop import StepLosses, Updates, play
+from ctfgan.training.loop import StepLosses, Updates, below, play
 from ctfgan.training.objectives.adversarial import AdversarialGame
 from ctfgan.training.plateau import Plateau
 from ctfgan.training.run_folder import Checkpoint, RunFolder
-from ctfgan.training.runtime import Engine, StopRequest, send, wait_for
+from ctfgan.training.runtime import Engine, StopRequest, wait_for
 from ctfgan.training.settings import StageSettings, TrainingSettings
 
 
@@ -129,10 +129,10 @@ class Trainer:
         if self._plateau.is_reached():  # saved between the last check and the switch
             return self._plateau_reason()
         self._counted = time.monotonic()
-        for losses in play(stage.game, self._sent_batches(), stage.settings, self._updates):
+        for losses in play(stage.game, self._batches, stage.settings, self._updates):
             step = self._updates.step
             if self._ema is not None:
-                self._ema.update(stage.game.generator)
+                self._ema.update(stage.game.generator, self._updates.generator_changes)
             observer.on_step(step, losses)
             signal_number = self._engine.processes.agreed(stop.signal_number or 0)
             if step % self._settings.journal_every == 0:
@@ -170,19 +170,16 @@ class Trainer:
             self._seed * 1_000 + number,
             self._method.chance,
             stage.settings.fake_classes,
+            self._device,
         )
         self._plateau = Plateau(self._settings.checks, stage.settings.patience)
 
     def _hand_over(self) -> None:
         """Go to the next stage."""
         if self._ema is not None and self._stage.hands_over_average:
-            self._stage.game.generator.load_state_dict(self._ema.network.state_dict())
+            self._ema.hand_over(self._stage.game.generator)
         self._steps_before += self._updates.step
         self._enter(self._number + 1)
-
-    def _sent_batches(self) -> Iterator[Batch]:
-        for batch in self._batches:
-            yield send(batch, self._device)
 
     def _generator(self) -> nn.Module:
         """The network that checks and bundles use: the average if there is one."""
@@ -241,8 +238,7 @@ class Trainer:
         tensors = dict(self._method.networks.state_dict(prefix="networks."))
         if self._ema is not None:
             tensors |= self._ema.network.state_dict(prefix="average.")
-        # safetensors wants contiguous tensors; convolutions are kept in channels-last order.
-        tensors = {name: _own(tensor) for name, tensor in tensors.items()}
+        tensors |= {f"moments.{name}": tensor for name, tensor in self._updates.moments().items()}
         broken = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
         if broken:
             raise RunError(
@@ -295,11 +291,11 @@ class Trainer:
         if "game" not in state:
             raise RunError(f"{self._folder.path} was trained by an earlier version; train it again")
         self._enter(state["stage"])
-        self._method.networks.load_state_dict(_part(checkpoint.tensors, "networks."))
+        self._method.networks.load_state_dict(below(checkpoint.tensors, "networks."))
         if self._ema is not None:
-            self._ema.network.load_state_dict(_part(checkpoint.tensors, "average."))
+            self._ema.network.load_state_dict(below(checkpoint.tensors, "average."))
             self._ema.updates = state["ema_updates"]
-        self._updates.restore(state["updates"])
+        self._updates.restore(state["updates"], below(checkpoint.tensors, "moments."))
         self._stage.game.restore(state["game"], self._device)
         self._batches.restore(state["batches"])
         self._method.chance.rng.set_state(state["rng"])
@@ -308,11 +304,3 @@ class Trainer:
         self._seconds = state["seconds"]
         if self._engine.processes.is_main:
             self._journal.truncate(state["journal"])
-
-
-def _own(tensor: Tensor) -> Tensor:
-    return tensor.detach().cpu().contiguous().clone()
-
-
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

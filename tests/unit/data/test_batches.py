@@ -123,3 +123,9 @@ def test_processes_hold_together_the_batches_of_a_single_one(dataset: Dataset, f
             for rank, part in enumerate(parts):
                 assert torch.equal(getattr(part, name), whole[rank::2]), name
     assert together[0].state() == together[1].state() == alone.state()
+
+
+def test_streams_of_a_dataset_share_its_images_on_a_device(dataset: Dataset) -> None:
+    next(stream(dataset, 5))
+    assert dataset.stocks(torch.device("cpu")) is dataset.stocks(torch.device("cpu"))
+    assert dataset.stocks(torch.device("cpu")).low_quality is not None

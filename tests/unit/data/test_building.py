@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ctfgan.data.manifest import ClassNames, write_manifest
+from ctfgan.data.manifest import ClassNames, open_manifest, write_manifest
 from ctfgan.data.packed import CONTENT, PackedImages, open_packed
 from ctfgan.data.packing import build, look, pack
 from ctfgan.data.prepare import prepare
@@ -250,3 +250,21 @@ def test_a_built_folder_may_be_moved(built: Path, tmp_path: Path) -> None:
     before: PackedImages = open_packed(built)
     built.rename(tmp_path / "moved")
     assert open_packed(tmp_path / "moved").fingerprint == before.fingerprint
+
+
+def test_rows_of_several_classes_are_those_of_each_one_after_the_other(built: Path) -> None:
+    packed = open_packed(built)
+    expected = [*packed.rows_of(0), *packed.rows_of(2)]
+    assert packed.manifest.rows_of_all(np.array([0, 2])).tolist() == expected
+    assert packed.manifest.rows_of_all(np.array([], dtype=np.int64)).tolist() == []
+
+
+def test_names_compare_with_each_other_and_with_tuples(built: Path, tmp_path: Path) -> None:
+    names = open_packed(built).names
+    assert names == open_packed(built).names == ("a", "b/c", "字")
+    write_manifest(tmp_path, np.arange(3), ["ab", "/c", "字"])  # the same letters, cut at other places
+    others = open_manifest(tmp_path, 3, 3).names
+    assert names != others
+    assert list(names) == ["a", "b/c", "字"]
+    assert (names.any_contains("/"), names.any_contains("x")) == (True, False)
+    assert not names.are_numbers()

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from ctfgan.data.degradation import degrade
+from ctfgan.data.degradation import box_averages, degrade
+from ctfgan.data.images import to_picture
 from ctfgan.data.settings import DegradationSettings
 
 
@@ -46,3 +48,20 @@ def test_every_image_and_every_seed_has_its_own_noise() -> None:
     first, second = degrade(grey, how, seed=0)
     assert not np.array_equal(first, second)
     assert not np.array_equal(first, degrade(grey, how, seed=1)[0])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("side", "size"), [(32, 8), (48, 16), (33, 32), (64, 7), (20, 13), (101, 16), (16, 16)])
+def test_averages_are_those_of_pillow_bit_for_bit(channels: int, side: int, size: int) -> None:
+    images = np.random.default_rng(side).integers(0, 256, (3, side, side, channels), dtype=np.uint8)
+    found = box_averages(images, size)
+    for image, averages in zip(images, found, strict=True):
+        small = to_picture(image).resize((size, size), Image.Resampling.BOX)
+        assert np.array_equal(np.asarray(small).reshape(size, size, channels), averages)
+
+
+def test_a_copy_can_be_made_of_any_random_stream() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 1), dtype=np.uint8)
+    how = DegradationSettings(size=8, noise=0.2)
+    chosen = np.array([5, 0, 3])
+    assert np.array_equal(degrade(images[chosen], how, 4, chosen), degrade(images, how, 4)[chosen])

@@ -12,8 +12,9 @@ from ctfgan.data.describe import describe
 from ctfgan.data.leakage import shared_rows
 from ctfgan.data.manifest import open_manifest, write_manifest
 from ctfgan.data.packed import PackedImages, Survey
-from ctfgan.data.prepare import Dataset, Subset, divide, prepare
+from ctfgan.data.prepare import Dataset, divide, prepare
 from ctfgan.data.settings import DataSettings, DegradationSettings, GlyphSettings
+from ctfgan.data.subset import Subset
 from ctfgan.errors import DataError
 
 WriteClasses = Callable[..., Path]

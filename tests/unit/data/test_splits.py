@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ctfgan.data.splits import covering_prefix, share, stratified_order
+from ctfgan.data.splits import ascending, covering_prefix, share, stable_order, stratified_order
 
 LABELS = st.lists(st.integers(0, 6), min_size=1, max_size=80)
 
@@ -74,3 +74,33 @@ def test_a_covering_prefix_adds_the_first_image_of_each_class_that_is_missing(
         if labels[row] not in {labels[chosen] for chosen in expected}:
             expected.append(row)
     assert rows == expected
+
+
+@given(labels=st.lists(st.integers(-1, 9), max_size=200), seed=st.integers(0, 2**32), power=st.integers(1, 4))
+@settings(max_examples=100, deadline=None)
+def test_the_order_is_that_of_keys_and_random_ties_sorted_by_comparison(
+    labels: list[int], seed: int, power: int
+) -> None:
+    spread = np.sign(labels) * np.abs(np.array(labels, dtype=np.int64)) ** power  # labels without images in between
+    rng = np.random.default_rng(seed)
+    shuffled = rng.permutation(len(labels)).tolist()
+    ties = dict(zip(sorted(set(spread.tolist())), rng.random(len(set(spread.tolist()))), strict=True))
+    sizes, met = Counter(spread.tolist()), Counter[int]()
+    keyed = []
+    for row in shuffled:
+        label = int(spread[row])
+        keyed.append(((met[label] + 0.5) / sizes[label], ties[label], row))
+        met[label] += 1
+    assert stratified_order(spread, seed).tolist() == [row for *_, row in sorted(keyed)]
+
+
+@pytest.mark.parametrize("highest", [1, 65_535, 65_536, 2**33])
+def test_a_radix_order_is_the_stable_one(highest: int) -> None:
+    values = np.random.default_rng(0).integers(0, highest, 3_000, endpoint=True)
+    values[::7] = highest
+    assert np.array_equal(stable_order(values), np.argsort(values, kind="stable"))
+    assert stable_order(values[:0]).tolist() == []
+
+
+def test_rows_are_sorted_through_a_mask() -> None:
+    assert ascending(np.array([7, 2, 9, 0]), 11).tolist() == [0, 2, 7, 9]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ class Echo(nn.Module):
 @pytest.fixture
 def images() -> ImageSet:
     bank = LowQualityBank(numbered_images(200), np.zeros(200, dtype=np.int64), None)
-    return ImageSet("samples", Echo(), bank)
+    return ImageSet("samples", Echo(), bank, torch.arange(25))
 
 
 def draw(images: ImageSet, seed: tuple[int, ...]) -> list[np.ndarray]:
@@ -48,6 +49,15 @@ def test_a_stream_never_holds_more_than_a_chunk(images: ImageSet, monkeypatch: p
     parts = list(generated(images, torch.arange(25), (0,), CPU, silent, ""))
     assert [len(pixels) for pixels, _ in parts] == [10, 10, 5]
     assert torch.cat([labels for _, labels in parts if labels is not None]).tolist() == list(range(25))
+
+
+def test_images_are_asked_for_by_measured_class_and_made_of_the_class_behind_it(images: ImageSet) -> None:
+    probes = replace(images, labels=torch.tensor([3, 40, 90]))
+    ((pixels, numbers),) = generated(probes, torch.tensor([2, 0, 1, 0]), (0,), CPU, silent, "")
+    assert numbers is not None
+    assert numbers.tolist() == [2, 0, 1, 0]
+    shown = (pixels[:, 0, 0, 0] / 127.5 - 1) * 100  # Echo's first pixel
+    assert shown.tolist() == pytest.approx([90, 3, 40, 3], abs=1)
 
 
 def test_images_follow_from_all_numbers_of_the_seed_and_differ_between_chunks(
@@ -77,8 +87,8 @@ def test_a_sieve_lets_all_pass_and_keeps_the_same_images_for_the_same_seed() -> 
 
 
 def test_the_held_out_bank_stands_for_a_run_and_the_training_bank_where_none_is_held_out(images: ImageSet) -> None:
-    held_out = ImageSet("held out", images.generator, images.bank)
-    raw = ImageSet("without moving average", Echo(), images.bank)
+    held_out = ImageSet("held out", images.generator, images.bank, images.labels)
+    raw = ImageSet("without moving average", Echo(), images.bank, images.labels)
     assert reported_set([images, held_out, raw]) is held_out
     assert reported_set([images, raw]) is images
 

@@ -16,7 +16,7 @@ SETTINGS = RecogniserSettings(width=4, features=8, images=2_000, batch_size=32)
 
 def score_of(samples: np.ndarray, folder: Path) -> tuple[float, float, int, int]:
     images, labels = stripes(200, 0)
-    real = TrainingImages(images, labels, np.arange(0, 200), "stripes")
+    real = TrainingImages(images, np.arange(200), labels, "stripes")
     test_images, test_labels = stripes(60, 1)
     chunks = ((part, None) for part in np.split(samples, 2))
     found = classification_score(

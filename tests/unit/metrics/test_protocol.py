@@ -14,10 +14,10 @@ OWN = ExtractorCard("recogniser", "own-0123", 64, "none", "Frechet distance", "k
                     knows_classes=True)  # fmt: skip
 FIGURES = Figures(50_000, 10_000, 0.5, 0.9, 3.0, 0.1, 12.5, 0.01, Neighbourhood(0.7, 0.6, 0.9, 0.8))
 PROTOCOL = Protocol(
-    real=10_000, fake=50_000, classes=10, reference="held-out split", extractors={"recogniser": OWN, "inception": CARD},
-    recogniser_images=90_000, resolution=32, low_quality="no LQ bank", weights="last", score_splits=10,
-    kernel_subsets=100, kernel_subset_size=1_000, neighbours=5, neighbours_images=10_000, per_class=0, data_seed=7,
-    training_seed=8, evaluation_seed=9, device="cpu",
+    real=10_000, fake=50_000, classes=10, of_classes=10, reference="held-out split",
+    extractors={"recogniser": OWN, "inception": CARD}, recogniser_images=90_000, resolution=32,
+    low_quality="no LQ bank", weights="last", score_splits=10, kernel_subsets=100, kernel_subset_size=1_000,
+    neighbours=5, neighbours_images=10_000, per_class=0, data_seed=7, training_seed=8, evaluation_seed=9, device="cpu",
 )  # fmt: skip
 
 
@@ -26,6 +26,11 @@ def test_the_sentence_holds_what_makes_figures_comparable() -> None:
     for words in ("n real 10,000", "n fake 50,000", "held-out split", "own-0123", CARD.name, "TensorFlow 1",
                   "no LQ bank", "data seed 7", "training seed 8", "seed 9", "cpu", "10 splits", "k = 5"):  # fmt: skip
         assert words in said
+
+
+def test_the_sentence_says_which_classes_were_measured() -> None:
+    assert "balanced over 10 classes" in PROTOCOL.sentence()
+    assert "balanced over 10 probe classes of 1,000,000, seed" in replace(PROTOCOL, of_classes=1_000_000).sentence()
 
 
 def test_figures_of_enough_images_need_no_note() -> None:

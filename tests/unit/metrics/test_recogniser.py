@@ -32,7 +32,7 @@ def trained(
     cache: Path,
     progress: Any = silent,
 ) -> TrainedRecogniser:
-    data = TrainingImages(images, labels, np.arange(len(images)), hashlib.sha256(images.tobytes()).hexdigest())
+    data = TrainingImages(images, np.arange(len(images)), labels, hashlib.sha256(images.tobytes()).hexdigest())
     return recogniser_for(data, classes, settings, cache, CPU, progress)
 
 

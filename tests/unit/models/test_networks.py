@@ -15,14 +15,16 @@ from ctfgan.models.interfaces import Condition
 from ctfgan.models.resnet_gan import ResnetGenerator
 from ctfgan.models.settings import Conditioning, TransferSettings
 from ctfgan.models.widths import PLANS, plan_for
+from ctfgan.nn.class_tables import ClassSpace
 
 CLASSES = 5
+SPACE = ClassSpace(CLASSES)
 
 
 def transfer_generator(resolution: int, channels: int, low: int, settings: TransferSettings) -> TransferGenerator:
     plan = plan_for(resolution, 0.05, 0.05)
-    generator_lh = GeneratorLH(plan, channels, low, CLASSES, settings)
-    return TransferGenerator(plan, channels, 8, generator_lh, 3, settings)
+    generator_lh = GeneratorLH(plan, channels, low, SPACE, settings)
+    return TransferGenerator(plan, channels, 8, generator_lh, ClassSpace(4), settings)
 
 
 def condition(channels: int, low: int, count: int = 2) -> Condition:
@@ -38,12 +40,12 @@ def test_every_generator_makes_images_of_its_resolution(resolution: int, channel
     chance = Chance.of(0)
     transfer = transfer_generator(resolution, channels, low, TransferSettings())
     given = condition(channels, low)
-    for generator in (transfer, transfer.generator_lh, ResnetGenerator(plan, channels, 8, CLASSES)):
+    for generator in (transfer, transfer.generator_lh, ResnetGenerator(plan, channels, 8, SPACE)):
         images = generator(given, generator.draw_noise(2, chance))
         assert images.shape == (2, channels, resolution, resolution)
         assert images.abs().max() <= 1
     for conditioning in get_args(Conditioning):
-        discriminator = Discriminator(plan, channels, CLASSES, conditioning, boxes=True)
+        discriminator = Discriminator(plan, channels, SPACE, conditioning, boxes=True)
         features = discriminator.features(images, given.labels)
         assert discriminator.judge(features, given.labels).shape == (2,)
         assert discriminator.locate(features).shape == (2, 4)

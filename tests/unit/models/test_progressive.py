@@ -12,9 +12,11 @@ from ctfgan.errors import ConfigError
 from ctfgan.models.interfaces import Condition, Noise
 from ctfgan.models.progressive import GrowingDiscriminator, GrowingGenerator
 from ctfgan.models.widths import PLANS, GrowingPlan, growing_plan
+from ctfgan.nn.class_tables import ClassSpace
 
 CLASSES = 5
 SMALL = GrowingPlan(4, (12, 12, 8))  # 16 x 16
+SPACE = ClassSpace(CLASSES)
 LABELS = torch.arange(4) % CLASSES
 
 
@@ -26,7 +28,7 @@ def seeded() -> Iterator[None]:
 
 
 def pair(plan: GrowingPlan = SMALL, channels: int = 1) -> tuple[GrowingGenerator, GrowingDiscriminator]:
-    return GrowingGenerator(plan, channels, 8, CLASSES), GrowingDiscriminator(plan, channels, CLASSES)
+    return GrowingGenerator(plan, channels, 8, SPACE), GrowingDiscriminator(plan, channels, SPACE)
 
 
 def images_of(generator: GrowingGenerator, noise: Noise | None = None) -> Tensor:
@@ -35,7 +37,8 @@ def images_of(generator: GrowingGenerator, noise: Noise | None = None) -> Tensor
 
 def heads(discriminator: GrowingDiscriminator, images: Tensor) -> Tensor:
     features = discriminator.features(images, LABELS)
-    return torch.cat([discriminator.judge(features, LABELS)[:, None], discriminator.classify(features)], dim=1)
+    logits = discriminator.judge(features, LABELS)[:, None]
+    return torch.cat([logits, discriminator.classify(features, torch.arange(CLASSES))], dim=1)
 
 
 def trained(network: nn.Module) -> set[str]:
@@ -53,7 +56,10 @@ def test_both_networks_have_the_23_1_million_parameters_of_table_2() -> None:
 
 
 def test_the_parameters_are_those_counted_by_hand() -> None:
-    generator, discriminator = GrowingGenerator(SMALL, 3, 8, 5), GrowingDiscriminator(SMALL, 3, 5)
+    generator, discriminator = (
+        GrowingGenerator(SMALL, 3, 8, SPACE),
+        GrowingDiscriminator(SMALL, 3, SPACE),
+    )
 
     def conv(inputs: int, outputs: int, size: int = 3) -> int:
         return inputs * outputs * size**2 + outputs
@@ -84,8 +90,9 @@ def test_plans_have_the_channels_of_the_authors() -> None:
 @pytest.mark.parametrize("resolution", sorted(PLANS))
 def test_images_have_the_full_side_at_every_level(resolution: int, channels: int, num_classes: int | None) -> None:
     plan = growing_plan(resolution, 0.02)
-    generator = GrowingGenerator(plan, channels, 8, num_classes)
-    discriminator = GrowingDiscriminator(plan, channels, num_classes)
+    classes = None if num_classes is None else ClassSpace(num_classes)
+    generator = GrowingGenerator(plan, channels, 8, classes)
+    discriminator = GrowingDiscriminator(plan, channels, classes)
     for level in range(plan.levels):
         generator.grow_to(level)
         discriminator.grow_to(level)
@@ -97,7 +104,7 @@ def test_images_have_the_full_side_at_every_level(resolution: int, channels: int
         assert features.shape == (4, plan.channels[0])
         assert discriminator.judge(features, LABELS).shape == (4,)
         if num_classes is not None:
-            assert discriminator.classify(features).shape == (4, num_classes)
+            assert discriminator.classify(features, torch.tensor([3, 0])).shape == (4, 2)
 
 
 def test_new_networks_are_fully_grown() -> None:
@@ -198,7 +205,7 @@ def test_loaded_networks_equal_the_saved_ones() -> None:
 
 
 def test_the_class_reaches_the_image_and_without_classes_labels_do_not() -> None:
-    for classes, expected in ((CLASSES, False), (None, True)):
+    for classes, expected in ((SPACE, False), (None, True)):
         generator = GrowingGenerator(SMALL, 1, 8, classes)
         noise = generator.draw_noise(4, Chance.of(1))
         others = generator(Condition((LABELS + 1) % CLASSES), noise)
@@ -254,10 +261,10 @@ def test_the_gradient_of_a_gradient_penalty_is_that_of_finite_differences(level:
     for (name, _), gradient in zip(used, gradients, strict=True):
         # A bias behind the last kink is a constant of the gradient, and the class head is not part of the score.
         assert gradient.isfinite().all()
-        assert gradient.any() or "bias" in name or name == "classes.weight"
+        assert gradient.any() or "bias" in name or name == "classes.classes.weight"
 
 
 def test_a_discriminator_without_classes_has_no_class_head() -> None:
     discriminator = GrowingDiscriminator(SMALL, 1, None)
     with pytest.raises(AssertionError, match="built without classes"):
-        discriminator.classify(torch.zeros(1, 12))
+        discriminator.classify(torch.zeros(1, 12), torch.arange(2))

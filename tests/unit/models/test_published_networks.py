@@ -11,8 +11,9 @@ from ctfgan.models.discriminator import Discriminator
 from ctfgan.models.resnet_gan import ResnetGenerator
 from ctfgan.models.settings import Conditioning
 from ctfgan.models.widths import plan_for
+from ctfgan.nn.class_tables import ClassSpace
 
-CLASSES = 10
+CLASSES = ClassSpace(10)
 
 # (first maps' side, first maps' channels, channels after each up-block)
 GENERATORS = {
@@ -42,7 +43,7 @@ def size(network: nn.Module) -> int:
 @pytest.mark.parametrize("conditional", [True, False])
 def test_the_generator_has_the_published_number_of_parameters(resolution: int, conditional: bool) -> None:
     side, first, blocks = GENERATORS[resolution]
-    tables = CLASSES if conditional else 1  # one gamma and one beta for each class, or one for all
+    tables = CLASSES.count if conditional else 1  # one gamma and one beta for each class, or one for all
     expected = 128 * first * side**2 + first * side**2
     inputs = first
     for outputs in blocks:
@@ -60,7 +61,7 @@ def test_the_generator_has_the_published_number_of_parameters(resolution: int, c
 def test_the_discriminator_has_the_published_number_of_parameters(resolution: int, conditioning: Conditioning) -> None:
     blocks, halvings, bias = DISCRIMINATORS[resolution]
     label = blocks[-1] // 8 if conditioning == "concat" else 0  # 128 beside 1,024 channels
-    expected = label * CLASSES
+    expected = label * CLASSES.count
     inputs = 3
     for index, outputs in enumerate(blocks):
         taken = inputs + (label if index == 3 else 0)  # the label is tiled after the third block
@@ -70,7 +71,7 @@ def test_the_discriminator_has_the_published_number_of_parameters(resolution: in
             expected += conv(taken, outputs, 1)
         inputs = outputs
     expected += inputs + bias
-    expected += {"projection": inputs * CLASSES, "classifier": (inputs + 1) * CLASSES}.get(conditioning, 0)
+    expected += {"projection": inputs * CLASSES.count, "classifier": (inputs + 1) * CLASSES.count}.get(conditioning, 0)
     with torch.device("meta"):
         discriminator = Discriminator(plan_for(resolution), 3, CLASSES, conditioning)
     assert size(discriminator) == expected

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ctfgan.nn.class_tables import ClassSpace
 from ctfgan.nn.equalised import EqualisedConv2d, EqualisedLatentMaps, EqualisedLinear, concat_deviation, pixel_norm
 
 
@@ -69,13 +70,14 @@ def test_pixel_norm_gives_every_pixel_a_vector_of_unit_mean_square() -> None:
 
 @pytest.mark.parametrize("num_classes", [None, 5])
 def test_the_first_layer_is_that_of_the_normalised_concatenation_with_a_one_hot_class(num_classes: int | None) -> None:
-    layer = EqualisedLatentMaps(7, num_classes, outputs=3, size=4)
+    classes = None if num_classes is None else ClassSpace(num_classes)
+    layer = EqualisedLatentMaps(7, classes, outputs=3, size=4)
     nn.init.normal_(layer.bias)
     latent, labels = torch.randn(6, 7), torch.tensor([0, 4, 2, 2, 1, 3])
     given, matrix = latent, layer.latent
     if layer.classes is not None:
         given = torch.cat([latent, torch.eye(5)[labels]], dim=1)
-        matrix = torch.cat([layer.latent, layer.classes])
+        matrix = torch.cat([layer.latent, layer.classes.weight])
     given = given / (given.square().mean(dim=1, keepdim=True)).sqrt()
     expected = (given @ (matrix * math.sqrt(2) / 4 / math.sqrt(len(matrix)))).reshape(6, 3, 4, 4)
     torch.testing.assert_close(layer(latent, labels), expected + layer.bias.reshape(1, 3, 1, 1))

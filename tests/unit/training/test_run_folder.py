@@ -47,8 +47,8 @@ FULL = os.strerror(errno.ENOSPC)
     ("place", "error"),
     [
         ("os.fsync", OSError(errno.ENOSPC, FULL)),
-        ("ctfgan.training.run_folder.save_file", OSError(errno.ENOSPC, FULL)),
-        ("ctfgan.training.run_folder.save_file", SafetensorError(f"I/O error: {FULL} (os error 28)")),
+        ("ctfgan.training.tensor_files.save_file", OSError(errno.ENOSPC, FULL)),
+        ("ctfgan.training.tensor_files.save_file", SafetensorError(f"I/O error: {FULL} (os error 28)")),
         ("torch.save", OSError(errno.ENOSPC, FULL)),
     ],
 )

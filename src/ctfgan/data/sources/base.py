@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -25,12 +25,15 @@ class ImageSource(Protocol):
 
     location: str
     """What the user called it, for messages."""
-    classes: tuple[str, ...]
-    """Class names in label order; empty if the images have no labels."""
     labels: Labels
     """Label of each image; -1 for an image without one."""
     notes: tuple[str, ...]
     """What was passed over, one sentence each."""
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """Class names in label order; empty if the images have no labels."""
+        ...
 
     def identity(self) -> str:
         """A string that changes whenever the images may have changed."""

@@ -21,7 +21,7 @@ class PackedSource:
         survey = replace(packed.survey, location=str(folder), notes=(*packed.survey.notes, note))
         self.packed = replace(packed, survey=survey)
         self.location = str(folder)
-        self.classes = self.packed.classes
+        self.classes = self.packed.names
         self.labels = packed.labels
         self.notes = survey.notes
         self._files = sorted(folder.iterdir())

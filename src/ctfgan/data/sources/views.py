@@ -62,10 +62,10 @@ class ChosenSource:
     """
 
     def __init__(
-        self, source: ImageSource, rows: Labels, labels: Labels, classes: tuple[str, ...], notes: tuple[str, ...] = ()
+        self, source: ImageSource, rows: Labels, labels: Labels, classes: Sequence[str], notes: tuple[str, ...] = ()
     ) -> None:
         self.location = source.location
-        self.classes: tuple[str, ...] = classes
+        self.classes = classes
         self.labels: Labels = labels
         self.notes: tuple[str, ...] = source.notes + notes
         self._source = source
@@ -85,7 +85,7 @@ class ChosenSource:
         return self._source.read(int(self._rows[index]))
 
 
-def renumbered(source: ImageSource, classes: tuple[str, ...]) -> Labels:
+def renumbered(source: ImageSource, classes: Sequence[str]) -> Labels:
     """The labels of a source in the numbering of ``classes``; -1 for images of other classes and without a label."""
     number = {name: index for index, name in enumerate(classes)}
     new = [number.get(name, UNLABELLED) for name in source.classes]
@@ -109,7 +109,7 @@ def of_classes(source: ImageSource, wanted: Collection[str]) -> ImageSource:
     return ChosenSource(source, rows, labels[rows], kept)
 
 
-def with_classes(source: ImageSource, classes: tuple[str, ...], whose: str) -> ImageSource:
+def with_classes(source: ImageSource, classes: Sequence[str], whose: str) -> ImageSource:
     """The same images, labelled in the numbering of ``classes``.
 
     Args:

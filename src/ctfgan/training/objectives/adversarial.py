@@ -35,8 +35,8 @@ class Critic(Protocol):
         """Logits ``(N,)``; high means real."""
         ...
 
-    def classify(self, features: Tensor) -> Tensor:
-        """Class logits ``(N, C)``, where there is an auxiliary classifier."""
+    def classify(self, features: Tensor, candidates: Tensor) -> Tensor:
+        """Logits ``(N, L)`` for classes ``(L,)``, where there is an auxiliary classifier."""
         ...
 
     def locate(self, features: Tensor) -> Tensor:

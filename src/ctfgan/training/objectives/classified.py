@@ -2,11 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ctfgan.chance import Chance
 from ctfgan.data.batches import Batch
-from ctfgan.training.objectives.adversarial import AdversarialGame, GameSetup, Judged, LossTerms
+from ctfgan.losses import sampled_cross_entropy
+from ctfgan.training.objectives.adversarial import AdversarialGame, Critic, GameSetup, Judged, LossTerms
+
+
+@dataclass(frozen=True)
+class ClassTerm:
+    """The cross-entropy of an auxiliary classifier."""
+
+    weight: float
+    """In both players' losses."""
+    num_classes: int
+    """C."""
+    sampled: int | None
+    """Classes, drawn anew for every batch, that stand for all the others; None looks at all of them."""
+
+    def of(self, critic: Critic, features: Tensor, labels: Tensor, chance: Chance) -> Tensor:
+        """The weighted mean over images with features as the critic's heads read them, and labels ``(N,)``."""
+        if self.sampled is None:
+            candidates = torch.arange(self.num_classes, device=labels.device)
+            return self.weight * F.cross_entropy(critic.classify(features, candidates), labels)
+        # Drawn with repetition, by all processes alike; one that is an image's own class does not count for it.
+        others = torch.randint(self.num_classes, (self.sampled,), generator=chance.rng).to(
+            labels.device, non_blocking=True
+        )
+        logits = critic.classify(features, torch.cat([labels, others]))
+        own, sampled = logits[:, : len(labels)].diagonal(), logits[:, len(labels) :]
+        return self.weight * sampled_cross_entropy(own, sampled, others == labels[:, None], self.num_classes)
 
 
 class ClassifiedGame(AdversarialGame):
@@ -14,19 +44,16 @@ class ClassifiedGame(AdversarialGame):
 
     Args:
         setup: the players; the discriminator has an auxiliary classifier.
-        class_weight: weight of the cross-entropy in both players' losses.
+        classifier: the cross-entropy.
     """
 
-    def __init__(self, setup: GameSetup, class_weight: float) -> None:
+    def __init__(self, setup: GameSetup, classifier: ClassTerm) -> None:
         super().__init__(setup)
-        self._class_weight = class_weight
+        self._classifier = classifier
 
     def _more_discriminator_terms(self, judged: Judged) -> LossTerms:
         # The mean over real and synthetic ones together, times two: one mean of each.
-        return {"class": 2 * self._class_term(judged.features, judged.labels)}
+        return {"class": 2 * self._classifier.of(self._critic, judged.features, judged.labels, self._chance)}
 
     def _more_generator_terms(self, fake: Tensor, features: Tensor, batch: Batch) -> LossTerms:
-        return {"class": self._class_term(features, batch.fake_labels)}
-
-    def _class_term(self, features: Tensor, labels: Tensor) -> Tensor:
-        return self._class_weight * F.cross_entropy(self._critic.classify(features), labels)
+        return {"class": self._classifier.of(self._critic, features, batch.fake_labels, self._chance)}

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from ctfgan.data.batches import Batch
+from ctfgan.devices import send
 from ctfgan.training.objectives.adversarial import GameSetup, Judged, LossTerms
-from ctfgan.training.objectives.classified import ClassifiedGame
+from ctfgan.training.objectives.classified import ClassifiedGame, ClassTerm
 from ctfgan.training.settings import CriticPenaltySettings
 from ctfgan.training.strengthening import squared_gradients
 
@@ -34,13 +35,13 @@ class GrowingGame(ClassifiedGame):
 
     Args:
         setup: both players are growing networks; the loss is the Wasserstein one.
-        class_weight: weight of the cross-entropy.
+        classifier: the cross-entropy.
         penalty: weights of the two penalties.
         fade: part of the stage in which the newest block fades in; 0 at the first size.
     """
 
-    def __init__(self, setup: GameSetup, class_weight: float, penalty: CriticPenaltySettings, fade: float) -> None:
-        super().__init__(setup, class_weight)
+    def __init__(self, setup: GameSetup, classifier: ClassTerm, penalty: CriticPenaltySettings, fade: float) -> None:
+        super().__init__(setup, classifier)
         self._penalty = penalty
         self._fade = fade
 
@@ -62,7 +63,7 @@ class GrowingGame(ClassifiedGame):
     def _gradient_penalty(self, judged: Judged) -> Tensor:
         """Squared distance of the gradient's norm from its target, on lines between real and synthetic images."""
         real, fake = judged.images.detach().chunk(2)
-        place = self._chance.uniform(len(real), 1, 1, 1).to(real.device)
+        place = send(self._chance.uniform(len(real), 1, 1, 1), real.device)
         mixed = torch.lerp(real, fake, place).requires_grad_()
         labels = judged.labels[: len(real)]
         logits = self._judge(self._critic.features(self._strengthening.augment(mixed), labels), labels)

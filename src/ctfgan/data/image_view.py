@@ -1,0 +1,55 @@
+"""Some images of a larger set, as they are or degraded, read when they are asked for."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+from ctfgan.data.degradation import degrade
+from ctfgan.data.images import Bytes
+from ctfgan.data.packed import PackedImages
+from ctfgan.data.settings import DegradationSettings
+from ctfgan.data.splits import Rows
+
+MOST_READ_AT_ONCE = 1 << 27
+"""Bytes of originals. More are not read before they are needed: a run of many images must start at once, and they may
+not fit into memory."""
+
+
+class ImageView:
+    """Images by number; ``view[numbers]`` reads them, and degrades them if so asked, every time anew.
+
+    Args:
+        packed: the larger set.
+        rows: which of its images these are, ``(L,)``.
+        degradation: how they are degraded; None leaves them as they are.
+        seed: of the degradation.
+    """
+
+    def __init__(self, packed: PackedImages, rows: Rows, degradation: DegradationSettings | None, seed: int) -> None:
+        self._packed = packed
+        self._rows = rows
+        self._degradation = degradation
+        self._seed = seed
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """``(L, r, r, K)``."""
+        side, channels = self._packed.images.shape[2:]
+        size = side if self._degradation is None else self._degradation.size
+        return len(self._rows), size, size, channels
+
+    def __getitem__(self, numbers: Rows) -> Bytes:
+        images = self._packed.images[self._rows[numbers]]
+        return images if self._degradation is None else degrade(images, self._degradation, self._seed, numbers)
+
+    def digest(self) -> bytes:
+        """SHA-256 of all that the pixels follow from; no pixel is read."""
+        how = "as they are" if self._degradation is None else f"{self._degradation.model_dump_json()} {self._seed}"
+        return hashlib.sha256(f"{self._packed.fingerprint} {how}".encode() + self._rows.tobytes()).digest()
+
+    def in_memory_if_few(self) -> Bytes | ImageView:
+        """The images themselves if reading them takes a moment, else this view."""
+        originals = len(self._rows) * self._packed.images[:1].nbytes
+        return self[np.arange(len(self._rows))] if originals <= MOST_READ_AT_ONCE else self

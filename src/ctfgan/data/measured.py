@@ -1,0 +1,81 @@
+"""What recogniser, checks and evaluations look at: all classes or, where there are very many, an even selection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ctfgan.data.packed import PackedImages
+from ctfgan.data.sources.base import Labels
+from ctfgan.data.splits import Rows
+from ctfgan.data.subset import Subset
+
+MOST_MEASURED_CLASSES = 10_000
+"""With more classes than these, a recogniser that tells them all apart, or a sample of each, is out of proportion."""
+
+PROBE_CLASSES = 1_000
+"""How many of them are looked at instead."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The measured classes, numbered 0 ... P - 1 in order of their labels, and their images.
+
+    The labels of the three subsets are such numbers; :meth:`labels_of` says which class of the generator each one is.
+    """
+
+    labels: Labels
+    """Labels of the measured classes, ``(P,)`` int64, ascending."""
+    names: tuple[str, ...]
+    """Their names."""
+    of: int
+    """C, the number of all classes."""
+    training: Subset
+    """What the GAN sees of these classes."""
+    pool: Subset
+    """What the recogniser learns from."""
+    reference: Subset
+    """What reported figures compare with."""
+
+    @property
+    def is_part(self) -> bool:
+        """Whether there are classes that are not measured."""
+        return len(self.labels) < self.of
+
+    def labels_of(self, numbers: Tensor) -> Tensor:
+        """The generator's labels of measured classes, ``(N,)`` int64 each."""
+        return torch.from_numpy(self.labels)[numbers]
+
+    def only(self, rows: Rows) -> Rows:
+        """Those of some rows of the high-quality images that are of measured classes, ascending."""
+        return Subset(self.training.packed, rows).only(self.labels).rows if self.is_part else rows
+
+    def words(self) -> str:
+        """Which classes these are."""
+        count = f"{len(self.labels):,}"
+        return f"{count} probe classes of {self.of:,}" if self.is_part else f"{count} classes"
+
+
+def measured(packed: PackedImages, training: Rows, pool: Rows, reference: Subset) -> Measured:
+    """Choose the measured classes.
+
+    Probe classes are spread evenly over those that the reference has images of: figures need something to compare with.
+
+    Args:
+        packed: the high-quality images.
+        training: rows of the GAN's images, ascending.
+        pool: rows of the recogniser's images, ascending.
+        reference: held-out images, or images of their own with the same numbering of the classes.
+    """
+    count = len(packed.names)
+    subsets = Subset(packed, training), Subset(packed, pool), reference
+    if count <= MOST_MEASURED_CLASSES:
+        return Measured(np.arange(count), packed.classes, count, *subsets)
+    shown = np.unique(reference.labels)
+    places = np.linspace(0, len(shown) - 1, min(PROBE_CLASSES, len(shown))).round().astype(np.int64)
+    labels = shown[places]
+    names = tuple(packed.names[int(label)] for label in labels)
+    return Measured(labels, names, count, *(subset.only(labels) for subset in subsets))

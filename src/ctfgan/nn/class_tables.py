@@ -1,0 +1,185 @@
+"""What a network keeps of each class: tables of C rows, of which a training step touches only those of its batch.
+
+A dense table is an embedding: its gradient has its whole size, and an ordinary optimiser steps it. A row-lazy one
+(:class:`ClassTable`) gets the gradient of the gathered rows alone and is written row by row; its optimiser, its moving
+average and its spectral norm cost the same for ten classes and for a million.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ctfgan.nn.layers import Initialiser, embedding, linear
+
+BLOCK_ROWS = 4_096  # rows whose products are added up in the table's own precision
+
+
+@dataclass(frozen=True)
+class RowChange:
+    """Rows of a table that a step has changed, as a fixed number of slots: nobody has to wait for the device to count.
+
+    Slots beyond the last distinct row repeat the first one.
+    """
+
+    ids: Tensor
+    """``(N,)`` int64."""
+    before: Tensor
+    """``(N, width)``."""
+    after: Tensor
+    """``(N, width)``."""
+    is_first: Tensor
+    """``(N,)`` bool; true once for every distinct row."""
+
+
+class ClassTable(nn.Module):
+    """C rows of ``width`` numbers, row-lazy: the gradient is a sparse tensor of the gathered rows.
+
+    Shapes: ids ``(N,)`` int64 in ``[0, rows)``; returns ``(N, width)``.
+
+    Attributes:
+        weight: ``(rows, width)``; changed by :meth:`write` alone once training has begun.
+    """
+
+    def __init__(self, rows: int, width: int, init: Initialiser) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(rows, width))
+        with torch.no_grad():
+            init(self.weight)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return F.embedding(ids, self.weight, sparse=True)
+
+    @torch.no_grad()
+    def write(self, change: RowChange) -> None:
+        """Put rows into their places."""
+        # Slots of the same row hold the same numbers, so the order in which they are written does not matter.
+        self.weight.index_copy_(0, change.ids, change.after)
+
+
+class NormalisedTable(ClassTable):
+    """A row-lazy table divided by its spectral norm, known from its Gram matrix (decision 23).
+
+    The largest singular value of W is the root of the largest eigenvalue of ``W^T W``, ``(width, width)``, which
+    follows a change of N rows at a cost of N x width^2. One power iteration per forward pass in training mode, as
+    torch's spectral norm makes; the gradient does not flow through the norm, since it would reach every row.
+
+    Attributes:
+        gram: ``W^T W`` in float64.
+        direction: ``(width,)``, the power iteration's estimate of the first right singular vector.
+    """
+
+    gram: Tensor
+    direction: Tensor
+
+    def __init__(self, rows: int, width: int, init: Initialiser) -> None:
+        super().__init__(rows, width, init)
+        self.register_buffer("gram", gram_of(self.weight.detach()))
+        start = torch.randn(width, dtype=torch.float64)
+        self.register_buffer("direction", F.normalize(start, dim=0))
+        for _ in range(15):  # as many as torch's spectral norm starts with
+            self._iterate()
+
+    def forward(self, ids: Tensor) -> Tensor:
+        if self.training:
+            self._iterate()
+        return super().forward(ids) / self.spectral_norm().to(self.weight.dtype)
+
+    def spectral_norm(self) -> Tensor:
+        """The present estimate of the largest singular value, float64 without dimension."""
+        return (self.direction @ self.gram @ self.direction).clamp_min(1e-24).sqrt()
+
+    @torch.no_grad()
+    def write(self, change: RowChange) -> None:
+        super().write(change)
+        once = change.is_first[:, None]
+        before, after = change.before.double() * once, change.after.double() * once
+        self.gram += after.mT @ after - before.mT @ before
+
+    @torch.no_grad()
+    def _iterate(self) -> None:
+        self.direction.copy_(F.normalize(self.gram @ self.direction, dim=0, eps=1e-24))
+
+
+@torch.no_grad()
+def gram_of(rows: Tensor) -> Tensor:
+    """``W^T W`` of ``(C, width)`` in float64, ``(width, width)``."""
+    gram = torch.zeros(rows.shape[1], rows.shape[1], dtype=torch.float64, device=rows.device)
+    for block in rows.split(BLOCK_ROWS):
+        gram += (block.mT @ block).double()
+    return gram
+
+
+@dataclass(frozen=True)
+class ClassSpace:
+    """C classes, and how networks keep what they learn of each (decision 23)."""
+
+    count: int
+    """C."""
+    code: int | None = None
+    """None: every layer has a table of its own, as in the paper. Else all layers of a network read one code of this
+    length, each through a linear map of its own."""
+    lazy: bool = False
+    """Whether tables are row-lazy."""
+
+    def encoder(self) -> nn.Module:
+        """From labels ``(N,)`` to what the maps of one network share: the labels themselves, or codes ``(N, code)``."""
+        if self.code is None:
+            return nn.Identity()
+        return self._table(self.code, nn.init.normal_, normalised=False)
+
+    def map(self, width: int, start: float | None = None) -> nn.Module:
+        """From what :meth:`encoder` returns to ``(N, width)``; ``start`` for all classes at first, if it is given."""
+        if self.code is None:
+            fill = nn.init.xavier_uniform_ if start is None else partial(nn.init.constant_, val=start)
+            return self._table(width, fill, normalised=False)
+        layer = linear(self.code, width)
+        if start is not None:
+            nn.init.zeros_(layer.weight)
+            nn.init.constant_(layer.bias, start)
+        return layer
+
+    def embedding(self, width: int, *, normalised: bool, init: Initialiser = nn.init.xavier_uniform_) -> nn.Module:
+        """From labels ``(N,)`` straight to ``(N, width)``, for a network that needs classes in one place only."""
+        if self.code is None:
+            return self._table(width, init, normalised=normalised)
+        codes = self._table(self.code, nn.init.normal_, normalised=normalised)
+        return nn.Sequential(codes, linear(self.code, width, bias=False, normalised=normalised))
+
+    def bias(self) -> nn.Module:
+        """From labels ``(N,)`` to one number each, ``(N, 1)``, 0 at first."""
+        return self._table(1, nn.init.zeros_, normalised=False)
+
+    def _table(self, width: int, init: Initialiser, *, normalised: bool) -> nn.Module:
+        if self.lazy:
+            return (NormalisedTable if normalised else ClassTable)(self.count, width, init)
+        return embedding(self.count, width, normalised=normalised, init=init)
+
+
+def lazy_tables(network: nn.Module) -> dict[str, ClassTable]:
+    """The row-lazy tables of a network by name."""
+    return {name: module for name, module in network.named_modules() if isinstance(module, ClassTable)}
+
+
+def merged_rows(ids: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Add up rows of the same id, in a fixed number of slots (see :class:`RowChange`).
+
+    Args:
+        ids: ``(N,)`` int64, with repetitions.
+        rows: ``(N, width)``.
+
+    Returns:
+        Ids ``(N,)``, sums ``(N, width)``, and ``(N,)`` bool: whether the slot is the first of its id.
+    """
+    ordered, order = ids.sort(stable=True)
+    is_new = torch.ones_like(ordered, dtype=torch.bool)
+    is_new[1:] = ordered[1:] != ordered[:-1]
+    slot = is_new.cumsum(0) - 1
+    sums = torch.zeros_like(rows).index_add_(0, slot, rows[order])
+    is_first = torch.arange(len(ids), device=ids.device) <= slot[-1]
+    found = ordered[:1].expand_as(ordered).clone().scatter_(0, slot, ordered)
+    return found, torch.where(is_first[:, None], sums, sums[:1]), is_first

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from ctfgan.errors import RunError
+from ctfgan.training.tensor_files import read_tensors, write_tensors
+
+
+def test_a_large_table_goes_into_shards_and_comes_back_whole(tmp_path: Path) -> None:
+    tensors = {
+        "table": torch.arange(700.0).reshape(100, 7),
+        "counts": torch.arange(900),
+        "conv": torch.randn(3, 4, 2, 2).to(memory_format=torch.channels_last),
+        "number": torch.tensor(3.0),
+    }
+    write_tensors(tensors, tmp_path, shard_bytes=600)
+    shards = sorted(tmp_path.glob("tables-*"))
+    assert len(shards) == 5 + 12
+    assert all(file.stat().st_size < 900 for file in shards)
+    assert set(load_file(tmp_path / "networks.safetensors")) == {"conv", "number"}
+    found = read_tensors(tmp_path)
+    assert found.keys() == tensors.keys()
+    assert all(torch.equal(found[name], tensors[name]) for name in tensors)
+
+
+def test_a_missing_shard_is_named(tmp_path: Path) -> None:
+    write_tensors({"table": torch.zeros(100, 7)}, tmp_path, shard_bytes=600)
+    (tmp_path / "tables-00001.safetensors").unlink()
+    with pytest.raises(RunError, match=r"tables-00002.safetensors is missing or damaged"):
+        read_tensors(tmp_path)
