@@ -95,6 +95,7 @@ def test_a_stopped_a_broken_and_an_ordinary_process_go_on_with_one_run(tmp_path:
     assert ctfgan.load(run).sample(["A"], 2).images.shape == (2, 16, 16, 1)
 
 
+@pytest.mark.slow
 def test_two_processes_measure_and_sample_like_one_and_share_a_mistake(finished_run: Path, tmp_path: Path) -> None:
     script = tmp_path / "both.py"
     # One start of two processes for three commands.

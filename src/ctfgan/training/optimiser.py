@@ -83,6 +83,7 @@ class Optimiser:
         for name, parts in self._collected.items():
             ids = torch.cat([part._indices()[0] for part in parts])
             gathered[name] = self._exchange.gather_rows(ids, torch.cat([part._values() for part in parts]))
+        self._collected = {}
         self._adam.param_groups[0]["lr"] = rate
         self._adam.step()
         self.changes = {
