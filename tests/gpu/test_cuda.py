@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,12 @@ import pytest
 import torch
 
 import ctfgan
+from ctfgan.chance import Chance
+from ctfgan.data import stock
+from ctfgan.data.batches import BatchStream
+from ctfgan.data.prepare import prepare
+from ctfgan.data.settings import DataSettings
+from ctfgan.data.synthetic import synthetic_images
 from tests.conftest import TINY_RUN
 
 pytestmark = [
@@ -31,3 +39,22 @@ def test_the_baseline_trains_on_a_gpu(tmp_path: Path) -> None:
     settings += ["adversarial.steps=4", "adversarial.batch_size=8", "device=cuda"]
     run = ctfgan.train(ctfgan.recipe("projection-glyphs", *settings), tmp_path / "run")
     assert ctfgan.load(run).sample(n=1).images.shape == (4, 16, 16, 1)
+
+
+@pytest.mark.parametrize("free", [None, 0], ids=["images on the device", "images on the CPU"])
+def test_batches_on_a_gpu_are_those_of_a_cpu(
+    free: int | None, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if free is not None:
+        monkeypatch.setattr(stock, "free_memory", lambda device: free)
+    synthetic_images(tmp_path / "made", 5, 20, 16, 3)
+    dataset = prepare(DataSettings(high_quality=str(tmp_path / "made"), resolution=16), low_quality=True)
+    device = torch.device("cuda")
+    assert dataset.stocks(device).high_quality.is_resident == (free is None)
+    streams = (BatchStream(dataset, 16, 0, Chance.of(1), device=where) for where in (torch.device("cpu"), device))
+    for expected, found in itertools.islice(zip(*streams, strict=True), 9):
+        for field in dataclasses.fields(expected):
+            value = getattr(found, field.name)
+            assert value.device.type == "cuda"
+            torch.testing.assert_close(value.cpu(), getattr(expected, field.name))
+        assert found.real.is_contiguous(memory_format=torch.channels_last)

@@ -24,6 +24,7 @@ COMMANDS = {
     "reproduce": "Run a table of the paper: train, evaluate, report.",
     "sweep": "Run a series of settings and draw one plot.",
     "data": "Check, pack, fetch or list data sets.",
+    "bench": "Measure speed.",
 }
 
 

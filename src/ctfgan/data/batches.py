@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -33,6 +33,16 @@ class Batch:
     """I_L for each synthetic image, ``(N, K, r, r)``, or None."""
     low_quality_labels: Tensor | None
     """g_L, ``(N,)``, or None."""
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device, images in channels-last order."""
+        moved = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Tensor):
+                order = torch.channels_last if value.ndim == 4 else torch.contiguous_format
+                moved[field.name] = send(value, device).contiguous(memory_format=order)
+        return replace(self, **moved)
 
 
 def join(batches: Sequence[Batch]) -> Batch:

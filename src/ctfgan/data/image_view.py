@@ -16,6 +16,8 @@ MOST_READ_AT_ONCE = 1 << 27
 """Bytes of originals. More are not read before they are needed: a run of many images must start at once, and they may
 not fit into memory."""
 
+CHUNK = 1_000  # originals in memory at a time
+
 
 class ImageView:
     """Images by number; ``view[numbers]`` reads them, and degrades them if so asked, every time anew.
@@ -41,8 +43,14 @@ class ImageView:
         return len(self._rows), size, size, channels
 
     def __getitem__(self, numbers: Rows) -> Bytes:
-        images = self._packed.images[self._rows[numbers]]
-        return images if self._degradation is None else degrade(images, self._degradation, self._seed, numbers)
+        found = np.empty((len(numbers), *self.shape[1:]), dtype=np.uint8)
+        for start in range(0, len(numbers), CHUNK):  # originals may be many times as large as what is made of them
+            part = numbers[start : start + CHUNK]
+            images = self._packed.images[self._rows[part]]
+            if self._degradation is not None:
+                images = degrade(images, self._degradation, self._seed, part)
+            found[start : start + CHUNK] = images
+        return found
 
     def digest(self) -> bytes:
         """SHA-256 of all that the pixels follow from; no pixel is read."""

@@ -74,7 +74,7 @@ def measured(packed: PackedImages, training: Rows, pool: Rows, reference: Subset
     subsets = Subset(packed, training), Subset(packed, pool), reference
     if count <= MOST_MEASURED_CLASSES:
         return Measured(np.arange(count), packed.classes, count, *subsets)
-    shown = np.unique(reference.labels)
+    shown = np.flatnonzero(np.bincount(reference.labels, minlength=count))
     places = np.linspace(0, len(shown) - 1, min(PROBE_CLASSES, len(shown))).round().astype(np.int64)
     labels = shown[places]
     names = tuple(packed.names[int(label)] for label in labels)

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from ctfgan.chance import Chance
 from ctfgan.models.interfaces import Condition, Noise, normal_noise
 from ctfgan.models.widths import GrowingPlan
-from ctfgan.nn.blocks import unpool
 from ctfgan.nn.class_tables import ClassSpace
 from ctfgan.nn.equalised import (
     EqualisedClassHead,
@@ -28,6 +27,7 @@ from ctfgan.nn.equalised import (
     concat_deviation,
     pixel_norm,
 )
+from ctfgan.nn.resampling import unpool
 
 SLOPE = 0.2  # of all leaky ReLUs
 
@@ -192,7 +192,7 @@ class UpBlock(nn.Module):
         self.conv_2 = EqualisedConv2d(outputs, outputs)
 
     def forward(self, maps: Tensor) -> Tensor:
-        return _activated(self.conv_2(_activated(self.conv_1(unpool(maps)))))
+        return _activated(self.conv_2(_activated(self.conv_1.unpooled(maps))))
 
 
 class DownBlock(nn.Module):

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ctfgan.nn.layers import RESIDUAL_GAIN, conv
+from ctfgan.nn.resampling import conv_pool, unpool, unpool_conv
 
 
 class GeneratorBlock(nn.Module):
@@ -29,7 +30,7 @@ class GeneratorBlock(nn.Module):
 
     def forward(self, maps: Tensor, classes: Tensor | None) -> Tensor:
         hidden = F.relu(self.norm_1(maps, classes))
-        hidden = self.conv_1(unpool(hidden))
+        hidden = unpool_conv(hidden, self.conv_1.weight, self.conv_1.bias)
         hidden = self.conv_2(F.relu(self.norm_2(hidden, classes)))
         # A 1x1 convolution commutes with nearest upscaling; this order costs a quarter.
         return hidden + unpool(self.shortcut(maps))
@@ -55,13 +56,8 @@ class DiscriminatorBlock(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         hidden = maps if self.first else F.relu(maps)
-        hidden = self.conv_2(F.relu(self.conv_1(hidden)))
+        hidden = F.relu(self.conv_1(hidden))
         if not self.down:
-            return hidden + self.shortcut(maps)
+            return self.conv_2(hidden) + self.shortcut(maps)
         # Average pooling commutes with a 1x1 convolution; pooling first costs a quarter.
-        return F.avg_pool2d(hidden, 2) + self.shortcut(F.avg_pool2d(maps, 2))
-
-
-def unpool(maps: Tensor) -> Tensor:
-    """Nearest upscaling by two, ``(N, C, H, W)`` to ``(N, C, 2H, 2W)``."""
-    return F.interpolate(maps, scale_factor=2.0, mode="nearest")
+        return conv_pool(hidden, self.conv_2.weight, self.conv_2.bias) + self.shortcut(F.avg_pool2d(maps, 2))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ctfgan.nn.class_tables import ClassSpace
 from ctfgan.nn.embed import concat_tiled
+from ctfgan.nn.resampling import unpool_conv
 
 HE_GAIN = math.sqrt(2)
 """Gain of a layer that a (leaky) ReLU follows."""
@@ -37,6 +38,10 @@ class EqualisedConv2d(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         return F.conv2d(maps, self.weight * self.scale, self.bias, padding=self.padding)
+
+    def unpooled(self, maps: Tensor) -> Tensor:
+        """The layer, of size 3, on maps upscaled by two: ``(N, inputs, H, W)`` to ``(N, outputs, 2H, 2W)``."""
+        return unpool_conv(maps, self.weight * self.scale, self.bias)
 
 
 class EqualisedLinear(nn.Module):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -11,12 +12,14 @@ from torch import Tensor
 
 from ctfgan.data.batches import BatchStream
 from ctfgan.data.prepare import Dataset
+from ctfgan.nn.class_tables import lazy_tables
 from ctfgan.training.loop import Updates, play
 from ctfgan.training.runtime import Engine, wait_for
 from ctfgan.training.trainer import Method
 
 TIMED_STEPS = 3
-FLOATS_PER_PARAMETER = 5  # weight, gradient, two moments of Adam, moving average
+DENSE_FLOATS = 5  # weight, gradient, two moments of Adam, moving average
+TABLE_FLOATS = 3  # weight, second moment, moving average
 
 
 @dataclass(frozen=True)
@@ -35,14 +38,15 @@ def estimate(method: Method, dataset: Dataset, engine: Engine) -> list[Estimate]
     """Train a few steps of every stage; the method's weights are spoilt afterwards."""
     device = engine.device
     engine.prepare(method.networks)
-    parameters = sum(parameter.numel() for parameter in method.networks.parameters())
+    in_tables = sum(table.weight.numel() for table in lazy_tables(method.networks).values())
+    dense = sum(parameter.numel() for parameter in method.networks.parameters()) - in_tables
     found = []
     for number, stage in enumerate(method.stages):
         stage.enter()
         stage.game.generator.train()
         updates = Updates(stage.game.generator, stage.game.discriminator, stage.settings, engine)
         batches = BatchStream(dataset, stage.settings.batch_size, number, method.chance, device=device)
-        counter = _KeptBytes()
+        counter = KeptBytes()
         times = []
         with torch.autograd.graph.saved_tensors_hooks(counter.keep, counter.give):
             started = time.perf_counter()
@@ -54,24 +58,35 @@ def estimate(method: Method, dataset: Dataset, engine: Engine) -> list[Estimate]
                     break
                 started = time.perf_counter()
         seconds = statistics.median(times[1:] or times)  # the first step warms up
-        memory = 4 * FLOATS_PER_PARAMETER * parameters + counter.most
+        memory = 4 * (DENSE_FLOATS * dense + TABLE_FLOATS * in_tables) + counter.most
         found.append(Estimate(stage.name, stage.settings.steps, seconds, memory))
     return found
 
 
-class _KeptBytes:
-    """Counts what autograd keeps, storages that are shared once."""
+class KeptBytes:
+    """Counts what autograd keeps, storages that are shared once; its methods are hooks for saved tensors.
 
-    def __init__(self) -> None:
+    Args:
+        known: tensors that do not count.
+
+    Attributes:
+        most: bytes of an update, of the step in which they were most.
+    """
+
+    def __init__(self, known: Iterable[Tensor] = ()) -> None:
         self.most = 0
+        self._known = {tensor.untyped_storage().data_ptr() for tensor in known}
         self._storages: dict[int, int] = {}
 
     def keep(self, tensor: Tensor) -> Tensor:
+        """Called when autograd saves a tensor."""
         storage = tensor.untyped_storage()
-        self._storages[storage.data_ptr()] = storage.nbytes()
+        if storage.data_ptr() not in self._known:
+            self._storages[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     def give(self, tensor: Tensor) -> Tensor:
+        """Called when autograd reads it again."""
         return tensor
 
     def next_step(self, updates: int) -> None:

@@ -1,4 +1,4 @@
-"""The processes that train one model together: who this one is, and what they tell each other (decision 22).
+"""The processes that train one model together: who this one is, and what they tell each other (decision 24).
 
 Tensors of training travel in torch's default group (NCCL on GPUs, gloo on CPUs); plain values, images and requests to
 stop travel in a gloo group of their own, so that a GPU need not be waited for.

@@ -30,9 +30,13 @@ def test_a_view_reads_the_images_of_its_rows(packed: PackedImages) -> None:
     assert np.array_equal(view[np.array([2, 0, 2])], packed.images[[9, 3, 9]])
 
 
-def test_a_degraded_image_does_not_depend_on_what_it_is_read_with(packed: PackedImages) -> None:
+def test_a_degraded_image_does_not_depend_on_what_it_is_read_with(
+    packed: PackedImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
     view = ImageView(packed, ROWS, NOISY, 5)
     together = view[np.arange(4)]
+    monkeypatch.setattr(image_view, "CHUNK", 3)
+    assert np.array_equal(view[np.arange(4)], together)
     assert view.shape == together.shape == (4, 8, 8, 3)
     assert np.array_equal(view[np.array([3, 1])], together[[3, 1]])
 

@@ -1,0 +1,73 @@
+"""A game that two processes play sees what it sees when one plays it with the whole batch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ctfgan.chance import Chance
+from ctfgan.data.batches import Batch
+from ctfgan.losses import ADVERSARIAL_LOSSES
+from ctfgan.models.interfaces import Condition, Noise, normal_noise
+from ctfgan.training.objectives.adversarial import AdversarialGame, GameSetup
+from ctfgan.training.settings import AugmentationSettings, SelfSupervisionSettings, StrengtheningSettings
+from ctfgan.training.strengthening import Strengthening
+
+IMAGES, SIDE = 16, 16
+AUGMENTATION = AugmentationSettings(policy=("brightness", "translation", "cutout"), probability=0.8)
+
+
+class Scribble(nn.Module):
+    """Images that are nothing but noise and class."""
+
+    def draw_noise(self, count: int, chance: Chance) -> Noise:
+        return normal_noise(count, SIDE * SIDE, 0, 0, chance)
+
+    def forward(self, condition: Condition, noise: Noise) -> Tensor:
+        return noise.latent.reshape(-1, 1, SIDE, SIDE) + condition.labels[:, None, None, None]
+
+
+class Witness(nn.Module):
+    """A critic that remembers the images it was shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[Tensor] = []
+
+    def features(self, images: Tensor, labels: Tensor) -> Tensor:
+        self.seen.append(images.detach())
+        return images.flatten(1)
+
+    def judge(self, features: Tensor, labels: Tensor) -> Tensor:
+        return features.mean(dim=1) + labels
+
+    def locate(self, features: Tensor) -> Tensor:
+        return features[:, :4]
+
+
+def witnessed(rank: int, processes: int) -> list[Tensor]:
+    rng = torch.Generator().manual_seed(0)
+    real = torch.rand(IMAGES, 1, SIDE, SIDE, generator=rng)
+    labels, fake_labels = torch.randint(0, 5, (2, IMAGES), generator=rng)
+    own = slice(rank, None, processes)
+    chance = Chance(torch.Generator().manual_seed(1), rank, processes)
+    strengthening = Strengthening(StrengtheningSettings(augmentation=AUGMENTATION), chance)
+    witness = Witness()
+    setup = GameSetup(Scribble(), witness, ADVERSARIAL_LOSSES["hinge"], strengthening, chance)
+    game = AdversarialGame(setup, SelfSupervisionSettings(share=0.25))
+    batch = Batch(real[own], labels[own], fake_labels[own], None, None)
+    game.discriminator_terms(batch)
+    game.generator_terms(batch)
+    return witness.seen
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_processes_show_their_critics_together_what_one_process_shows(processes: int) -> None:
+    alone = witnessed(0, 1)
+    together = [witnessed(rank, processes) for rank in range(processes)]
+    for number, whole in enumerate(alone):
+        parts = [seen[number] for seen in together]
+        assert sum(map(len, parts)) == len(whole)
+        # Real, synthetic and pasted images follow one another, each a multiple of the number of processes.
+        assert torch.equal(torch.stack(parts, dim=1).flatten(0, 1), whole)
