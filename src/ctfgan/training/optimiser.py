@@ -25,17 +25,6 @@ class Exchange(Protocol):
         ...
 
 
-class Alone:
-    """The exchange of a single process."""
-
-    def average(self, gradients: list[Tensor]) -> None:
-        """Nothing to do."""
-
-    def gather_rows(self, ids: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """They are all there."""
-        return ids, rows
-
-
 class Optimiser:
     """Adam for what requires a gradient in a network when it is made; row-lazy tables are stepped row by row.
 
