@@ -7,7 +7,8 @@
     |-- DataError          images, labels, folders, data files
     |-- RunError           a run folder or one of its checkpoints
     |-- BundleError        a released generator
-    `-- Interrupted        a signal stopped the run after its state was saved; exit code 130 or 143
+    |-- Interrupted        a signal stopped the run after its state was saved; exit code 130 or 143
+    `-- ProcessLost        one of several processes of a run died; exit code 1
 """
 
 from __future__ import annotations
@@ -47,6 +48,20 @@ class Interrupted(CtfganError):
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
         self.exit_code = 128 + signal_number
+
+
+class ProcessLost(CtfganError):
+    """Another process of the run is gone, so this one cannot go on.
+
+    Attributes:
+        has_saved: whether this process has saved the run's state, and should say so.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, has_saved: bool = False) -> None:
+        super().__init__(message)
+        self.has_saved = has_saved
 
 
 def suggestion(name: str, known: list[str]) -> str:

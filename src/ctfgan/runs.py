@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from ctfgan.bundle import Bundle, bank_for_bundle, environment, save_bundle
 from ctfgan.data.describe import describe
 from ctfgan.data.packing import cache_folder
 from ctfgan.data.prepare import Dataset, prepare
-from ctfgan.errors import DataError, Interrupted, RunError
+from ctfgan.errors import DataError, Interrupted, ProcessLost, RunError
 from ctfgan.files import write_file
 from ctfgan.metrics.recogniser import TrainedRecogniser, TrainingImages, load_recogniser, recogniser_for
 from ctfgan.models.generator_a import TransferGenerator
@@ -25,8 +26,9 @@ from ctfgan.recipes.recipe import Recipe, parse_recipe
 from ctfgan.training.checks import CheckReport
 from ctfgan.training.ema import released_average
 from ctfgan.training.loop import StepLosses, below
+from ctfgan.training.processes import Processes
 from ctfgan.training.run_folder import BUNDLE, DATA, RECIPE, RECOGNISER, Checkpoint, RunFolder
-from ctfgan.training.runtime import choose_device, describe_device, keep_memory, stop_on_signals
+from ctfgan.training.runtime import Engine, keep_memory, start_engine, stop_on_signals
 from ctfgan.training.settings import StageSettings
 from ctfgan.training.trainer import Method, Observer, Trainer
 
@@ -63,12 +65,18 @@ class Workplace:
     recipe: Recipe
     dataset: Dataset
     shape: Shape
-    device: torch.device
+    engine: Engine
+
+    @property
+    def device(self) -> torch.device:
+        """Of this process."""
+        return self.engine.device
 
     def method(self) -> Method:
         """Networks and stages with the recipe's seed."""
         side = self.dataset.low_quality
-        return build_method(self.recipe, self.shape, matched=side is not None and side.pairing == "matched")
+        matched = side is not None and side.pairing == "matched"
+        return build_method(self.recipe, self.shape, matched=matched, processes=self.engine.processes)
 
     def recogniser(self, progress: Progress) -> TrainedRecogniser:
         """The recogniser of the pool, trained now or from the cache."""
@@ -84,11 +92,14 @@ class Workplace:
 
 
 def open_workplace(recipe: Recipe, watch: Watch) -> Workplace:
-    """Check the recipe, open its data and say what was found."""
-    check_recipe(recipe)
-    device = choose_device(recipe.device)
+    """Check the recipe, open its data and say what was found; several processes do so together."""
+    engine = start_engine(recipe.device, recipe.training.precision)
+    check_recipe(recipe, engine.processes.count)
     keep_memory()
-    dataset = prepare(recipe.data, low_quality=recipe.method.uses_low_quality, progress=watch.progress)
+    watch = heard(watch, engine)
+    dataset = engine.processes.main_first(
+        lambda: prepare(recipe.data, low_quality=recipe.method.uses_low_quality, progress=watch.progress)
+    )
     for line in describe(dataset, recipe.data):
         watch.say(line)
     side = dataset.low_quality
@@ -98,11 +109,18 @@ def open_workplace(recipe: Recipe, watch: Watch) -> Workplace:
         low_quality_size=dataset.low_quality_size,
         channels=dataset.channels,
     )
-    return Workplace(recipe, dataset, shape, device)
+    return Workplace(recipe, dataset, shape, engine)
+
+
+def heard(watch: Watch, engine: Engine) -> Watch:
+    """The watch of the main process; the others are silent."""
+    return watch if engine.processes.is_main else Watch()
 
 
 def train(recipe: Recipe, out: str | Path | None = None, watch: Watch | None = None) -> Path:
     """Train a recipe from the start; returns the run folder, its bundle inside.
+
+    Under a launcher of several processes all of them must call this; they train one run.
 
     Args:
         recipe: from :func:`ctfgan.recipe`.
@@ -112,24 +130,38 @@ def train(recipe: Recipe, out: str | Path | None = None, watch: Watch | None = N
     Raises:
         CtfganError: wrong settings or data, an existing folder, a full disk; or a signal, after a save.
     """
-    watch = watch or Watch()
-    path = Path(out) if out else Path("runs", f"{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}")
-    RunFolder.check_free(path)
+    engine = start_engine(recipe.device, recipe.training.precision)
+    processes = engine.processes
+    watch = heard(watch or Watch(), engine)
+    path = Path(processes.on_main(lambda: _free_path(recipe, out)))
     try:
         place = open_workplace(recipe, watch)
-        recogniser = place.recogniser(watch.progress)
+        recogniser = processes.main_first(lambda: place.recogniser(watch.progress))
     except KeyboardInterrupt:
         message = "stopped before training began, nothing was saved; run the same command again"
         raise Interrupted(message, signal.SIGINT) from None
-    folder = RunFolder.create(path, recipe.to_json())
-    write_file(path / RECOGNISER, recogniser.weights.read_bytes())
-    folder.write_json(DATA, _summary(place, recogniser))
-    with folder.held():
+
+    def create() -> None:
+        folder = RunFolder.create(path, recipe.to_json())
+        write_file(path / RECOGNISER, recogniser.weights.read_bytes())
+        folder.write_json(DATA, _summary(place, recogniser))
+
+    processes.on_main(create)
+    folder = RunFolder(path)
+    with _held(folder, processes):
         return _finish(place, recogniser, folder, None, watch)
+
+
+def _free_path(recipe: Recipe, out: str | Path | None) -> str:
+    path = Path(out) if out else Path("runs", f"{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}")
+    RunFolder.check_free(path)
+    return str(path)
 
 
 def resume(path: str | Path, watch: Watch | None = None, device: str | None = None) -> Path:
     """Continue a run from its newest checkpoint; on a CPU with the same number of threads, bit for bit.
+
+    The number of processes may be another one than before; then the order of summation is, too.
 
     Args:
         path: the run folder.
@@ -139,16 +171,16 @@ def resume(path: str | Path, watch: Watch | None = None, device: str | None = No
     Raises:
         RunError: no run there, a damaged checkpoint, or data that changed since the run began.
     """
-    watch = watch or Watch()
     folder = RunFolder.open(Path(path))
-    place, recogniser = reopen(folder, watch, device)
+    place, recogniser = reopen(folder, watch or Watch(), device)
+    watch = heard(watch or Watch(), place.engine)
     if is_finished(folder):
         watch.say(f"{path} is finished already")
         return folder.path
     newest = folder.checkpoints()[-1]
-    checkpoint = folder.load(newest)
+    checkpoint = place.engine.processes.main_first(lambda: folder.load(newest))
     watch.say(f"resuming from {newest}")
-    with folder.held():
+    with _held(folder, place.engine.processes):
         return _finish(place, recogniser, folder, checkpoint, watch)
 
 
@@ -209,7 +241,7 @@ def _finish(
     place: Workplace, recogniser: TrainedRecogniser, folder: RunFolder, checkpoint: Checkpoint | None, watch: Watch
 ) -> Path:
     recipe = place.recipe
-    trainer = Trainer(place.method(), place.dataset, recogniser, recipe.training, folder, recipe.seed, place.device)
+    trainer = Trainer(place.method(), place.dataset, recogniser, recipe.training, folder, recipe.seed, place.engine)
     if checkpoint is not None:
         trainer.restore(checkpoint)
     try:
@@ -218,8 +250,18 @@ def _finish(
     except KeyboardInterrupt:
         message = f"stopped at once; go on from the last checkpoint with 'ctfgan resume {folder.path}'"
         raise Interrupted(message, signal.SIGINT) from None
-    _release(place, folder)
+    except ProcessLost as lost:
+        raise trainer.rescue(lost) from lost
+    place.engine.processes.on_main(lambda: _release(place, folder))
     return folder.path
+
+
+@contextmanager
+def _held(folder: RunFolder, processes: Processes) -> Iterator[None]:
+    """The run's lock, in the hand of the main process."""
+    with ExitStack() as lock:
+        processes.on_main(lambda: lock.enter_context(folder.held()))
+        yield
 
 
 def _release(place: Workplace, folder: RunFolder) -> None:
@@ -267,6 +309,6 @@ def _summary(place: Workplace, recogniser: TrainedRecogniser) -> dict[str, objec
         },
         "pairing": side.pairing if side else None,
         "extractor": recogniser.card.name,
-        "device": describe_device(place.device),
+        "device": place.engine.describe(),
         "versions": environment(),
     }

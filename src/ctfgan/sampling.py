@@ -18,7 +18,7 @@ from ctfgan.data.sources.encoded import SUFFIXES, read_image
 from ctfgan.errors import BundleError, ConfigError, DataError, suggestion
 from ctfgan.models.generator_a import TransferGenerator
 from ctfgan.models.interfaces import Condition
-from ctfgan.training.runtime import choose_device, place
+from ctfgan.training.runtime import Engine, alone, choose_device, place
 from ctfgan.training.synthesis import draw_condition, synthesise
 
 ANY_CLASS = ("any-class",)
@@ -43,12 +43,14 @@ class Model:
     Args:
         bundle: from :func:`~ctfgan.bundle.load_bundle`.
         device: ``auto``, ``cpu``, ``cuda`` ...
+        engine: several processes that synthesise together, in the place of a device; all of them must then ask for the
+            same images.
     """
 
-    def __init__(self, bundle: Bundle, device: str = "auto") -> None:
+    def __init__(self, bundle: Bundle, device: str = "auto", engine: Engine | None = None) -> None:
         self.bundle = bundle
-        self._device = choose_device(device)
-        place(bundle.generator, self._device)
+        self._engine = engine or alone(choose_device(device))
+        place(bundle.generator, self._engine.device)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -97,7 +99,7 @@ class Model:
             condition = draw_condition(labels, self.bundle.bank, seed)
         else:
             condition = self._own_condition(labels, low_quality[np.arange(len(labels)) % n % len(low_quality)])
-        images = synthesise(self.bundle.generator, condition, seed, self._device)
+        images = synthesise(self.bundle.generator, condition, seed, self._engine)
         return Samples(images, labels.numpy(), names)
 
     def enhance(self, images: Bytes, class_name: str, *, seed: int = 0) -> Bytes:
@@ -115,7 +117,7 @@ class Model:
         if not isinstance(generator, TransferGenerator):
             raise ConfigError(f"a {self.bundle.recipe.method.kind} model cannot enhance images; use a ctf-gan model")
         labels = torch.tensor(self.labels_of([class_name])).repeat(len(images))
-        return synthesise(generator.generator_lh, self._own_condition(labels, images), seed, self._device)
+        return synthesise(generator.generator_lh, self._own_condition(labels, images), seed, self._engine)
 
     def read(self, files: Sequence[Path]) -> Bytes:
         """The user's low-quality image files in the model's size and colour: ``(N, r, r, K)``.
@@ -141,8 +143,8 @@ class Model:
         return Condition(labels, to_float(images), low_quality_labels)
 
 
-def load(path: str | Path, device: str = "auto") -> Model:
-    """The generator of a bundle, or of a finished run.
+def load(path: str | Path, device: str = "auto", engine: Engine | None = None) -> Model:
+    """The generator of a bundle, or of a finished run; device and engine as :class:`Model` takes them.
 
     Raises:
         BundleError: nothing to load there, or a damaged bundle.
@@ -155,7 +157,7 @@ def load(path: str | Path, device: str = "auto") -> Model:
     if not folder.is_dir():
         what = "is no folder" if folder.exists() else "does not exist"
         raise BundleError(f"{folder} {what}; give a run folder or a bundle folder")
-    return Model(load_bundle(folder), device)
+    return Model(load_bundle(folder), device, engine)
 
 
 def image_files(paths: Sequence[Path]) -> list[Path]:

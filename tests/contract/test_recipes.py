@@ -21,9 +21,11 @@ from ctfgan.recipes.overlay import with_settings
 from ctfgan.recipes.recipe import Recipe, parse_recipe
 from ctfgan.sampling import Model
 from ctfgan.training.loop import Updates, total
+from ctfgan.training.runtime import alone
 from ctfgan.training.synthesis import draw_condition, synthesise
 from ctfgan.training.trainer import Method
 
+CPU = alone(torch.device("cpu"))
 SHAPE = Shape(num_classes=4, num_low_quality_labels=3, low_quality_size=8, channels=1)
 
 
@@ -102,7 +104,7 @@ def test_a_saved_bundle_of_every_method_makes_the_same_images(name: str, tmp_pat
     save_bundle(bundle, tmp_path / "bundle")
     loaded = load_bundle(tmp_path / "bundle")
     condition = draw_condition(torch.arange(8) % 4, bank, 3)
-    made = [synthesise(network, condition, 5, torch.device("cpu")) for network in (generator, loaded.generator)]
+    made = [synthesise(network, condition, 5, CPU) for network in (generator, loaded.generator)]
     assert np.array_equal(*made)
 
 
@@ -143,7 +145,7 @@ def test_a_few_steps_of_each_player_lower_its_own_loss_on_a_fixed_batch(name: st
         stage.enter()
         game = stage.game
         game.generator.train()
-        updates = Updates(game.generator, game.discriminator, stage.settings)
+        updates = Updates(game.generator, game.discriminator, stage.settings, CPU)
         for step, terms in (
             (updates.discriminator, game.discriminator_terms),
             (updates.generator, game.generator_terms),
@@ -166,7 +168,7 @@ def test_stage_2_leaves_g_lh_as_it_was_bit_for_bit() -> None:
     stage.game.generator.train()
     generator_lh = stage.game.generator.generator_lh
     before = {name: tensor.clone() for name, tensor in generator_lh.state_dict().items()}
-    updates = Updates(stage.game.generator, stage.game.discriminator, stage.settings)
+    updates = Updates(stage.game.generator, stage.game.discriminator, stage.settings, CPU)
     for _ in range(3):
         updates.discriminator(stage.game, batch(recipe))
         updates.generator(stage.game, batch(recipe))
@@ -183,7 +185,7 @@ def test_the_ablation_that_trains_g_lh_in_stage_2_does_change_it() -> None:
     # The image layer of G_LH is not on the way to G_A's image; the block before it is.
     block = stage.game.generator.generator_lh.blocks[-1].conv_2.weight
     old = block.clone()
-    Updates(stage.game.generator, stage.game.discriminator, stage.settings).generator(stage.game, batch(recipe))
+    Updates(stage.game.generator, stage.game.discriminator, stage.settings, CPU).generator(stage.game, batch(recipe))
     assert torch.equal(before, stage.game.generator.generator_lh.to_image.weight)
     assert not torch.equal(old, block)
 

@@ -21,7 +21,7 @@ from ctfgan.training.ema import Ema
 from ctfgan.training.loop import Updates, total
 from ctfgan.training.synthesis import draw_condition, synthesise
 from ctfgan.training.trainer import Method
-from tests.contract.test_recipes import ONE_OF_EACH, SHAPE, batch, narrow
+from tests.contract.test_recipes import CPU, ONE_OF_EACH, SHAPE, batch, narrow
 
 CONDITIONAL = tuple(name for name in ONE_OF_EACH if name != "sn-gan-folders")
 LAZY = ("table_updates=row-lazy",)
@@ -64,7 +64,7 @@ def trained(method: Method, recipe: Recipe, steps: int) -> list[Ema]:
     for stage in method.stages:
         stage.enter()
         stage.game.generator.train()
-        updates = Updates(stage.game.generator, stage.game.discriminator, stage.settings)
+        updates = Updates(stage.game.generator, stage.game.discriminator, stage.settings, CPU)
         averages.append(Ema(stage.game.generator, 0.9))
         for _ in range(steps):
             updates.discriminator(stage.game, in_float64(recipe))
@@ -152,5 +152,5 @@ def test_a_bundle_with_every_form_of_tables_makes_the_same_images(
     save_bundle(Bundle(recipe, shape, ("a", "b", "c", "d"), names, bank, generator, provenance), tmp_path / "bundle")
     loaded = load_bundle(tmp_path / "bundle").generator
     condition = draw_condition(torch.arange(8) % 4, bank, 3)
-    made = [synthesise(network, condition, 5, torch.device("cpu")) for network in (generator, loaded)]
+    made = [synthesise(network, condition, 5, CPU) for network in (generator, loaded)]
     assert np.array_equal(*made)

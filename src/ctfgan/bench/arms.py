@@ -20,7 +20,7 @@ from ctfgan.recipes.build import Shape, build_method
 from ctfgan.recipes.recipe import Recipe, SnGan
 from ctfgan.training.ema import Ema
 from ctfgan.training.loop import Updates
-from ctfgan.training.runtime import place, wait_for
+from ctfgan.training.runtime import alone, place, wait_for
 from ctfgan.training.settings import StageSettings
 from ctfgan.training.trainer import Method, Stage
 
@@ -95,7 +95,7 @@ class StageArm:
         self.batch = synthetic_batch(shape, recipe.data.resolution, self.settings.batch_size).to(device)
         self.generator_batch = join([self.batch] * self.settings.generator_batches)
         self.enter()
-        self._updates = Updates(self.generator, self.discriminator, self.settings)
+        self._updates = Updates(self.generator, self.discriminator, self.settings, alone(device))
         self._ema = None if recipe.training.ema_decay is None else Ema(self.generator, recipe.training.ema_decay)
 
     @property

@@ -79,7 +79,7 @@ class _Arm:
         self._device = work.device
         generator = stage.game.generator.train()
         settings = stage.settings.model_copy(update={"steps": ENDLESS})
-        self.updates = Updates(generator, stage.game.discriminator, settings)
+        self.updates = Updates(generator, stage.game.discriminator, settings, work.engine)
         decay = work.recipe.training.ema_decay
         self.ema = None if decay is None else Ema(generator, decay)
         batches = BatchStream(work.dataset, settings.batch_size, 0, method.chance, device=work.device)

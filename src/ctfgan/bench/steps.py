@@ -16,6 +16,7 @@ from ctfgan.bench.peaks import Peaks
 from ctfgan.bench.rounds import Times, interleaved
 from ctfgan.data.images import Bytes
 from ctfgan.training.objectives.adversarial import Critic
+from ctfgan.training.runtime import alone
 from ctfgan.training.synthesis import CHUNK, synthesise
 
 SYNTHESISE, BARE = "synthesise", "bare forward"
@@ -93,7 +94,7 @@ def time_sampling(arm: StageArm, device: torch.device, rounds: int) -> Times:
     condition, noise = arm.inputs(CHUNK)
 
     def sample() -> Bytes:
-        return synthesise(arm.generator, condition, 0, device)
+        return synthesise(arm.generator, condition, 0, alone(device))
 
     @torch.no_grad()
     def bare() -> None:

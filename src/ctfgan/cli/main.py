@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib
 import sys
+import time
 from importlib.metadata import version
+from typing import NoReturn
 
 import click
 
-from ctfgan.errors import CtfganError, suggestion
+from ctfgan.errors import ConfigError, CtfganError, ProcessLost, suggestion
+from ctfgan.launcher import is_main, launch
 
 COMMANDS = {
     "train": "Train a generator: on two folders of images, or on the embedded glyphs.",
@@ -25,6 +28,11 @@ COMMANDS = {
 }
 
 
+SHARED = ("train", "resume", "evaluate", "sample")  # commands that several processes can share
+GRACE_SECONDS = 10.0  # that the main process may be behind another one in finding a mistake
+GRACE_JOINED_SECONDS = 1.0  # the same once they keep pace
+
+
 class LazyGroup(click.Group):
     """Looks a command up in its own module, ``ctfgan.cli.<name>``."""
 
@@ -34,6 +42,11 @@ class LazyGroup(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
+        started = launch().count
+        if started > 1 and name not in SHARED:
+            raise ConfigError(
+                f"{started} processes were started, but 'ctfgan {name}' works on one; start it without a launcher"
+            )
         command = getattr(importlib.import_module(f"ctfgan.cli.{name}"), name)
         assert isinstance(command, click.Command)
         return command
@@ -62,7 +75,11 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Entry point: a user's mistake becomes one line on standard error and exit code 2."""
+    """Entry point: a user's mistake becomes one line on standard error and exit code 2.
+
+    Of several processes the main one speaks. The others may find the same mistake sooner, and a launcher stops all as
+    soon as one ends: so they wait a little before they end.
+    """
     try:
         cli(standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -70,16 +87,31 @@ def main() -> None:
         sys.exit(error.exit_code)
     except click.ClickException as error:
         context = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "ctfgan"
-        click.echo(f"{context}: {error.format_message()} ('{context} --help' explains)", err=True)
-        sys.exit(2)
+        _end(f"{context}: {error.format_message()} ('{context} --help' explains)", 2)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("stopped", err=True)
-        sys.exit(130)
+        _end("stopped", 130)
+    except ProcessLost as error:
+        _end(f"ctfgan: {error}", error.exit_code, speaks=is_main() or error.has_saved)
     except CtfganError as error:
-        click.echo(f"ctfgan: {error}", err=True)
-        sys.exit(error.exit_code)
+        _end(f"ctfgan: {error}", error.exit_code)
     except BrokenPipeError:
         sys.exit(0)
     except (OSError, MemoryError) as error:  # disks, permissions, memory: nothing that our code could have foreseen
-        click.echo(f"ctfgan: {type(error).__name__}: {error}; mend that and try again", err=True)
-        sys.exit(2)
+        _end(f"ctfgan: {type(error).__name__}: {error}; mend that and try again", 2, speaks=True)
+
+
+def _end(message: str, code: int, *, speaks: bool | None = None) -> NoReturn:
+    """Say why, and end.
+
+    Args:
+        message: one line.
+        code: for the shell.
+        speaks: whether this process says it; None leaves it to the main one.
+    """
+    if is_main() if speaks is None else speaks:
+        click.echo(message, err=True)
+    if not is_main():
+        distributed = sys.modules.get("torch.distributed")
+        joined = distributed is not None and distributed.is_initialized()
+        time.sleep(GRACE_JOINED_SECONDS if joined else GRACE_SECONDS)
+    sys.exit(code)

@@ -9,7 +9,6 @@ from ctfgan.recipes.recipe import Recipe
 from ctfgan.runs import Watch, open_workplace
 from ctfgan.training.estimate import estimate
 from ctfgan.training.run_folder import RunFolder
-from ctfgan.training.runtime import describe_device
 
 
 def show_plan(recipe: Recipe, out: Path | None) -> None:
@@ -23,9 +22,9 @@ def show_plan(recipe: Recipe, out: Path | None) -> None:
         parts = {part: sum(p.numel() for p in module.parameters()) for part, module in network.named_children()}
         total = sum(p.numel() for p in network.parameters())
         show.say(f"{name}: {total:,} parameters ({', '.join(f'{part} {count:,}' for part, count in parts.items())})")
-    show.say(f"\ntiming a few steps on {describe_device(place.device)} ...")
+    show.say(f"\ntiming a few steps on {place.engine.describe()} ...")
     whole = 0.0
-    for stage in estimate(method, place.dataset, place.device):
+    for stage in estimate(method, place.dataset, place.engine):
         whole += stage.steps * stage.seconds_per_step
         show.say(
             f"stage {stage.stage}: at most {stage.steps:,} generator steps of {stage.seconds_per_step:.3f} s = "

@@ -35,12 +35,14 @@ def sample(
     from ctfgan.cli import show
     from ctfgan.cli.output import check_output, write_samples
     from ctfgan.sampling import image_files, load
+    from ctfgan.training.runtime import start_engine
 
-    loaded = load(model, device)
-    check_output(out)
+    engine = start_engine(device)
+    loaded = load(model, engine=engine)
+    engine.processes.on_main(lambda: check_output(out))
     images = loaded.read(image_files(low_quality)) if low_quality else None
     samples = loaded.sample(list(dict.fromkeys(classes)) or None, count, seed=seed, low_quality=images)
-    write_samples(samples, count, out)
+    engine.processes.on_main(lambda: write_samples(samples, count, out))
     of = len(samples.images) // count
     kinds = f" of {of:,} class{'es' * (of != 1)}" if loaded.bundle.recipe.method.is_conditional else ""
     show.say(f"{len(samples.images):,} images{kinds}: {out}")

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
+from ctfgan.launcher import is_main
 from ctfgan.runs import Quiet, Watch
 from ctfgan.training.checks import CheckReport
 from ctfgan.training.loop import StepLosses
@@ -22,7 +23,8 @@ LINE_EVERY_SECONDS = 15.0  # between progress lines where no bar can be shown
 TABLE_WIDTH = 180
 BAR_EVERY_SECONDS = 0.2  # reading a loss waits for the device
 
-console = Console(highlight=False, soft_wrap=True)
+# Of several processes the main one alone speaks.
+console = Console(highlight=False, soft_wrap=True, quiet=not is_main())
 
 
 def say(text: str) -> None:
@@ -58,7 +60,7 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*map(Text, row))  # a name with brackets is no markup
     # A table cut to a narrow terminal would lose its numbers; wrapped lines do not.
-    wide = Console(highlight=False, width=max(console.width, TABLE_WIDTH))
+    wide = Console(highlight=False, width=max(console.width, TABLE_WIDTH), quiet=console.quiet)
     wide.print(table)
 
 

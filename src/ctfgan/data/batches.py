@@ -60,6 +60,15 @@ def join(batches: Sequence[Batch]) -> Batch:
     )
 
 
+def split(batch: Batch, parts: int) -> list[Batch]:
+    """A batch in equally large parts, in order."""
+    size = len(batch.real) // parts
+    assert size * parts == len(batch.real), f"{len(batch.real)} images in {parts} parts"
+    tensors = (batch.real, batch.real_labels, batch.fake_labels, batch.low_quality, batch.low_quality_labels)
+    pieces = [(None,) * parts if tensor is None else tensor.split(size) for tensor in tensors]
+    return [Batch(*fields) for fields in zip(*pieces, strict=True)]
+
+
 class BatchStream:
     """An endless iterator of batches whose whole state is two integers and the random generator's.
 

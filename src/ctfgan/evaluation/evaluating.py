@@ -12,14 +12,15 @@ from ctfgan.bundle import add_figures
 from ctfgan.errors import ConfigError, RunError
 from ctfgan.evaluation.measurement import Measurement
 from ctfgan.evaluation.result import Evaluation, with_earlier
+from ctfgan.evaluation.sharing import SharedExtractor
 from ctfgan.metrics.extractor import Extractor
 from ctfgan.metrics.inception import load_inception
 from ctfgan.metrics.plugin import load_plugin
 from ctfgan.metrics.settings import EvaluationSettings
 from ctfgan.recipes.recipe import Recipe, parse_recipe
-from ctfgan.runs import Watch, is_finished, reopen
+from ctfgan.runs import Watch, heard, is_finished, reopen
 from ctfgan.training.run_folder import BUNDLE, FIGURES, RECIPE, RunFolder
-from ctfgan.training.runtime import choose_device
+from ctfgan.training.runtime import start_engine
 
 
 def evaluate(
@@ -33,6 +34,8 @@ def evaluate(
     extractors: Sequence[Extractor] = (),
 ) -> Evaluation:
     """Measure a finished run; writes ``figures.json`` into it and the figures into its bundle.
+
+    Under a launcher of several processes all of them must call this; they share the synthesis and the reading.
 
     What another extractor found before stays in ``figures.json`` if everything else was the same.
 
@@ -49,20 +52,25 @@ def evaluate(
         RunError: no finished run there, or its data changed.
         ConfigError: a number that is not allowed.
     """
-    watch = watch or Watch()
     folder = RunFolder.open(Path(path))
     if not is_finished(folder):
         raise RunError(f"run {path} is not finished; finish it with 'ctfgan resume {path}' first")
     recipe = parse_recipe(folder.read_json(RECIPE), str(folder.path / RECIPE))
     asked = {"images": images, "per_class": per_class, "classification_score": classification_score}
     settings = _changed(recipe, {name: value for name, value in asked.items() if value is not None})
+    watch = watch or Watch()
     work, recogniser = reopen(folder, watch, device)
-    result = Measurement(work, folder, [recogniser, *extractors], settings, watch).result()
+    shared = [SharedExtractor(extractor, work.engine.processes) for extractor in (recogniser, *extractors)]
+    result = Measurement(work, folder, shared, settings, heard(watch, work.engine)).result()
+    work.engine.processes.on_main(lambda: _write(folder, result))
+    return result
+
+
+def _write(folder: RunFolder, result: Evaluation) -> None:
     earlier = folder.read_json(FIGURES) if (folder.path / FIGURES).is_file() else {}
     folder.write_json(FIGURES, with_earlier(result.as_dict(), earlier))
     told = {**result.as_dict(), "protocol": result.protocol.sentence(), "summary": result.summary()}
     add_figures(folder.path / BUNDLE, told)
-    return result
 
 
 def load_extractors(
@@ -83,10 +91,19 @@ def load_extractors(
     Raises:
         CtfganError: one cannot be used, or two share a name.
     """
-    on = choose_device(device)
-    extractors: list[Extractor] = [load_plugin(Path(file), on) for file in plugins]
-    if inception or inception_weights is not None:
-        extractors.append(load_inception(None if inception_weights is None else Path(inception_weights), on))
+    wants_inception = inception or inception_weights is not None
+    if not plugins and not wants_inception:
+        return []
+    engine = start_engine(device)
+
+    def load() -> list[Extractor]:
+        found: list[Extractor] = [load_plugin(Path(file), engine.device) for file in plugins]
+        if wants_inception:
+            weights = None if inception_weights is None else Path(inception_weights)
+            found.append(load_inception(weights, engine.device))
+        return found
+
+    extractors = engine.processes.main_first(load)
     keys = [extractor.card.key for extractor in extractors]
     if len(set(keys)) < len(keys):
         raise ConfigError(f"two extractors share a name among {', '.join(keys)}; give each file a NAME of its own")

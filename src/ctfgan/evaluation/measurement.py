@@ -27,7 +27,6 @@ from ctfgan.metrics.settings import EvaluationSettings
 from ctfgan.progress import silent
 from ctfgan.runs import Watch, Workplace, released_checkpoint
 from ctfgan.training.run_folder import RunFolder
-from ctfgan.training.runtime import describe_device
 from ctfgan.training.synthesis import balanced_labels
 
 COPY_CHECK_IMAGES = 1_000
@@ -98,7 +97,7 @@ class Measurement:
 
     def _samples(self, images: ImageSet) -> Iterator[Chunk]:
         seed, what = (self._settings.seed, SAMPLES), f"measuring {images.name}"
-        chunks = generated(images, self._numbers, seed, self._work.device, self._watch.progress, what)
+        chunks = generated(images, self._numbers, seed, self._work.engine, self._watch.progress, what)
         intended = self._work.recipe.method.is_conditional
         return ((pixels, labels if intended else None) for pixels, labels in chunks)
 
@@ -116,7 +115,7 @@ class Measurement:
 
         def draw(label: int) -> Iterator[Chunk]:
             seed = (self._settings.seed, CLASS, label)
-            return generated(images, torch.full((count,), label), seed, self._work.device, silent, "")
+            return generated(images, torch.full((count,), label), seed, self._work.engine, silent, "")
 
         return by_class.measure(self._extractors, draw, count, self._watch.progress)
 
@@ -128,7 +127,7 @@ class Measurement:
         seed, what = (self._settings.seed, CLASSIFIER), "generating images to train a classifier on"
         return classification_score(
             TrainingImages(training.packed.images, rows, labels, training.packed.fingerprint),
-            generated(images, torch.from_numpy(labels), seed, self._work.device, self._watch.progress, what),
+            generated(images, torch.from_numpy(labels), seed, self._work.engine, self._watch.progress, what),
             self._real(np.arange(len(reference))),
             len(self._measured.labels),
             recipe.recogniser,
@@ -181,7 +180,7 @@ class Measurement:
             data_seed=recipe.data.seed,
             training_seed=recipe.seed,
             evaluation_seed=self._settings.seed,
-            device=describe_device(self._work.device),
+            device=self._work.engine.describe(),
         )
 
 

@@ -18,7 +18,7 @@ from ctfgan.metrics.reading import Chunk
 from ctfgan.progress import Progress
 from ctfgan.runs import Workplace, released_generator
 from ctfgan.training.run_folder import RunFolder
-from ctfgan.training.runtime import place
+from ctfgan.training.runtime import Engine, place
 from ctfgan.training.synthesis import draw_condition, synthesise
 
 CHUNK = 1_000
@@ -61,7 +61,7 @@ def reported_set(sets: list[ImageSet]) -> ImageSet:
 
 
 def generated(
-    images: ImageSet, numbers: Tensor, seed: tuple[int, ...], device: torch.device, progress: Progress, what: str
+    images: ImageSet, numbers: Tensor, seed: tuple[int, ...], engine: Engine, progress: Progress, what: str
 ) -> Iterator[Chunk]:
     """Images of some measured classes; the same for the same seed.
 
@@ -69,7 +69,7 @@ def generated(
         images: generator and bank.
         numbers: measured class of each image, ``(N,)``.
         seed: numbers that together decide noise and low-quality images.
-        device: where the generator is.
+        engine: where the generator is; its processes, all of which must ask, make the images together.
         progress: shows how far it is.
         what: is being done, in words.
     """
@@ -77,7 +77,7 @@ def generated(
     for number in progress(range(len(parts)), len(parts), what):
         bank_seed, noise_seed = np.random.SeedSequence([*seed, number]).generate_state(2).tolist()
         condition = draw_condition(images.labels[parts[number]], images.bank, bank_seed)
-        yield synthesise(images.generator, condition, noise_seed, device), parts[number]
+        yield synthesise(images.generator, condition, noise_seed, engine), parts[number]
 
 
 def real(subset: Subset, rows: NDArray[np.int64], progress: Progress, what: str) -> Iterator[Chunk]:

@@ -103,7 +103,9 @@ def frechet_distance(reference: Tensor, features: Tensor) -> float:
     Raises:
         CtfganError: the distance is not finite, because the recogniser's features are not.
     """
-    metric = FrechetInceptionDistance(feature=_PassThrough(reference.shape[1]), normalize=False)
+    # Alone even among several processes: the features are all here, and torchmetrics would add everybody's.
+    network = _PassThrough(reference.shape[1])
+    metric = FrechetInceptionDistance(feature=network, normalize=False, sync_on_compute=False)
     metric.set_dtype(torch.float64)
     metric.update(reference, real=True)
     metric.update(features, real=False)
@@ -135,7 +137,11 @@ def kernel_distance(reference: Tensor, features: Tensor, *, scaled: bool, seed: 
         warnings.simplefilter("ignore", UserWarning)
         torch.manual_seed(seed)
         metric = KernelInceptionDistance(
-            feature=_PassThrough(reference.shape[1]), subsets=KERNEL_SUBSETS, subset_size=size, normalize=False
+            feature=_PassThrough(reference.shape[1]),
+            subsets=KERNEL_SUBSETS,
+            subset_size=size,
+            normalize=False,
+            sync_on_compute=False,
         )
         metric.update(reference, real=True)
         metric.update(features, real=False)

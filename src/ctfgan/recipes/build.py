@@ -26,6 +26,7 @@ from ctfgan.training.objectives.adversarial import AdversarialGame, GameSetup
 from ctfgan.training.objectives.classified import ClassifiedGame, ClassTerm
 from ctfgan.training.objectives.growing import GrowingGame
 from ctfgan.training.objectives.transfer import TransferGame
+from ctfgan.training.processes import Processes
 from ctfgan.training.settings import StageSettings
 from ctfgan.training.strengthening import Strengthening
 from ctfgan.training.trainer import Method, Stage
@@ -42,17 +43,19 @@ class Shape(Settings):
     channels: int
 
 
-def build_method(recipe: Recipe, shape: Shape, *, matched: bool) -> Method:
+def build_method(recipe: Recipe, shape: Shape, *, matched: bool, processes: Processes | None = None) -> Method:
     """Networks with seeded weights, and the stages that train them.
 
     Args:
         recipe: the whole configuration.
         shape: sizes that the data decides.
         matched: whether low-quality images have their class's content, which the consistency term needs.
+        processes: who shares the batches; None for this process alone.
     """
     _check_tables(recipe, shape)
-    chance = Chance.of(recipe.seed)
-    strengthening = Strengthening(recipe.training.strengthening, chance)
+    processes = processes or Processes()
+    chance = Chance(torch.Generator().manual_seed(recipe.seed), processes.rank, processes.count)
+    strengthening = Strengthening(recipe.training.strengthening, chance, processes.mean)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         generator = build_generator(recipe, shape)
@@ -105,14 +108,19 @@ def build_generator(recipe: Recipe, shape: Shape) -> TransferGenerator | ResnetG
             return ResnetGenerator(_plan(recipe, method), shape.channels, method.networks.noise, known)
 
 
-def check_recipe(recipe: Recipe) -> None:
+def check_recipe(recipe: Recipe, processes: int = 1) -> None:
     """Refuse what cannot be built or started, before any data is read.
 
+    Args:
+        recipe: the whole configuration.
+        processes: how many are to share its batches.
+
     Raises:
-        ConfigError: a resolution without networks, a batch that a method cannot take, or data that the recipe needs
-            and nobody named.
+        ConfigError: a resolution without networks, a batch that a method cannot take or processes cannot share, or data
+            that the recipe needs and nobody named.
     """
     plan_for(recipe.data.resolution)
+    _check_batches(recipe, processes)
     if isinstance(recipe.method, ProgGan):
         _check_growth(recipe.method)
     _check_augmentation(recipe)
@@ -136,13 +144,25 @@ def _check_augmentation(recipe: Recipe) -> None:
         )
 
 
+def _check_batches(recipe: Recipe, processes: int) -> None:
+    group, why = 1, ""
+    if isinstance(recipe.method, ProgGan):
+        group, why = DEVIATION_GROUP, f" and PROG-GAN's minibatch deviation needs groups of {DEVIATION_GROUP} images"
+    for name, stage in recipe.method:
+        if not isinstance(stage, StageSettings):
+            continue
+        portion = processes * stage.accumulate * group
+        if stage.batch_size % portion:
+            near = max(portion, round(stage.batch_size / portion) * portion)
+            raise ConfigError(
+                f"method.{name}.batch_size is {stage.batch_size}, which {processes} process{'es' * (processes > 1)} "
+                f"cannot share evenly in accumulate = {stage.accumulate} parts{why}; make it a multiple of {portion}, "
+                f"such as --set {name}.batch_size={near}"
+            )
+
+
 def _check_growth(method: ProgGan) -> None:
     grow = method.grow
-    if grow.batch_size % DEVIATION_GROUP:
-        raise ConfigError(
-            f"method.grow.batch_size is {grow.batch_size}; PROG-GAN's minibatch deviation needs a multiple of "
-            f"{DEVIATION_GROUP}"
-        )
     if grow.steps <= method.phase_steps:
         raise ConfigError(
             f"method.grow.steps is {grow.steps}; the last size fades in for method.phase_steps = {method.phase_steps} "

@@ -75,17 +75,23 @@ OPERATIONS: dict[str, Operation] = {
 }
 
 
+Mean = Callable[[Tensor], Tensor]
+"""Mean over all processes of a statistic that no gradient is wanted of; alone the statistic itself, detached."""
+
+
 class Augmentation:
     """Applies a policy, each operation to each image with the present probability.
 
     Args:
         settings: policy and probability.
         chance: of all draws.
+        mean: over all processes; what steers the probability is decided by the whole batch.
     """
 
-    def __init__(self, settings: AugmentationSettings, chance: Chance) -> None:
+    def __init__(self, settings: AugmentationSettings, chance: Chance, mean: Mean = Tensor.detach) -> None:
         self._settings = settings
         self._chance = chance
+        self._mean = mean
         start = settings.probability if settings.target is None else 0.0
         self._probability = torch.tensor(start)
 
@@ -112,12 +118,13 @@ class Augmentation:
         """Move the probability by one step's worth: up where more real images are judged real than the target says.
 
         Args:
-            real_logits: of the last discriminator step, ``(N,)``; the overfitting signal is the mean of their signs.
+            real_logits: this process's own of the last discriminator step, ``(N,)``; the overfitting signal is the mean
+                of the signs of everybody's.
         """
         if self._settings.target is None or not self.is_steered:
             return
-        signal = real_logits.detach().float().sign().mean()
-        pace = len(real_logits) / self._settings.images_to_full
+        signal = self._mean(real_logits.float().sign().mean())
+        pace = len(real_logits) * self._chance.processes / self._settings.images_to_full
         moved = self._probability.to(signal.device) + (signal - self._settings.target).sign() * pace
         self._probability = moved.clamp(0, self._settings.probability)
 

@@ -15,6 +15,7 @@ from ctfgan.data.prepare import Dataset
 from ctfgan.files import write_file
 from ctfgan.metrics.figures import frechet_distance
 from ctfgan.metrics.recogniser import TrainedRecogniser
+from ctfgan.training.runtime import Engine
 from ctfgan.training.settings import CheckSettings
 from ctfgan.training.synthesis import balanced_labels, draw_condition, synthesise
 
@@ -36,7 +37,10 @@ class CheckReport:
 
 
 class Checker:
-    """Measures samples of fixed seeds against training images, never the reference: nothing is tuned on that."""
+    """Measures samples of fixed seeds against training images, never the reference: nothing is tuned on that.
+
+    Several processes synthesise together; the main one measures and draws.
+    """
 
     def __init__(
         self,
@@ -44,7 +48,7 @@ class Checker:
         recogniser: TrainedRecogniser,
         settings: CheckSettings,
         sheets: Path,
-        device: torch.device,
+        engine: Engine,
         *,
         by_class: bool = True,
     ) -> None:
@@ -53,26 +57,39 @@ class Checker:
         self._recogniser = recogniser
         self._settings = settings
         self._sheets = sheets
-        self._device = device
+        self._dataset = dataset
+        self._engine = engine
         self._by_class = by_class
-        rows = np.random.default_rng(CHECK_SEED).permutation(self._measured.training.rows)[: settings.images]
-        self._compared, _ = recogniser.read(dataset.images(np.sort(rows)))
+        self._compared: Tensor | None = None  # features of training images
 
     def check(self, generator: nn.Module, stage: str, number: int, step: int) -> CheckReport:
         """Measure and draw a generator; the sheet is named by stage number, stage and step."""
         numbers = balanced_labels(self._settings.images, len(self._measured.labels))
-        features, probabilities = self._recogniser.read(self._samples(generator, numbers))
-        distance = frechet_distance(self._compared, features)
-        top_1 = (probabilities.argmax(dim=1) == numbers).double().mean().item() if self._by_class else None
+        # One column per class, always the same noise, so that sheets of different steps compare.
+        last = len(self._measured.names) - 1
+        shown = sorted({int(c) for c in np.linspace(0, last, self._settings.sheet_classes)})
+        samples = self._samples(generator, numbers)
+        columns = self._samples(generator, torch.tensor(shown).repeat(self._settings.sheet_rows))
         path = self._sheets / f"{number}-{stage}-{step:06d}.png"
-        self._draw(generator, path)
-        return CheckReport(stage, step, distance, top_1, path)
 
-    def _draw(self, generator: nn.Module, path: Path) -> None:
-        """One column per class, always the same noise, so that sheets of different steps compare."""
+        def look() -> CheckReport:
+            distance, top_1 = self._measure(samples, numbers)
+            self._draw(columns, shown, path)
+            return CheckReport(stage, step, distance, top_1, path)
+
+        return self._engine.processes.on_main(look)
+
+    def _measure(self, samples: Bytes, numbers: Tensor) -> tuple[float, float | None]:
+        if self._compared is None:
+            training = self._measured.training.rows
+            rows = np.random.default_rng(CHECK_SEED).permutation(training)[: self._settings.images]
+            self._compared, _ = self._recogniser.read(self._dataset.images(np.sort(rows)))
+        features, probabilities = self._recogniser.read(samples)
+        top_1 = (probabilities.argmax(dim=1) == numbers).double().mean().item() if self._by_class else None
+        return frechet_distance(self._compared, features), top_1
+
+    def _draw(self, images: Bytes, shown: list[int], path: Path) -> None:
         names = self._measured.names
-        shown = sorted({int(c) for c in np.linspace(0, len(names) - 1, self._settings.sheet_classes)})
-        images = self._samples(generator, torch.tensor(shown).repeat(self._settings.sheet_rows))
         scale = zoom_for(images.shape[1], len(shown))
         content = BytesIO()
         headings = [names[c] if self._by_class else "" for c in shown]
@@ -82,4 +99,4 @@ class Checker:
 
     def _samples(self, generator: nn.Module, numbers: Tensor) -> Bytes:
         labels = self._measured.labels_of(numbers)
-        return synthesise(generator, draw_condition(labels, self._bank, CHECK_SEED), CHECK_SEED, self._device)
+        return synthesise(generator, draw_condition(labels, self._bank, CHECK_SEED), CHECK_SEED, self._engine)

@@ -14,7 +14,7 @@ from ctfgan.data.batches import BatchStream
 from ctfgan.data.prepare import Dataset
 from ctfgan.nn.class_tables import lazy_tables
 from ctfgan.training.loop import Updates, play
-from ctfgan.training.runtime import place, wait_for
+from ctfgan.training.runtime import Engine, wait_for
 from ctfgan.training.trainer import Method
 
 TIMED_STEPS = 3
@@ -34,16 +34,17 @@ class Estimate:
     """Parameters with gradients, moments and average, and what autograd keeps in one update on average."""
 
 
-def estimate(method: Method, dataset: Dataset, device: torch.device) -> list[Estimate]:
+def estimate(method: Method, dataset: Dataset, engine: Engine) -> list[Estimate]:
     """Train a few steps of every stage; the method's weights are spoilt afterwards."""
-    place(method.networks, device)
+    device = engine.device
+    engine.prepare(method.networks)
     in_tables = sum(table.weight.numel() for table in lazy_tables(method.networks).values())
     dense = sum(parameter.numel() for parameter in method.networks.parameters()) - in_tables
     found = []
     for number, stage in enumerate(method.stages):
         stage.enter()
         stage.game.generator.train()
-        updates = Updates(stage.game.generator, stage.game.discriminator, stage.settings)
+        updates = Updates(stage.game.generator, stage.game.discriminator, stage.settings, engine)
         batches = BatchStream(dataset, stage.settings.batch_size, number, method.chance, device=device)
         counter = KeptBytes()
         times = []

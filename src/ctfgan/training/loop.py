@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ctfgan.data.batches import Batch, join
+from ctfgan.data.batches import Batch, join, split
 from ctfgan.nn.class_tables import ClassTable, RowChange
 from ctfgan.training.objectives.adversarial import AdversarialGame, LossTerms
-from ctfgan.training.optimiser import Alone, Exchange, Optimiser
+from ctfgan.training.optimiser import Optimiser
+from ctfgan.training.runtime import Engine
 from ctfgan.training.settings import StageSettings
 
 
@@ -43,23 +44,28 @@ def play(
 class Updates:
     """The optimisers of both players and their learning rates.
 
+    Args:
+        generator: what learns to synthesise.
+        discriminator: what learns to judge.
+        stage: rates, and the parts that a batch is taken in.
+        engine: its processes average their gradients; its precision is that of the losses.
+
     Attributes:
         step: generator steps done in this stage.
     """
 
-    def __init__(
-        self, generator: nn.Module, discriminator: nn.Module, stage: StageSettings, exchange: Exchange | None = None
-    ) -> None:
+    def __init__(self, generator: nn.Module, discriminator: nn.Module, stage: StageSettings, engine: Engine) -> None:
         self.step = 0
         self._stage = stage
         self._critic = discriminator
-        exchange = exchange or Alone()
-        self._generator = Optimiser(generator, stage.betas, exchange)
-        self._discriminator = Optimiser(discriminator, stage.betas, exchange)
+        self._engine = engine
+        self._generator = Optimiser(generator, stage.betas, engine.processes)
+        self._discriminator = Optimiser(discriminator, stage.betas, engine.processes)
 
     def discriminator(self, game: AdversarialGame, batch: Batch) -> LossTerms:
         """One discriminator step."""
-        return self._apply(game.discriminator_terms(batch), self._discriminator, self._stage.discriminator_rate)
+        game.begin_discriminator_step()
+        return self._apply(game.discriminator_terms, batch, self._discriminator, self._stage.discriminator_rate)
 
     def generator(self, game: AdversarialGame, batch: Batch) -> LossTerms:
         """One generator step; the discriminator's weights get no gradient, which saves their share of the work."""
@@ -67,7 +73,7 @@ class Updates:
             parameter.requires_grad_(False)
         # Its weights rest, so their spectral norm does too: its power iteration belongs to the discriminator's steps.
         self._critic.eval()
-        losses = self._apply(game.generator_terms(batch), self._generator, self._stage.generator_rate)
+        losses = self._apply(game.generator_terms, batch, self._generator, self._stage.generator_rate)
         self._critic.train()
         for parameter in self._discriminator.parameters:
             parameter.requires_grad_(True)
@@ -100,11 +106,20 @@ class Updates:
     def _optimisers(self) -> dict[str, Optimiser]:
         return {"generator": self._generator, "discriminator": self._discriminator}
 
-    def _apply(self, terms: LossTerms, optimiser: Optimiser, rate: float) -> LossTerms:
+    def _apply(self, play: Callable[[Batch], LossTerms], batch: Batch, optimiser: Optimiser, rate: float) -> LossTerms:
+        """One step; returns the losses of this process, means over the parts of its batch."""
         optimiser.zero()
-        total(terms).backward()
+        parts = self._stage.accumulate
+        losses: LossTerms = {}
+        for part in split(batch, parts) if parts > 1 else [batch]:
+            with self._engine.autocast():
+                terms = play(part)
+            (total(terms) / parts).backward()
+            optimiser.collect()
+            for name, term in terms.items():
+                losses[name] = losses.get(name, 0) + term.detach() / parts
         optimiser.step(rate * decay(self.step / self._stage.steps, self._stage.decay_from))
-        return {name: term.detach() for name, term in terms.items()}
+        return losses
 
 
 def below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -25,17 +25,6 @@ class Exchange(Protocol):
         ...
 
 
-class Alone:
-    """The exchange of a single process."""
-
-    def average(self, gradients: list[Tensor]) -> None:
-        """Nothing to do."""
-
-    def gather_rows(self, ids: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """They are all there."""
-        return ids, rows
-
-
 class Optimiser:
     """Adam for what requires a gradient in a network when it is made; row-lazy tables are stepped row by row.
 
@@ -51,6 +40,7 @@ class Optimiser:
         assert betas[0] == 0 or not tables, "row-lazy tables are stepped without a first moment"
         self._tables = tables
         self._rows = {name: RowAdam(table, betas[1]) for name, table in tables.items()}
+        self._collected: dict[str, list[Tensor]] = {}  # sparse gradients of tables, one for each part of a batch
         in_tables = {table.weight for table in tables.values()}
         self._dense = [parameter for parameter in self.parameters if parameter not in in_tables]
         self._exchange = exchange
@@ -60,18 +50,34 @@ class Optimiser:
         """Forget all gradients."""
         for parameter in self.parameters:
             parameter.grad = None
+        self._collected = {}
+
+    def collect(self) -> None:
+        """Take up the gradients of tables after a backward pass; those of dense parameters add up by themselves.
+
+        Torch would merge the rows of several passes, and their number would then depend on the data.
+        """
+        for name, table in self._tables.items():
+            if table.weight.grad is not None:
+                self._collected.setdefault(name, []).append(table.weight.grad)
+                table.weight.grad = None
 
     def step(self, rate: float) -> None:
-        """Move the parameters against their gradients, averaged over all processes."""
+        """Move the parameters against their collected gradients, averaged over all processes."""
+        self.collect()
+        # All is exchanged before anything moves: if another process is lost on the way, this one still holds a whole
+        # state to save.
         self._exchange.average([parameter.grad for parameter in self._dense if parameter.grad is not None])
+        gathered = {}
+        for name, parts in self._collected.items():
+            ids = torch.cat([part._indices()[0] for part in parts])
+            gathered[name] = self._exchange.gather_rows(ids, torch.cat([part._values() for part in parts]))
+        self._collected = {}
         self._adam.param_groups[0]["lr"] = rate
         self._adam.step()
-        self.changes = {}
-        for name, table in self._tables.items():
-            gradient = table.weight.grad
-            if gradient is not None:
-                ids, rows = self._exchange.gather_rows(gradient._indices()[0], gradient._values())
-                self.changes[table] = self._rows[name].step(ids, rows, rate)
+        self.changes = {
+            self._tables[name]: self._rows[name].step(ids, rows, rate) for name, (ids, rows) in gathered.items()
+        }
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint: all but what :meth:`moments` holds."""

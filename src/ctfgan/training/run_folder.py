@@ -158,13 +158,17 @@ class RunFolder:
 
     def save(self, step: int, checkpoint: Checkpoint, note: dict[str, Any]) -> Path:
         """Write a checkpoint whole, with the hashes of its files; a later one of the same step replaces it."""
-        target = self.path / CHECKPOINTS / f"step-{step:08d}"
+        target = self._checkpoint(step)
         with new_folder(target) as folder:
             write_tensors(checkpoint.tensors, folder)
             torch.save(checkpoint.state, folder / "state.pt")
             hashes = {file.name: sha256(file) for file in sorted(folder.iterdir())}
             (folder / MANIFEST).write_text(json.dumps({"step": step, **note, "sha256": hashes}, indent=1))
         return target
+
+    def has(self, step: int) -> bool:
+        """Whether there is a complete checkpoint of a step."""
+        return (self._checkpoint(step) / MANIFEST).is_file()
 
     def load(self, folder: Path) -> Checkpoint:
         """Read a checkpoint after checking its hashes; runs no code from it.
@@ -207,6 +211,9 @@ class RunFolder:
             if (manifest := self.manifest(folder))["stage"] == newest_stage and manifest["distance"] is not None
         ]
         return min(scored)[2] if scored else folders[-1]
+
+    def _checkpoint(self, step: int) -> Path:
+        return self.path / CHECKPOINTS / f"step-{step:08d}"
 
     def prune(self, keep: int) -> None:
         """Delete all checkpoints but the newest ``keep`` and the best."""

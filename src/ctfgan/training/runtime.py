@@ -1,19 +1,134 @@
-"""The only file that knows devices, threads and signals."""
+"""The only file that knows devices, precision, threads, signals and how processes find each other."""
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import platform
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import chain
 from types import FrameType
 
 import torch
+import torch.distributed as dist
+from accelerate import PartialState
 from torch import nn
 
 from ctfgan.errors import ConfigError
+from ctfgan.launcher import Launch, launch
+from ctfgan.nn.shared_norm import share_batch_norm
+from ctfgan.training.processes import Processes, gather_statistics
+from ctfgan.training.settings import Precision
+
+STEP_TIMEOUT = timedelta(minutes=30)  # for what every process does at the same time
+MAIN_TIMEOUT = timedelta(days=2)  # for what the main process does alone: packing data, training a recogniser
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What a command computes on: a device, a precision, and the processes that share the work."""
+
+    device: torch.device
+    processes: Processes
+    precision: Precision = "float32"
+    """Of the losses' forward pass; weights, gradients and optimisers are float32."""
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Around a loss: its convolutions and matrix products in the engine's precision."""
+        if self.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+    def prepare(self, network: nn.Module) -> None:
+        """Make a network ready for training: on the device, batch norm over all processes, the main one's weights."""
+        if self.processes.count > 1:
+            share_batch_norm(network, gather_statistics)
+        place(network, self.device)
+        self.processes.copy_from_main([*chain(network.parameters(), network.buffers())])
+
+    def describe(self) -> str:
+        """Device and precision, with the number of processes if there are several."""
+        text = describe_device(self.device) + ("" if self.precision == "float32" else f", {self.precision}")
+        return text if self.processes.count == 1 else f"{self.processes.count} processes, each on {text}"
+
+
+def alone(device: torch.device) -> Engine:
+    """The engine of a single process, whatever started it."""
+    return Engine(device, Processes())
+
+
+def start_engine(device: str = "auto", precision: Precision = "float32") -> Engine:
+    """The engine of this command; under a launcher all processes of it must call this.
+
+    Args:
+        device: ``auto``, ``cpu``, ``cuda`` ...; of several processes each takes a GPU of its own.
+        precision: of the losses' forward pass.
+
+    Raises:
+        ConfigError: the device does not exist here, or cannot be shared, or does not know the precision.
+    """
+    launched = launch()
+    if launched.count == 1:
+        engine = Engine(choose_device(device), Processes(), precision)
+    else:
+        engine = Engine(*_joined(device, launched), precision)
+    kind = engine.device.type
+    lacking = kind == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)
+    if precision == "bfloat16" and (lacking or not torch.amp.is_autocast_available(kind)):
+        raise ConfigError(f"training.precision is bfloat16, which {describe_device(engine.device)} lacks; use float32")
+    return engine
+
+
+def _joined(device: str, launched: Launch) -> tuple[torch.device, Processes]:
+    """Join the other processes, or find the ones that this process joined before."""
+    global _processes
+    kind = _shared_kind(device, launched)
+    if _processes is None:
+        # accelerate opens the default group: NCCL where there are GPUs, gloo on CPUs.
+        PartialState(cpu=kind == "cpu", timeout=STEP_TIMEOUT)
+        control = dist.new_group(backend="gloo", timeout=MAIN_TIMEOUT)
+        _processes = Processes(launched.rank, launched.count, launched.local_rank, control)
+        atexit.register(_leave)
+    state = PartialState()
+    assert state.process_index == launched.rank
+    assert state.num_processes == launched.count
+    if state.device.type != kind:
+        raise ConfigError(
+            f"device {device!r} was asked for, but the processes of this command are joined on {state.device.type}; "
+            "use one device for all that a command does"
+        )
+    return state.device, _processes
+
+
+_processes: Processes | None = None  # of this process, once it has joined the others: torch knows one default group
+
+
+def _leave() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def _shared_kind(device: str, launched: Launch) -> str:
+    """``cuda`` or ``cpu``: what each of several processes takes one of."""
+    kind = device
+    if device == "auto":
+        kind = "cuda" if torch.cuda.is_available() else "cpu"
+    if kind not in ("cuda", "cpu"):
+        raise ConfigError(
+            f"device {device!r} is a single one, but {launched.count} processes were started; use auto, cuda or cpu"
+        )
+    if kind == "cuda" and launched.local_count > torch.cuda.device_count():
+        raise ConfigError(
+            f"{launched.local_count} processes were started on a machine with {torch.cuda.device_count()} GPUs; start "
+            "one for each GPU, or use cpu"
+        )
+    return kind
+
 
 MALLOC_TRIM_THRESHOLD, MALLOC_MMAP_THRESHOLD = -1, -3  # of malloc.h
 LARGEST_INT = 2**31 - 1
@@ -75,18 +190,24 @@ def wait_for(device: torch.device) -> None:
 class StopRequest:
     """Whether SIGINT or SIGTERM asked for an end.
 
+    Args:
+        patient: whether only the first signal counts. A launcher may send a second one right after the first, and ends
+            a process that does not end by itself.
+
     Attributes:
         signal_number: the signal, or None.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, patient: bool = False) -> None:
         self.signal_number: int | None = None
+        self._patient = patient
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         """Remember the first signal; a second one interrupts at once."""
-        if self.signal_number is not None:
+        if self.signal_number is None:
+            self.signal_number = number
+        elif not self._patient:
             raise KeyboardInterrupt
-        self.signal_number = number
 
 
 @contextmanager
@@ -95,7 +216,7 @@ def stop_on_signals() -> Iterator[StopRequest]:
 
     Outside the main thread, where Python takes no signal handlers, the request never comes.
     """
-    request = StopRequest()
+    request = StopRequest(patient=launch().count > 1)
     if threading.current_thread() is not threading.main_thread():
         yield request
         return

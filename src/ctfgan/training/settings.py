@@ -8,6 +8,8 @@ from pydantic import Field
 
 from ctfgan.settings import Settings
 
+Precision = Literal["float32", "bfloat16"]
+
 
 class StageSettings(Settings):
     """One stage of adversarial training."""
@@ -15,7 +17,10 @@ class StageSettings(Settings):
     steps: int = Field(ge=1)
     """Generator steps at most."""
     batch_size: int = Field(default=64, ge=2)
-    """Real images, and as many synthetic ones, in a step of either player."""
+    """Real images, and as many synthetic ones, in a step of either player, over all processes."""
+    accumulate: int = Field(default=1, ge=1)
+    """Parts that a batch is taken in, one after the other, to save memory; their gradients add up to one step. What is
+    computed over a batch is then computed over a part: batch norm, LeCam's averages, PROG-GAN's minibatch deviation."""
     critic_steps: int = Field(default=1, ge=1)
     """Discriminator steps for each generator step."""
     generator_rate: float = Field(default=2e-4, gt=0)
@@ -138,6 +143,8 @@ class TrainingSettings(Settings):
     strengthening: StrengtheningSettings = StrengtheningSettings()
     ema_decay: float | None = Field(default=0.999, gt=0, lt=1)
     """Decay of the generator's moving average per step; None switches it off."""
+    precision: Precision = "float32"
+    """Of the networks' forward pass in training (autocast); weights, optimisers, checks and samples are float32."""
     keep_checkpoints: int = Field(default=2, ge=1)
     """Newest checkpoints that stay, besides the best one."""
     release: Literal["best", "last"] = "last"

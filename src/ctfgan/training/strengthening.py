@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ctfgan.chance import Chance
-from ctfgan.training.augmentation import Augmentation
+from ctfgan.training.augmentation import Augmentation, Mean
 from ctfgan.training.settings import LecamSettings, StrengtheningSettings
 
 
@@ -30,18 +30,19 @@ def squared_gradients(logits: Tensor, images: Tensor) -> Tensor:
 class Lecam:
     """Keeps the logits of real images near where those of fakes have been, and the other way round (LeCam)."""
 
-    def __init__(self, settings: LecamSettings) -> None:
+    def __init__(self, settings: LecamSettings, mean: Mean) -> None:
         self._settings = settings
-        self._steps = 0
+        self._mean = mean
         self._anchors: Tensor | None = None  # moving averages of the real and of the fake logits
 
-    def term(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor | None:
-        """The weighted regulariser of one discriminator step, once the averages are settled; follows the logits."""
-        means = torch.stack([real_logits.mean(), fake_logits.mean()]).detach()
+    def term(self, real_logits: Tensor, fake_logits: Tensor, step: int) -> Tensor | None:
+        """The weighted regulariser of discriminator step ``step`` = 1, 2, ..., once the averages are settled; follows
+        the logits.
+        """
+        means = self._mean(torch.stack([real_logits.mean(), fake_logits.mean()]))
         anchors = means if self._anchors is None else torch.lerp(means, self._anchors, self._settings.decay)
         self._anchors = anchors
-        self._steps += 1
-        if self._steps <= self._settings.from_step:
+        if step <= self._settings.from_step:
             return None
         above = F.relu(real_logits - anchors[1]).square().mean()
         below = F.relu(anchors[0] - fake_logits).square().mean()
@@ -49,32 +50,37 @@ class Lecam:
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""
-        return {"steps": self._steps, "anchors": None if self._anchors is None else self._anchors.cpu()}
+        return {"anchors": None if self._anchors is None else self._anchors.cpu()}
 
     def restore(self, state: dict[str, Any], device: torch.device) -> None:
         """Continue from a :meth:`state`."""
-        self._steps = state["steps"]
         self._anchors = None if state["anchors"] is None else state["anchors"].to(device)
 
 
 class Strengthening:
     """All of it, for the games of one method.
 
+    Args:
+        settings: what is switched on.
+        chance: of the augmentation.
+        mean: over all processes, of what is decided by the logits of the whole batch.
+
     Attributes:
         augment: the augmentation of images that the discriminator sees.
     """
 
-    def __init__(self, settings: StrengtheningSettings, chance: Chance) -> None:
-        self.augment = Augmentation(settings.augmentation, chance)
-        self._lecam = Lecam(settings.lecam) if settings.lecam.weight else None
+    def __init__(self, settings: StrengtheningSettings, chance: Chance, mean: Mean = Tensor.detach) -> None:
+        self.augment = Augmentation(settings.augmentation, chance, mean)
+        self._lecam = Lecam(settings.lecam, mean) if settings.lecam.weight else None
         self._penalty = settings.penalty
         self._steps = 0
 
-    def begin(self, images: Tensor) -> None:
-        """Begin a discriminator step on images ``(N, K, R, R)``, leaves of the graph: ask for their gradient if it is
-        this step's turn to be penalised.
-        """
+    def begin_step(self) -> None:
+        """A discriminator step begins; its batch may come in parts."""
         self._steps += 1
+
+    def watch(self, images: Tensor) -> None:
+        """Ask for the gradient at images ``(N, K, R, R)``, leaves of the graph, if this step is to be penalised."""
         turn = (self._penalty.r1 or self._penalty.r2) and self._steps % self._penalty.every == 0
         images.requires_grad_(bool(turn))
 
@@ -82,7 +88,7 @@ class Strengthening:
         """Regularisers of the discriminator's step.
 
         Args:
-            images: what :meth:`begin` saw, real images and then as many fakes.
+            images: what :meth:`watch` saw, real images and then as many fakes.
             real_logits: ``(N/2,)``.
             fake_logits: ``(N/2,)``.
         """
@@ -94,7 +100,7 @@ class Strengthening:
             terms["r1"] = self._penalty.every * self._penalty.r1 / 2 * real.mean()
             terms["r2"] = self._penalty.every * self._penalty.r2 / 2 * fake.mean()
         self.augment.observe(real_logits)
-        lecam = self._lecam.term(real_logits, fake_logits) if self._lecam is not None else None
+        lecam = self._lecam.term(real_logits, fake_logits, self._steps) if self._lecam is not None else None
         if lecam is not None:
             terms["lecam"] = lecam
         return terms

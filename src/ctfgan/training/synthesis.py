@@ -1,4 +1,4 @@
-"""Images from a generator, for checks, samples and figures alike."""
+"""Images from a generator, for checks, samples and figures alike; several processes make them together."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ctfgan.chance import Chance
 from ctfgan.data.images import Bytes, to_bytes
 from ctfgan.data.pairing import LowQualityBank
 from ctfgan.models.interfaces import Condition, Generator
+from ctfgan.training.runtime import Engine
 
 CHUNK = 250  # images per forward; large enough for speed, small enough for memory
 
@@ -25,25 +26,30 @@ def draw_condition(labels: Tensor, bank: LowQualityBank | None, seed: int) -> Co
 
 
 @torch.no_grad()
-def synthesise(network: nn.Module, condition: Condition, seed: int, device: torch.device) -> Bytes:
+def synthesise(network: nn.Module, condition: Condition, seed: int, engine: Engine) -> Bytes:
     """Images of a condition, uint8 ``(N, R, R, K)``; the same for the same seed, whatever the chunk size.
+
+    Several processes, which must all ask for them, take turns at the chunks; each gets all images.
 
     Args:
         network: a :class:`~ctfgan.models.interfaces.Generator`; its mode is left as it was.
         condition: classes and low-quality images.
         seed: of the noise.
-        device: where the network is.
+        engine: where the network is, and who shares the work.
     """
     generator = cast(Generator, network)
     noise = generator.draw_noise(len(condition), Chance.of(seed))
     was_training = network.training
     network.eval()
-    parts = []
-    for start in range(0, len(condition), CHUNK):
+    device, processes = engine.device, engine.processes
+    starts = range(0, len(condition), CHUNK)
+    own = []
+    for start in starts[processes.rank :: processes.count]:
         rows = slice(start, start + CHUNK)
-        parts.append(to_bytes(generator(condition[rows].to(device), noise.part(rows).to(device))))
+        own.append(to_bytes(generator(condition[rows].to(device), noise.part(rows).to(device))))
     network.train(was_training)
-    return np.concatenate(parts)
+    everyones = processes.all_of(own)
+    return np.concatenate([everyones[turn % processes.count][turn // processes.count] for turn in range(len(starts))])
 
 
 def balanced_labels(count: int, num_classes: int) -> Tensor:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -13,7 +14,7 @@ from torch import nn
 from ctfgan.chance import Chance
 from ctfgan.data.batches import BatchStream
 from ctfgan.data.prepare import Dataset
-from ctfgan.errors import Interrupted, RunError
+from ctfgan.errors import CtfganError, Interrupted, ProcessLost, RunError
 from ctfgan.metrics.recogniser import TrainedRecogniser
 from ctfgan.training.checks import Checker, CheckReport
 from ctfgan.training.ema import Ema
@@ -21,7 +22,7 @@ from ctfgan.training.loop import StepLosses, Updates, below, play
 from ctfgan.training.objectives.adversarial import AdversarialGame
 from ctfgan.training.plateau import Plateau
 from ctfgan.training.run_folder import Checkpoint, RunFolder
-from ctfgan.training.runtime import StopRequest, place, wait_for
+from ctfgan.training.runtime import Engine, StopRequest, wait_for
 from ctfgan.training.settings import StageSettings, TrainingSettings
 
 
@@ -67,7 +68,10 @@ class Observer(Protocol):
 
 
 class Trainer:
-    """A run in memory; :meth:`run` brings it from where it stands to its end."""
+    """A run in memory; :meth:`run` brings it from where it stands to its end.
+
+    Several processes hold the same run; the main one alone writes its folder.
+    """
 
     def __init__(
         self,
@@ -77,21 +81,23 @@ class Trainer:
         settings: TrainingSettings,
         folder: RunFolder,
         seed: int,
-        device: torch.device,
+        engine: Engine,
     ) -> None:
         self._method = method
         self._dataset = dataset
         self._settings = settings
         self._folder = folder
         self._seed = seed
-        self._device = device
+        self._engine = engine
+        self._device = engine.device
         self._journal = folder.journal()
         self._seconds = 0.0
+        self._counted = time.monotonic()  # when the seconds of training were last added up
         self._steps_before = 0  # generator steps of the stages that are done
         self._checker = Checker(
-            dataset, recogniser, settings.checks, folder.path / "sheets", device, by_class=method.is_conditional
+            dataset, recogniser, settings.checks, folder.path / "sheets", engine, by_class=method.is_conditional
         )
-        place(method.networks, device)
+        engine.prepare(method.networks)
         self._enter(0)
 
     def run(self, observer: Observer, stop: StopRequest) -> None:
@@ -99,9 +105,10 @@ class Trainer:
 
         Raises:
             Interrupted: a signal asked for an end; the state is saved.
+            ProcessLost: another process died; see :meth:`rescue`.
             RunError: training diverged; the checkpoints on disk are from before.
         """
-        if not self._folder.checkpoints():
+        if not self._engine.processes.on_main(lambda: bool(self._folder.checkpoints())):
             self._save()
         while True:
             stage = self._stage
@@ -109,7 +116,7 @@ class Trainer:
                 stage.name, self._number + 1, len(self._method.stages), self._updates.step, stage.settings
             )
             reason = self._play(stage, observer, stop)
-            self._journal.write("stage-end", stage=stage.name, step=self._updates.step, reason=reason)
+            self._write("stage-end", stage=stage.name, step=self._updates.step, reason=reason)
             observer.on_stage_end(stage.name, reason)
             if self._number + 1 == len(self._method.stages):
                 return
@@ -121,14 +128,13 @@ class Trainer:
         checks = self._settings.checks
         if self._plateau.is_reached():  # saved between the last check and the switch
             return self._plateau_reason()
-        started = time.monotonic()
+        self._counted = time.monotonic()
         for losses in play(stage.game, self._batches, stage.settings, self._updates):
             step = self._updates.step
             if self._ema is not None:
                 self._ema.update(stage.game.generator, self._updates.generator_changes)
-            wait_for(self._device)
-            self._seconds += time.monotonic() - started
             observer.on_step(step, losses)
+            signal_number = self._engine.processes.agreed(stop.signal_number or 0)
             if step % self._settings.journal_every == 0:
                 self._log(stage, losses)
             is_check = step % checks.every == 0 or step == stage.settings.steps
@@ -136,15 +142,13 @@ class Trainer:
                 self._check(stage, observer)
                 if self._plateau.is_reached():
                     return self._plateau_reason()
-            if stop.signal_number is not None:
+            if signal_number:
                 if not is_check:
+                    self._count_seconds()
                     self._save()
                 raise Interrupted(
-                    f"stopped in stage {stage.name!r} after step {step}, state saved; "
-                    f"go on with 'ctfgan resume {self._folder.path}'",
-                    stop.signal_number,
+                    f"stopped in stage {stage.name!r} after step {step}, state saved; {self._way_on()}", signal_number
                 )
-            started = time.monotonic()
         return f"all {stage.settings.steps} steps done"
 
     def _plateau_reason(self) -> str:
@@ -158,7 +162,7 @@ class Trainer:
         self._number = number
         self._stage = stage
         generator = stage.game.generator.train()
-        self._updates = Updates(generator, stage.game.discriminator, stage.settings)
+        self._updates = Updates(generator, stage.game.discriminator, stage.settings, self._engine)
         self._ema = None if self._settings.ema_decay is None else Ema(generator, self._settings.ema_decay)
         self._batches = BatchStream(
             self._dataset,
@@ -181,21 +185,36 @@ class Trainer:
         """The network that checks and bundles use: the average if there is one."""
         return self._stage.game.generator if self._ema is None else self._ema.network
 
+    def _count_seconds(self) -> None:
+        """Add what was trained since the last time; only here does the clock wait for the device."""
+        wait_for(self._device)
+        now = time.monotonic()
+        self._seconds += now - self._counted
+        self._counted = now
+
+    def _way_on(self) -> str:
+        return f"go on with 'ctfgan resume {self._folder.path}'"
+
+    def _write(self, event: str, **content: Any) -> None:
+        """A line of the journal, from the main process."""
+        if self._engine.processes.is_main:
+            self._journal.write(event, **content)
+
     def _log(self, stage: Stage, losses: StepLosses) -> None:
-        values = {
-            f"{player}_{name}": round(term.item(), 6)
-            for player, terms in (("discriminator", losses.discriminator), ("generator", losses.generator))
-            for name, term in terms.items()
-        }
-        values |= {name: round(value, 6) for name, value in stage.game.readings().items()}
-        self._journal.write(
-            "step", stage=stage.name, step=self._updates.step, seconds=round(self._seconds, 2), **values
-        )
+        terms = {f"discriminator_{name}": term for name, term in losses.discriminator.items()}
+        terms |= {f"generator_{name}": term for name, term in losses.generator.items()}
+        means = self._engine.processes.mean(torch.stack(list(terms.values())))
+        self._count_seconds()
+        values = dict(zip(terms, means.tolist(), strict=True)) | stage.game.readings()
+        rounded = {name: round(value, 6) for name, value in values.items()}
+        seconds = round(self._seconds, 2)
+        self._write("step", stage=stage.name, step=self._updates.step, seconds=seconds, **rounded)
 
     def _check(self, stage: Stage, observer: Observer) -> None:
+        self._count_seconds()
         report = self._checker.check(self._generator(), stage.name, self._number + 1, self._updates.step)
         self._plateau.distances.append(report.distance)
-        self._journal.write(
+        self._write(
             "check",
             stage=stage.name,
             step=report.step,
@@ -205,8 +224,12 @@ class Trainer:
         )
         self._save(report.distance)
         observer.on_check(report)
+        self._counted = time.monotonic()
 
     def _save(self, distance: float | None = None) -> None:
+        self._engine.processes.on_main(lambda: self._save_here(distance))
+
+    def _save_here(self, distance: float | None) -> None:
         """Write a checkpoint; ``distance`` is what a check of exactly these weights found.
 
         Raises:
@@ -235,8 +258,32 @@ class Trainer:
             "journal": self._journal.size(),
         }
         note = {"stage": self._stage.name, "stage_step": self._updates.step, "distance": distance}
-        self._folder.save(self._steps_before + self._updates.step + self._number, Checkpoint(tensors, state), note)
+        self._folder.save(self._position(), Checkpoint(tensors, state), note)
         self._folder.prune(self._settings.keep_checkpoints)
+
+    def _position(self) -> int:
+        """Number of a checkpoint: generator steps and stage switches so far."""
+        return self._steps_before + self._updates.step + self._number
+
+    def rescue(self, lost: ProcessLost) -> ProcessLost:
+        """Save the run after another process was lost in the middle of a step; returns what to say about it.
+
+        Every process holds the whole state and changes it only after all have agreed, so whoever gets the run's lock
+        may save it: the main process has it, and after its death the first survivor on a machine that sees the folder.
+        The step under way begins anew on resuming, discriminator steps that it had done remain done. On a GPU a broken
+        exchange may have reached the weights before anybody knew, so there the last checkpoint has to do.
+        """
+        if self._device.type != "cpu":
+            return ProcessLost(f"{lost}; nothing was saved beyond the last checkpoint, {self._way_on()}")
+        where = f"in stage {self._stage.name!r} after step {self._updates.step}"
+        try:
+            with nullcontext() if self._engine.processes.is_main else self._folder.held():
+                is_new = not self._folder.has(self._position())
+                if is_new:
+                    self._save_here(None)
+        except (CtfganError, OSError) as error:
+            return ProcessLost(f"{lost}; its state {where} was not saved here ({error}); {self._way_on()}")
+        return ProcessLost(f"{lost}; stopped {where}, state saved; {self._way_on()}", has_saved=is_new)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Continue from a checkpoint, bit for bit on the same device and number of threads."""
@@ -255,4 +302,5 @@ class Trainer:
         self._plateau.distances = list(state["distances"])
         self._steps_before = state["steps_before"]
         self._seconds = state["seconds"]
-        self._journal.truncate(state["journal"])
+        if self._engine.processes.is_main:
+            self._journal.truncate(state["journal"])

@@ -15,9 +15,10 @@ from ctfgan.evaluation.measurement import halves
 from ctfgan.evaluation.streams import ImageSet, Sieve, generated, reported_set
 from ctfgan.models.interfaces import Condition, Noise, normal_noise
 from ctfgan.progress import silent
+from ctfgan.training.runtime import alone
 from tests.unit.metrics.extractors import numbered_images
 
-CPU = torch.device("cpu")
+CPU = alone(torch.device("cpu"))
 
 
 class Echo(nn.Module):

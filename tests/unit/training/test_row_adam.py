@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from ctfgan.nn.class_tables import ClassSpace, ClassTable
 from ctfgan.training.ema import AveragedTable, Ema, released_average
-from ctfgan.training.optimiser import Alone, Optimiser
+from ctfgan.training.optimiser import Optimiser
+from ctfgan.training.processes import Processes
 
 CLASSES, WIDTH, STEPS = 40, 5, 400
 BETAS, DECAY = (0.0, 0.9), 0.99
@@ -49,7 +50,7 @@ def batches(steps: int, start: int = 0) -> list[tuple[Tensor, Tensor]]:
 
 def test_four_hundred_steps_equal_dense_adam_and_the_dense_average(pair: tuple[Net, Net]) -> None:
     lazy, dense = pair
-    optimiser = Optimiser(lazy, BETAS, Alone())
+    optimiser = Optimiser(lazy, BETAS, Processes())
     adam = torch.optim.Adam(dense.parameters(), betas=BETAS)
     ema = Ema(lazy, DECAY)
     averages = [parameter.detach().clone() for parameter in dense.parameters()]
@@ -101,10 +102,10 @@ def test_a_table_goes_on_from_its_saved_moments_bit_for_bit(pair: tuple[Net, Net
             optimiser.step(0.01)
             ema.update(net, optimiser.changes)
 
-    optimiser, ema = Optimiser(network, BETAS, Alone()), Ema(network, DECAY)
+    optimiser, ema = Optimiser(network, BETAS, Processes()), Ema(network, DECAY)
     train(network, optimiser, ema, batches(20))
     other.load_state_dict(network.state_dict())
-    second, second_ema = Optimiser(other, BETAS, Alone()), Ema(other, DECAY)
+    second, second_ema = Optimiser(other, BETAS, Processes()), Ema(other, DECAY)
     second.restore(copy.deepcopy(optimiser.state()), copy.deepcopy(optimiser.moments()))
     second_ema.network.load_state_dict(ema.network.state_dict())
     second_ema.updates = ema.updates
@@ -120,7 +121,7 @@ def test_a_frozen_table_has_no_average_of_its_own_and_no_moments(pair: tuple[Net
     network = pair[0]
     network.table.requires_grad_(False)
     ema = Ema(network, DECAY)
-    assert Optimiser(network, BETAS, Alone()).moments() == {}
+    assert Optimiser(network, BETAS, Processes()).moments() == {}
     ema.update(network, {})
     assert torch.equal(ema.network.table(torch.arange(3)), network.table.weight[:3])
     tensors = network.state_dict(prefix="networks.") | ema.network.state_dict(prefix="average.")

@@ -95,6 +95,10 @@ class AdversarialGame:
     def advance(self, progress: float) -> None:
         """Told before every generator step how far its stage is, 0 ... 1; most games do not change on the way."""
 
+    def begin_discriminator_step(self) -> None:
+        """Told before every discriminator step, whose batch may come in parts."""
+        self._strengthening.begin_step()
+
     def discriminator_terms(self, batch: Batch) -> LossTerms:
         """Parts of the discriminator's loss."""
         with torch.no_grad():
@@ -103,7 +107,7 @@ class AdversarialGame:
         real = self._real(batch)
         both = torch.cat([real, fake])
         labels = torch.cat([batch.real_labels, batch.fake_labels])
-        self._strengthening.begin(both)
+        self._strengthening.watch(both)
         images, image_labels, boxes = [self._strengthening.augment(both)], [labels], []
         if self._self_supervision is not None:
             for part, part_labels in ((real, batch.real_labels), (fake, batch.fake_labels)):
@@ -112,7 +116,7 @@ class AdversarialGame:
                 image_labels.append(part_labels[: len(pasted)])
                 boxes.append(box)
         features = self._critic.features(torch.cat(images), torch.cat(image_labels))
-        real_logits, fake_logits = self._critic.judge(features[: 2 * count], labels).split(count)
+        real_logits, fake_logits = self._judge(features[: 2 * count], labels).split(count)
         terms = {"adversarial": self._loss.discriminator(real_logits, fake_logits)}
         terms |= self._strengthening.terms(both, real_logits, fake_logits)
         terms |= self._more_discriminator_terms(Judged(both, labels, features[: 2 * count], real_logits, fake_logits))
@@ -132,7 +136,7 @@ class AdversarialGame:
             labels.append(batch.fake_labels[: len(pasted)])
         features = self._critic.features(torch.cat(images), torch.cat(labels))
         judged = features[: len(fake)]
-        fake_logits = self._critic.judge(judged, batch.fake_labels)
+        fake_logits = self._judge(judged, batch.fake_labels)
         terms = {"adversarial": self._loss.generator(self._real_logits(batch), fake_logits)}
         terms |= self._more_generator_terms(fake, judged, batch)
         if self._self_supervision is not None and supervised:
@@ -168,7 +172,12 @@ class AdversarialGame:
             return None
         with torch.no_grad():
             features = self._critic.features(self._strengthening.augment(self._real(batch)), batch.real_labels)
-            return self._critic.judge(features, batch.real_labels)
+            return self._judge(features, batch.real_labels)
+
+    def _judge(self, features: Tensor, labels: Tensor) -> Tensor:
+        """Logits ``(N,)``, never in bfloat16: means of losses and moving averages need more than its 8 bits."""
+        logits = self._critic.judge(features, labels)
+        return logits.float() if logits.dtype == torch.bfloat16 else logits
 
     def _synthesise(self, batch: Batch) -> Tensor:
         generator = cast(Generator, self.generator)

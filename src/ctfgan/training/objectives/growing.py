@@ -66,6 +66,6 @@ class GrowingGame(ClassifiedGame):
         place = send(self._chance.uniform(len(real), 1, 1, 1), real.device)
         mixed = torch.lerp(real, fake, place).requires_grad_()
         labels = judged.labels[: len(real)]
-        logits = self._critic.judge(self._critic.features(self._strengthening.augment(mixed), labels), labels)
+        logits = self._judge(self._critic.features(self._strengthening.augment(mixed), labels), labels)
         norm = squared_gradients(logits, mixed).clamp_min(1e-12).sqrt()
         return ((norm - self._penalty.target) / self._penalty.target).square().mean()

@@ -1,0 +1,68 @@
+"""Batch norm whose batch is spread over several processes; torch's SyncBatchNorm works on GPUs alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+Gather = Callable[[Tensor], Tensor]
+"""Statistics ``(2, C)`` of this process to those of all, ``(processes, 2, C)``, differentiably."""
+
+
+class SharedBatchNorm2d(nn.BatchNorm2d):
+    """What ``nn.BatchNorm2d`` makes of the whole batch, from a process's own part of it; same names of weights.
+
+    Every process must hold equally many images. Running statistics are those of the whole batch, on every process.
+
+    Shapes: maps ``(N, C, H, W)``; returns the same shape and type.
+
+    Args:
+        like: the layer that this one takes the place of; its tensors are taken over, not copied.
+        gather: asks the other processes.
+    """
+
+    def __init__(self, like: nn.BatchNorm2d, gather: Gather) -> None:
+        super().__init__(like.num_features, like.eps, like.momentum, like.affine, like.track_running_stats)
+        self.weight, self.bias = like.weight, like.bias
+        self.running_mean, self.running_var = like.running_mean, like.running_var
+        self.num_batches_tracked = like.num_batches_tracked
+        self.train(like.training)
+        self._gather = gather
+
+    def forward(self, maps: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(maps)
+        wide = maps if maps.dtype == torch.float64 else maps.float()
+        variance, mean = torch.var_mean(wide, dim=(0, 2, 3), correction=0)
+        means, variances = self._gather(torch.stack([mean, variance])).unbind(1)  # (processes, C) each
+        mean = means.mean(0)
+        # Of equally large parts: the mean of their variances plus the variance of their means.
+        variance = (variances + (means - mean).square()).mean(0)
+        count = len(means) * maps.numel() // self.num_features
+        self._follow(mean.detach(), variance.detach() * (count / (count - 1)))
+        scale = (variance + self.eps).rsqrt()
+        if self.weight is not None:
+            scale = scale * self.weight
+        normal = (wide - mean[:, None, None]) * scale[:, None, None]
+        if self.bias is not None:
+            normal = normal + self.bias[:, None, None]
+        return normal.to(maps.dtype)
+
+    @torch.no_grad()
+    def _follow(self, mean: Tensor, unbiased: Tensor) -> None:
+        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+            return
+        assert self.momentum is not None, "a cumulative average is not in use"
+        self.num_batches_tracked += 1
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+        self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
+
+
+def share_batch_norm(network: nn.Module, gather: Gather) -> None:
+    """Put a :class:`SharedBatchNorm2d` in the place of every ``nn.BatchNorm2d`` of a network."""
+    for parent in list(network.modules()):
+        for name, child in list(parent.named_children()):
+            if type(child) is nn.BatchNorm2d:
+                setattr(parent, name, SharedBatchNorm2d(child, gather))

@@ -1,0 +1,138 @@
+"""The real command line on two processes (gloo): a signal, a death, another number of processes, a user's mistake."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import ctfgan
+from ctfgan.training.run_folder import RunFolder
+from tests.conftest import TINY_RUN
+from tests.processes import environment, free_port
+
+ENDLESS = ("transfer.steps=100000", "checks.every=100000", "journal_every=1", "keep_checkpoints=20")
+PATIENCE = 60.0  # seconds until a process must have done something; seconds are usual, but machines can be busy
+
+
+def settings(*assignments: str) -> list[str]:
+    return [part for assignment in assignments for part in ("--set", assignment)]
+
+
+def start(arguments: list[str], extra: dict[str, str]) -> subprocess.Popen[str]:
+    names = {**os.environ, "OMP_NUM_THREADS": "1", **extra}
+    return subprocess.Popen(arguments, env=names, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def start_two(*command: str) -> list[subprocess.Popen[str]]:
+    """Two workers as a launcher would start them, but without one that ends them together."""
+    port = free_port()
+    return [start([sys.executable, "-m", "ctfgan", *command], environment(rank, 2, port)) for rank in range(2)]
+
+
+def wait_for_steps(run: Path, more_than: int, workers: list[subprocess.Popen[str]]) -> int:
+    """Wait until the journal tells of more steps; returns the newest one."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        steps = [line["step"] for line in RunFolder(run).journal().read("step")]
+        if steps and steps[-1] > more_than:
+            return int(steps[-1])
+        assert all(worker.poll() is None for worker in workers), workers[0].communicate()
+        time.sleep(0.05)
+    raise AssertionError(f"no step after {more_than} within {PATIENCE:.0f} s")
+
+
+def newest_step(run: Path) -> int:
+    folder = RunFolder(run)
+    return int(folder.manifest(folder.checkpoints()[-1])["stage_step"])
+
+
+def test_a_stopped_a_broken_and_an_ordinary_process_go_on_with_one_run(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    # Two processes of a launcher, which is told to stop.
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port",
+                str(free_port()), "-m", "ctfgan"]  # fmt: skip
+    agent = start([*launcher, "train", "--out", str(run), *settings(*TINY_RUN, *ENDLESS)], {})
+    seen = wait_for_steps(run, 2, [agent])
+    agent.send_signal(signal.SIGTERM)
+    out, err = agent.communicate(timeout=PATIENCE)
+    assert agent.returncode != 0
+    saved = newest_step(run)
+    assert saved >= seen
+    assert err.count("ctfgan: ") == 1, err
+    assert f"after step {saved}, state saved; go on with 'ctfgan resume {run}'" in err
+    assert out.count("pairing: matched") == 1, "the main process alone speaks"
+    assert RunFolder(run).read_json("data.json")["device"].startswith("2 processes, each on cpu")
+
+    # Two processes again, of which the main one is killed: the other one saves.
+    workers = start_two("resume", str(run))
+    wait_for_steps(run, saved + 2, workers)
+    workers[0].kill()
+    _, err = workers[1].communicate(timeout=PATIENCE)
+    workers[0].communicate()
+    assert workers[1].returncode == 1
+    after = newest_step(run)
+    assert after > saved + 1
+    assert len(err.strip().splitlines()) == 1, err
+    assert f"after step {after}, state saved; go on with 'ctfgan resume {run}'" in err
+
+    # One process ends what two began.
+    recipe = json.loads((run / "recipe.json").read_text())
+    recipe["method"]["transfer"]["steps"] = after + 2
+    (run / "recipe.json").write_text(json.dumps(recipe))
+    ctfgan.resume(run)
+    steps = [line["step"] for line in RunFolder(run).journal().read("step") if line["stage"] == "transfer"]
+    assert steps == list(range(1, after + 3))
+    assert ctfgan.load(run).sample(["A"], 2).images.shape == (2, 16, 16, 1)
+
+
+@pytest.mark.slow
+def test_two_processes_measure_and_sample_like_one_and_share_a_mistake(finished_run: Path, tmp_path: Path) -> None:
+    script = tmp_path / "both.py"
+    # One start of two processes for three commands.
+    script.write_text(
+        "import sys\nfrom ctfgan.cli.main import main\n"
+        f"for arguments in (['evaluate', {str(finished_run)!r}, '--images', '300'],\n"
+        f"                  ['sample', {str(finished_run)!r}, '-n', '80', '--device', 'cpu',\n"
+        f"                   '--out', {str(tmp_path / 'two')!r}],\n"
+        "                  ['train', '--device', 'cpu', '--set', 'transfer.batch_size=7']):\n"
+        "    sys.argv = ['ctfgan', *arguments]\n    main()\n"
+    )
+    port = free_port()
+    workers = [start([sys.executable, str(script)], environment(rank, 2, port)) for rank in range(2)]
+    told = [worker.communicate(timeout=2 * PATIENCE) for worker in workers]
+    assert [worker.returncode for worker in workers] == [2, 2], told
+    assert told[1][1] == "", "the main process alone speaks"
+    (line,) = told[0][1].splitlines()
+    assert line.startswith("ctfgan: method.transfer.batch_size is 7, which 2 processes cannot share evenly")
+    assert "make it a multiple of 2, such as --set transfer.batch_size=8" in line
+    together = json.loads((finished_run / "figures.json").read_text())["rows"]
+    alone = ctfgan.evaluate(finished_run, images=300).rows
+    for name, row in alone.items():
+        for key, figures in row.items():
+            assert together[name][key]["frechet"] == pytest.approx(figures.frechet, rel=1e-3)
+            assert together[name][key]["fake"] == figures.fake
+    written = [np.asarray(Image.open(file)) for file in sorted((tmp_path / "two").rglob("*.png"))]
+    assert np.array_equal(written, ctfgan.load(finished_run).sample(None, 80).images[..., 0])
+
+
+def test_what_cannot_be_shared_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "True")
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    assert "asked for several processes and started one" in refused("train")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert "RANK and LOCAL_RANK and MASTER_PORT is not set" in refused("train")
+    for name, value in environment(0, 2, 1).items():
+        monkeypatch.setenv(name, value)
+    assert "2 processes were started, but 'ctfgan sweep' works on one" in refused("sweep")
+    if not torch.cuda.is_available():
+        assert "device 'cuda:1' is a single one" in refused("train", "--device", "cuda:1")
