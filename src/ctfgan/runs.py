@@ -28,7 +28,7 @@ from ctfgan.training.ema import released_average
 from ctfgan.training.loop import StepLosses, below
 from ctfgan.training.processes import Processes
 from ctfgan.training.run_folder import BUNDLE, DATA, RECIPE, RECOGNISER, Checkpoint, RunFolder
-from ctfgan.training.runtime import Engine, keep_memory, start_engine, stop_on_signals
+from ctfgan.training.runtime import Engine, start_engine, stop_on_signals
 from ctfgan.training.settings import StageSettings
 from ctfgan.training.trainer import Method, Observer, Trainer
 
@@ -95,7 +95,6 @@ def open_workplace(recipe: Recipe, watch: Watch) -> Workplace:
     """Check the recipe, open its data and say what was found; several processes do so together."""
     engine = start_engine(recipe.device, recipe.training.precision)
     check_recipe(recipe, engine.processes.count)
-    keep_memory()
     watch = heard(watch, engine)
     dataset = engine.processes.main_first(
         lambda: prepare(recipe.data, low_quality=recipe.method.uses_low_quality, progress=watch.progress)

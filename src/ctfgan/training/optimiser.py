@@ -44,7 +44,7 @@ class Optimiser:
         in_tables = {table.weight for table in tables.values()}
         self._dense = [parameter for parameter in self.parameters if parameter not in in_tables]
         self._exchange = exchange
-        self._adam = torch.optim.Adam(self._dense, betas=betas, foreach=True)
+        self._adam = torch.optim.Adam(self._dense, betas=betas, fused=True)
 
     def zero(self) -> None:
         """Forget all gradients."""

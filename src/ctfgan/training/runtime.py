@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import ctypes
-import platform
 import signal
 import threading
 from collections.abc import Iterator
@@ -130,10 +128,6 @@ def _shared_kind(device: str, launched: Launch) -> str:
     return kind
 
 
-MALLOC_TRIM_THRESHOLD, MALLOC_MMAP_THRESHOLD = -1, -3  # of malloc.h
-LARGEST_INT = 2**31 - 1
-
-
 def choose_device(name: str = "auto") -> torch.device:
     """The device of a run: ``auto`` takes CUDA, then Apple's MPS, then the CPU.
 
@@ -160,20 +154,6 @@ def describe_device(device: torch.device) -> str:
         return device.type
     threads = torch.get_num_threads()
     return f"cpu, {threads} thread{'s' * (threads != 1)}"
-
-
-def keep_memory() -> None:
-    """Let the C library keep freed memory for the next step instead of giving it back to the system (glibc alone).
-
-    Every step allocates the same large tensors. Given back and asked for again, each of their pages is zeroed by the
-    kernel, which takes a seventh of a step of the published networks on a CPU; kept, they cost about a quarter more
-    memory.
-    """
-    if platform.libc_ver()[0] != "glibc":
-        return
-    library = ctypes.CDLL(None)
-    for parameter in (MALLOC_MMAP_THRESHOLD, MALLOC_TRIM_THRESHOLD):
-        library.mallopt(parameter, LARGEST_INT)
 
 
 def place(network: nn.Module, device: torch.device) -> None:

@@ -85,7 +85,7 @@ def test_its_power_iteration_is_that_of_torchs_spectral_norm() -> None:
 
 
 @pytest.mark.parametrize("lazy", [False, True])
-@pytest.mark.parametrize("code", [None, 4])
+@pytest.mark.parametrize("code", [None, 20])  # 20 random signs agree for two of three classes once in 350,000 times
 def test_every_form_gives_each_class_its_own_vector_and_starts_alike_for_all(code: int | None, lazy: bool) -> None:
     space = ClassSpace(ROWS, code, lazy)
     labels = torch.tensor([0, 7, 29])
