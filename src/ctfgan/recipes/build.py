@@ -124,6 +124,7 @@ def check_recipe(recipe: Recipe, processes: int = 1) -> None:
     if isinstance(recipe.method, ProgGan):
         _check_growth(recipe.method)
     _check_augmentation(recipe)
+    _check_compilation(recipe)
     flags = {"high_quality": "--hq", "low_quality": "--lq"}
     missing = [flags[name] for name in recipe.data.needs if getattr(recipe.data, name) is None]
     if missing:
@@ -159,6 +160,15 @@ def _check_batches(recipe: Recipe, processes: int) -> None:
                 f"cannot share evenly in accumulate = {stage.accumulate} parts{why}; make it a multiple of {portion}, "
                 f"such as --set {name}.batch_size={near}"
             )
+
+
+def _check_compilation(recipe: Recipe) -> None:
+    penalty = recipe.training.strengthening.penalty
+    if recipe.training.compile and (isinstance(recipe.method, ProgGan) or penalty.r1 or penalty.r2):
+        raise ConfigError(
+            f"training.compile is true, but recipe {recipe.name!r} penalises gradients, which compiled networks cannot "
+            "differentiate again; leave training.compile out"
+        )
 
 
 def _check_growth(method: ProgGan) -> None:

@@ -22,7 +22,7 @@ from ctfgan.training.loop import StepLosses, Updates, below, play
 from ctfgan.training.objectives.adversarial import AdversarialGame
 from ctfgan.training.plateau import Plateau
 from ctfgan.training.run_folder import Checkpoint, RunFolder
-from ctfgan.training.runtime import Engine, StopRequest, wait_for
+from ctfgan.training.runtime import Engine, StopRequest, compile_players, wait_for
 from ctfgan.training.settings import StageSettings, TrainingSettings
 
 
@@ -164,6 +164,8 @@ class Trainer:
         generator = stage.game.generator.train()
         self._updates = Updates(generator, stage.game.discriminator, stage.settings, self._engine)
         self._ema = None if self._settings.ema_decay is None else Ema(generator, self._settings.ema_decay)
+        if self._settings.compile:
+            compile_players(generator, stage.game.discriminator)
         self._batches = BatchStream(
             self._dataset,
             stage.settings.batch_size,

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ctfgan.errors import ConfigError
+from ctfgan.recipes.build import build_method, check_recipe
+from ctfgan.recipes.catalogue import named_recipe
+from ctfgan.recipes.overlay import with_settings
+from ctfgan.training.ema import Ema
+from ctfgan.training.loop import Updates
+from ctfgan.training.runtime import alone, compile_players
+from tests.contract.test_recipes import SHAPE, batch, narrow
+
+
+@pytest.mark.parametrize("name", ["prog-gan-folders", "ctf-r3-folders"])
+def test_a_recipe_that_differentiates_twice_is_not_compiled(name: str) -> None:
+    recipe = with_settings(named_recipe(name), {"data.high_quality": "somewhere"}, ("compile=true",))
+    with pytest.raises(ConfigError, match=r"leave training\.compile out"):
+        check_recipe(recipe)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("tables", ["dense", "row-lazy"])
+def test_compiled_players_lose_what_plain_ones_lose(tables: str) -> None:
+    recipe = with_settings(
+        narrow("ctf-folders"), {"data.resolution": 16}, (f"table_updates={tables}", "statistics=batch")
+    )
+    losses = []
+    for compiled in (False, True):
+        method = build_method(recipe, SHAPE, matched=True)
+        found = []
+        for stage in method.stages:
+            stage.enter()
+            game = stage.game
+            updates = Updates(game.generator.train(), game.discriminator, stage.settings, alone(torch.device("cpu")))
+            ema = Ema(game.generator, 0.9)
+            if compiled:
+                compile_players(game.generator, game.discriminator, backend="aot_eager")
+            for _ in range(2):
+                found += updates.discriminator(game, batch(recipe)).values()
+                found += updates.generator(game, batch(recipe)).values()
+                ema.update(game.generator, updates.generator_changes)
+        losses.append(torch.stack(found))
+    torch.testing.assert_close(*losses, rtol=1e-3, atol=1e-3)
