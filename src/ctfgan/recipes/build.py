@@ -18,7 +18,7 @@ from ctfgan.models.progressive import GrowingDiscriminator, GrowingGenerator
 from ctfgan.models.resnet_gan import ResnetGenerator
 from ctfgan.models.settings import MANY_CLASSES, NetworkSettings
 from ctfgan.models.widths import Plan, growing_plan, plan_for
-from ctfgan.nn.class_tables import ClassSpace
+from ctfgan.nn.class_tables import CLASSES, LOW_QUALITY_LABELS, ClassSpace
 from ctfgan.nn.equalised import DEVIATION_GROUP
 from ctfgan.recipes.recipe import AcGan, CtfGan, MethodSettings, ProgGan, Recipe, ResnetMethod, SnGan
 from ctfgan.settings import Settings
@@ -90,7 +90,7 @@ def build_generator(recipe: Recipe, shape: Shape) -> TransferGenerator | ResnetG
             plan = _plan(recipe, method)
             classes = _classes(method, shape)
             generator_lh = GeneratorLH(plan, shape.channels, shape.low_quality_size, classes, method.features)
-            labels = _class_space(method.networks, shape.num_low_quality_labels + 1, method.features.embedding)
+            labels = _label_space(method, shape)
             return TransferGenerator(
                 plan,
                 shape.channels,
@@ -162,16 +162,47 @@ def _check_tables(recipe: Recipe, shape: Shape) -> None:
             )
 
 
+def class_spaces(method: MethodSettings, shape: Shape) -> dict[str, ClassSpace]:
+    """What the generator has tables of, by name: classes, and with low-quality images their labels."""
+    spaces = [_classes(method, shape)] if method.is_conditional else []
+    if isinstance(method, CtfGan):
+        spaces.append(_label_space(method, shape))
+    return {space.name: space for space in spaces}
+
+
+def with_fixed_tables(recipe: Recipe, shape: Shape) -> Recipe:
+    """The recipe with the form of the tables of this shape spelled out, so that no other shape changes it."""
+    forms = {
+        name: "per-class" if space.code is None else "factorised"
+        for name, space in class_spaces(recipe.method, shape).items()
+    }
+    if CLASSES not in forms:
+        return recipe
+    networks = recipe.method.networks.model_copy(update={"class_tables": forms[CLASSES]})
+    update: dict[str, object] = {"networks": networks}
+    if isinstance(recipe.method, CtfGan):
+        update["features"] = recipe.method.features.model_copy(update={"label_tables": forms[LOW_QUALITY_LABELS]})
+    return recipe.model_copy(update={"method": recipe.method.model_copy(update=update)})
+
+
 def _classes(method: MethodSettings, shape: Shape) -> ClassSpace:
-    return _class_space(method.networks, shape.num_classes, method.networks.class_code)
+    settings = method.networks
+    return _class_space(settings, settings.class_tables, shape.num_classes, settings.class_code, CLASSES)
 
 
-def _class_space(settings: NetworkSettings, count: int, code: int) -> ClassSpace:
+def _label_space(method: CtfGan, shape: Shape) -> ClassSpace:
+    """One more than there are labels: images without one have a row, too."""
+    asked, code = method.features.label_tables, method.features.embedding
+    form = method.networks.class_tables if asked == "auto" else asked
+    return _class_space(method.networks, form, shape.num_low_quality_labels + 1, code, LOW_QUALITY_LABELS)
+
+
+def _class_space(settings: NetworkSettings, form: str, count: int, code: int, name: str) -> ClassSpace:
     """How ``count`` classes are kept; ``code`` is the length of their codes if they have some."""
     many = count > MANY_CLASSES
-    factorised = settings.class_tables == "factorised" or (settings.class_tables == "auto" and many)
+    factorised = form == "factorised" or (form == "auto" and many)
     lazy = settings.table_updates == "row-lazy" or (settings.table_updates == "auto" and many)
-    return ClassSpace(count, code if factorised else None, lazy)
+    return ClassSpace(count, code if factorised else None, lazy, name)
 
 
 def _class_term(method: AcGan | ProgGan, shape: Shape) -> ClassTerm:
