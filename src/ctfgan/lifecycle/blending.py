@@ -43,7 +43,7 @@ class Blender:
         self._shared = {name: _placed(tensor, device) for name, tensor in tensors.items() if name not in self._tables}
 
     def images(self, candidates: Tensor, weights: Tensor, low_quality: Tensor | None, seed: int, count: int) -> Tensor:
-        """``count`` images of each of n mixtures, ``(n, count, K, R, R)``; the noise is the same for all of them.
+        """``count`` images of each of n mixtures, ``(n, count, K, R, R)`` in [-1, 1], of the same noise.
 
         Args:
             candidates: old classes, ``(n, k)`` int64 on the CPU.
@@ -59,7 +59,8 @@ class Blender:
         noise = Noise(noise.latent.repeat(mixtures, 1), noise.blocks.repeat(mixtures, 1, 1))
         condition = self._condition(mixtures, count, low_quality, seed).to(self.device)
         images = functional_call(network, {**self._shared, **rows}, (condition, noise))
-        return cast(Tensor, images).unflatten(0, (mixtures, count))
+        # As they are shown: PROG-GAN's may leave the range.
+        return cast(Tensor, images).clamp(-1, 1).unflatten(0, (mixtures, count))
 
     def _network(self, mixtures: int) -> nn.Module:
         if mixtures not in self._networks:

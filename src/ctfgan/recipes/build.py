@@ -65,7 +65,8 @@ def build_method(recipe: Recipe, shape: Shape, *, matched: bool) -> Method:
         case ProgGan() as method:
             assert isinstance(generator, GrowingGenerator)
             assert isinstance(discriminator, GrowingDiscriminator)
-            stages = _growing_stages(method, generator, discriminator, setup, shape)
+            grown = recipe.start.path is not None
+            stages = _growing_stages(method, generator, discriminator, setup, shape, grown=grown)
         case AcGan() as method:
             played = setup(generator, loss=ADVERSARIAL_LOSSES[method.loss])
             stages = _single_stage(method.adversarial, ClassifiedGame(played, _class_term(method, shape)))
@@ -115,6 +116,8 @@ def check_recipe(recipe: Recipe) -> None:
     plan_for(recipe.data.resolution)
     if isinstance(recipe.method, ProgGan):
         _check_growth(recipe.method)
+    if isinstance(recipe.method, CtfGan):
+        _check_stages(recipe.method, recipe.start.path)
     _check_augmentation(recipe)
     flags = {"high_quality": "--hq", "low_quality": "--lq"}
     missing = [flags[name] for name in recipe.data.needs if getattr(recipe.data, name) is None]
@@ -124,6 +127,16 @@ def check_recipe(recipe: Recipe) -> None:
         )
     if recipe.data.low_quality is not None and not recipe.method.uses_low_quality:
         raise ConfigError(f"recipe {recipe.name!r} uses no low-quality images; leave --lq out")
+
+
+def _check_stages(method: CtfGan, start: str | None) -> None:
+    if method.generate.steps == 0:
+        raise ConfigError("method.generate.steps is 0; stage 2 trains what is released, give it 1 step or more")
+    if method.transfer.steps == 0 and start is None:
+        raise ConfigError(
+            "method.transfer.steps is 0, which leaves G_LH untrained; give it 1 step or more, or name a trained model "
+            "with --from"
+        )
 
 
 def _check_augmentation(recipe: Recipe) -> None:
@@ -253,6 +266,8 @@ def _transfer_stages(
         ("transfer", method.transfer, generator_lh, True),
         ("generate", method.generate, generator, method.train_generator_lh),
     ):
+        if settings.steps == 0:
+            continue
         played = setup(trained, loss=ADVERSARIAL_LOSSES[method.loss])
         game = TransferGame(played, supervision, settings, matched=matched)
         stages.append(Stage(name, settings, game, enter=partial(_set_trained, generator_lh, trains_lh)))
@@ -265,10 +280,14 @@ def _growing_stages(
     discriminator: GrowingDiscriminator,
     setup: Callable[..., GameSetup],
     shape: Shape,
+    *,
+    grown: bool,
 ) -> tuple[Stage, ...]:
+    """One stage for each size; networks that are ``grown`` already train at the last alone, without fading it in."""
     stages = []
-    for level in range(generator.plan.levels):
-        phase = method.phase_steps if level else 0
+    first = generator.plan.levels - 1 if grown else 0
+    for level in range(first, generator.plan.levels):
+        phase = method.phase_steps if level > first else 0
         last = level == generator.plan.levels - 1
         settings = method.grow if last else method.grow.model_copy(update={"steps": phase + method.phase_steps})
         played = setup(generator, loss=ADVERSARIAL_LOSSES["wasserstein"])

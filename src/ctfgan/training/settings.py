@@ -38,6 +38,8 @@ class StageSettings(Settings):
 class TransferStageSettings(StageSettings):
     """A stage of CTF-GAN: its generator sees a low-quality image and may be held to it (decision 16)."""
 
+    steps: int = Field(ge=0)
+    """Generator steps at most; 0 skips the stage."""
     consistency: float = Field(default=0.0, ge=0)
     """Weight of the low-quality consistency when pairing is matched; 0 is the paper's loss."""
     consistency_size: int = Field(default=8, ge=1)
