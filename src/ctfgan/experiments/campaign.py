@@ -18,6 +18,8 @@ from ctfgan.runs import Watch, is_finished, resume, train
 from ctfgan.training.run_folder import FIGURES, RECIPE, RunFolder
 from ctfgan.training.synthesis import balanced_labels
 
+NO_SETTINGS = {"device": True, "start": {"sha256": True}}
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -41,7 +43,7 @@ class Outcome:
 def check_campaign(cells: Sequence[Cell], folder: Path) -> None:
     """Refuse a folder that holds runs of other settings, or something else: nothing is overwritten or mixed.
 
-    The device may differ: it decides how long a run takes, not what it is.
+    The device may differ: it decides how long a run takes, not what it is. The hash of starting weights is found out.
 
     Raises:
         ConfigError: a run there differs from its cell, with the first setting that does.
@@ -53,7 +55,7 @@ def check_campaign(cells: Sequence[Cell], folder: Path) -> None:
                 raise ConfigError(f"{path} exists already and is no run; choose another --out")
             continue
         there = parse_recipe(RunFolder(path).read_json(RECIPE), str(path / RECIPE))
-        difference = _first_difference(there.model_dump(exclude={"device"}), cell.recipe.model_dump(exclude={"device"}))
+        difference = _first_difference(*(recipe.model_dump(exclude=NO_SETTINGS) for recipe in (there, cell.recipe)))
         if difference is not None:
             name, old, new = difference
             raise ConfigError(

@@ -117,7 +117,7 @@ def check_recipe(recipe: Recipe) -> None:
     if isinstance(recipe.method, ProgGan):
         _check_growth(recipe.method)
     if isinstance(recipe.method, CtfGan):
-        _check_stages(recipe.method, recipe.start.path)
+        _check_first_stage(recipe.method, recipe.start.path)
     _check_augmentation(recipe)
     flags = {"high_quality": "--hq", "low_quality": "--lq"}
     missing = [flags[name] for name in recipe.data.needs if getattr(recipe.data, name) is None]
@@ -129,9 +129,7 @@ def check_recipe(recipe: Recipe) -> None:
         raise ConfigError(f"recipe {recipe.name!r} uses no low-quality images; leave --lq out")
 
 
-def _check_stages(method: CtfGan, start: str | None) -> None:
-    if method.generate.steps == 0:
-        raise ConfigError("method.generate.steps is 0; stage 2 trains what is released, give it 1 step or more")
+def _check_first_stage(method: CtfGan, start: str | None) -> None:
     if method.transfer.steps == 0 and start is None:
         raise ConfigError(
             "method.transfer.steps is 0, which leaves G_LH untrained; give it 1 step or more, or name a trained model "

@@ -14,6 +14,7 @@ from ctfgan.settings import Seed, Settings
 from ctfgan.training.settings import (
     CriticPenaltySettings,
     SelfSupervisionSettings,
+    SkippableStageSettings,
     StageSettings,
     TrainingSettings,
     TransferStageSettings,
@@ -43,7 +44,7 @@ class CtfGan(ResnetMethod):
     features: TransferSettings = TransferSettings()
     self_supervision: SelfSupervisionSettings = SelfSupervisionSettings()
     """Task 3, in both stages."""
-    transfer: TransferStageSettings
+    transfer: SkippableStageSettings
     """Stage 1: Tasks 2 and 3. No steps skip it, for a generator that was trained before (``start.path``)."""
     generate: TransferStageSettings
     """Stage 2: Tasks 1 and 3."""

@@ -38,12 +38,17 @@ class StageSettings(Settings):
 class TransferStageSettings(StageSettings):
     """A stage of CTF-GAN: its generator sees a low-quality image and may be held to it (decision 16)."""
 
-    steps: int = Field(ge=0)
-    """Generator steps at most; 0 skips the stage."""
     consistency: float = Field(default=0.0, ge=0)
     """Weight of the low-quality consistency when pairing is matched; 0 is the paper's loss."""
     consistency_size: int = Field(default=8, ge=1)
     """Side, at most I_L's own, to which the output and I_L are area-averaged before they are compared."""
+
+
+class SkippableStageSettings(TransferStageSettings):
+    """A stage that a run may do without, since it begins with weights that were trained before."""
+
+    steps: int = Field(ge=0)
+    """Generator steps at most; 0 skips the stage."""
 
 
 class CriticPenaltySettings(Settings):
