@@ -18,8 +18,6 @@ from ctfgan.runs import Watch, is_finished, resume, train
 from ctfgan.training.run_folder import FIGURES, RECIPE, RunFolder
 from ctfgan.training.synthesis import balanced_labels
 
-NO_SETTINGS = {"device": True, "start": {"sha256": True}}
-
 
 @dataclass(frozen=True)
 class Cell:
@@ -55,12 +53,16 @@ def check_campaign(cells: Sequence[Cell], folder: Path) -> None:
                 raise ConfigError(f"{path} exists already and is no run; choose another --out")
             continue
         there = parse_recipe(RunFolder(path).read_json(RECIPE), str(path / RECIPE))
-        difference = _first_difference(*(recipe.model_dump(exclude=NO_SETTINGS) for recipe in (there, cell.recipe)))
+        difference = _first_difference(_settings(there), _settings(cell.recipe))
         if difference is not None:
             name, old, new = difference
             raise ConfigError(
                 f"{path} was made with {name} = {old!r}, not {new!r}; choose another --out, or delete that run"
             )
+
+
+def _settings(recipe: Recipe) -> dict[str, Any]:
+    return recipe.model_dump(exclude={"device": True, "start": {"sha256": True}})
 
 
 def run_campaign(

@@ -20,8 +20,8 @@ from ctfgan.training.synthesis import draw_condition, synthesise
 
 SMALLEST_SIDE = 4  # images are compared at full size and at halves of it down to this
 COARSE_SIDE = 16  # candidates are looked for at this size or the next below
-LOOKED_AT = 2_048  # old classes among which candidates are looked for
-LOOKS = 8  # images of each of them
+LOOKED_AT = 1_024  # old classes among which candidates are looked for
+LOOKS = 4  # images of each of them
 REAL_IMAGES = 256  # of a new class that are looked at
 AT_ONCE = 8  # new classes
 VARIANCE_FLOOR = 1e-4  # below the root, whose slope would have no bound
