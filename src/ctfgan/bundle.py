@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import platform
 import shlex
+import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import version
@@ -19,7 +21,7 @@ from torch import nn
 
 from ctfgan.data.pairing import LowQualityBank
 from ctfgan.data.splits import covering_prefix, stratified_order
-from ctfgan.errors import BundleError, ConfigError
+from ctfgan.errors import BundleError, ConfigError, suggestion
 from ctfgan.files import new_folder, sha256, write_file
 from ctfgan.recipes.build import Shape, build_generator
 from ctfgan.recipes.recipe import Recipe, parse_recipe
@@ -100,6 +102,40 @@ def load_bundle(path: Path) -> Bundle:
     return Bundle(recipe, shape, classes, low_quality_classes, bank, generator, provenance)
 
 
+def labels_of(classes: tuple[str, ...], names: Sequence[str]) -> list[int]:
+    """Labels of class names, however their accents are encoded.
+
+    Raises:
+        ConfigError: an unknown class, with the nearest match.
+    """
+    number = {unicodedata.normalize("NFC", name): index for index, name in enumerate(classes)}
+    names = [unicodedata.normalize("NFC", name) for name in names]
+    for name in names:
+        if name not in number:
+            near = suggestion(name, list(classes))
+            short = near.startswith("Did") or len(classes) <= 30
+            raise ConfigError(
+                f"Unknown class {name!r}. {near if short else f'The model has {len(classes):,} classes.'}"
+            )
+    return [number[name] for name in names]
+
+
+def find_bundle(folder: Path) -> Path:
+    """The bundle folder that a path means: itself, or that of a finished run.
+
+    Raises:
+        BundleError: nothing to load there.
+    """
+    if (folder / "checkpoints").is_dir():
+        if not (folder / "bundle").is_dir():
+            raise BundleError(f"run {folder} is not finished and has no bundle yet; run 'ctfgan resume {folder}' first")
+        folder = folder / "bundle"
+    if not folder.is_dir():
+        what = "is no folder" if folder.exists() else "does not exist"
+        raise BundleError(f"{folder} {what}; give a run folder or a bundle folder")
+    return folder
+
+
 def add_figures(path: Path, figures: dict[str, Any]) -> None:
     """Put reported figures into a bundle's provenance and model card."""
     bundle = load_bundle(path)
@@ -147,10 +183,15 @@ def model_card(recipe: Recipe, classes: tuple[str, ...], provenance: dict[str, A
         "",
     ]
     figures = provenance.get("figures")
-    if figures is None:
+    history = provenance.get("history", [])
+    if figures is None and history:
+        lines.append("Not measured since its classes were changed.")
+    elif figures is None:
         lines.append("Not evaluated yet: `ctfgan evaluate RUN` writes the figures here.")
     else:
         lines += [figures["protocol"], "", *(f"- {name}: {text}" for name, text in figures["summary"].items())]
+    if history:
+        lines += ["", "## Changes since training", "", *(f"- {entry['date']}: {entry['change']}" for entry in history)]
     shown = ", ".join(classes[:20]) + (", ..." if len(classes) > 20 else "")
     lines += [
         "",

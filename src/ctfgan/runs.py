@@ -18,11 +18,12 @@ from ctfgan.data.packing import cache_folder
 from ctfgan.data.prepare import Dataset, prepare
 from ctfgan.errors import DataError, Interrupted, ProcessLost, RunError
 from ctfgan.files import write_file
+from ctfgan.lifecycle.starting import Matched, Start, model_hash, open_start
 from ctfgan.metrics.recogniser import TrainedRecogniser, TrainingImages, load_recogniser, recogniser_for
 from ctfgan.models.generator_a import TransferGenerator
 from ctfgan.progress import Progress, silent
 from ctfgan.recipes.build import Shape, build_generator, build_method, check_recipe
-from ctfgan.recipes.recipe import Recipe, parse_recipe
+from ctfgan.recipes.recipe import Recipe, StartSettings, parse_recipe
 from ctfgan.training.checks import CheckReport
 from ctfgan.training.ema import released_average
 from ctfgan.training.loop import StepLosses, below
@@ -133,8 +134,13 @@ def train(recipe: Recipe, out: str | Path | None = None, watch: Watch | None = N
     processes = engine.processes
     watch = heard(watch or Watch(), engine)
     path = Path(processes.on_main(lambda: _free_path(recipe, out)))
+    start = open_start(recipe.start)
+    if start is not None:
+        known = StartSettings(path=start.path, sha256=model_hash(start.bundle))
+        recipe = recipe.model_copy(update={"start": known})
     try:
         place = open_workplace(recipe, watch)
+        begin = None if start is None else matched_start(start, place, watch)
         recogniser = processes.main_first(lambda: place.recogniser(watch.progress))
     except KeyboardInterrupt:
         message = "stopped before training began, nothing was saved; run the same command again"
@@ -148,7 +154,20 @@ def train(recipe: Recipe, out: str | Path | None = None, watch: Watch | None = N
     processes.on_main(create)
     folder = RunFolder(path)
     with _held(folder, processes):
-        return _finish(place, recogniser, folder, None, watch)
+        return _finish(place, recogniser, folder, None, watch, begin)
+
+
+def matched_start(start: Start, place: Workplace, watch: Watch) -> Matched:
+    """The trained weights that a run begins with, matched to its classes; says what was matched.
+
+    Raises:
+        ConfigError: they are of other networks than the recipe's.
+    """
+    side = place.dataset.low_quality
+    names = place.dataset.classes
+    matched = start.for_classes(place.recipe, place.shape, names, side.classes if side else ())
+    watch.say(matched.sentence(names))
+    return matched
 
 
 def _free_path(recipe: Recipe, out: str | Path | None) -> str:
@@ -214,7 +233,7 @@ def is_finished(folder: RunFolder) -> bool:
 
 def released_checkpoint(recipe: Recipe, folder: RunFolder) -> Path:
     """The checkpoint whose weights the recipe releases."""
-    return folder.best() if recipe.training.release == "best" else folder.checkpoints()[-1]
+    return folder.released(recipe.training.release)
 
 
 def released_generator(place: Workplace, folder: RunFolder, *, average: bool = True) -> nn.Module:
@@ -237,10 +256,18 @@ def released_generator(place: Workplace, folder: RunFolder, *, average: bool = T
 
 
 def _finish(
-    place: Workplace, recogniser: TrainedRecogniser, folder: RunFolder, checkpoint: Checkpoint | None, watch: Watch
+    place: Workplace,
+    recogniser: TrainedRecogniser,
+    folder: RunFolder,
+    checkpoint: Checkpoint | None,
+    watch: Watch,
+    begin: Matched | None = None,
 ) -> Path:
     recipe = place.recipe
-    trainer = Trainer(place.method(), place.dataset, recogniser, recipe.training, folder, recipe.seed, place.engine)
+    method = place.method()
+    if begin is not None:
+        begin.put_into(method.networks)
+    trainer = Trainer(method, place.dataset, recogniser, recipe.training, folder, recipe.seed, place.engine)
     if checkpoint is not None:
         trainer.restore(checkpoint)
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ctfgan.bundle import Bundle, load_bundle
+from ctfgan.bundle import Bundle, find_bundle, labels_of, load_bundle
 from ctfgan.data.images import Bytes, Fit, square, to_float
 from ctfgan.data.sources.base import UNLABELLED
 from ctfgan.data.sources.encoded import SUFFIXES, read_image
-from ctfgan.errors import BundleError, ConfigError, DataError, suggestion
+from ctfgan.errors import ConfigError, DataError
 from ctfgan.models.generator_a import TransferGenerator
 from ctfgan.models.interfaces import Condition
 from ctfgan.training.runtime import Engine, alone, choose_device, place
@@ -63,15 +62,7 @@ class Model:
         Raises:
             ConfigError: an unknown class, with the nearest match.
         """
-        number = {unicodedata.normalize("NFC", name): index for index, name in enumerate(self.classes)}
-        names = [unicodedata.normalize("NFC", name) for name in names]
-        for name in names:
-            if name not in number:
-                known = list(self.classes) if len(self.classes) <= 30 else []
-                near = suggestion(name, list(self.classes))
-                hint = near if near.startswith("Did") or known else f"The model has {len(self.classes):,} classes."
-                raise ConfigError(f"Unknown class {name!r}. {hint}")
-        return [number[name] for name in names]
+        return labels_of(self.classes, names)
 
     def sample(
         self, classes: Sequence[str] | None = None, n: int = 16, *, seed: int = 0, low_quality: Bytes | None = None
@@ -149,15 +140,7 @@ def load(path: str | Path, device: str = "auto", engine: Engine | None = None) -
     Raises:
         BundleError: nothing to load there, or a damaged bundle.
     """
-    folder = Path(path)
-    if (folder / "checkpoints").is_dir():
-        if not (folder / "bundle").is_dir():
-            raise BundleError(f"run {folder} is not finished and has no bundle yet; run 'ctfgan resume {folder}' first")
-        folder = folder / "bundle"
-    if not folder.is_dir():
-        what = "is no folder" if folder.exists() else "does not exist"
-        raise BundleError(f"{folder} {what}; give a run folder or a bundle folder")
-    return Model(load_bundle(folder), device, engine)
+    return Model(load_bundle(find_bundle(Path(path))), device, engine)
 
 
 def image_files(paths: Sequence[Path]) -> list[Path]:

@@ -20,6 +20,7 @@ COMMANDS = {
     "compare": "Show several runs side by side.",
     "sample": "Make images of chosen classes.",
     "enhance": "Turn low-quality images of a class into high-quality ones.",
+    "classes": "Rename, drop, map or add classes of a trained model.",
     "recipes": "List the named recipes.",
     "reproduce": "Run a table of the paper: train, evaluate, report.",
     "sweep": "Run a series of settings and draw one plot.",

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ctfgan.cli import show
+from ctfgan.lifecycle.starting import open_start
 from ctfgan.recipes.recipe import Recipe
-from ctfgan.runs import Watch, open_workplace
+from ctfgan.runs import Watch, matched_start, open_workplace
 from ctfgan.training.estimate import estimate
 from ctfgan.training.run_folder import RunFolder
 
@@ -15,7 +16,11 @@ def show_plan(recipe: Recipe, out: Path | None) -> None:
     """Data, settings, networks with parameter counts, time and memory; writes no run folder."""
     if out is not None:
         RunFolder.check_free(out)
-    place = open_workplace(recipe, Watch(progress=show.progress, say=show.say))
+    watch = Watch(progress=show.progress, say=show.say)
+    start = open_start(recipe.start)
+    place = open_workplace(recipe, watch)
+    if start is not None:
+        matched_start(start, place, watch)
     show.say(f"\nrecipe {recipe.name}:\n{recipe.to_json()}\n")
     method = place.method()
     for name, network in method.networks.items():

@@ -15,6 +15,8 @@ import click
               "Without it: degraded copies of high-quality images.")  # fmt: skip
 @click.option("--reference", metavar="published|PATH", help="Real images that figures compare with: the published test "
               "part of --hq, or images of the same classes. Without it: a tenth of the images.")  # fmt: skip
+@click.option("--from", "start", metavar="RUN_OR_BUNDLE", type=click.Path(path_type=Path),
+              help="Begin with trained weights, classes found by name; of a run, its discriminator too.")  # fmt: skip
 @click.option("--recipe", metavar="NAME", help="A named recipe; 'ctfgan recipes' lists them.")
 @click.option("--config", metavar="FILE", type=click.Path(path_type=Path), help="TOML file laid over the recipe.")
 @click.option("--hq-fraction", type=click.FloatRange(0, 1, min_open=True), metavar="0-1",
@@ -34,6 +36,7 @@ def train(
     hq: str | None,
     lq: str | None,
     reference: str | None,
+    start: Path | None,
     recipe: str | None,
     config: Path | None,
     hq_fraction: float | None,
@@ -51,6 +54,7 @@ def train(
     ctfgan train
     ctfgan train --hq scans --lq thumbnails --hq-fraction 0.65
     ctfgan train --recipe projection-folders --hq scans
+    ctfgan train --hq scans --from runs/earlier --set transfer.steps=0
     ctfgan train --characters gb2312-level-1 --fonts /usr/share/fonts
     """
     from ctfgan.data.settings import PUBLISHED
@@ -72,6 +76,7 @@ def train(
         "data.high_quality_fraction": hq_fraction,
         "data.glyphs.characters": characters,
         "data.glyphs.font_folders": tuple(str(Path(folder).expanduser().absolute()) for folder in fonts) or None,
+        "start.path": start and str(start.expanduser().absolute()),
         "seed": seed,
         "device": device,
     }

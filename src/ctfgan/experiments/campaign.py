@@ -41,7 +41,7 @@ class Outcome:
 def check_campaign(cells: Sequence[Cell], folder: Path) -> None:
     """Refuse a folder that holds runs of other settings, or something else: nothing is overwritten or mixed.
 
-    The device may differ: it decides how long a run takes, not what it is.
+    The device may differ: it decides how long a run takes, not what it is. The hash of starting weights is found out.
 
     Raises:
         ConfigError: a run there differs from its cell, with the first setting that does.
@@ -53,12 +53,16 @@ def check_campaign(cells: Sequence[Cell], folder: Path) -> None:
                 raise ConfigError(f"{path} exists already and is no run; choose another --out")
             continue
         there = parse_recipe(RunFolder(path).read_json(RECIPE), str(path / RECIPE))
-        difference = _first_difference(there.model_dump(exclude={"device"}), cell.recipe.model_dump(exclude={"device"}))
+        difference = _first_difference(_settings(there), _settings(cell.recipe))
         if difference is not None:
             name, old, new = difference
             raise ConfigError(
                 f"{path} was made with {name} = {old!r}, not {new!r}; choose another --out, or delete that run"
             )
+
+
+def _settings(recipe: Recipe) -> dict[str, Any]:
+    return recipe.model_dump(exclude={"device": True, "start": {"sha256": True}})
 
 
 def run_campaign(

@@ -42,6 +42,8 @@ class TransferSettings(Settings):
     """Length of z_m, embedded and concatenated to the input of G_LH's block m; 0 switches it off (decision 6)."""
     embedding: int = Field(default=32, ge=1)
     """Width of Embed(Concat(gamma, beta, g_L)) in Eq. 2."""
+    label_tables: Literal["auto", "per-class", "factorised"] = "auto"
+    """What the embedding keeps of a low-quality label; ``auto`` decides as ``networks.class_tables`` does."""
     statistics: Literal["instance", "batch"] = "instance"
     """Statistics of G_LH's conditional norm (decision 3)."""
     stem: Literal["strided", "resize"] = "strided"

@@ -18,6 +18,14 @@ from torch import Tensor, nn
 from ctfgan.nn.layers import Initialiser, embedding, linear
 
 BLOCK_ROWS = 4_096  # rows whose products are added up in the table's own precision
+START_ITERATIONS = 15  # as many as torch's spectral norm starts with
+
+CLASSES = "classes"
+LOW_QUALITY_LABELS = "low-quality labels"
+"""The two spaces that tables have rows for; they may have equally many."""
+
+
+_SPACE = "class_space"
 
 
 @dataclass(frozen=True)
@@ -82,7 +90,7 @@ class NormalisedTable(ClassTable):
         self.register_buffer("gram", gram_of(self.weight.detach()))
         start = torch.randn(width, dtype=torch.float64)
         self.register_buffer("direction", F.normalize(start, dim=0))
-        for _ in range(15):  # as many as torch's spectral norm starts with
+        for _ in range(START_ITERATIONS):
             self._iterate()
 
     def forward(self, ids: Tensor) -> Tensor:
@@ -100,6 +108,13 @@ class NormalisedTable(ClassTable):
         once = change.is_first[:, None]
         before, after = change.before.double() * once, change.after.double() * once
         self.gram += after.mT @ after - before.mT @ before
+
+    @torch.no_grad()
+    def remeasure(self) -> None:
+        """Measure anew what is known of the norm, after the rows were replaced by others."""
+        self.gram.copy_(gram_of(self.weight))
+        for _ in range(START_ITERATIONS):
+            self._iterate()
 
     @torch.no_grad()
     def _iterate(self) -> None:
@@ -139,6 +154,8 @@ class ClassSpace:
     length, each through a linear map of its own."""
     lazy: bool = False
     """Whether tables are row-lazy."""
+    name: str = CLASSES
+    """What its tables are found by: see :func:`table_spaces`."""
 
     def encoder(self) -> nn.Module:
         """From labels ``(N,)`` to what the maps of one network share: the labels themselves, or codes ``(N, code)``."""
@@ -169,9 +186,18 @@ class ClassSpace:
         return self._table(1, nn.init.zeros_, normalised=False)
 
     def _table(self, width: int, init: Initialiser, *, normalised: bool) -> nn.Module:
+        table: nn.Module
         if self.lazy:
-            return (NormalisedTable if normalised else ClassTable)(self.count, width, init)
-        return embedding(self.count, width, normalised=normalised, init=init)
+            table = (NormalisedTable if normalised else ClassTable)(self.count, width, init)
+        else:
+            table = embedding(self.count, width, normalised=normalised, init=init)
+        vars(table)[_SPACE] = self.name  # which of two equally large spaces, no shape can tell
+        return table
+
+
+def table_spaces(network: nn.Module) -> dict[str, str]:
+    """The class tables of a network, dense and row-lazy: from the module's name to the name of its space."""
+    return {name: vars(module)[_SPACE] for name, module in network.named_modules() if _SPACE in vars(module)}
 
 
 def lazy_tables(network: nn.Module) -> dict[str, ClassTable]:

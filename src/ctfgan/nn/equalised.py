@@ -83,6 +83,9 @@ class EqualisedLatentMaps(nn.Module):
     :func:`pixel_norm`) and multiplies it with one matrix. The same is computed here without the one-hot vector: it
     adds 1 to the sum of squares, and its share of the product is a row of a table. The bias is one number per channel.
 
+    The length of the concatenation stands in the root mean square and in the equalised scale, and cancels. So that
+    images do not depend on how many other classes there are (decision 25), it is left out, in the epsilon too.
+
     Shapes: latent ``(N, noise)``, labels ``(N,)`` int64, ignored without classes; returns ``(N, outputs, size, size)``.
 
     Args:
@@ -96,9 +99,8 @@ class EqualisedLatentMaps(nn.Module):
         width = outputs * size**2
         self.classes = None if classes is None else classes.embedding(width, normalised=False, init=nn.init.normal_)
         self.bias = nn.Parameter(torch.zeros(outputs))
-        self.length = noise + (0 if classes is None else classes.count)
         # The authors' gain sqrt(2) / 4 at 4x4: the layer stands for a 4x4 convolution of the padded 1x1 latent.
-        self.scale = HE_GAIN / size / math.sqrt(self.length)
+        self.scale = HE_GAIN / size
 
     def forward(self, latent: Tensor, labels: Tensor) -> Tensor:
         squares = latent.square().sum(dim=1)  # (N,)
@@ -106,7 +108,7 @@ class EqualisedLatentMaps(nn.Module):
         if self.classes is not None:
             squares = squares + 1
             products = products + self.classes(labels)
-        norm = torch.rsqrt(squares / self.length + EPSILON)
+        norm = torch.rsqrt(squares + EPSILON)
         maps = products * (norm * self.scale)[:, None]
         return maps.unflatten(1, (-1, self.size, self.size)) + self.bias[:, None, None]
 

@@ -18,7 +18,7 @@ from ctfgan.models.progressive import GrowingDiscriminator, GrowingGenerator
 from ctfgan.models.resnet_gan import ResnetGenerator
 from ctfgan.models.settings import MANY_CLASSES, NetworkSettings
 from ctfgan.models.widths import Plan, growing_plan, plan_for
-from ctfgan.nn.class_tables import ClassSpace
+from ctfgan.nn.class_tables import CLASSES, LOW_QUALITY_LABELS, ClassSpace
 from ctfgan.nn.equalised import DEVIATION_GROUP
 from ctfgan.recipes.recipe import AcGan, CtfGan, MethodSettings, ProgGan, Recipe, ResnetMethod, SnGan
 from ctfgan.settings import Settings
@@ -68,7 +68,8 @@ def build_method(recipe: Recipe, shape: Shape, *, matched: bool, processes: Proc
         case ProgGan() as method:
             assert isinstance(generator, GrowingGenerator)
             assert isinstance(discriminator, GrowingDiscriminator)
-            stages = _growing_stages(method, generator, discriminator, setup, shape)
+            grown = recipe.start.path is not None
+            stages = _growing_stages(method, generator, discriminator, setup, shape, grown=grown)
         case AcGan() as method:
             played = setup(generator, loss=ADVERSARIAL_LOSSES[method.loss])
             stages = _single_stage(method.adversarial, ClassifiedGame(played, _class_term(method, shape)))
@@ -93,7 +94,7 @@ def build_generator(recipe: Recipe, shape: Shape) -> TransferGenerator | ResnetG
             plan = _plan(recipe, method)
             classes = _classes(method, shape)
             generator_lh = GeneratorLH(plan, shape.channels, shape.low_quality_size, classes, method.features)
-            labels = _class_space(method.networks, shape.num_low_quality_labels + 1, method.features.embedding)
+            labels = _label_space(method, shape)
             return TransferGenerator(
                 plan,
                 shape.channels,
@@ -123,6 +124,8 @@ def check_recipe(recipe: Recipe, processes: int = 1) -> None:
     _check_batches(recipe, processes)
     if isinstance(recipe.method, ProgGan):
         _check_growth(recipe.method)
+    if isinstance(recipe.method, CtfGan):
+        _check_first_stage(recipe.method, recipe.start.path)
     _check_augmentation(recipe)
     _check_compilation(recipe)
     flags = {"high_quality": "--hq", "low_quality": "--lq"}
@@ -133,6 +136,14 @@ def check_recipe(recipe: Recipe, processes: int = 1) -> None:
         )
     if recipe.data.low_quality is not None and not recipe.method.uses_low_quality:
         raise ConfigError(f"recipe {recipe.name!r} uses no low-quality images; leave --lq out")
+
+
+def _check_first_stage(method: CtfGan, start: str | None) -> None:
+    if method.transfer.steps == 0 and start is None:
+        raise ConfigError(
+            "method.transfer.steps is 0, which leaves G_LH untrained; give it 1 step or more, or name a trained model "
+            "with --from"
+        )
 
 
 def _check_augmentation(recipe: Recipe) -> None:
@@ -192,16 +203,47 @@ def _check_tables(recipe: Recipe, shape: Shape) -> None:
             )
 
 
+def class_spaces(method: MethodSettings, shape: Shape) -> dict[str, ClassSpace]:
+    """What the generator has tables of, by name: classes, and with low-quality images their labels."""
+    spaces = [_classes(method, shape)] if method.is_conditional else []
+    if isinstance(method, CtfGan):
+        spaces.append(_label_space(method, shape))
+    return {space.name: space for space in spaces}
+
+
+def with_fixed_tables(recipe: Recipe, shape: Shape) -> Recipe:
+    """The recipe with the form of the tables of this shape spelled out, so that no other shape changes it."""
+    forms = {
+        name: "per-class" if space.code is None else "factorised"
+        for name, space in class_spaces(recipe.method, shape).items()
+    }
+    if CLASSES not in forms:
+        return recipe
+    networks = recipe.method.networks.model_copy(update={"class_tables": forms[CLASSES]})
+    update: dict[str, object] = {"networks": networks}
+    if isinstance(recipe.method, CtfGan):
+        update["features"] = recipe.method.features.model_copy(update={"label_tables": forms[LOW_QUALITY_LABELS]})
+    return recipe.model_copy(update={"method": recipe.method.model_copy(update=update)})
+
+
 def _classes(method: MethodSettings, shape: Shape) -> ClassSpace:
-    return _class_space(method.networks, shape.num_classes, method.networks.class_code)
+    settings = method.networks
+    return _class_space(settings, settings.class_tables, shape.num_classes, settings.class_code, CLASSES)
 
 
-def _class_space(settings: NetworkSettings, count: int, code: int) -> ClassSpace:
+def _label_space(method: CtfGan, shape: Shape) -> ClassSpace:
+    """One more than there are labels: images without one have a row, too."""
+    asked, code = method.features.label_tables, method.features.embedding
+    form = method.networks.class_tables if asked == "auto" else asked
+    return _class_space(method.networks, form, shape.num_low_quality_labels + 1, code, LOW_QUALITY_LABELS)
+
+
+def _class_space(settings: NetworkSettings, form: str, count: int, code: int, name: str) -> ClassSpace:
     """How ``count`` classes are kept; ``code`` is the length of their codes if they have some."""
     many = count > MANY_CLASSES
-    factorised = settings.class_tables == "factorised" or (settings.class_tables == "auto" and many)
+    factorised = form == "factorised" or (form == "auto" and many)
     lazy = settings.table_updates == "row-lazy" or (settings.table_updates == "auto" and many)
-    return ClassSpace(count, code if factorised else None, lazy)
+    return ClassSpace(count, code if factorised else None, lazy, name)
 
 
 def _class_term(method: AcGan | ProgGan, shape: Shape) -> ClassTerm:
@@ -252,6 +294,8 @@ def _transfer_stages(
         ("transfer", method.transfer, generator_lh, True),
         ("generate", method.generate, generator, method.train_generator_lh),
     ):
+        if settings.steps == 0:
+            continue
         played = setup(trained, loss=ADVERSARIAL_LOSSES[method.loss])
         game = TransferGame(played, supervision, settings, matched=matched)
         stages.append(Stage(name, settings, game, enter=partial(_set_trained, generator_lh, trains_lh)))
@@ -264,10 +308,14 @@ def _growing_stages(
     discriminator: GrowingDiscriminator,
     setup: Callable[..., GameSetup],
     shape: Shape,
+    *,
+    grown: bool,
 ) -> tuple[Stage, ...]:
+    """One stage for each size; networks that are ``grown`` already train at the last alone, without fading it in."""
     stages = []
-    for level in range(generator.plan.levels):
-        phase = method.phase_steps if level else 0
+    first = generator.plan.levels - 1 if grown else 0
+    for level in range(first, generator.plan.levels):
+        phase = method.phase_steps if level > first else 0
         last = level == generator.plan.levels - 1
         settings = method.grow if last else method.grow.model_copy(update={"steps": phase + method.phase_steps})
         played = setup(generator, loss=ADVERSARIAL_LOSSES["wasserstein"])

@@ -9,6 +9,7 @@ from ctfgan.recipes.tables import PAPER_HQ_FRACTION
 from ctfgan.training.settings import (
     CheckSettings,
     PenaltySettings,
+    SkippableStageSettings,
     StageSettings,
     StrengtheningSettings,
     TrainingSettings,
@@ -108,7 +109,9 @@ def projection_mnist16() -> Recipe:
 def _narrow_ctf(name: str, data: DataSettings, *, consistency: float, consistency_size: int) -> Recipe:
     extra = {"consistency": consistency, "consistency_size": consistency_size}
     generate = TransferStageSettings.model_validate(NARROW_STAGE.model_dump() | extra)
-    transfer = generate.model_copy(update={"steps": 1_000, "decay_from": 1.0, "patience": 4})
+    transfer = SkippableStageSettings.model_validate(
+        generate.model_dump() | {"steps": 1_000, "decay_from": 1.0, "patience": 4}
+    )
     return _narrow(name, data, CtfGan(networks=NARROW, transfer=transfer, generate=generate))
 
 

@@ -14,6 +14,7 @@ from ctfgan.settings import Seed, Settings
 from ctfgan.training.settings import (
     CriticPenaltySettings,
     SelfSupervisionSettings,
+    SkippableStageSettings,
     StageSettings,
     TrainingSettings,
     TransferStageSettings,
@@ -43,8 +44,8 @@ class CtfGan(ResnetMethod):
     features: TransferSettings = TransferSettings()
     self_supervision: SelfSupervisionSettings = SelfSupervisionSettings()
     """Task 3, in both stages."""
-    transfer: TransferStageSettings
-    """Stage 1: Tasks 2 and 3."""
+    transfer: SkippableStageSettings
+    """Stage 1: Tasks 2 and 3. No steps skip it, for a generator that was trained before (``start.path``)."""
     generate: TransferStageSettings
     """Stage 2: Tasks 1 and 3."""
     train_generator_lh: bool = False
@@ -118,6 +119,15 @@ class ProgGan(Settings):
 MethodSettings = Annotated[CtfGan | SnGan | AcGan | ProgGan, Field(discriminator="kind")]
 
 
+class StartSettings(Settings):
+    """Trained weights to begin with; after a run's first checkpoint nobody looks at them again."""
+
+    path: str | None = None
+    """A bundle, or a finished run, whose discriminator is then used too; None begins with random weights."""
+    sha256: str | None = None
+    """Of the bundle's model file; filled in when training begins."""
+
+
 class Recipe(Settings):
     """Everything that a run needs to know; ``recipe.json`` in a run folder is one of these."""
 
@@ -127,6 +137,7 @@ class Recipe(Settings):
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
     data: DataSettings = DataSettings()
+    start: StartSettings = StartSettings()
     method: MethodSettings
     training: TrainingSettings = TrainingSettings()
     recogniser: RecogniserSettings = RecogniserSettings()

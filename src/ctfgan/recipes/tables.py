@@ -14,6 +14,7 @@ from ctfgan.models.settings import NetworkSettings
 from ctfgan.recipes.recipe import AcGan, CtfGan, MethodSettings, ProgGan, Recipe, SnGan
 from ctfgan.training.settings import (
     CheckSettings,
+    SkippableStageSettings,
     StageSettings,
     TrainingSettings,
     TransferStageSettings,
@@ -192,7 +193,9 @@ def _ctf(stage: StageSettings) -> CtfGan:
     """As many generator steps as the baseline, the paper's loss, batches of the same number of images."""
     transfer_steps = round(TRANSFER_SHARE * stage.steps)
     generate = TransferStageSettings.model_validate(stage.model_dump() | {"steps": stage.steps - transfer_steps})
-    transfer = generate.model_copy(update={"steps": transfer_steps, "decay_from": 1.0, "patience": 5})
+    transfer = SkippableStageSettings.model_validate(
+        generate.model_dump() | {"steps": transfer_steps, "decay_from": 1.0, "patience": 5}
+    )
     return CtfGan(transfer=transfer, generate=generate)
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, Literal
 
 try:
     import fcntl
@@ -211,6 +211,10 @@ class RunFolder:
             if (manifest := self.manifest(folder))["stage"] == newest_stage and manifest["distance"] is not None
         ]
         return min(scored)[2] if scored else folders[-1]
+
+    def released(self, release: Literal["best", "last"]) -> Path:
+        """The checkpoint whose weights a bundle carries."""
+        return self.best() if release == "best" else self.checkpoints()[-1]
 
     def _checkpoint(self, step: int) -> Path:
         return self.path / CHECKPOINTS / f"step-{step:08d}"

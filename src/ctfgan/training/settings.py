@@ -49,6 +49,13 @@ class TransferStageSettings(StageSettings):
     """Side, at most I_L's own, to which the output and I_L are area-averaged before they are compared."""
 
 
+class SkippableStageSettings(TransferStageSettings):
+    """A stage that a run may do without, since it begins with weights that were trained before."""
+
+    steps: int = Field(ge=0)
+    """Generator steps at most; 0 skips the stage."""
+
+
 class CriticPenaltySettings(Settings):
     """WGAN-GP and drift penalty of PROG-GAN's discriminator (Karras et al. 2018, appendix A)."""
 

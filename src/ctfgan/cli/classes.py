@@ -1,0 +1,174 @@
+"""``ctfgan classes``: change the classes of a trained model; the result is a new bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from ctfgan.bundle import Bundle
+
+MODEL = click.argument("model", metavar="RUN_OR_BUNDLE", type=click.Path(path_type=Path))
+OUT = click.option("--out", required=True, metavar="DIR", type=click.Path(path_type=Path), help="The new bundle.")
+
+
+@click.group()
+def classes() -> None:
+    """Rename, drop, map or add classes of a trained model.
+
+    The result is a new bundle; the old one stays as it is. Nothing but rows of class tables changes, so classes that
+    stay make the same images as before. 'ctfgan train --from' then trains the new bundle on.
+
+    \b
+    ctfgan classes add bundle new-letters --out more
+    ctfgan sample more --out sheet.png
+    ctfgan train --hq all-letters --from more
+    """
+
+
+@classes.command()
+@MODEL
+def show(model: Path) -> None:
+    """List the classes of a model, one per line, and what was changed about them on standard error."""
+    bundle = _load(model)
+    for name in bundle.classes:
+        click.echo(name)
+    for entry in bundle.provenance.get("history", []):
+        click.echo(f"{entry['date']}: {entry['change']}", err=True)
+
+
+@classes.command()
+@MODEL
+@click.option("--class", "pairs", nargs=2, multiple=True, required=True, metavar="OLD NEW",
+              help="A class and its new name; may be repeated. Two classes may swap names.")  # fmt: skip
+@OUT
+def rename(model: Path, pairs: tuple[tuple[str, str], ...], out: Path) -> None:
+    """Give classes other names.
+
+    \b
+    ctfgan classes rename bundle --class A alpha --class B beta --out renamed
+    """
+    from ctfgan.errors import ConfigError
+    from ctfgan.lifecycle.changes import rename as rename_classes
+
+    names = dict(pairs)
+    if len(names) < len(pairs):
+        raise ConfigError("--class renames one class twice; give each class one new name")
+    _check_free(out)
+    _save(rename_classes(_load(model), names), out)
+
+
+@classes.command()
+@MODEL
+@click.option("--class", "names", multiple=True, required=True, metavar="NAME", help="A class; may be repeated.")
+@OUT
+def drop(model: Path, names: tuple[str, ...], out: Path) -> None:
+    """Take classes out.
+
+    \b
+    ctfgan classes drop bundle --class A --class B --out fewer
+    """
+    from ctfgan.lifecycle.changes import drop as drop_classes
+
+    _check_free(out)
+    _save(drop_classes(_load(model), list(dict.fromkeys(names))), out)
+
+
+@classes.command(name="map")
+@MODEL
+@click.argument("table", type=click.Path(path_type=Path))
+@OUT
+def map_(model: Path, table: Path, out: Path) -> None:
+    """Make a new label space from the old one, as TABLE says.
+
+    TABLE is a .csv or .tsv file of lines 'new name, old name' without headings, or a .json object {"new": "old"}.
+    Several new classes may begin as the same old one; classes that are not named are gone; the order is the file's.
+
+    \b
+    ctfgan classes map bundle table.csv --out mapped
+    """
+    from ctfgan.lifecycle.changes import map_classes, read_table
+
+    _check_free(out)
+    _save(map_classes(_load(model), read_table(table)), out)
+
+
+@classes.command()
+@MODEL
+@click.argument("images", metavar="IMAGES")
+@click.option("--lq", metavar="PATH", help="Low-quality images of the new classes, for a model that draws them by "
+              "class. Without it: degraded copies, as in training.")  # fmt: skip
+@click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Steps of learning a mixture; 200 without it.")
+@click.option("--candidates", type=click.IntRange(min=1), metavar="N",
+              help="Old classes that may take part in a mixture; 64 without it.")  # fmt: skip
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**48 - 1))
+@click.option("--device", default="auto", show_default=True)
+@OUT
+def add(
+    model: Path,
+    images: str,
+    lq: str | None,
+    steps: int | None,
+    candidates: int | None,
+    seed: int,
+    device: str,
+    out: Path,
+) -> None:
+    """Add the classes that IMAGES show: a folder with one subfolder per class, or what 'ctfgan train --hq' takes.
+
+    Each begins as the mixture of old classes whose images look most like its own; the generator itself does not train.
+    Train the new bundle on with 'ctfgan train --from' to teach it what no mixture shows.
+
+    \b
+    ctfgan classes add bundle new-letters --out more
+    """
+    from ctfgan.cli import show as shown
+    from ctfgan.lifecycle.adding import TOP
+    from ctfgan.lifecycle.adding import add as add_classes
+    from ctfgan.lifecycle.mixtures import MixtureSettings
+    from ctfgan.training.runtime import choose_device
+
+    _check_free(out)
+    asked = {"steps": steps, "candidates": candidates, "seed": seed}
+    settings = MixtureSettings.model_validate({name: value for name, value in asked.items() if value is not None})
+    added = add_classes(_load(model), images, lq, settings, choose_device(device), shown.progress)
+    rows = []
+    for name, mixture in zip(added.names, added.mixtures, strict=True):
+        strongest = zip(mixture.parts[:TOP].tolist(), mixture.weights[:TOP].tolist(), strict=True)
+        parts = ", ".join(f"{added.bundle.classes[part]} {weight:.2f}" for part, weight in strongest)
+        figures = [f"{mixture.losses[which]:.4f}" for which in ("uniform", "nearest", "learned", "chosen")]
+        rows.append([name, *figures, parts])
+    shown.print_table(["class", "all alike", "nearest class", "learned", "chosen", "begins as"], rows)
+    shown.say(
+        "distances from the real images: squared differences of mean and deviation, averaged over pixels and sizes"
+    )
+    _save(added.bundle, out)
+
+
+def _load(model: Path) -> Bundle:
+    from ctfgan.bundle import find_bundle, load_bundle
+
+    return load_bundle(find_bundle(model))
+
+
+def _check_free(out: Path) -> None:
+    """Before any work."""
+    from ctfgan.errors import ConfigError
+    from ctfgan.files import is_taken
+
+    if is_taken(out):
+        raise ConfigError(f"{out} exists already; choose another --out, or move it away")
+
+
+def _save(bundle: Bundle, out: Path) -> None:
+    import shlex
+
+    from ctfgan.bundle import save_bundle
+    from ctfgan.cli import show as shown
+
+    save_bundle(bundle, out)
+    name = shlex.quote(str(out))
+    change = bundle.provenance["history"][-1]["change"]
+    shown.say(f"{change}: {name}, {len(bundle.classes):,} classes. Next: ctfgan sample {name} --out sheet.png")

@@ -1,0 +1,149 @@
+"""Training that begins with trained weights, for every method with every form of class tables."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from ctfgan.bundle import Bundle
+from ctfgan.errors import ConfigError
+from ctfgan.lifecycle.starting import Start
+from ctfgan.nn.class_tables import CLASSES, NormalisedTable, table_spaces
+from ctfgan.recipes.build import Shape, build_method
+from ctfgan.recipes.overlay import with_settings
+from ctfgan.recipes.recipe import Recipe
+from tests.contract.test_table_forms import CONDITIONAL, FACTORISED, LAZY, changed
+
+OLD = Shape(num_classes=4, num_low_quality_labels=3, low_quality_size=8, channels=1)
+NEW = OLD.model_copy(update={"num_classes": 5, "num_low_quality_labels": 2})
+
+
+def trained(recipe: Recipe) -> Start:
+    """Classes a, b, c, d and low-quality labels x, y, z, every weight moved away from where it began."""
+    networks = build_method(recipe, OLD, matched=False).networks
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in networks.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    for module in networks.modules():
+        if isinstance(module, NormalisedTable):
+            module.remeasure()
+    labels = ("x", "y", "z") if recipe.method.uses_low_quality else ()
+    bundle = Bundle(recipe, OLD, ("a", "b", "c", "d"), labels, None, networks["generator"], {})
+    return Start("old", bundle, networks["discriminator"].state_dict())
+
+
+@pytest.mark.parametrize("settings", [(), LAZY, FACTORISED, (*FACTORISED, *LAZY)])
+@pytest.mark.parametrize("name", CONDITIONAL)
+def test_rows_are_found_by_name_and_all_other_weights_are_taken_over(name: str, settings: tuple[str, ...]) -> None:
+    recipe = changed(name, *settings)
+    start = trained(recipe)
+    names = ("d", "new", "b", "a", "also new")
+    matched = start.for_classes(recipe, NEW, names, ("z", "w"))
+    text = matched.sentence(names)
+    assert "3 of 5 classes found by name, 2 begin as the mean of all old ones (new, also new), 1 old classes" in text
+    networks = build_method(recipe, NEW, matched=False).networks
+    matched.put_into(networks)
+    spaces = table_spaces(networks)
+    assert start.discriminator is not None
+    before = {f"discriminator.{key}": tensor for key, tensor in start.discriminator.items()}
+    before |= {f"generator.{key}": tensor for key, tensor in start.bundle.generator.state_dict().items()}
+    tables = 0
+    for key, now in networks.named_parameters():
+        table = key.replace(".parametrizations.weight.original", "").removesuffix(".weight")
+        old = before[key]
+        if table not in spaces:
+            assert torch.equal(now, old), key
+            continue
+        tables += 1
+        rows = [3, None, 1, 0, None] if spaces[table] == CLASSES else [2, None, 3]
+        expected = torch.stack([old.mean(dim=0) if row is None else old[row] for row in rows])
+        torch.testing.assert_close(now.detach(), expected, rtol=0, atol=1e-6)
+    assert tables >= len(set(spaces.values()))
+
+
+@pytest.mark.parametrize("settings", [(), LAZY])
+def test_the_spectral_norm_of_a_table_with_other_rows_is_measured_anew(settings: tuple[str, ...]) -> None:
+    recipe = changed("projection-folders", *settings)
+    start = trained(recipe)
+    networks = build_method(recipe, NEW, matched=False).networks
+    start.for_classes(recipe, NEW, ("d", "new", "b", "a", "e"), ()).put_into(networks)
+    table = networks["discriminator"].head.classes.eval()
+    rows = table.weight if settings else table.parametrizations.weight.original
+    largest = torch.linalg.svdvals(rows.detach())[0]
+    torch.testing.assert_close(table(torch.arange(5)), rows / largest, rtol=2e-2, atol=1e-3)
+
+
+def test_the_same_classes_take_over_the_state_of_the_norms_too() -> None:
+    recipe = changed("projection-folders")
+    start = trained(recipe)
+    networks = build_method(recipe, OLD, matched=False).networks
+    start.for_classes(recipe, OLD, ("a", "b", "c", "d"), ()).put_into(networks)
+    assert start.discriminator is not None
+    for key, tensor in networks["discriminator"].state_dict().items():
+        assert torch.equal(tensor, start.discriminator[key]), key
+
+
+def test_from_a_bundle_alone_the_discriminator_is_new() -> None:
+    recipe = changed("ctf-folders")
+    start = replace(trained(recipe), discriminator=None)
+    networks, fresh = (build_method(recipe, OLD, matched=False).networks for _ in range(2))
+    start.for_classes(recipe, OLD, ("a", "b", "c", "d"), ("x", "y", "z")).put_into(networks)
+    for key, tensor in fresh["discriminator"].state_dict().items():
+        assert torch.equal(networks["discriminator"].state_dict()[key], tensor)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (("generator_width=0.1",), "method.networks.generator_width=0.05$"),
+        (("data.resolution=32", "networks.noise=9"), "data.resolution=16 --set method.networks.noise=64$"),
+        (("block_noise=3", "stem=resize"), "block_noise=16 --set method.features.stem=strided$"),
+        (("class_tables=factorised",), "class_tables=per-class --set method.features.label_tables=per-class$"),
+        (("label_tables=factorised",), "class_tables=per-class --set method.features.label_tables=per-class$"),
+        (("discriminator_width=0.1",), "discriminator_width=0.05, or begin with old/bundle and a new discriminator$"),
+        (("spectral_norm=false",), "method.spectral_norm=True, or begin with"),
+        (("table_updates=row-lazy",), "table_updates=dense, or begin with"),
+        (
+            ("self_supervision.discriminator_weight=0", "self_supervision.generator_weight=0"),
+            "discriminator_weight=1.0 --set method.self_supervision.generator_weight=0.2, or",
+        ),
+    ],
+)
+def test_other_networks_are_refused_with_the_settings_that_make_them_the_same(
+    settings: tuple[str, ...], message: str
+) -> None:
+    recipe = changed("ctf-folders")
+    start = trained(recipe)
+    other = with_settings(recipe, {}, settings)
+    with pytest.raises(ConfigError, match=f"^the networks of old are others .*; add .*{message}") as error:
+        start.for_classes(other, OLD, ("a", "b", "c", "d"), ())
+    text = str(error.value).split("; add ")[1].split(", or ")[0]
+    mended = with_settings(other, {}, tuple(text.removeprefix("--set ").replace("True", "true").split(" --set ")))
+    start.for_classes(mended, OLD, ("a", "b", "c", "d"), ())
+
+
+def test_what_the_data_decide_and_the_method_must_agree_too() -> None:
+    recipe = changed("ctf-folders")
+    start = trained(recipe)
+    colour = OLD.model_copy(update={"channels": 3, "low_quality_size": 9})
+    with pytest.raises(ConfigError, match=r"data.channels=1 --set data.degradation.size=8$"):
+        start.for_classes(recipe, colour, ("a", "b"), ())
+    with pytest.raises(ConfigError, match="old is a ctf-gan model, recipe 'projection-folders' trains sn-gan-projec"):
+        start.for_classes(changed("projection-folders"), OLD, ("a", "b"), ())
+
+
+def test_grown_networks_train_at_the_last_size_alone() -> None:
+    recipe = with_settings(changed("prog-gan-folders"), {"start.path": "somewhere"}, ())
+    (stage,) = build_method(recipe, OLD, matched=False).stages
+    assert stage.name == "grow-16"
+    stage.enter()
+    stage.game.advance(0.0)
+    assert stage.game.generator.alpha == 1
+
+
+def test_a_stage_of_no_steps_is_skipped() -> None:
+    recipe = changed("ctf-folders", "transfer.steps=0")
+    assert [stage.name for stage in build_method(recipe, OLD, matched=False).stages] == ["generate"]
