@@ -225,6 +225,7 @@ def test_a_named_sweep_is_one_plot_and_one_table(run_cli: RunCli, tmp_path: Path
     assert kinds == {"ctf-gan", "sn-gan-projection"}
 
 
+@pytest.mark.slow
 def test_any_two_settings_can_be_swept_with_several_seeds(run_cli: RunCli, tmp_path: Path) -> None:
     out = tmp_path / "sweep"
     outcome = run_cli("sweep", "--vary", "degradation.size=4,8", "--vary", "pairing=matched,independent", "--seeds", 2,

@@ -104,10 +104,12 @@ GROWN = (*SMALL, "grow.steps=4", "phase_steps=2", "grow.batch_size=8")
 
 @pytest.mark.parametrize(
     ("name", "settings", "stopped_after"),
-    [("ctf-glyphs", (*TINY, *AIDED), 3), ("ctf-glyphs", (*TINY, *AIDED), 6),
-     ("ctf-glyphs", (*TINY, *LAZY), 3), ("ctf-glyphs", (*TINY, *LAZY), 6),
-     ("ctf-glyphs", (*TINY, "table_updates=row-lazy"), 6),
-     ("prog-gan-folders", (*GROWN, *LAZY), 7), ("prog-gan-folders", GROWN, 3),
+    [("ctf-glyphs", (*TINY, *AIDED), 6), ("ctf-glyphs", (*TINY, *LAZY), 6),
+     pytest.param("ctf-glyphs", (*TINY, *LAZY), 3, marks=pytest.mark.slow),
+     pytest.param("ctf-glyphs", (*TINY, *AIDED), 3, marks=pytest.mark.slow),
+     pytest.param("ctf-glyphs", (*TINY, "table_updates=row-lazy"), 6, marks=pytest.mark.slow),
+     pytest.param("prog-gan-folders", GROWN, 3, marks=pytest.mark.slow),
+     pytest.param("prog-gan-folders", (*GROWN, *LAZY), 7, marks=pytest.mark.slow),
      ("prog-gan-folders", (*GROWN, *AIDED, "augmentation.target=none"), 7)],
 )  # fmt: skip
 def test_growth_row_lazy_tables_and_the_aids_for_small_data_resume_to_the_same_bits_too(
