@@ -58,8 +58,8 @@ def build_method(recipe: Recipe, shape: Shape, *, matched: bool, processes: Proc
     strengthening = Strengthening(recipe.training.strengthening, chance, processes.mean)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        generator = build_generator(recipe, shape)
-        discriminator = _build_discriminator(recipe, shape)
+        generator = build_generator(recipe, shape, processes)
+        discriminator = _build_discriminator(recipe, shape, processes)
     setup = partial(GameSetup, discriminator=discriminator, strengthening=strengthening, chance=chance)
     match recipe.method:
         case CtfGan() as method:
@@ -83,17 +83,26 @@ def build_method(recipe: Recipe, shape: Shape, *, matched: bool, processes: Proc
     )
 
 
-def build_generator(recipe: Recipe, shape: Shape) -> TransferGenerator | ResnetGenerator | GrowingGenerator:
-    """The generator that a finished run releases, with weights of no meaning yet."""
+def build_generator(
+    recipe: Recipe, shape: Shape, processes: Processes | None = None
+) -> TransferGenerator | ResnetGenerator | GrowingGenerator:
+    """The generator that a finished run releases, with weights of no meaning yet.
+
+    Args:
+        recipe: the whole configuration.
+        shape: sizes that the data decides.
+        processes: who holds sharded tables together; None keeps them whole.
+    """
     match recipe.method:
         case ProgGan() as method:
             growing = growing_plan(recipe.data.resolution, method.networks.generator_width)
-            return GrowingGenerator(growing, shape.channels, method.networks.noise, _classes(method, shape))
+            return GrowingGenerator(growing, shape.channels, method.networks.noise, _classes(method, shape, processes))
         case CtfGan() as method:
             plan = _plan(recipe, method)
-            classes = _classes(method, shape)
+            classes = _classes(method, shape, processes)
             generator_lh = GeneratorLH(plan, shape.channels, shape.low_quality_size, classes, method.features)
-            labels = _class_space(method.networks, shape.num_low_quality_labels + 1, method.features.embedding)
+            count = shape.num_low_quality_labels + 1
+            labels = _class_space(method.networks, count, method.features.embedding, processes)
             return TransferGenerator(
                 plan,
                 shape.channels,
@@ -104,7 +113,7 @@ def build_generator(recipe: Recipe, shape: Shape) -> TransferGenerator | ResnetG
                 train_generator_lh=method.train_generator_lh,
             )
         case SnGan() | AcGan() as method:
-            known = _classes(method, shape) if method.is_conditional else None
+            known = _classes(method, shape, processes) if method.is_conditional else None
             return ResnetGenerator(_plan(recipe, method), shape.channels, method.networks.noise, known)
 
 
@@ -121,6 +130,7 @@ def check_recipe(recipe: Recipe, processes: int = 1) -> None:
     """
     plan_for(recipe.data.resolution)
     _check_batches(recipe, processes)
+    _check_placement(recipe.method.networks)
     if isinstance(recipe.method, ProgGan):
         _check_growth(recipe.method)
     _check_augmentation(recipe)
@@ -170,6 +180,14 @@ def _check_growth(method: ProgGan) -> None:
         )
 
 
+def _check_placement(settings: NetworkSettings) -> None:
+    if settings.table_placement == "sharded" and settings.table_updates == "dense":
+        raise ConfigError(
+            "method.networks.table_placement is sharded, but table_updates is dense, and dense tables are whole on "
+            "every process; set table_updates to row-lazy, or table_placement to replicated"
+        )
+
+
 def _check_tables(recipe: Recipe, shape: Shape) -> None:
     """Row-lazy tables take steps without a first moment: only with beta_1 = 0 do untouched rows rest."""
     if not _classes(recipe.method, shape).lazy:
@@ -182,16 +200,19 @@ def _check_tables(recipe: Recipe, shape: Shape) -> None:
             )
 
 
-def _classes(method: MethodSettings, shape: Shape) -> ClassSpace:
-    return _class_space(method.networks, shape.num_classes, method.networks.class_code)
+def _classes(method: MethodSettings, shape: Shape, processes: Processes | None = None) -> ClassSpace:
+    return _class_space(method.networks, shape.num_classes, method.networks.class_code, processes)
 
 
-def _class_space(settings: NetworkSettings, count: int, code: int) -> ClassSpace:
+def _class_space(settings: NetworkSettings, count: int, code: int, processes: Processes | None) -> ClassSpace:
     """How ``count`` classes are kept; ``code`` is the length of their codes if they have some."""
     many = count > MANY_CLASSES
     factorised = settings.class_tables == "factorised" or (settings.class_tables == "auto" and many)
-    lazy = settings.table_updates == "row-lazy" or (settings.table_updates == "auto" and many)
-    return ClassSpace(count, code if factorised else None, lazy)
+    sharded = settings.table_placement == "sharded"
+    # Not only where there are several processes: a run may go on with another number of them.
+    lazy = settings.table_updates == "row-lazy" or (settings.table_updates == "auto" and (many or sharded))
+    peers = processes if sharded and processes is not None and processes.count > 1 else None
+    return ClassSpace(count, code if factorised else None, lazy, peers)
 
 
 def _class_term(method: AcGan | ProgGan, shape: Shape) -> ClassTerm:
@@ -205,16 +226,16 @@ def _plan(recipe: Recipe, method: ResnetMethod) -> Plan:
     return plan_for(recipe.data.resolution, method.networks.generator_width, method.networks.discriminator_width)
 
 
-def _build_discriminator(recipe: Recipe, shape: Shape) -> Discriminator | GrowingDiscriminator:
+def _build_discriminator(recipe: Recipe, shape: Shape, processes: Processes) -> Discriminator | GrowingDiscriminator:
     match recipe.method:
         case ProgGan() as method:
             plan = growing_plan(recipe.data.resolution, method.networks.discriminator_width)
-            return GrowingDiscriminator(plan, shape.channels, _classes(method, shape))
+            return GrowingDiscriminator(plan, shape.channels, _classes(method, shape, processes))
         case CtfGan() as method:
             return Discriminator(
                 _plan(recipe, method),
                 shape.channels,
-                _classes(method, shape),
+                _classes(method, shape, processes),
                 boxes=method.self_supervision.is_on,
                 normalised=method.spectral_norm,
             )
@@ -222,7 +243,7 @@ def _build_discriminator(recipe: Recipe, shape: Shape) -> Discriminator | Growin
             return Discriminator(
                 _plan(recipe, method),
                 shape.channels,
-                _classes(method, shape),
+                _classes(method, shape, processes),
                 method.conditioning,
                 normalised=method.spectral_norm,
             )
