@@ -1,18 +1,19 @@
-"""What the worker processes of the tests of sharded tables do."""
+"""Class tables spread over processes beside whole ones; what the worker processes of a test do."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
 
 import ctfgan
 from ctfgan.data.batches import Batch
+from ctfgan.errors import ProcessLost
 from ctfgan.nn.class_tables import lazy_tables
 from ctfgan.nn.row_parts import Kept, OwnRows, kept_of
 from ctfgan.recipes.build import Shape, build_method
@@ -21,10 +22,11 @@ from ctfgan.recipes.overlay import with_settings
 from ctfgan.training.collecting import on_main_with_all_rows, overwrite
 from ctfgan.training.ema import Ema
 from ctfgan.training.loop import Updates, play
-from ctfgan.training.runtime import Engine, alone, start_engine
+from ctfgan.training.runtime import Engine, alone
 from ctfgan.training.synthesis import draw_condition, synthesise
 from ctfgan.training.tensor_files import Rows, StoredTensors, write_tensors
-from tests.processes import NARROW, environment, own_rows
+from ctfgan.training.trainer import Trainer
+from tests.processes import NARROW, own_rows
 
 CLASSES = 7  # four rows on the first of two processes, three on the second
 SHAPE = Shape(num_classes=CLASSES, num_low_quality_labels=3, low_quality_size=8, channels=1)
@@ -38,6 +40,7 @@ METHODS = {
                                "adversarial.steps=9", "adversarial.batch_size=8", "adversarial.accumulate=2"),
     "projection, per class": ("projection-folders", *SHARDED, "adversarial.steps=9", "adversarial.batch_size=8"),
 }  # fmt: skip
+RESUMED = ("ctf, factorised", "projection, per class")
 SHARD_BYTES = 400  # so that tables are written in several files, some of which hold rows of both processes
 
 
@@ -107,8 +110,8 @@ def batches(size: int, seed: int) -> Iterator[Batch]:
         )
 
 
-def compared(engine: Engine, settings: tuple[str, ...], folder: Path) -> dict[str, Any]:
-    """Sharded on all processes beside whole on the main one, and each of them going on from what the other saved."""
+def compared(engine: Engine, settings: tuple[str, ...], folder: Path, *, resumed: bool) -> dict[str, Any]:
+    """Sharded on all processes beside whole on the main one; ``resumed`` lets each go on from what the other saved."""
     found: dict[str, Any] = {}
     main = engine.processes.on_main
     together = Run(engine, settings)
@@ -129,8 +132,10 @@ def compared(engine: Engine, settings: tuple[str, ...], folder: Path) -> dict[st
             found["own rows"] = {name: len(own.rows) for name, own in run.kept().items() if isinstance(own, OwnRows)}
         else:
             states.append(engine.processes.all_of(run.save(folder / name) if engine.processes.is_main else {})[0])
-    found["images"] = differing_images(together, by_itself)
+    found["images"] = largest_difference(together, by_itself)
     found["gap"] = main(lambda: gap(folder / "together", folder / "alone"))
+    if not resumed:
+        return found
 
     together, by_itself = Run(engine, settings), Run(alone(engine.device), settings)
     together.restore(folder / "alone", states[1])
@@ -156,10 +161,10 @@ def gap(one: Path, other: Path) -> float:
     return max((first[name].double() - second[name].double()).abs().max().item() for name in first)
 
 
-def differing_images(together: Run, by_itself: Run) -> int:
-    """The largest difference of a pixel (0 ... 255) of averaged generators, for a number that cannot be shared evenly."""
+def largest_difference(together: Run, by_itself: Run) -> int:
+    """Of pixels (0 ... 255) that averaged generators make, for a number of images that cannot be shared evenly."""
     processes = together.engine.processes
-    count, rng = 507, torch.Generator().manual_seed(2)
+    count, rng = 47, torch.Generator().manual_seed(2)
     condition = draw_condition(torch.arange(count) % CLASSES, None, 0)
     if together.stage.name == "generate":
         labels = torch.randint(-1, 3, (count,), generator=rng)
@@ -170,13 +175,22 @@ def differing_images(together: Run, by_itself: Run) -> int:
     return int(abs(images.astype(int) - expected.astype(int)).max())
 
 
-def work(rank: int, count: int, port: int, results: Path, run: Path) -> None:
-    """A spawned worker: gather facts and leave them in ``results/<rank>.pt``; then go on with a run of one process."""
-    os.environ |= environment(rank, count, port)
-    torch.set_num_threads(1)
-    torch.set_default_dtype(torch.float64)
-    engine = start_engine("cpu")
-    found = {name: compared(engine, settings, results / name) for name, settings in METHODS.items()}
-    torch.save(found, results / f"{rank}.pt")
-    torch.set_default_dtype(torch.float32)
+def facts(engine: Engine, folder: Path) -> dict[str, Any]:
+    """What the tests of test_sharded_tables.py look at, in float64."""
+    with patch("ctfgan.training.synthesis.CHUNK", 20):
+        return {
+            name: compared(engine, settings, folder / name, resumed=name in RESUMED)
+            for name, settings in METHODS.items()
+        }
+
+
+def lost_and_resumed(run: Path) -> str:
+    """What is said of a lost process; then the run goes on to its end."""
+    message = ""
+    with patch.object(Trainer, "run", side_effect=ProcessLost("process 1 is gone")):
+        try:
+            ctfgan.resume(run)
+        except ProcessLost as lost:
+            message = str(lost)
     ctfgan.resume(run)
+    return message
