@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,7 +20,7 @@ from ctfgan.training.augmentation import Augmentation
 from ctfgan.training.ema import Ema
 from ctfgan.training.loop import Updates, play
 from ctfgan.training.processes import Processes, gather_statistics
-from ctfgan.training.runtime import Engine, alone, start_engine
+from ctfgan.training.runtime import Engine, alone
 from ctfgan.training.settings import AugmentationSettings
 from ctfgan.training.synthesis import draw_condition, synthesise
 
@@ -51,14 +49,10 @@ def environment(rank: int, count: int, port: int) -> dict[str, str]:
     return {name: str(value) for name, value in names.items()} | {"MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
 
 
-def work(rank: int, count: int, port: int, results: Path) -> None:
-    """A spawned worker: gather facts and leave them in ``results/<rank>.pt``."""
-    os.environ |= environment(rank, count, port)
-    torch.set_num_threads(1)
-    torch.set_default_dtype(torch.float64)
-    engine = start_engine("cpu")
+def facts(engine: Engine) -> dict[str, Any]:
+    """What the tests of test_processes.py look at, in float64."""
     found: dict[str, Any] = {"ctf": distances(engine, CTF)}
-    if count == 2:
+    if engine.processes.count == 2:
         found |= {"projection": distances(engine, PROJECTION), "in parts": distances(engine, IN_PARTS)}
         found |= (
             exchanged(engine.processes)
@@ -66,7 +60,7 @@ def work(rank: int, count: int, port: int, results: Path) -> None:
             | normalised(engine.processes)
             | {"images": differing_pixels(engine)}
         )
-    torch.save(found, results / f"{rank}.pt")
+    return found
 
 
 def whole_batches(size: int) -> Iterator[Batch]:

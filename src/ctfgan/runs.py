@@ -28,7 +28,7 @@ from ctfgan.training.checks import CheckReport
 from ctfgan.training.ema import released_average
 from ctfgan.training.loop import StepLosses, below
 from ctfgan.training.processes import Processes
-from ctfgan.training.run_folder import BUNDLE, DATA, RECIPE, RECOGNISER, Checkpoint, RunFolder
+from ctfgan.training.run_folder import BUNDLE, DATA, RECIPE, RECOGNISER, RunFolder, StoredCheckpoint
 from ctfgan.training.runtime import Engine, start_engine, stop_on_signals
 from ctfgan.training.settings import StageSettings
 from ctfgan.training.trainer import Method, Observer, Trainer
@@ -244,7 +244,8 @@ def released_generator(place: Workplace, folder: RunFolder, *, average: bool = T
         folder: the run.
         average: the moving average if the run kept one; else the weights as trained.
     """
-    tensors = folder.load_tensors(released_checkpoint(place.recipe, folder))
+    stored = folder.load_tensors(released_checkpoint(place.recipe, folder))
+    tensors = {name: stored[name] for name in stored if name.startswith(("networks.generator.", "average."))}
     with torch.device("meta"):
         generator = build_generator(place.recipe, place.shape)
     if average and place.recipe.training.ema_decay is not None:
@@ -259,7 +260,7 @@ def _finish(
     place: Workplace,
     recogniser: TrainedRecogniser,
     folder: RunFolder,
-    checkpoint: Checkpoint | None,
+    checkpoint: StoredCheckpoint | None,
     watch: Watch,
     begin: Matched | None = None,
 ) -> Path:

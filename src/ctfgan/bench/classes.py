@@ -21,6 +21,7 @@ from ctfgan.data.settings import MIN_IMAGES_PER_CLASS
 from ctfgan.data.synthetic import synthetic_images
 from ctfgan.errors import ConfigError
 from ctfgan.nn.class_tables import lazy_tables
+from ctfgan.nn.row_parts import Kept
 from ctfgan.progress import Progress
 from ctfgan.recipes.catalogue import named_recipe
 from ctfgan.recipes.overlay import with_settings
@@ -210,7 +211,7 @@ def _own_memory() -> int:
 
 
 def _table_bytes(arm: _Arm) -> int:
-    tensors = list(arm.updates.moments().values())
+    tensors: list[Kept] = list(arm.updates.moments().values())
     for network in arm.networks:
         tensors += [table.weight for table in lazy_tables(network).values()]
     if arm.ema is not None:

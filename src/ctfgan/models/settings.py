@@ -32,7 +32,10 @@ class NetworkSettings(Settings):
     """Length of a factorised class code."""
     table_updates: Literal["auto", "dense", "row-lazy"] = "auto"
     """How tables are trained: as any parameter, or only the rows of a batch, which costs the same for any number of
-    classes; ``auto`` is dense up to 10,000 classes."""
+    classes; ``auto`` is dense up to 10,000 classes that are not sharded."""
+    table_placement: Literal["replicated", "sharded"] = "replicated"
+    """Where the rows of row-lazy tables are when several processes train: all on each of them, or on each a range of
+    its own, for tables that outgrow one device (decision 24). On one process both are the same."""
 
 
 class TransferSettings(Settings):

@@ -2,11 +2,13 @@
 
 A dense table is an embedding: its gradient has its whole size, and an ordinary optimiser steps it. A row-lazy one
 (:class:`ClassTable`) gets the gradient of the gathered rows alone and is written row by row; its optimiser, its moving
-average and its spectral norm cost the same for ten classes and for a million.
+average and its spectral norm cost the same for ten classes and for a million. Its rows
+may be spread over several processes (:mod:`ctfgan.nn.row_parts`).
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ctfgan.nn.layers import Initialiser, embedding, linear
+from ctfgan.nn.row_parts import Peers, RowPart, RowTable, draw_rows_
 
 BLOCK_ROWS = 4_096  # rows whose products are added up in the table's own precision
 START_ITERATIONS = 15  # as many as torch's spectral norm starts with
@@ -45,22 +48,34 @@ class RowChange:
     """``(N,)`` bool; true once for every distinct row."""
 
 
-class ClassTable(nn.Module):
+class ClassTable(RowTable):
     """C rows of ``width`` numbers, row-lazy: the gradient is a sparse tensor of the gathered rows.
 
     Shapes: ids ``(N,)`` int64 in ``[0, rows)``; returns ``(N, width)``.
 
+    Args:
+        rows: C.
+        width: of a row.
+        init: fills a block of rows, whatever the number of its rows.
+        peers: the processes that hold the table together; None for this one alone.
+
     Attributes:
-        weight: ``(rows, width)``; changed by :meth:`write` alone once training has begun.
+        weight: ``(rows, width)``, or the rows of this process and the spare one; changed by :meth:`write` alone once
+            training has begun.
     """
 
-    def __init__(self, rows: int, width: int, init: Initialiser) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(rows, width))
-        with torch.no_grad():
-            init(self.weight)
+    BY_ROW = ("weight",)
+
+    def __init__(self, rows: int, width: int, init: Initialiser, peers: Peers | None = None) -> None:
+        super().__init__(None if peers is None else RowPart(rows, peers))
+        self.weight = nn.Parameter(torch.zeros(rows if self.part is None else len(self.part) + 1, width))
+        if not self.weight.is_meta:
+            own = self.weight.detach() if self.part is None else self.weight.detach()[:-1]
+            draw_rows_(own, 0 if self.part is None else self.part.start, rows, init)
 
     def forward(self, ids: Tensor) -> Tensor:
+        if self.part is not None:
+            return self.part.learnt(ids, self.weight)
         return F.embedding(ids, self.weight, sparse=True)
 
     @torch.no_grad()
@@ -85,9 +100,9 @@ class NormalisedTable(ClassTable):
     gram: Tensor
     direction: Tensor
 
-    def __init__(self, rows: int, width: int, init: Initialiser) -> None:
-        super().__init__(rows, width, init)
-        self.register_buffer("gram", gram_of(self.weight.detach()))
+    def __init__(self, rows: int, width: int, init: Initialiser, peers: Peers | None = None) -> None:
+        super().__init__(rows, width, init, peers)
+        self.register_buffer("gram", self._of_all(gram_of(self.weight.detach())))
         start = torch.randn(width, dtype=torch.float64)
         self.register_buffer("direction", F.normalize(start, dim=0))
         for _ in range(START_ITERATIONS):
@@ -107,7 +122,11 @@ class NormalisedTable(ClassTable):
         super().write(change)
         once = change.is_first[:, None]
         before, after = change.before.double() * once, change.after.double() * once
-        self.gram += after.mT @ after - before.mT @ before
+        self.gram += self._of_all(after.mT @ after - before.mT @ before)
+
+    def _of_all(self, products: Tensor) -> Tensor:
+        """The sum of products of rows over everybody's rows."""
+        return products if self.part is None else self.part.peers.total(products)
 
     @torch.no_grad()
     def remeasure(self) -> None:
@@ -130,8 +149,10 @@ def random_signs_(rows: Tensor) -> None:
     if rows.is_meta:
         return
     drawn = torch.randint(256, (-(-rows.numel() // 8),), dtype=torch.uint8)
-    bits = np.unpackbits(drawn.numpy(), count=rows.numel())
-    rows.copy_(torch.from_numpy(bits).view_as(rows)).mul_(2).sub_(1)
+    signs = np.unpackbits(drawn.numpy(), count=rows.numel()).view(np.int8)
+    signs *= 2
+    signs -= 1
+    rows.copy_(torch.from_numpy(signs).view_as(rows))
 
 
 @torch.no_grad()
@@ -156,6 +177,8 @@ class ClassSpace:
     """Whether tables are row-lazy."""
     name: str = CLASSES
     """What its tables are found by: see :func:`table_spaces`."""
+    peers: Peers | None = None
+    """The processes that hold row-lazy tables together; None if each holds them all."""
 
     def encoder(self) -> nn.Module:
         """From labels ``(N,)`` to what the maps of one network share: the labels themselves, or codes ``(N, code)``."""
@@ -166,7 +189,7 @@ class ClassSpace:
     def map(self, width: int, start: float | None = None) -> nn.Module:
         """From what :meth:`encoder` returns to ``(N, width)``; ``start`` for all classes at first, if it is given."""
         if self.code is None:
-            fill = nn.init.xavier_uniform_ if start is None else partial(nn.init.constant_, val=start)
+            fill = None if start is None else partial(nn.init.constant_, val=start)
             return self._table(width, fill, normalised=False)
         layer = linear(self.code, width)
         if start is not None:
@@ -174,8 +197,10 @@ class ClassSpace:
             nn.init.constant_(layer.bias, start)
         return layer
 
-    def embedding(self, width: int, *, normalised: bool, init: Initialiser = nn.init.xavier_uniform_) -> nn.Module:
-        """From labels ``(N,)`` straight to ``(N, width)``, for a network that needs classes in one place only."""
+    def embedding(self, width: int, *, normalised: bool, init: Initialiser | None = None) -> nn.Module:
+        """From labels ``(N,)`` straight to ``(N, width)``, for a network that needs classes in one place only; tables
+        start as Glorot's uniform numbers unless ``init`` says otherwise.
+        """
         if self.code is None:
             return self._table(width, init, normalised=normalised)
         codes = self._table(self.code, random_signs_, normalised=normalised)
@@ -185,10 +210,14 @@ class ClassSpace:
         """From labels ``(N,)`` to one number each, ``(N, 1)``, 0 at first."""
         return self._table(1, nn.init.zeros_, normalised=False)
 
-    def _table(self, width: int, init: Initialiser, *, normalised: bool) -> nn.Module:
+    def _table(self, width: int, init: Initialiser | None, *, normalised: bool) -> nn.Module:
+        if init is None:
+            # nn.init.xavier_uniform_ of the whole table, written so that it may be drawn in blocks of rows.
+            bound = math.sqrt(3) * math.sqrt(2 / (self.count + width))
+            init = partial(nn.init.uniform_, a=-bound, b=bound)
         table: nn.Module
         if self.lazy:
-            table = (NormalisedTable if normalised else ClassTable)(self.count, width, init)
+            table = (NormalisedTable if normalised else ClassTable)(self.count, width, init, self.peers)
         else:
             table = embedding(self.count, width, normalised=normalised, init=init)
         vars(table)[_SPACE] = self.name  # which of two equally large spaces, no shape can tell

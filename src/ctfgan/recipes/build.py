@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -58,8 +59,8 @@ def build_method(recipe: Recipe, shape: Shape, *, matched: bool, processes: Proc
     strengthening = Strengthening(recipe.training.strengthening, chance, processes.mean)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        generator = build_generator(recipe, shape)
-        discriminator = _build_discriminator(recipe, shape)
+        generator = build_generator(recipe, shape, processes)
+        discriminator = _build_discriminator(recipe, shape, processes)
     setup = partial(GameSetup, discriminator=discriminator, strengthening=strengthening, chance=chance)
     match recipe.method:
         case CtfGan() as method:
@@ -84,17 +85,25 @@ def build_method(recipe: Recipe, shape: Shape, *, matched: bool, processes: Proc
     )
 
 
-def build_generator(recipe: Recipe, shape: Shape) -> TransferGenerator | ResnetGenerator | GrowingGenerator:
-    """The generator that a finished run releases, with weights of no meaning yet."""
+def build_generator(
+    recipe: Recipe, shape: Shape, processes: Processes | None = None
+) -> TransferGenerator | ResnetGenerator | GrowingGenerator:
+    """The generator that a finished run releases, with weights of no meaning yet.
+
+    Args:
+        recipe: the whole configuration.
+        shape: sizes that the data decides.
+        processes: who holds sharded tables together; None keeps them whole.
+    """
     match recipe.method:
         case ProgGan() as method:
             growing = growing_plan(recipe.data.resolution, method.networks.generator_width)
-            return GrowingGenerator(growing, shape.channels, method.networks.noise, _classes(method, shape))
+            return GrowingGenerator(growing, shape.channels, method.networks.noise, _classes(method, shape, processes))
         case CtfGan() as method:
             plan = _plan(recipe, method)
-            classes = _classes(method, shape)
+            classes = _classes(method, shape, processes)
             generator_lh = GeneratorLH(plan, shape.channels, shape.low_quality_size, classes, method.features)
-            labels = _label_space(method, shape)
+            labels = _label_space(method, shape, processes)
             return TransferGenerator(
                 plan,
                 shape.channels,
@@ -105,7 +114,7 @@ def build_generator(recipe: Recipe, shape: Shape) -> TransferGenerator | ResnetG
                 train_generator_lh=method.train_generator_lh,
             )
         case SnGan() | AcGan() as method:
-            known = _classes(method, shape) if method.is_conditional else None
+            known = _classes(method, shape, processes) if method.is_conditional else None
             return ResnetGenerator(_plan(recipe, method), shape.channels, method.networks.noise, known)
 
 
@@ -122,6 +131,7 @@ def check_recipe(recipe: Recipe, processes: int = 1) -> None:
     """
     plan_for(recipe.data.resolution)
     _check_batches(recipe, processes)
+    _check_placement(recipe, processes)
     if isinstance(recipe.method, ProgGan):
         _check_growth(recipe.method)
     if isinstance(recipe.method, CtfGan):
@@ -191,6 +201,20 @@ def _check_growth(method: ProgGan) -> None:
         )
 
 
+def _check_placement(recipe: Recipe, processes: int) -> None:
+    settings = recipe.method.networks
+    if settings.table_placement == "sharded" and processes > 1 and recipe.start.path is not None:
+        raise ConfigError(
+            "method.networks.table_placement is sharded, but trained weights to start from (--from) are put into whole "
+            "tables; begin on one process and resume on several, or set table_placement to replicated"
+        )
+    if settings.table_placement == "sharded" and settings.table_updates == "dense":
+        raise ConfigError(
+            "method.networks.table_placement is sharded, but table_updates is dense, and dense tables are whole on "
+            "every process; set table_updates to row-lazy, or table_placement to replicated"
+        )
+
+
 def _check_tables(recipe: Recipe, shape: Shape) -> None:
     """Row-lazy tables take steps without a first moment: only with beta_1 = 0 do untouched rows rest."""
     if not _classes(recipe.method, shape).lazy:
@@ -226,24 +250,34 @@ def with_fixed_tables(recipe: Recipe, shape: Shape) -> Recipe:
     return recipe.model_copy(update={"method": recipe.method.model_copy(update=update)})
 
 
-def _classes(method: MethodSettings, shape: Shape) -> ClassSpace:
+def _classes(method: MethodSettings, shape: Shape, processes: Processes | None = None) -> ClassSpace:
     settings = method.networks
-    return _class_space(settings, settings.class_tables, shape.num_classes, settings.class_code, CLASSES)
+    space = _class_space(settings, settings.class_tables, shape.num_classes, settings.class_code)
+    return replace(space, peers=_peers(settings, processes))
 
 
-def _label_space(method: CtfGan, shape: Shape) -> ClassSpace:
+def _label_space(method: CtfGan, shape: Shape, processes: Processes | None = None) -> ClassSpace:
     """One more than there are labels: images without one have a row, too."""
     asked, code = method.features.label_tables, method.features.embedding
     form = method.networks.class_tables if asked == "auto" else asked
-    return _class_space(method.networks, form, shape.num_low_quality_labels + 1, code, LOW_QUALITY_LABELS)
+    space = _class_space(method.networks, form, shape.num_low_quality_labels + 1, code)
+    return replace(space, name=LOW_QUALITY_LABELS, peers=_peers(method.networks, processes))
 
 
-def _class_space(settings: NetworkSettings, form: str, count: int, code: int, name: str) -> ClassSpace:
+def _class_space(settings: NetworkSettings, form: str, count: int, code: int) -> ClassSpace:
     """How ``count`` classes are kept; ``code`` is the length of their codes if they have some."""
     many = count > MANY_CLASSES
     factorised = form == "factorised" or (form == "auto" and many)
-    lazy = settings.table_updates == "row-lazy" or (settings.table_updates == "auto" and many)
-    return ClassSpace(count, code if factorised else None, lazy, name)
+    # Sharded ones not only where there are several processes: a run may go on with another number of them.
+    sharded = settings.table_placement == "sharded"
+    lazy = settings.table_updates == "row-lazy" or (settings.table_updates == "auto" and (many or sharded))
+    return ClassSpace(count, code if factorised else None, lazy)
+
+
+def _peers(settings: NetworkSettings, processes: Processes | None) -> Processes | None:
+    """The processes that hold tables together."""
+    sharded = settings.table_placement == "sharded" and processes is not None and processes.count > 1
+    return processes if sharded else None
 
 
 def _class_term(method: AcGan | ProgGan, shape: Shape) -> ClassTerm:
@@ -257,16 +291,16 @@ def _plan(recipe: Recipe, method: ResnetMethod) -> Plan:
     return plan_for(recipe.data.resolution, method.networks.generator_width, method.networks.discriminator_width)
 
 
-def _build_discriminator(recipe: Recipe, shape: Shape) -> Discriminator | GrowingDiscriminator:
+def _build_discriminator(recipe: Recipe, shape: Shape, processes: Processes) -> Discriminator | GrowingDiscriminator:
     match recipe.method:
         case ProgGan() as method:
             plan = growing_plan(recipe.data.resolution, method.networks.discriminator_width)
-            return GrowingDiscriminator(plan, shape.channels, _classes(method, shape))
+            return GrowingDiscriminator(plan, shape.channels, _classes(method, shape, processes))
         case CtfGan() as method:
             return Discriminator(
                 _plan(recipe, method),
                 shape.channels,
-                _classes(method, shape),
+                _classes(method, shape, processes),
                 boxes=method.self_supervision.is_on,
                 normalised=method.spectral_norm,
             )
@@ -274,7 +308,7 @@ def _build_discriminator(recipe: Recipe, shape: Shape) -> Discriminator | Growin
             return Discriminator(
                 _plan(recipe, method),
                 shape.channels,
-                _classes(method, shape),
+                _classes(method, shape, processes),
                 method.conditioning,
                 normalised=method.spectral_norm,
             )

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ctfgan.nn.class_tables import ClassTable, RowChange, lazy_tables
+from ctfgan.nn.row_parts import RowTable
 
 
 class Ema:
@@ -58,7 +59,7 @@ class Ema:
                 table.weight.copy_(_row_average(table.weight, averaged.lag, averaged.log_decay, averaged.total))
 
 
-class AveragedTable(nn.Module):
+class AveragedTable(RowTable):
     """The moving average of a row-lazy table: exactly the dense one, at the cost of the rows of a batch (decision 23).
 
     While a row w rests, the distance of its average from it shrinks by the decay in every step. So it is the distance
@@ -68,17 +69,20 @@ class AveragedTable(nn.Module):
     Shapes: ids ``(N,)`` int64; returns ``(N, width)``.
 
     Attributes:
-        lag: average - w when the row last changed, ``(C, width)``; None for a table that does not train.
+        lag: average - w when the row last changed, ``(C, width)`` as the table's own weight; None for a table that does
+            not train.
         log_decay: sum of the logarithms of the decays until then, ``(C,)`` float64.
         total: the same until now, float64 without dimension.
     """
+
+    BY_ROW = ("lag", "log_decay")
 
     lag: Tensor | None
     log_decay: Tensor
     total: Tensor
 
     def __init__(self, table: ClassTable) -> None:
-        super().__init__()
+        super().__init__(table.part)
         self._table = (table,)  # in a tuple, so that it is not counted as a part of this module
         trains, device = table.weight.requires_grad, table.weight.device
         self.register_buffer("lag", torch.zeros_like(table.weight, requires_grad=False) if trains else None)
@@ -88,6 +92,9 @@ class AveragedTable(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Averaged rows."""
+        return self._rows_at(ids) if self.part is None else self.part.read(ids, self._rows_at)
+
+    def _rows_at(self, ids: Tensor) -> Tensor:
         rows = F.embedding(ids, self._table[0].weight)
         if self.lag is None:
             return rows
@@ -141,6 +148,6 @@ def _tensors(network: nn.Module) -> list[Tensor]:
     return [
         tensor
         for module in network.modules()
-        if not isinstance(module, (ClassTable, AveragedTable))
+        if not isinstance(module, RowTable)
         for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False))
     ]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ctfgan.data.batches import Batch, join, split
 from ctfgan.nn.class_tables import ClassTable, RowChange
+from ctfgan.nn.row_parts import Kept
 from ctfgan.training.objectives.adversarial import AdversarialGame, LossTerms
 from ctfgan.training.optimiser import Optimiser
 from ctfgan.training.runtime import Engine
@@ -89,7 +90,7 @@ class Updates:
         """For a checkpoint: all but what :meth:`moments` holds."""
         return {"step": self.step} | {name: optimiser.state() for name, optimiser in self._optimisers().items()}
 
-    def moments(self) -> dict[str, Tensor]:
+    def moments(self) -> dict[str, Kept]:
         """Second moments of row-lazy tables by name, for a checkpoint."""
         return {
             f"{player}.{name}": tensor
@@ -97,11 +98,11 @@ class Updates:
             for name, tensor in optimiser.moments().items()
         }
 
-    def restore(self, state: dict[str, Any], moments: dict[str, Tensor]) -> None:
-        """Continue from a :meth:`state` and its :meth:`moments`."""
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from a :meth:`state`; the tensors of :meth:`moments` are for the caller to overwrite."""
         self.step = state["step"]
         for name, optimiser in self._optimisers().items():
-            optimiser.restore(state[name], below(moments, f"{name}."))
+            optimiser.restore(state[name])
 
     def _optimisers(self) -> dict[str, Optimiser]:
         return {"generator": self._generator, "discriminator": self._discriminator}

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ctfgan.nn.class_tables import ClassTable, RowChange, lazy_tables
+from ctfgan.nn.row_parts import Kept
 from ctfgan.training.row_adam import RowAdam
 
 
@@ -70,8 +71,10 @@ class Optimiser:
         self._exchange.average([parameter.grad for parameter in self._dense if parameter.grad is not None])
         gathered = {}
         for name, parts in self._collected.items():
-            ids = torch.cat([part._indices()[0] for part in parts])
-            gathered[name] = self._exchange.gather_rows(ids, torch.cat([part._values() for part in parts]))
+            found = torch.cat([part._indices()[0] for part in parts]), torch.cat([part._values() for part in parts])
+            # A process that holds some rows alone has their gradients from all others by now.
+            sharded = self._tables[name].part is not None
+            gathered[name] = found if sharded else self._exchange.gather_rows(*found)
         self._collected = {}
         self._adam.param_groups[0]["lr"] = rate
         self._adam.step()
@@ -83,18 +86,16 @@ class Optimiser:
         """For a checkpoint: all but what :meth:`moments` holds."""
         return {"adam": self._adam.state_dict(), "steps": {name: rows.steps for name, rows in self._rows.items()}}
 
-    def moments(self) -> dict[str, Tensor]:
+    def moments(self) -> dict[str, Kept]:
         """The tensors of row-lazy tables by name, which a checkpoint keeps in parts since they may be large."""
         found = {}
         for name, rows in self._rows.items():
-            found[f"{name}.second"] = rows.second
-            found[f"{name}.last"] = rows.last
+            found[f"{name}.second"] = self._tables[name].owned(rows.second)
+            found[f"{name}.last"] = self._tables[name].owned(rows.last)
         return found
 
-    def restore(self, state: dict[str, Any], moments: dict[str, Tensor]) -> None:
-        """Continue from a :meth:`state` and its :meth:`moments`."""
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from a :meth:`state`; the tensors of :meth:`moments` are for the caller to overwrite."""
         self._adam.load_state_dict(state["adam"])
         for name, rows in self._rows.items():
             rows.steps = state["steps"][name]
-        for name, tensor in self.moments().items():
-            tensor.copy_(moments[name])

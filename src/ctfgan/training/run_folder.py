@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ctfgan.errors import RunError
 from ctfgan.files import is_taken, new_folder, sha256, write_file
-from ctfgan.training.tensor_files import damaged, read_tensors, write_tensors
+from ctfgan.training.tensor_files import Rows, StoredTensors, damaged, write_tensors
 
 RECIPE = "recipe.json"
 JOURNAL = "journal.jsonl"
@@ -37,12 +37,22 @@ LOCK = ".lock"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One complete checkpoint."""
+    """One complete checkpoint, to be written."""
 
-    tensors: dict[str, Tensor]
+    tensors: Mapping[str, Tensor | Rows]
     """Weights of the networks and of their averages."""
     state: dict[str, Any]
     """Optimisers, random generators, positions, counters: plain values and tensors only."""
+
+
+@dataclass(frozen=True)
+class StoredCheckpoint:
+    """One complete checkpoint on disk."""
+
+    tensors: StoredTensors
+    """As in :class:`Checkpoint`; read when they are asked for."""
+    state: dict[str, Any]
+    """As in :class:`Checkpoint`."""
 
 
 class RunFolder:
@@ -170,8 +180,8 @@ class RunFolder:
         """Whether there is a complete checkpoint of a step."""
         return (self._checkpoint(step) / MANIFEST).is_file()
 
-    def load(self, folder: Path) -> Checkpoint:
-        """Read a checkpoint after checking its hashes; runs no code from it.
+    def load(self, folder: Path) -> StoredCheckpoint:
+        """Open a checkpoint after checking its hashes; runs no code from it.
 
         Raises:
             RunError: a file is missing or was changed.
@@ -182,14 +192,14 @@ class RunFolder:
             state = torch.load(folder / "state.pt", weights_only=True, map_location="cpu")
         except (UnpicklingError, OSError, RuntimeError, EOFError) as error:
             raise damaged(folder, "state.pt") from error
-        return Checkpoint(tensors, state)
+        return StoredCheckpoint(tensors, state)
 
-    def load_tensors(self, folder: Path) -> dict[str, Tensor]:
+    def load_tensors(self, folder: Path) -> StoredTensors:
         """The weights of a checkpoint alone, after checking all hashes."""
         for name, expected in self.manifest(folder)["sha256"].items():
             if not (folder / name).is_file() or sha256(folder / name) != expected:
                 raise damaged(folder, name)
-        return read_tensors(folder)
+        return StoredTensors(folder)
 
     def manifest(self, folder: Path) -> dict[str, Any]:
         """What was noted beside a checkpoint: step, stage, distance."""

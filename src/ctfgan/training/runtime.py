@@ -44,11 +44,16 @@ class Engine:
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
     def prepare(self, network: nn.Module) -> None:
-        """Make a network ready for training: on the device, batch norm over all processes, the main one's weights."""
+        """Make a network ready for training: on the device, batch norm over all processes, the main one's weights.
+
+        Rows that a process holds alone stay as they are.
+        """
         if self.processes.count > 1:
             share_batch_norm(network, gather_statistics)
         place(network, self.device)
-        self.processes.copy_from_main([*chain(network.parameters(), network.buffers())])
+        own = {table.weight for table in lazy_tables(network).values() if table.part is not None}
+        shared = (tensor for tensor in chain(network.parameters(), network.buffers()) if tensor not in own)
+        self.processes.copy_from_main([*shared])
 
     def describe(self) -> str:
         """Device and precision, with the number of processes if there are several."""

@@ -13,6 +13,7 @@ from ctfgan.chance import Chance
 from ctfgan.data.images import Bytes, to_bytes
 from ctfgan.data.pairing import LowQualityBank
 from ctfgan.models.interfaces import Condition, Generator
+from ctfgan.nn.row_parts import is_sharded
 from ctfgan.training.runtime import Engine
 
 CHUNK = 250  # images per forward; large enough for speed, small enough for memory
@@ -29,7 +30,8 @@ def draw_condition(labels: Tensor, bank: LowQualityBank | None, seed: int) -> Co
 def synthesise(network: nn.Module, condition: Condition, seed: int, engine: Engine) -> Bytes:
     """Images of a condition, uint8 ``(N, R, R, K)``; the same for the same seed, whatever the chunk size.
 
-    Several processes, which must all ask for them, take turns at the chunks; each gets all images.
+    Several processes, which must all ask for them, take turns at the chunks; each gets all images. A network with rows
+    on several processes makes chunks of another size, and so may differ in the last bit.
 
     Args:
         network: a :class:`~ctfgan.models.interfaces.Generator`; its mode is left as it was.
@@ -42,14 +44,22 @@ def synthesise(network: nn.Module, condition: Condition, seed: int, engine: Engi
     was_training = network.training
     network.eval()
     device, processes = engine.device, engine.processes
-    starts = range(0, len(condition), CHUNK)
+    wanted, size = len(condition), CHUNK
+    if is_sharded(network):
+        # A forward needs all processes, each with as many images; where there are too few, the last one is repeated.
+        size = min(CHUNK, ceil(wanted / processes.count))
+        at_once = size * processes.count
+        padded = torch.arange(ceil(wanted / at_once) * at_once).clamp(max=wanted - 1)
+        condition, noise = condition[padded], noise.part(padded)
+    starts = range(0, len(condition), size)
     own = []
     for start in starts[processes.rank :: processes.count]:
-        rows = slice(start, start + CHUNK)
+        rows = slice(start, start + size)
         own.append(to_bytes(generator(condition[rows].to(device), noise.part(rows).to(device))))
     network.train(was_training)
     everyones = processes.all_of(own)
-    return np.concatenate([everyones[turn % processes.count][turn // processes.count] for turn in range(len(starts))])
+    count = processes.count
+    return np.concatenate([everyones[turn % count][turn // count] for turn in range(len(starts))])[:wanted]
 
 
 def balanced_labels(count: int, num_classes: int) -> Tensor:

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from math import ceil
 from pathlib import Path
+from types import EllipsisType
+from typing import NamedTuple, Protocol
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from ctfgan.errors import RunError
@@ -21,30 +23,80 @@ SHARDS = "tables-*.safetensors"
 SHARD_BYTES = 1 << 28
 
 
-def write_tensors(tensors: Mapping[str, Tensor], folder: Path, shard_bytes: int = SHARD_BYTES) -> None:
+class Rows(Protocol):
+    """A table that is not at hand as a whole, but can be read in parts."""
+
+    @property
+    def nbytes(self) -> int:
+        """Of the whole table."""
+        ...
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        ...
+
+    def read(self, start: int, stop: int) -> Tensor:
+        """Rows ``[start, stop)``."""
+        ...
+
+
+def write_tensors(tensors: Mapping[str, Tensor | Rows], folder: Path, shard_bytes: int = SHARD_BYTES) -> None:
     """Write tensors into an empty folder; a tensor above ``shard_bytes`` goes into shards of at most that size."""
     large = {name: tensor for name, tensor in tensors.items() if tensor.nbytes > shard_bytes and len(tensor) > 1}
-    save_file({name: _own(tensor) for name, tensor in tensors.items() if name not in large}, folder / TOGETHER)
+    small = {name: tensor for name, tensor in tensors.items() if name not in large}
+    whole = {
+        name: tensor if isinstance(tensor, Tensor) else tensor.read(0, len(tensor)) for name, tensor in small.items()
+    }
+    save_file({name: _own(tensor) for name, tensor in whole.items()}, folder / TOGETHER)
     for number, (name, start, rows) in enumerate(_parts(large, shard_bytes)):
         save_file({f"{name}@{start}": _own(rows)}, folder / SHARDS.replace("*", f"{number:05d}"))
 
 
-def read_tensors(folder: Path) -> dict[str, Tensor]:
-    """The tensors of a folder, whole.
+class _Place(NamedTuple):
+    file: Path
+    key: str
+    start: int
+    stop: int
+
+
+class StoredTensors(Mapping[str, Tensor]):
+    """The tensors of a folder, each read when it is asked for, whole or some of its rows.
 
     Raises:
         RunError: a file is missing or damaged, or a shard does not follow on the one before it.
     """
-    tensors = _read(folder / TOGETHER)
-    shards: dict[str, list[Tensor]] = {}
-    for file in sorted(folder.glob(SHARDS)):
-        for key, rows in _read(file).items():
-            name, _, start = key.rpartition("@")
-            parts = shards.setdefault(name, [])
-            if sum(map(len, parts)) != int(start):
-                raise damaged(folder, file.name)
-            parts.append(rows)
-    return tensors | {name: torch.cat(parts) for name, parts in shards.items()}
+
+    def __init__(self, folder: Path) -> None:
+        self._places: dict[str, list[_Place]] = {}
+        for file in [folder / TOGETHER, *sorted(folder.glob(SHARDS))]:
+            for key, length in _lengths(file).items():
+                name, _, number = (key, "", "0") if file.name == TOGETHER else key.rpartition("@")
+                places, start = self._places.setdefault(name, []), int(number)
+                if start != (places[-1].stop if places else 0):
+                    raise damaged(folder, file.name)
+                places.append(_Place(file, key, start, start + length))
+
+    def __getitem__(self, name: str) -> Tensor:
+        parts = [_read(place, ...) for place in self._places[name]]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def rows(self, name: str, start: int, stop: int) -> Tensor:
+        """Rows ``[start, stop)`` of a tensor, which must have them; no others are read."""
+        places = self._places[name]
+        if not 0 <= start <= stop <= places[-1].stop:
+            raise damaged(places[-1].file.parent, places[-1].file.name)
+        parts = [
+            _read(place, slice(max(start - place.start, 0), stop - place.start))
+            for place in places
+            if place.start < stop and start < place.stop
+        ]
+        return torch.cat(parts) if parts else _read(places[0], slice(0, 0))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
 
 
 def damaged(folder: Path, name: str) -> RunError:
@@ -52,11 +104,12 @@ def damaged(folder: Path, name: str) -> RunError:
     return RunError(f"{folder / name} is missing or damaged; delete {folder} and resume from the checkpoint before it")
 
 
-def _parts(tensors: Mapping[str, Tensor], shard_bytes: int) -> Iterator[tuple[str, int, Tensor]]:
+def _parts(tensors: Mapping[str, Tensor | Rows], shard_bytes: int) -> Iterator[tuple[str, int, Tensor]]:
     for name, tensor in tensors.items():
         count = max(1, len(tensor) // ceil(tensor.nbytes / shard_bytes))
         for start in range(0, len(tensor), count):
-            yield name, start, tensor[start : start + count]
+            stop = min(start + count, len(tensor))
+            yield name, start, tensor[start:stop] if isinstance(tensor, Tensor) else tensor.read(start, stop)
 
 
 def _own(tensor: Tensor) -> Tensor:
@@ -64,8 +117,19 @@ def _own(tensor: Tensor) -> Tensor:
     return tensor.detach().cpu().contiguous().clone()
 
 
-def _read(file: Path) -> dict[str, Tensor]:
+def _lengths(file: Path) -> dict[str, int]:
+    """Number of rows of each tensor in a file; 1 for a single number."""
     try:
-        return load_file(file)
+        with safe_open(file, framework="pt") as stored:
+            return {key: (stored.get_slice(key).get_shape() or [1])[0] for key in stored.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise damaged(file.parent, file.name) from error
+
+
+def _read(place: _Place, rows: slice | EllipsisType) -> Tensor:
+    try:
+        with safe_open(place.file, framework="pt") as stored:
+            found: Tensor = stored.get_tensor(place.key) if rows is ... else stored.get_slice(place.key)[rows]
+            return found
+    except (SafetensorError, OSError) as error:
+        raise damaged(place.file.parent, place.file.name) from error

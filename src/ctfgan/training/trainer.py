@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ctfgan.chance import Chance
 from ctfgan.data.batches import BatchStream
 from ctfgan.data.prepare import Dataset
 from ctfgan.errors import CtfganError, Interrupted, ProcessLost, RunError
 from ctfgan.metrics.recogniser import TrainedRecogniser
+from ctfgan.nn.row_parts import Kept, kept_of
 from ctfgan.training.checks import Checker, CheckReport
+from ctfgan.training.collecting import not_finite, on_main_with_all_rows, overwrite
 from ctfgan.training.ema import Ema
-from ctfgan.training.loop import StepLosses, Updates, below, play
+from ctfgan.training.loop import StepLosses, Updates, play
 from ctfgan.training.objectives.adversarial import AdversarialGame
 from ctfgan.training.plateau import Plateau
-from ctfgan.training.run_folder import Checkpoint, RunFolder
+from ctfgan.training.run_folder import Checkpoint, RunFolder, StoredCheckpoint
 from ctfgan.training.runtime import Engine, StopRequest, compile_players, wait_for
 from ctfgan.training.settings import StageSettings, TrainingSettings
+from ctfgan.training.tensor_files import Rows
 
 
 @dataclass(frozen=True)
@@ -229,24 +232,30 @@ class Trainer:
         self._counted = time.monotonic()
 
     def _save(self, distance: float | None = None) -> None:
-        self._engine.processes.on_main(lambda: self._save_here(distance))
-
-    def _save_here(self, distance: float | None) -> None:
         """Write a checkpoint; ``distance`` is what a check of exactly these weights found.
 
         Raises:
             RunError: a weight is not finite; the checkpoints on disk are from before.
         """
-        tensors = dict(self._method.networks.state_dict(prefix="networks."))
-        if self._ema is not None:
-            tensors |= self._ema.network.state_dict(prefix="average.")
-        tensors |= {f"moments.{name}": tensor for name, tensor in self._updates.moments().items()}
-        broken = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+        kept, processes = self._kept(), self._engine.processes
+        self._refuse([name for names in processes.all_of(not_finite(kept)) for name in names])
+        on_main_with_all_rows(processes, kept, lambda whole: self._save_here(whole, distance))
+
+    def _refuse(self, broken: list[str]) -> None:
         if broken:
             raise RunError(
                 f"training diverged in stage {self._stage.name!r} before step {self._updates.step} ({broken[0]} is not "
                 "finite); lower its learning rates with --set and train again"
             )
+
+    def _kept(self) -> dict[str, Kept]:
+        """The tensors of a checkpoint."""
+        kept = kept_of(self._method.networks, "networks.")
+        if self._ema is not None:
+            kept |= kept_of(self._ema.network, "average.")
+        return kept | {f"moments.{name}": tensor for name, tensor in self._updates.moments().items()}
+
+    def _save_here(self, tensors: Mapping[str, Tensor | Rows], distance: float | None) -> None:
         state = {
             "stage": self._number,
             "updates": self._updates.state(),
@@ -272,32 +281,38 @@ class Trainer:
 
         Every process holds the whole state and changes it only after all have agreed, so whoever gets the run's lock
         may save it: the main process has it, and after its death the first survivor on a machine that sees the folder.
+        Of sharded tables nobody has the lost rows, so there is nothing to save.
         The step under way begins anew on resuming, discriminator steps that it had done remain done. On a GPU a broken
         exchange may have reached the weights before anybody knew, so there the last checkpoint has to do.
         """
         if self._device.type != "cpu":
             return ProcessLost(f"{lost}; nothing was saved beyond the last checkpoint, {self._way_on()}")
+        kept = self._kept()
+        whole = {name: tensor for name, tensor in kept.items() if isinstance(tensor, Tensor)}
+        if len(whole) < len(kept):
+            last = next(reversed(self._folder.checkpoints()), None)
+            return ProcessLost(f"{lost}, and with it rows of sharded tables; what is left is {last}, {self._way_on()}")
         where = f"in stage {self._stage.name!r} after step {self._updates.step}"
         try:
             with nullcontext() if self._engine.processes.is_main else self._folder.held():
                 is_new = not self._folder.has(self._position())
                 if is_new:
-                    self._save_here(None)
+                    self._refuse(not_finite(kept))
+                    self._save_here(whole, None)
         except (CtfganError, OSError) as error:
             return ProcessLost(f"{lost}; its state {where} was not saved here ({error}); {self._way_on()}")
         return ProcessLost(f"{lost}; stopped {where}, state saved; {self._way_on()}", has_saved=is_new)
 
-    def restore(self, checkpoint: Checkpoint) -> None:
+    def restore(self, checkpoint: StoredCheckpoint) -> None:
         """Continue from a checkpoint, bit for bit on the same device and number of threads."""
         state = checkpoint.state
         if "game" not in state:
             raise RunError(f"{self._folder.path} was trained by an earlier version; train it again")
         self._enter(state["stage"])
-        self._method.networks.load_state_dict(below(checkpoint.tensors, "networks."))
         if self._ema is not None:
-            self._ema.network.load_state_dict(below(checkpoint.tensors, "average."))
             self._ema.updates = state["ema_updates"]
-        self._updates.restore(state["updates"], below(checkpoint.tensors, "moments."))
+        self._updates.restore(state["updates"])
+        overwrite(self._kept(), checkpoint.tensors)
         self._stage.game.restore(state["game"], self._device)
         self._batches.restore(state["batches"])
         self._method.chance.rng.set_state(state["rng"])

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
+from torch import Tensor, nn
 
 from ctfgan.nn.class_tables import (
     ClassSpace,
@@ -15,6 +18,7 @@ from ctfgan.nn.class_tables import (
     merged_rows,
     random_signs_,
 )
+from ctfgan.nn.row_parts import DRAWN_ROWS, RowPart
 
 ROWS, WIDTH = 30, 6
 
@@ -116,3 +120,49 @@ def test_codes_start_as_random_signs_that_follow_the_seed() -> None:
     assert not torch.equal(first, second)
     assert set(first.unique().tolist()) == {-1.0, 1.0}
     assert first.mean().abs() < 0.05  # three standard deviations
+
+
+@dataclass(frozen=True)
+class Sharers:
+    """Processes that draw their rows without a word to each other."""
+
+    rank: int
+    count: int
+
+    def gather(self, own: Tensor) -> Tensor:
+        raise AssertionError("drawing rows needs nobody else")
+
+    total = gather
+
+
+@pytest.mark.parametrize("init", [random_signs_, nn.init.normal_])
+def test_a_table_starts_alike_whoever_holds_its_rows(init: Callable[[Tensor], object]) -> None:
+    rows = 2 * DRAWN_ROWS + 1_001
+
+    def weight(peers: Sharers | None) -> Tensor:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(8)
+            return ClassTable(rows, 3, init, peers).weight.detach()
+
+    whole = weight(None)
+    assert len(whole.unique(dim=0)) == (8 if init is random_signs_ else rows)
+    for count in (2, 5):
+        parts = [weight(Sharers(rank, count)) for rank in range(count)]
+        assert all(len(part) <= -(-rows // count) + 1 for part in parts)
+        assert all((part[-1] == 0).all() for part in parts)
+        assert torch.equal(torch.cat([part[:-1] for part in parts]), whole)
+
+
+@pytest.mark.parametrize(("rows", "count"), [(10, 4), (5, 4), (2, 3), (12, 3), (7, 1)])
+def test_every_row_has_one_owner_who_finds_it(rows: int, count: int) -> None:
+    ids = torch.arange(rows)
+    found = torch.zeros(rows, dtype=torch.int64)
+    for rank in range(count):
+        part = RowPart(rows, Sharers(rank, count))
+        own = part.local(ids) < len(part)
+        assert torch.equal(part.local(ids)[own], torch.arange(len(part)))
+        assert [(low, high) for owner, low, high in part.owners(0, rows) if owner == rank] == (
+            [(part.start, part.stop)] if len(part) else []
+        )
+        found += own
+    assert (found == 1).all()

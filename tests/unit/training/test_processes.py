@@ -6,24 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-import torch.multiprocessing as multiprocessing
 
-from tests import processes
+from tests.unit.training.conftest import spawned
 
 # Weights move by some 1e-3. Where a gradient is zero but for rounding (a bias before batch norm), Adam's quotient moves
 # them by up to 1e-6; everything else agrees to 1e-12.
 TOLERANCE = 2e-6
-
-
-def spawned(count: int, folder: Path) -> list[dict[str, Any]]:
-    multiprocessing.spawn(processes.work, args=(count, processes.free_port(), folder), nprocs=count)
-    return [torch.load(folder / f"{rank}.pt") for rank in range(count)]
-
-
-@pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    return spawned(2, tmp_path_factory.mktemp("two"))
 
 
 def test_two_processes_train_what_one_trains(two: list[dict[str, Any]]) -> None:

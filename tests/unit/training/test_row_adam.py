@@ -106,7 +106,9 @@ def test_a_table_goes_on_from_its_saved_moments_bit_for_bit(pair: tuple[Net, Net
     train(network, optimiser, ema, batches(20))
     other.load_state_dict(network.state_dict())
     second, second_ema = Optimiser(other, BETAS, Processes()), Ema(other, DECAY)
-    second.restore(copy.deepcopy(optimiser.state()), copy.deepcopy(optimiser.moments()))
+    second.restore(copy.deepcopy(optimiser.state()))
+    for name, moments in second.moments().items():
+        moments.copy_(optimiser.moments()[name])
     second_ema.network.load_state_dict(ema.network.state_dict())
     second_ema.updates = ema.updates
     train(network, optimiser, ema, batches(20, start=20))

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from ctfgan.errors import RunError
-from ctfgan.training.tensor_files import read_tensors, write_tensors
+from ctfgan.training.tensor_files import StoredTensors, write_tensors
 
 
 def test_a_large_table_goes_into_shards_and_comes_back_whole(tmp_path: Path) -> None:
@@ -22,13 +22,25 @@ def test_a_large_table_goes_into_shards_and_comes_back_whole(tmp_path: Path) -> 
     assert len(shards) == 5 + 12
     assert all(file.stat().st_size < 900 for file in shards)
     assert set(load_file(tmp_path / "networks.safetensors")) == {"conv", "number"}
-    found = read_tensors(tmp_path)
+    found = StoredTensors(tmp_path)
     assert found.keys() == tensors.keys()
     assert all(torch.equal(found[name], tensors[name]) for name in tensors)
+    for name, start, stop in (
+        ("table", 20, 21),
+        ("table", 3, 97),
+        ("table", 100, 100),
+        ("counts", 75, 901),
+        ("conv", 1, 3),
+    ):
+        if stop > len(tensors[name]):
+            with pytest.raises(RunError, match="missing or damaged"):
+                found.rows(name, start, stop)
+        else:
+            assert torch.equal(found.rows(name, start, stop), tensors[name][start:stop])
 
 
 def test_a_missing_shard_is_named(tmp_path: Path) -> None:
     write_tensors({"table": torch.zeros(100, 7)}, tmp_path, shard_bytes=600)
     (tmp_path / "tables-00001.safetensors").unlink()
     with pytest.raises(RunError, match=r"tables-00002.safetensors is missing or damaged"):
-        read_tensors(tmp_path)
+        StoredTensors(tmp_path)
