@@ -23,6 +23,7 @@ def test_sharded_tables_train_and_are_saved_like_whole_ones(two: list[dict[str, 
     for facts in two:
         assert facts["sharded"][name]["gap"] < TOLERANCE
         assert facts["sharded"][name]["images"] <= 1
+        assert facts["sharded"][name]["files"] >= (10 if "factorised" in name else 1)
 
 
 @pytest.mark.parametrize("name", sharded.RESUMED)
