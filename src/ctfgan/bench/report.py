@@ -12,6 +12,7 @@ import torch
 from ctfgan.bench.arms import PlainArm, StageArm, pick_stages, stage_arms, synthetic_shape
 from ctfgan.bench.dct import LITERAL, SPATIAL, time_difference_maps
 from ctfgan.bench.peaks import measure_peaks
+from ctfgan.bench.pipeline import batch_seconds
 from ctfgan.bench.rounds import Times, interleaved
 from ctfgan.bench.steps import BARE, SYNTHESISE, StageCost, UpdateCost, measure_stage, time_sampling, time_stages
 from ctfgan.errors import ConfigError
@@ -25,7 +26,8 @@ DCT_BATCH, DCT_CHANNELS, DCT_SIZE = 8, 32, 32
 WHAT_COUNTS = (
     "flop: floating-point operations of convolutions and matrix products, as executed. bytes: parameters, inputs and "
     "outputs once; with the backward pass also what autograd keeps, written and read once, and gradients; in an update "
-    "also Adam's. floor: the time of whichever takes longer at the peaks. achieved: floor / measured."
+    "also Adam's. floor: the time of whichever takes longer at the peaks. achieved: floor / measured. batches: the "
+    "input pipeline's time beside the step's."
 )
 
 
@@ -70,7 +72,9 @@ def measure(name: str, options: Options) -> Report:
     recipe, stage = _recipe(name, options)
     arms = pick_stages(stage_arms(recipe, options.classes, options.batch, device), stage)
     peaks = measure_peaks(device)
-    costs = [measure_stage(arm, peaks, options.steps) for arm in arms]
+    channels = arms[0].batch.real.shape[1]
+    waits = {size: batch_seconds(recipe, channels, size, device) for size in {arm.settings.batch_size for arm in arms}}
+    costs = [measure_stage(arm, peaks, options.steps, waits[arm.settings.batch_size]) for arm in arms]
     sampling = {arm.stage: time_sampling(arm, device, options.steps) for arm in arms}
     notes = [WHAT_COUNTS]
     notes += [f"sampling {CHUNK} images, {name}: {_sampling_note(times)}" for name, times in sampling.items()]
@@ -165,10 +169,16 @@ def _update_table(costs: list[StageCost]) -> Table:
 
 def _step_table(costs: list[StageCost]) -> Table:
     rows = [
-        (cost.stage, milliseconds(cost.seconds), f"{cost.images_per_second:,.0f}", f"{cost.optimiser_share:.1%}")
+        (
+            cost.stage,
+            milliseconds(cost.seconds),
+            f"{cost.images_per_second:,.0f}",
+            f"{cost.optimiser_share:.1%}",
+            f"{cost.pipeline_share:.1%}",
+        )
         for cost in costs
     ]
-    return Table(("run", "step ms", "images/s", "optimisers"), rows)
+    return Table(("run", "step ms", "images/s", "optimisers", "batches"), rows)
 
 
 def _ratio_table(times: Times, first: str) -> Table:

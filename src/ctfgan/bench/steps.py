@@ -62,10 +62,19 @@ class StageCost:
     """Synthetic images trained on."""
     optimiser_share: float
     """Part of the step that the optimisers take, 0 ... 1."""
+    pipeline_share: float
+    """Seconds that a step's batches take to gather, beside those of the step, whose batches were there before."""
 
 
-def measure_stage(arm: StageArm, peaks: Peaks, steps: int) -> StageCost:
-    """Count and time a stage: one step warms up, medians of ``steps`` more."""
+def measure_stage(arm: StageArm, peaks: Peaks, steps: int, seconds_per_batch: float) -> StageCost:
+    """Count and time a stage: one step warms up, medians of ``steps`` more.
+
+    Args:
+        arm: the stage.
+        peaks: of the machine.
+        steps: how many to time.
+        seconds_per_batch: that its batches take to gather.
+    """
     arm.step()
     networks = [_generator_cost(arm), _discriminator_cost(arm)]
     critic_work = update_work(arm.update_discriminator, arm.discriminator, arm.generator, tensors_of(arm.batch))
@@ -86,6 +95,7 @@ def measure_stage(arm: StageArm, peaks: Peaks, steps: int) -> StageCost:
         seconds,
         arm.images / seconds,
         statistics.median(time.optimisers / time.whole for time in times),
+        seconds_per_batch * (arm.settings.critic_steps + arm.settings.generator_batches) / seconds,
     )
 
 
