@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from ctfgan.bundle import Bundle, load_bundle, save_bundle
 from ctfgan.chance import Chance
@@ -117,9 +119,8 @@ def test_a_recipe_survives_json(name: str) -> None:
     assert parse_recipe(json.loads(recipe.to_json()), "test") == recipe
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_every_trained_parameter_gets_a_finite_gradient(name: str) -> None:
-    recipe = narrow(name)
+def after_backward(recipe: Recipe) -> Iterator[tuple[str, nn.Module]]:
+    """Each stage's name with each of its players, right after the backward pass of that player's loss."""
     method = build(recipe)
     for stage in method.stages:
         stage.enter()
@@ -130,10 +131,16 @@ def test_every_trained_parameter_gets_a_finite_gradient(name: str) -> None:
         ):
             method.networks.zero_grad(set_to_none=True)
             total(terms(batch(recipe))).backward()
-            for parameter_name, parameter in network.named_parameters():
-                if parameter.requires_grad:
-                    assert parameter.grad is not None, f"{stage.name}: {parameter_name} has no gradient"
-                    assert parameter.grad.isfinite().all(), f"{stage.name}: {parameter_name}"
+            yield stage.name, network
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_trained_parameter_gets_a_finite_gradient(name: str) -> None:
+    for stage, network in after_backward(narrow(name)):
+        for parameter_name, parameter in network.named_parameters():
+            if parameter.requires_grad:
+                assert parameter.grad is not None, f"{stage}: {parameter_name} has no gradient"
+                assert parameter.grad.isfinite().all(), f"{stage}: {parameter_name}"
 
 
 @pytest.mark.parametrize("name", LEARNING)

@@ -18,7 +18,7 @@ from ctfgan.recipes.build import Shape, build_method
 from ctfgan.recipes.overlay import with_settings
 from ctfgan.recipes.recipe import Recipe
 from ctfgan.training.ema import Ema
-from ctfgan.training.loop import Updates, total
+from ctfgan.training.loop import Updates
 from ctfgan.training.synthesis import draw_condition, synthesise
 from ctfgan.training.trainer import Method
 from tests.contract.test_recipes import CPU, ONE_OF_EACH, SHAPE, batch, narrow
@@ -40,23 +40,14 @@ def sampled(name: str) -> tuple[str, ...]:
 @pytest.mark.parametrize("settings", [LAZY, FACTORISED, (*FACTORISED, *LAZY)])
 @pytest.mark.parametrize("name", CONDITIONAL)
 def test_every_parameter_of_every_form_gets_a_finite_gradient_and_a_step(name: str, settings: tuple[str, ...]) -> None:
-    recipe = changed(name, *settings, *sampled(name))
-    method = build_method(recipe, SHAPE, matched=True)
-    for stage in method.stages:
-        stage.enter()
-        stage.game.generator.train()
-        for terms, network in (
-            (stage.game.generator_terms, stage.game.generator),
-            (stage.game.discriminator_terms, stage.game.discriminator),
-        ):
-            method.networks.zero_grad(set_to_none=True)
-            total(terms(batch(recipe))).backward()
-            for parameter_name, parameter in network.named_parameters():
-                if parameter.requires_grad:
-                    assert parameter.grad is not None, f"{stage.name}: {parameter_name} has no gradient"
-                    assert parameter.grad.is_sparse == (parameter_name.rpartition(".")[0] in lazy_tables(network))
-                    values = parameter.grad._values() if parameter.grad.is_sparse else parameter.grad
-                    assert values.isfinite().all(), f"{stage.name}: {parameter_name}"
+    for stage, network in after_backward(changed(name, *settings, *sampled(name))):
+        tables = lazy_tables(network)
+        for parameter_name, parameter in network.named_parameters():
+            if parameter.requires_grad:
+                assert parameter.grad is not None, f"{stage}: {parameter_name} has no gradient"
+                assert parameter.grad.is_sparse == (parameter_name.rpartition(".")[0] in tables)
+                values = parameter.grad._values() if parameter.grad.is_sparse else parameter.grad
+                assert values.isfinite().all(), f"{stage}: {parameter_name}"
 
 
 def trained(method: Method, recipe: Recipe, steps: int) -> list[Ema]:
