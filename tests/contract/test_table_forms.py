@@ -21,7 +21,7 @@ from ctfgan.training.ema import Ema
 from ctfgan.training.loop import Updates
 from ctfgan.training.synthesis import draw_condition, synthesise
 from ctfgan.training.trainer import Method
-from tests.contract.test_recipes import ONE_OF_EACH, SHAPE, after_backward, batch, narrow
+from tests.contract.test_recipes import CPU, ONE_OF_EACH, SHAPE, after_backward, batch, narrow
 
 CONDITIONAL = tuple(name for name in ONE_OF_EACH if name != "sn-gan-folders")
 LAZY = ("table_updates=row-lazy",)
