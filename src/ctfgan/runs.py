@@ -16,11 +16,12 @@ from ctfgan.bundle import Bundle, bank_for_bundle, environment, save_bundle
 from ctfgan.data.describe import describe
 from ctfgan.data.packing import cache_folder
 from ctfgan.data.prepare import Dataset, prepare
-from ctfgan.errors import DataError, Interrupted, ProcessLost, RunError
+from ctfgan.errors import ConfigError, DataError, Interrupted, ProcessLost, RunError
 from ctfgan.files import write_file
 from ctfgan.lifecycle.starting import Matched, Start, model_hash, open_start
 from ctfgan.metrics.recogniser import TrainedRecogniser, TrainingImages, load_recogniser, recogniser_for
 from ctfgan.models.generator_a import TransferGenerator
+from ctfgan.nn.class_tables import lazy_tables
 from ctfgan.progress import Progress, silent
 from ctfgan.recipes.build import Shape, build_generator, build_method, check_recipe
 from ctfgan.recipes.recipe import Recipe, StartSettings, parse_recipe
@@ -74,10 +75,20 @@ class Workplace:
         return self.engine.device
 
     def method(self) -> Method:
-        """Networks and stages with the recipe's seed."""
+        """Networks and stages with the recipe's seed.
+
+        Raises:
+            ConfigError: row-lazy class tables on a device that lacks float64.
+        """
         side = self.dataset.low_quality
         matched = side is not None and side.pairing == "matched"
-        return build_method(self.recipe, self.shape, matched=matched, processes=self.engine.processes)
+        method = build_method(self.recipe, self.shape, matched=matched, processes=self.engine.processes)
+        if self.device.type == "mps" and lazy_tables(method.networks):
+            raise ConfigError(
+                f"device is mps, which has no float64; row-lazy tables of {self.shape.num_classes:,} classes need it: use "
+                "--device cpu, or --set table_updates=dense"
+            )
+        return method
 
     def recogniser(self, progress: Progress) -> TrainedRecogniser:
         """The recogniser of the pool, trained now or from the cache."""
@@ -161,8 +172,13 @@ def matched_start(start: Start, place: Workplace, watch: Watch) -> Matched:
     """The trained weights that a run begins with, matched to its classes; says what was matched.
 
     Raises:
-        ConfigError: they are of other networks than the recipe's.
+        ConfigError: they are of other networks than the recipe's, or its tables are spread over processes.
     """
+    if place.engine.processes.count > 1 and place.recipe.method.networks.table_placement == "sharded":
+        raise ConfigError(
+            "method.networks.table_placement is sharded, but trained weights to start from (--from) are put into whole "
+            "tables; begin on one process and resume on several, or set table_placement to replicated"
+        )
     side = place.dataset.low_quality
     names = place.dataset.classes
     matched = start.for_classes(place.recipe, place.shape, names, side.classes if side else ())
@@ -279,6 +295,10 @@ def _finish(
         raise Interrupted(message, signal.SIGINT) from None
     except ProcessLost as lost:
         raise trainer.rescue(lost) from lost
+    except Interrupted:
+        place.engine.processes.forget_requests()
+        raise
+    place.engine.processes.forget_requests()
     place.engine.processes.on_main(lambda: _release(place, folder))
     return folder.path
 

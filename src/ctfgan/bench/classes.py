@@ -20,7 +20,7 @@ from ctfgan.data.batches import BatchStream
 from ctfgan.data.settings import MIN_IMAGES_PER_CLASS
 from ctfgan.data.synthetic import synthetic_images
 from ctfgan.errors import ConfigError
-from ctfgan.nn.class_tables import lazy_tables
+from ctfgan.nn.class_tables import lazy_tables, table_spaces
 from ctfgan.nn.row_parts import Kept
 from ctfgan.progress import Progress
 from ctfgan.recipes.catalogue import named_recipe
@@ -152,8 +152,8 @@ def class_report(costs: Sequence[ClassCost], device: str, settings: Sequence[str
     changed = f", {' '.join(settings)}" if settings else ""
     heading = f"{RESOLUTION}x{RESOLUTION}, {' and '.join(RECIPES)}, {device}{changed}"
     note = (
-        "step: medians of rounds in which every count has its turn. memory: of a process of its own, without mapped "
-        "files. tables: class tables with their moments and averages. start: from the end of Python's imports to the "
+        "step: medians of rounds in which every count has its turn. memory: the host's, of a process of its own, without "
+        "mapped files. tables: class tables with their moments and averages. start: from the end of Python's imports to the "
         "end of the first step, without the recogniser's training."
     )
     return Report(heading, [Table(headings, rows)], [note], figures)
@@ -213,7 +213,13 @@ def _own_memory() -> int:
 def _table_bytes(arm: _Arm) -> int:
     tensors: list[Kept] = list(arm.updates.moments().values())
     for network in arm.networks:
-        tensors += [table.weight for table in lazy_tables(network).values()]
+        lazy = lazy_tables(network)
+        tensors += [table.weight for table in lazy.values()]
+        for name in table_spaces(network).keys() - lazy.keys():
+            # Dense: two moments of Adam where it trains; the average copies a generator's, trained or not.
+            copies = 0 if arm.ema is None or network is not arm.networks[0] else 1
+            for parameter in network.get_submodule(name).parameters():
+                tensors += [parameter] * (1 + copies + 2 * parameter.requires_grad)
     if arm.ema is not None:
         averaged = (module for module in arm.ema.network.modules() if isinstance(module, AveragedTable))
         tensors += [buffer for module in averaged for buffer in module.buffers()]

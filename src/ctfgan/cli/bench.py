@@ -63,7 +63,7 @@ def step(
     if against and others:
         raise ConfigError("--against and --compare are two different questions; ask one at a time")
     if out is not None:
-        check_output(out)
+        check_output(out, "--json")
     options = Options(batch, steps, calls, width, classes, device)
     if against:
         report = compare_with_plain(recipe, options)
@@ -111,9 +111,9 @@ def classes(
     from ctfgan.files import write_file
     from ctfgan.reports.costs import class_plot
 
-    for file in (plot, out):
+    for file, option in ((plot, "--plot"), (out, "--json")):
         if file is not None:
-            check_output(file)
+            check_output(file, option)
     try:
         numbers = [int(text.replace("_", "")) for text in counts.split(",")]
     except ValueError as error:

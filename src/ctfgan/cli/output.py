@@ -22,7 +22,7 @@ UNSAFE = frozenset('/\\:*?"<>|%') | {chr(code) for code in range(32)}
 OTHER_IMAGES = frozenset({".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".pdf", ".svg"})
 
 
-def check_output(out: Path) -> None:
+def check_output(out: Path, option: str = "--out") -> None:
     """Refuse an output that exists, before any work.
 
     Raises:
@@ -31,9 +31,9 @@ def check_output(out: Path) -> None:
     if out.suffix.lower() in OTHER_IMAGES:
         raise ConfigError(f"{out} names a format that is not written; end it in .png for a sheet")
     if is_taken(out):
-        raise ConfigError(f"{out} exists already; choose another --out, or move it away")
+        raise ConfigError(f"{out} exists already; choose another {option}, or move it away")
     if not out.absolute().parent.is_dir():
-        raise ConfigError(f"folder {out.absolute().parent} does not exist; make it first, or choose another --out")
+        raise ConfigError(f"folder {out.absolute().parent} does not exist; make it first, or choose another {option}")
 
 
 def write_samples(samples: Samples, count: int, out: Path) -> None:

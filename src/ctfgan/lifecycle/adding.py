@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from unicodedata import normalize
 
 import numpy as np
 import torch
@@ -107,9 +108,9 @@ def _packed(bundle: Bundle, location: str, size: int, progress: Progress) -> Pac
 
 
 def _check_classes(bundle: Bundle, packed: PackedImages) -> None:
-    known = set(bundle.classes)
+    known = {normalize("NFC", name) for name in bundle.classes}
     for name, count in zip(packed.classes, packed.manifest.counts().tolist(), strict=True):
-        if name in known:
+        if normalize("NFC", name) in known:
             raise ConfigError(
                 f"the model has a class {name!r} already; give the new one another name, or drop or rename the old one"
             )
@@ -129,8 +130,9 @@ def _low_quality(bundle: Bundle, packed: PackedImages, location: str | None, pro
         rows = [packed.rows_of(label)[:quota] for label in range(len(packed.names))]
         return [degrade(np.asarray(packed.images[part]), how, settings.seed, part) for part in rows]
     low = _packed(bundle, location, size, progress)
-    number = {name: label for label, name in enumerate(low.classes)}
-    missing = [name for name in packed.classes if name not in number or not len(low.rows_of(number[name]))]
+    number = {normalize("NFC", name): label for label, name in enumerate(low.classes)}
+    names = [normalize("NFC", name) for name in packed.classes]
+    missing = [name for name in names if name not in number or not len(low.rows_of(number[name]))]
     if missing:
         raise DataError(f"{Path(location)} holds no images of the new class {missing[0]!r}; add some")
-    return [low.images[low.rows_of(number[name])[:quota]] for name in packed.classes]
+    return [low.images[low.rows_of(number[name])[:quota]] for name in names]

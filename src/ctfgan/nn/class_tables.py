@@ -68,7 +68,9 @@ class ClassTable(RowTable):
 
     def __init__(self, rows: int, width: int, init: Initialiser, peers: Peers | None = None) -> None:
         super().__init__(None if peers is None else RowPart(rows, peers))
-        self.weight = nn.Parameter(torch.zeros(rows if self.part is None else len(self.part) + 1, width))
+        # The spare row of a part must be zero; a whole table is drawn at once, and a second writing would cost time.
+        empty = torch.empty(rows, width) if self.part is None else torch.zeros(len(self.part) + 1, width)
+        self.weight = nn.Parameter(empty)
         if not self.weight.is_meta:
             own = self.weight.detach() if self.part is None else self.weight.detach()[:-1]
             draw_rows_(own, 0 if self.part is None else self.part.start, rows, init)
@@ -131,7 +133,7 @@ class NormalisedTable(ClassTable):
     @torch.no_grad()
     def remeasure(self) -> None:
         """Measure anew what is known of the norm, after the rows were replaced by others."""
-        self.gram.copy_(gram_of(self.weight))
+        self.gram.copy_(self._of_all(gram_of(self.weight)))
         for _ in range(START_ITERATIONS):
             self._iterate()
 
@@ -157,7 +159,9 @@ def random_signs_(rows: Tensor) -> None:
 
 @torch.no_grad()
 def gram_of(rows: Tensor) -> Tensor:
-    """``W^T W`` of ``(C, width)`` in float64, ``(width, width)``."""
+    """``W^T W`` of ``(C, width)``, ``(width, width)`` in float64; products of 4,096 rows are added up in the table's own
+    precision.
+    """
     gram = torch.zeros(rows.shape[1], rows.shape[1], dtype=torch.float64, device=rows.device)
     for block in rows.split(BLOCK_ROWS):
         gram += (block.mT @ block).double()

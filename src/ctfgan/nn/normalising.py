@@ -26,11 +26,16 @@ def scaled_normalisation(
         over_batch: whether the statistics run over N too, besides H and W.
 
     Returns:
-        The maps, in channels-last order; mean and biased variance, ``(N, C)`` or over the batch ``(1, C)``, without a
-        gradient. The maps cannot be differentiated twice.
+        The maps, in channels-last order and the type of the given ones; mean and biased variance, ``(N, C)`` or over the
+        batch ``(1, C)``, without a gradient. The maps cannot be differentiated twice.
     """
-    scaled, mean, variance = _ScaledNormalisation.apply(maps, gamma, beta, eps, over_batch)  # type: ignore[no-untyped-call]
-    return scaled, mean, variance
+    wide = maps.dtype if maps.dtype == torch.float64 else torch.float32
+    # Statistics in eight bits would be wrong; the sums below are products, which autocast would take for such.
+    with torch.autocast(maps.device.type, enabled=False):
+        scaled, mean, variance = _ScaledNormalisation.apply(  # type: ignore[no-untyped-call]
+            maps.to(wide), gamma.to(wide), beta.to(wide), eps, over_batch
+        )
+    return scaled.to(maps.dtype), mean, variance
 
 
 class _ScaledNormalisation(torch.autograd.Function):

@@ -131,7 +131,7 @@ def check_recipe(recipe: Recipe, processes: int = 1) -> None:
     """
     plan_for(recipe.data.resolution)
     _check_batches(recipe, processes)
-    _check_placement(recipe, processes)
+    _check_placement(recipe.method.networks)
     if isinstance(recipe.method, ProgGan):
         _check_growth(recipe.method)
     if isinstance(recipe.method, CtfGan):
@@ -201,13 +201,7 @@ def _check_growth(method: ProgGan) -> None:
         )
 
 
-def _check_placement(recipe: Recipe, processes: int) -> None:
-    settings = recipe.method.networks
-    if settings.table_placement == "sharded" and processes > 1 and recipe.start.path is not None:
-        raise ConfigError(
-            "method.networks.table_placement is sharded, but trained weights to start from (--from) are put into whole "
-            "tables; begin on one process and resume on several, or set table_placement to replicated"
-        )
+def _check_placement(settings: NetworkSettings) -> None:
     if settings.table_placement == "sharded" and settings.table_updates == "dense":
         raise ConfigError(
             "method.networks.table_placement is sharded, but table_updates is dense, and dense tables are whole on "

@@ -210,6 +210,13 @@ class Processes:
             earlier[1].wait()
         return int(earlier[0].item())
 
+    def forget_requests(self) -> None:
+        """Settle the last vote of :meth:`agreed`, so that what comes next does not hear of it."""
+        vote, self._vote = self._vote, None
+        if vote is not None:
+            with noticing_loss():
+                vote[1].wait()
+
 
 @contextmanager
 def noticing_loss() -> Iterator[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -94,8 +95,15 @@ def _joined(device: str, launched: Launch) -> tuple[torch.device, Processes]:
     kind = _shared_kind(device, launched)
     if _processes is None:
         # accelerate opens the default group: NCCL where there are GPUs, gloo on CPUs.
-        PartialState(cpu=kind == "cpu", timeout=STEP_TIMEOUT)
-        control = dist.new_group(backend="gloo", timeout=MAIN_TIMEOUT)
+        try:
+            PartialState(cpu=kind == "cpu", timeout=STEP_TIMEOUT)
+            control = dist.new_group(backend="gloo", timeout=MAIN_TIMEOUT)
+        except (RuntimeError, ValueError) as error:
+            address = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+            reason = str(error).strip().splitlines()[0]
+            raise ConfigError(
+                f"the {launched.count} processes cannot meet at {address} ({reason}); choose another address or port"
+            ) from error
         _processes = Processes(launched.rank, launched.count, launched.local_rank, control)
         atexit.register(_leave)
     state = PartialState()

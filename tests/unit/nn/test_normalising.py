@@ -68,3 +68,16 @@ def test_a_conditional_norm_is_torchs_norm_with_rows_of_the_class_in_training_an
         kept = {name.removeprefix("normalize."): tensor for name, tensor in layer.state_dict().items()}
         for name, tensor in running.state_dict().items():
             torch.testing.assert_close(kept[name], tensor)
+
+
+@pytest.mark.parametrize("statistics", ["instance", "batch"])
+def test_statistics_are_not_those_of_bfloat16_under_autocast(statistics: Statistics) -> None:
+    rng = torch.Generator().manual_seed(0)
+    maps = 10 + 0.1 * torch.randn(4, 6, 8, 8, generator=rng)
+    layer = ConditionalNorm2d(6, ClassSpace(4), statistics)
+    plain = ConditionalNorm2d(6, ClassSpace(4), statistics)(maps, torch.arange(4))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = layer(maps, torch.arange(4))
+        narrow = layer(maps.bfloat16(), torch.arange(4))
+    torch.testing.assert_close(found, plain)
+    assert narrow.dtype == torch.bfloat16
