@@ -85,8 +85,8 @@ class Workplace:
         method = build_method(self.recipe, self.shape, matched=matched, processes=self.engine.processes)
         if self.device.type == "mps" and lazy_tables(method.networks):
             raise ConfigError(
-                f"device is mps, which has no float64; row-lazy tables of {self.shape.num_classes:,} classes need it: use "
-                "--device cpu, or --set table_updates=dense"
+                f"device is mps, which has no float64; row-lazy tables of {self.shape.num_classes:,} classes need it: "
+                "use --device cpu, or --set table_updates=dense"
             )
         return method
 

@@ -152,9 +152,9 @@ def class_report(costs: Sequence[ClassCost], device: str, settings: Sequence[str
     changed = f", {' '.join(settings)}" if settings else ""
     heading = f"{RESOLUTION}x{RESOLUTION}, {' and '.join(RECIPES)}, {device}{changed}"
     note = (
-        "step: medians of rounds in which every count has its turn. memory: the host's, of a process of its own, without "
-        "mapped files. tables: class tables with their moments and averages. start: from the end of Python's imports to the "
-        "end of the first step, without the recogniser's training."
+        "step: medians of rounds in which every count has its turn. memory: the host's, of a process of its own, "
+        "without mapped files. tables: class tables with their moments and averages. start: from the end of Python's "
+        "imports to the end of the first step, without the recogniser's training."
     )
     return Report(heading, [Table(headings, rows)], [note], figures)
 

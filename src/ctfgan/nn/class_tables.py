@@ -159,8 +159,8 @@ def random_signs_(rows: Tensor) -> None:
 
 @torch.no_grad()
 def gram_of(rows: Tensor) -> Tensor:
-    """``W^T W`` of ``(C, width)``, ``(width, width)`` in float64; products of 4,096 rows are added up in the table's own
-    precision.
+    """``W^T W`` of ``(C, width)``, ``(width, width)`` in float64; products of 4,096 rows are added up in the table's
+    own precision.
     """
     gram = torch.zeros(rows.shape[1], rows.shape[1], dtype=torch.float64, device=rows.device)
     for block in rows.split(BLOCK_ROWS):

@@ -26,8 +26,8 @@ def scaled_normalisation(
         over_batch: whether the statistics run over N too, besides H and W.
 
     Returns:
-        The maps, in channels-last order and the type of the given ones; mean and biased variance, ``(N, C)`` or over the
-        batch ``(1, C)``, without a gradient. The maps cannot be differentiated twice.
+        The maps, in channels-last order and the type of the given ones; mean and biased variance, ``(N, C)`` or over
+        the batch ``(1, C)``, without a gradient. The maps cannot be differentiated twice.
     """
     wide = maps.dtype if maps.dtype == torch.float64 else torch.float32
     # Statistics in eight bits would be wrong; the sums below are products, which autocast would take for such.
