@@ -26,10 +26,11 @@ def class_plot(costs: Sequence[ClassCost]) -> bytes:
         start.plot(counts, [cost.starts[count].seconds for count in counts], marker="o")
     steps.axhline(1.05, color="grey", linestyle=":")
     steps.set(ylabel="step time / that of the fewest classes", ylim=(0, None))
-    memory.set(ylabel="memory added, MB (dotted: tables)", yscale="log")
+    memory.set(ylabel="memory added, MB (dotted: tables)")
     start.set(ylabel="start-up, s", ylim=(0, None))
     steps.legend(fontsize="small")
     for axis in (steps, memory, start):
         axis.set(xscale="log", xlabel="classes")
         axis.grid(alpha=0.3)
+    memory.set_yscale("log", nonpositive="mask")  # a few MB may be missing, by chance
     return as_png(figure)
