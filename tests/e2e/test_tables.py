@@ -60,7 +60,9 @@ TABLES = {
 }
 
 
-@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize(
+    "table", [pytest.param(name, marks=[pytest.mark.slow] if name == "table3" else []) for name in TABLES]
+)
 def test_a_table_is_one_command(table: str, data: dict[str, Path], run_cli: RunCli, tmp_path: Path) -> None:
     names, cells = TABLES[table]
     out = tmp_path / "out"
@@ -212,6 +214,7 @@ def settings() -> list[str]:
     return [text for setting in TINY for text in ("--set", setting)]
 
 
+@pytest.mark.slow
 def test_a_named_sweep_is_one_plot_and_one_table(run_cli: RunCli, tmp_path: Path) -> None:
     out = tmp_path / "sweep"
     outcome = run_cli("sweep", "ablations", *settings(), "--out", out)
