@@ -23,7 +23,8 @@ from ctfgan.metrics.recogniser import TrainedRecogniser, TrainingImages, load_re
 from ctfgan.models.generator_a import TransferGenerator
 from ctfgan.nn.class_tables import lazy_tables
 from ctfgan.progress import Progress, silent
-from ctfgan.recipes.build import Shape, build_generator, build_method, check_recipe
+from ctfgan.recipes.build import Shape, build_generator, build_method
+from ctfgan.recipes.checks import check_recipe
 from ctfgan.recipes.recipe import Recipe, StartSettings, parse_recipe
 from ctfgan.training.checks import CheckReport
 from ctfgan.training.ema import released_average

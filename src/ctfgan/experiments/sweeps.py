@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ctfgan.data.sources.opening import open_source
 from ctfgan.errors import ConfigError, pick
 from ctfgan.experiments.campaign import Cell
-from ctfgan.recipes.build import check_recipe
+from ctfgan.recipes.checks import check_recipe
 from ctfgan.recipes.overlay import with_settings
 from ctfgan.recipes.recipe import CtfGan, Recipe, SnGan, parse_recipe
 from ctfgan.training.settings import StageSettings

@@ -20,7 +20,6 @@ from ctfgan.models.resnet_gan import ResnetGenerator
 from ctfgan.models.settings import MANY_CLASSES, NetworkSettings
 from ctfgan.models.widths import Plan, growing_plan, plan_for
 from ctfgan.nn.class_tables import CLASSES, LOW_QUALITY_LABELS, ClassSpace
-from ctfgan.nn.equalised import DEVIATION_GROUP
 from ctfgan.recipes.recipe import AcGan, CtfGan, MethodSettings, ProgGan, Recipe, ResnetMethod, SnGan
 from ctfgan.settings import Settings
 from ctfgan.training.objectives.adversarial import AdversarialGame, GameSetup
@@ -116,97 +115,6 @@ def build_generator(
         case SnGan() | AcGan() as method:
             known = _classes(method, shape, processes) if method.is_conditional else None
             return ResnetGenerator(_plan(recipe, method), shape.channels, method.networks.noise, known)
-
-
-def check_recipe(recipe: Recipe, processes: int = 1) -> None:
-    """Refuse what cannot be built or started, before any data is read.
-
-    Args:
-        recipe: the whole configuration.
-        processes: how many are to share its batches.
-
-    Raises:
-        ConfigError: a resolution without networks, a batch that a method cannot take or processes cannot share, or data
-            that the recipe needs and nobody named.
-    """
-    plan_for(recipe.data.resolution)
-    _check_batches(recipe, processes)
-    _check_placement(recipe.method.networks)
-    if isinstance(recipe.method, ProgGan):
-        _check_growth(recipe.method)
-    if isinstance(recipe.method, CtfGan):
-        _check_first_stage(recipe.method, recipe.start.path)
-    _check_augmentation(recipe)
-    _check_compilation(recipe)
-    flags = {"high_quality": "--hq", "low_quality": "--lq"}
-    missing = [flags[name] for name in recipe.data.needs if getattr(recipe.data, name) is None]
-    if missing:
-        raise ConfigError(
-            f"recipe {recipe.name!r} works on data that is not shipped; name it with {' and '.join(missing)} PATH"
-        )
-    if recipe.data.low_quality is not None and not recipe.method.uses_low_quality:
-        raise ConfigError(f"recipe {recipe.name!r} uses no low-quality images; leave --lq out")
-
-
-def _check_first_stage(method: CtfGan, start: str | None) -> None:
-    if method.transfer.steps == 0 and start is None:
-        raise ConfigError(
-            "method.transfer.steps is 0, which leaves G_LH untrained; give it 1 step or more, or name a trained model "
-            "with --from"
-        )
-
-
-def _check_augmentation(recipe: Recipe) -> None:
-    target = recipe.training.strengthening.augmentation.target
-    loss = "wasserstein" if isinstance(recipe.method, ProgGan) else recipe.method.loss
-    if target is not None and loss != "hinge":
-        raise ConfigError(
-            f"augmentation.target is {target}, but the sign of a logit says nothing under the {loss} loss; "
-            "set it to none and choose a fixed augmentation.probability"
-        )
-
-
-def _check_batches(recipe: Recipe, processes: int) -> None:
-    group, why = 1, ""
-    if isinstance(recipe.method, ProgGan):
-        group, why = DEVIATION_GROUP, f" and PROG-GAN's minibatch deviation needs groups of {DEVIATION_GROUP} images"
-    for name, stage in recipe.method:
-        if not isinstance(stage, StageSettings):
-            continue
-        portion = processes * stage.accumulate * group
-        if stage.batch_size % portion:
-            near = max(portion, round(stage.batch_size / portion) * portion)
-            raise ConfigError(
-                f"method.{name}.batch_size is {stage.batch_size}, which {processes} process{'es' * (processes > 1)} "
-                f"cannot share evenly in accumulate = {stage.accumulate} parts{why}; make it a multiple of {portion}, "
-                f"such as --set {name}.batch_size={near}"
-            )
-
-
-def _check_compilation(recipe: Recipe) -> None:
-    penalty = recipe.training.strengthening.penalty
-    if recipe.training.compile and (isinstance(recipe.method, ProgGan) or penalty.r1 or penalty.r2):
-        raise ConfigError(
-            f"training.compile is true, but recipe {recipe.name!r} penalises gradients, which compiled networks cannot "
-            "differentiate again; leave training.compile out"
-        )
-
-
-def _check_growth(method: ProgGan) -> None:
-    grow = method.grow
-    if grow.steps <= method.phase_steps:
-        raise ConfigError(
-            f"method.grow.steps is {grow.steps}; the last size fades in for method.phase_steps = {method.phase_steps} "
-            "and must train on after that"
-        )
-
-
-def _check_placement(settings: NetworkSettings) -> None:
-    if settings.table_placement == "sharded" and settings.table_updates == "dense":
-        raise ConfigError(
-            "method.networks.table_placement is sharded, but table_updates is dense, and dense tables are whole on "
-            "every process; set table_updates to row-lazy, or table_placement to replicated"
-        )
 
 
 def _check_tables(recipe: Recipe, shape: Shape) -> None:

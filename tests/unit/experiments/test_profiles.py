@@ -4,8 +4,9 @@ import pytest
 
 from ctfgan.experiments.profiles import PROFILES, named_profile, reduced
 from ctfgan.experiments.tables import TABLES
-from ctfgan.recipes.build import Shape, build_method, check_recipe
+from ctfgan.recipes.build import Shape, build_method
 from ctfgan.recipes.catalogue import RECIPES, named_recipe
+from ctfgan.recipes.checks import check_recipe
 from ctfgan.recipes.recipe import Recipe, parse_recipe
 
 ROWS = [row.recipe for table in TABLES.values() for section in table.sections for row in section.rows]

@@ -6,8 +6,8 @@ import pytest
 
 import ctfgan
 from ctfgan.errors import ConfigError
-from ctfgan.recipes.build import check_recipe
 from ctfgan.recipes.catalogue import named_recipe
+from ctfgan.recipes.checks import check_recipe
 from ctfgan.recipes.overlay import with_file
 
 

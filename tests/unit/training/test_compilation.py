@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from ctfgan.errors import ConfigError
-from ctfgan.recipes.build import build_method, check_recipe
+from ctfgan.recipes.build import build_method
 from ctfgan.recipes.catalogue import named_recipe
+from ctfgan.recipes.checks import check_recipe
 from ctfgan.recipes.overlay import with_settings
 from ctfgan.training.ema import Ema
 from ctfgan.training.loop import Updates

@@ -9,7 +9,7 @@ import pytest
 
 import ctfgan
 from ctfgan.errors import ConfigError
-from ctfgan.recipes.build import check_recipe
+from ctfgan.recipes.checks import check_recipe
 from ctfgan.training.run_folder import RunFolder
 from tests import sharded
 from tests.unit.training.conftest import extend
