@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import torch
 
+from ctfgan.bench.arms import ENDLESS
 from ctfgan.bench.report import Report, Table, milliseconds
 from ctfgan.bench.rounds import Times, interleaved
 from ctfgan.data.batches import BatchStream
@@ -33,7 +34,6 @@ from ctfgan.training.runtime import describe_device, place, wait_for
 from ctfgan.training.trainer import Method
 
 RESOLUTION = 16
-ENDLESS = 10**9  # steps of a stage that is only timed
 SETTLING_STEPS = 20  # before memory is read: allocators have then seen every size
 RECIPES = ("projection-folders", "ctf-folders")
 """The baseline, and CTF-GAN with its two stages, at the same narrow widths."""

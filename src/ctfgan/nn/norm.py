@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ctfgan.nn.class_tables import ClassSpace
-from ctfgan.nn.normalising import scaled_normalisation
+from ctfgan.nn.normalising import follow_statistics, scaled_normalisation
 
 Statistics = Literal["instance", "batch"]
 
@@ -59,18 +59,6 @@ class ConditionalNorm2d(nn.Module):
             return torch.addcmul(beta[:, :, None, None], gamma[:, :, None, None], self.normalize(maps))
         scaled, mean, variance = scaled_normalisation(maps, gamma, beta, BATCH_NORM_EPSILON, over_batch)
         if over_batch:
-            self._follow(mean[0], variance[0], maps.numel() // maps.shape[1])
+            assert isinstance(self.normalize, nn.BatchNorm2d)
+            follow_statistics(self.normalize, mean[0], variance[0], maps.numel() // maps.shape[1])
         return scaled
-
-    @torch.no_grad()
-    def _follow(self, mean: Tensor, variance: Tensor, count: int) -> None:
-        """Update the running statistics as batch norm does, with the unbiased variance of ``count`` numbers."""
-        running = self.normalize
-        assert isinstance(running, nn.BatchNorm2d)
-        assert running.running_mean is not None
-        assert running.running_var is not None
-        assert running.num_batches_tracked is not None
-        assert running.momentum is not None
-        running.running_mean.lerp_(mean, running.momentum)
-        running.running_var.lerp_(variance * (count / (count - 1)), running.momentum)
-        running.num_batches_tracked += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 
@@ -36,6 +36,25 @@ def scaled_normalisation(
             maps.to(wide), gamma.to(wide), beta.to(wide), eps, over_batch
         )
     return scaled.to(maps.dtype), mean, variance
+
+
+@torch.no_grad()
+def follow_statistics(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, count: int) -> None:
+    """Update the running statistics of a batch norm as torch does, if it keeps any.
+
+    Args:
+        norm: whose buffers change.
+        mean: of a batch, ``(C,)``.
+        variance: its biased variance, ``(C,)``.
+        count: numbers of each channel that they were taken of.
+    """
+    if norm.running_mean is None or norm.running_var is None or norm.num_batches_tracked is None:
+        return
+    assert norm.momentum is not None, "a cumulative average is not in use"
+    norm.num_batches_tracked += 1
+    norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), norm.momentum)
+    unbiased = variance * (count / (count - 1))
+    norm.running_var.lerp_(unbiased.to(norm.running_var.dtype), norm.momentum)
 
 
 class _ScaledNormalisation(torch.autograd.Function):

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from ctfgan.nn.normalising import follow_statistics
+
 Gather = Callable[[Tensor], Tensor]
 """Statistics ``(2, C)`` of this process to those of all, ``(processes, 2, C)``, differentiably."""
 
@@ -41,7 +43,7 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
         # Of equally large parts: the mean of their variances plus the variance of their means.
         variance = (variances + (means - mean).square()).mean(0)
         count = len(means) * maps.numel() // self.num_features
-        self._follow(mean.detach(), variance.detach() * (count / (count - 1)))
+        follow_statistics(self, mean.detach(), variance.detach(), count)
         scale = (variance + self.eps).rsqrt()
         if self.weight is not None:
             scale = scale * self.weight
@@ -49,15 +51,6 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
         if self.bias is not None:
             normal = normal + self.bias[:, None, None]
         return normal.to(maps.dtype)
-
-    @torch.no_grad()
-    def _follow(self, mean: Tensor, unbiased: Tensor) -> None:
-        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
-            return
-        assert self.momentum is not None, "a cumulative average is not in use"
-        self.num_batches_tracked += 1
-        self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
-        self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
 
 
 def share_batch_norm(network: nn.Module, gather: Gather) -> None:
