@@ -4,129 +4,29 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from ctfgan.bundle import Bundle, bank_for_bundle, environment, save_bundle
-from ctfgan.data.describe import describe
-from ctfgan.data.packing import cache_folder
-from ctfgan.data.prepare import Dataset, prepare
+from ctfgan.data.prepare import Dataset
 from ctfgan.errors import ConfigError, DataError, Interrupted, ProcessLost, RunError
 from ctfgan.files import write_file
 from ctfgan.lifecycle.starting import Matched, Start, model_hash, open_start
-from ctfgan.metrics.recogniser import TrainedRecogniser, TrainingImages, load_recogniser, recogniser_for
+from ctfgan.metrics.recogniser import TrainedRecogniser, load_recogniser
 from ctfgan.models.generator_a import TransferGenerator
-from ctfgan.nn.class_tables import lazy_tables
-from ctfgan.progress import Progress, silent
-from ctfgan.recipes.build import Shape, build_generator, build_method
-from ctfgan.recipes.checks import check_recipe
+from ctfgan.recipes.build import build_generator
 from ctfgan.recipes.recipe import Recipe, StartSettings, parse_recipe
-from ctfgan.training.checks import CheckReport
 from ctfgan.training.ema import released_average
-from ctfgan.training.loop import StepLosses, below
 from ctfgan.training.processes import Processes
 from ctfgan.training.run_folder import BUNDLE, DATA, RECIPE, RECOGNISER, RunFolder, StoredCheckpoint
-from ctfgan.training.runtime import Engine, start_engine, stop_on_signals
-from ctfgan.training.settings import StageSettings
-from ctfgan.training.trainer import Method, Observer, Trainer
-
-
-class Quiet:
-    """An observer that says nothing."""
-
-    def on_stage(self, name: str, number: int, of: int, step: int, settings: StageSettings) -> None:
-        """Nothing."""
-
-    def on_step(self, step: int, losses: StepLosses) -> None:
-        """Nothing."""
-
-    def on_check(self, report: CheckReport) -> None:
-        """Nothing."""
-
-    def on_stage_end(self, name: str, reason: str) -> None:
-        """Nothing."""
-
-
-@dataclass(frozen=True)
-class Watch:
-    """Who is told what happens: a training observer, a progress bar for loops, a place for lines of text."""
-
-    observer: Observer = field(default_factory=Quiet)
-    progress: Progress = silent
-    say: Callable[[str], None] = lambda line: None
-
-
-@dataclass(frozen=True)
-class Workplace:
-    """What training and evaluation of a recipe both need."""
-
-    recipe: Recipe
-    dataset: Dataset
-    shape: Shape
-    engine: Engine
-
-    @property
-    def device(self) -> torch.device:
-        """Of this process."""
-        return self.engine.device
-
-    def method(self) -> Method:
-        """Networks and stages with the recipe's seed.
-
-        Raises:
-            ConfigError: row-lazy class tables on a device that lacks float64.
-        """
-        side = self.dataset.low_quality
-        matched = side is not None and side.pairing == "matched"
-        method = build_method(self.recipe, self.shape, matched=matched, processes=self.engine.processes)
-        if self.device.type == "mps" and lazy_tables(method.networks):
-            raise ConfigError(
-                f"device is mps, which has no float64; row-lazy tables of {self.shape.num_classes:,} classes need it: "
-                "use --device cpu, or --set table_updates=dense"
-            )
-        return method
-
-    def recogniser(self, progress: Progress) -> TrainedRecogniser:
-        """The recogniser of the pool, trained now or from the cache."""
-        packed, measured = self.dataset.high_quality, self.dataset.measured
-        return recogniser_for(
-            TrainingImages(packed.images, measured.pool.rows, measured.pool.labels, packed.fingerprint),
-            len(measured.labels),
-            self.recipe.recogniser,
-            cache_folder(),
-            self.device,
-            progress,
-        )
-
-
-def open_workplace(recipe: Recipe, watch: Watch) -> Workplace:
-    """Check the recipe, open its data and say what was found; several processes do so together."""
-    engine = start_engine(recipe.device, recipe.training.precision)
-    check_recipe(recipe, engine.processes.count)
-    watch = heard(watch, engine)
-    dataset = engine.processes.main_first(
-        lambda: prepare(recipe.data, low_quality=recipe.method.uses_low_quality, progress=watch.progress)
-    )
-    for line in describe(dataset, recipe.data):
-        watch.say(line)
-    side = dataset.low_quality
-    shape = Shape(
-        num_classes=dataset.num_classes,
-        num_low_quality_labels=len(side.names) if side else 0,
-        low_quality_size=dataset.low_quality_size,
-        channels=dataset.channels,
-    )
-    return Workplace(recipe, dataset, shape, engine)
-
-
-def heard(watch: Watch, engine: Engine) -> Watch:
-    """The watch of the main process; the others are silent."""
-    return watch if engine.processes.is_main else Watch()
+from ctfgan.training.runtime import start_engine, stop_on_signals
+from ctfgan.training.tensor_files import below
+from ctfgan.training.trainer import Trainer
+from ctfgan.workplace import Watch, Workplace, heard, open_workplace
 
 
 def train(recipe: Recipe, out: str | Path | None = None, watch: Watch | None = None) -> Path:

@@ -27,11 +27,11 @@ from ctfgan.progress import Progress
 from ctfgan.recipes.catalogue import named_recipe
 from ctfgan.recipes.overlay import with_settings
 from ctfgan.recipes.recipe import Recipe
-from ctfgan.runs import Watch, Workplace, open_workplace
 from ctfgan.training.ema import AveragedTable, Ema
 from ctfgan.training.loop import Updates, play
 from ctfgan.training.runtime import describe_device, place, wait_for
 from ctfgan.training.trainer import Method
+from ctfgan.workplace import Watch, Workplace, open_workplace
 
 RESOLUTION = 16
 SETTLING_STEPS = 20  # before memory is read: allocators have then seen every size

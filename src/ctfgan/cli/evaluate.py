@@ -41,8 +41,8 @@ def evaluate(
     from ctfgan.evaluation import evaluate as evaluate_run
     from ctfgan.evaluation import load_extractors
     from ctfgan.reports.figures import figure_table
-    from ctfgan.runs import Watch
     from ctfgan.training.run_folder import FIGURES, RunFolder
+    from ctfgan.workplace import Watch
 
     RunFolder.open(run)  # a misspelt run must not wait for a download
     more = load_extractors(

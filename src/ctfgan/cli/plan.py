@@ -7,9 +7,10 @@ from pathlib import Path
 from ctfgan.cli import show
 from ctfgan.lifecycle.starting import open_start
 from ctfgan.recipes.recipe import Recipe
-from ctfgan.runs import Watch, matched_start, open_workplace
+from ctfgan.runs import matched_start
 from ctfgan.training.estimate import estimate
 from ctfgan.training.run_folder import RunFolder
+from ctfgan.workplace import Watch, open_workplace
 
 
 def show_plan(recipe: Recipe, out: Path | None) -> None:

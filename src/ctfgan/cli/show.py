@@ -14,10 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ctfgan.launcher import is_main
-from ctfgan.runs import Quiet, Watch
 from ctfgan.training.checks import CheckReport
 from ctfgan.training.loop import StepLosses
 from ctfgan.training.settings import StageSettings
+from ctfgan.workplace import Quiet, Watch
 
 LINE_EVERY_SECONDS = 15.0  # between progress lines where no bar can be shown
 TABLE_WIDTH = 180

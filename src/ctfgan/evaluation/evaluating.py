@@ -18,9 +18,10 @@ from ctfgan.metrics.inception import load_inception
 from ctfgan.metrics.plugin import load_plugin
 from ctfgan.metrics.settings import EvaluationSettings
 from ctfgan.recipes.recipe import Recipe, parse_recipe
-from ctfgan.runs import Watch, heard, is_finished, reopen
+from ctfgan.runs import is_finished, reopen
 from ctfgan.training.run_folder import BUNDLE, FIGURES, RECIPE, RunFolder
 from ctfgan.training.runtime import start_engine
+from ctfgan.workplace import Watch, heard
 
 
 def evaluate(

@@ -25,9 +25,10 @@ from ctfgan.metrics.reading import SCORE_SPLITS, Chunk, Reading, read_images
 from ctfgan.metrics.recogniser import TrainingImages
 from ctfgan.metrics.settings import EvaluationSettings
 from ctfgan.progress import silent
-from ctfgan.runs import Watch, Workplace, released_checkpoint
+from ctfgan.runs import released_checkpoint
 from ctfgan.training.run_folder import RunFolder
 from ctfgan.training.synthesis import balanced_labels
+from ctfgan.workplace import Watch, Workplace
 
 COPY_CHECK_IMAGES = 1_000
 COPY_CHECK_REAL = 5_000

@@ -16,10 +16,11 @@ from ctfgan.evaluation.result import AS_TRAINED, SAMPLES
 from ctfgan.metrics.extractor import Pixels
 from ctfgan.metrics.reading import Chunk
 from ctfgan.progress import Progress
-from ctfgan.runs import Workplace, released_generator
+from ctfgan.runs import released_generator
 from ctfgan.training.run_folder import RunFolder
 from ctfgan.training.runtime import Engine, place
 from ctfgan.training.synthesis import draw_condition, synthesise
+from ctfgan.workplace import Workplace
 
 CHUNK = 1_000
 

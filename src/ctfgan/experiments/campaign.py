@@ -14,9 +14,10 @@ from ctfgan.evaluation import FORMAT, evaluate
 from ctfgan.files import is_taken
 from ctfgan.metrics.extractor import Extractor
 from ctfgan.recipes.recipe import Recipe, parse_recipe
-from ctfgan.runs import Watch, is_finished, resume, train
+from ctfgan.runs import is_finished, resume, train
 from ctfgan.training.run_folder import FIGURES, RECIPE, RunFolder
 from ctfgan.training.synthesis import balanced_labels
+from ctfgan.workplace import Watch
 
 
 @dataclass(frozen=True)

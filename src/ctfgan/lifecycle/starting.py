@@ -17,8 +17,8 @@ from ctfgan.errors import ConfigError
 from ctfgan.nn.class_tables import CLASSES, LOW_QUALITY_LABELS, START_ITERATIONS, NormalisedTable, table_spaces
 from ctfgan.recipes.build import Shape, class_spaces
 from ctfgan.recipes.recipe import CtfGan, Recipe, ResnetMethod, StartSettings
-from ctfgan.training.loop import below
 from ctfgan.training.run_folder import RunFolder
+from ctfgan.training.tensor_files import below
 
 GENERATOR_SETTINGS = ("data.resolution", "method.networks.generator_width", "method.networks.noise")
 TRANSFER_SETTINGS = tuple(f"method.features.{name}" for name in ("block_noise", "embedding", "stem", "statistics"))

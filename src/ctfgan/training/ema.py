@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ctfgan.nn.class_tables import ClassTable, RowChange, lazy_tables
 from ctfgan.nn.row_parts import RowTable
+from ctfgan.training.tensor_files import below
 
 
 class Ema:
@@ -121,11 +122,10 @@ def released_average(tensors: Mapping[str, Tensor], weights: str, averages: str)
         weights: what the names of the network's own weights begin with.
         averages: what the names of its average begin with.
     """
-    found = {name.removeprefix(averages): tensor for name, tensor in tensors.items() if name.startswith(averages)}
+    found = below(tensors, averages)
     released = {name: tensor for name, tensor in found.items() if not name.endswith((".lag", ".log_decay", ".total"))}
-    for name, tensor in tensors.items():
-        own = name.removeprefix(weights)
-        if not name.startswith(weights) or own in released:
+    for own, tensor in below(tensors, weights).items():
+        if own in released:
             continue
         table = own.removesuffix("weight")
         lag = found.get(f"{table}lag")

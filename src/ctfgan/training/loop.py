@@ -123,12 +123,6 @@ class Updates:
         return losses
 
 
-def below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors whose names begin with a prefix, by the rest of their names."""
-    # By name first: the tensors may lie in a file, and be many.
-    return {name.removeprefix(prefix): tensors[name] for name in tensors if name.startswith(prefix)}
-
-
 def total(terms: LossTerms) -> Tensor:
     """The loss that a player minimises."""
     return torch.stack(list(terms.values())).sum()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -193,6 +193,19 @@ class RunFolder:
         except (UnpicklingError, OSError, RuntimeError, EOFError) as error:
             raise damaged(folder, "state.pt") from error
         return StoredCheckpoint(tensors, state)
+
+    def load_newest(self, warn: Callable[[str], None]) -> tuple[Path, StoredCheckpoint]:
+        """The newest checkpoint that is intact; damaged ones are named to ``warn`` and passed over.
+
+        Raises:
+            RunError: none is intact.
+        """
+        for folder in reversed(self.checkpoints()):
+            try:
+                return folder, self.load(folder)
+            except RunError as error:
+                warn(f"{error}; going back to the checkpoint before")
+        raise RunError(f"{self.path} has no intact checkpoint; restore one from a copy, or train again")
 
     def load_tensors(self, folder: Path) -> StoredTensors:
         """The weights of a checkpoint alone, after checking all hashes."""

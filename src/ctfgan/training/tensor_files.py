@@ -133,3 +133,9 @@ def _read(place: _Place, rows: slice | EllipsisType) -> Tensor:
             return found
     except (SafetensorError, OSError) as error:
         raise damaged(place.file.parent, place.file.name) from error
+
+
+def below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with a prefix, by the rest of their names."""
+    # By name first: the tensors may lie in a file, and be many.
+    return {name.removeprefix(prefix): tensors[name] for name in tensors if name.startswith(prefix)}

@@ -14,10 +14,10 @@ from safetensors.torch import load_file
 import ctfgan
 from ctfgan.errors import Interrupted, RunError
 from ctfgan.recipes.recipe import Recipe
-from ctfgan.runs import Quiet, Watch
 from ctfgan.training.loop import StepLosses
 from ctfgan.training.run_folder import RunFolder
 from ctfgan.training.runtime import StopRequest
+from ctfgan.workplace import Quiet, Watch
 
 TINY = (
     "glyphs.characters=0123", "glyphs.images_per_class=12", "data.resolution=16", "keep_checkpoints=20",

@@ -1,0 +1,1 @@
+"""A generator for other programs: ONNX, torch.export, a folder for the Hugging Face Hub."""
