@@ -9,6 +9,12 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
 
 from ctfgan.errors import CtfganError
 
@@ -74,6 +80,17 @@ def write_file(path: Path, content: bytes) -> None:
 def is_taken(path: Path) -> bool:
     """Whether something is at a path that writing there would mix with or replace; an empty folder is nothing."""
     return path.exists() and (not path.is_dir() or any(path.iterdir()))
+
+
+def try_lock(file: IO[str]) -> bool:
+    """Whether an open file is now this process's own, until it is closed; where files cannot be locked it always is."""
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def sha256(path: Path) -> str:
