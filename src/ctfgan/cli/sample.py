@@ -51,9 +51,10 @@ def sample(
 
     A set holds exactly -n images of each class, or what --balance-with finds missing. The same command goes on with a
     set that was interrupted, checks one that is complete, and mends what is damaged. An image depends on model, class,
-    number and seed alone: a larger -n makes the same ones and more (sheets draw others). manifest.json says what was made of
-    what, with a hash of every piece; 'ctfgan train --hq' and 'ctfgan data check' read a set in every format, 'datasets'
-    and 'webdataset' read the shards.
+    number and seed alone: a larger -n makes the same ones and more (sheets draw others).
+
+    manifest.json says what was made of what, with a hash of every piece. 'ctfgan train --hq' and 'ctfgan data check'
+    read a set in every format; the Hugging Face 'datasets' read it too, 'webdataset' its tar files.
     """
     is_sheet = out.suffix.lower() == ".png"
     if all_classes and classes:

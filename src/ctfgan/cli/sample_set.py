@@ -82,8 +82,8 @@ def _say_balance(wanted: Plan) -> None:
         return
     real, full = balance.real, int((wanted.counts == 0).sum())
     say(
-        f"{balance.source}: {real.sum():,} real images of {len(real):,} classes, {real.min():,} to {real.max():,} each; "
-        f"to be filled up to {balance.target:,} each ({full:,} are full)"
+        f"{balance.source}: {real.sum():,} real images of {len(real):,} classes, {real.min():,} to {real.max():,} "
+        f"each, to be filled up to {balance.target:,} each ({full:,} are full)"
     )
     for note in balance.notes:
         say(f"  {note}")

@@ -227,7 +227,7 @@ class Parquet(Shards):
 
 
 class WebDataset(Shards):
-    """Tar files with, of each image, ``KEY.json`` (class name, number), ``KEY.cls`` (place of the class), ``KEY.png``."""
+    """Tar files with ``KEY.json`` (class name and number), ``KEY.cls`` (place of the class) and ``KEY.png``."""
 
     name, suffix, overhead = "webdataset", ".tar", 6 * tarfile.BLOCKSIZE
 
