@@ -59,8 +59,14 @@ def new_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(replaced, ignore_errors=True)
 
 
-def write_file(path: Path, content: bytes) -> None:
+def write_file(path: Path, content: bytes, *, flush: bool = True) -> None:
     """Replace ``path`` by ``content`` in one step.
+
+    Args:
+        path: of the file.
+        content: all of it.
+        flush: whether it is on the disk afterwards. Of thousands of small files each would wait for the disk; without,
+            :func:`flush_all` waits once for all of them.
 
     Raises:
         CtfganError: the disk is full or not writable; the old content is untouched.
@@ -69,12 +75,20 @@ def write_file(path: Path, content: bytes) -> None:
     try:
         with _disk_errors(path):
             partial.write_bytes(content)
-            _flush(partial)
+            if flush:
+                _flush(partial)
             partial.replace(path)
-            _flush(path.parent)
+            if flush:
+                _flush(path.parent)
     finally:
         with suppress(OSError):
             partial.unlink()
+
+
+def flush_all() -> None:
+    """Wait until everything that was written is on the disk; where the system cannot be asked to, it decides itself."""
+    if hasattr(os, "sync"):
+        os.sync()
 
 
 def is_taken(path: Path) -> bool:

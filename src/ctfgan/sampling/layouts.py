@@ -140,10 +140,10 @@ class ClassFolders(Layout):
         return pieces
 
     def write(self, root: Path, piece: Piece, rows: Sequence[Row]) -> None:
-        """One file for each image."""
+        """One file for each image; whether they got to the disk is seen when the set is gone on with."""
         (root / piece.path).mkdir(exist_ok=True)
         for file, row in zip(self.files(root, piece), rows, strict=True):
-            write_file(file, row.content)
+            write_file(file, row.content, flush=False)
 
     def files(self, root: Path, piece: Piece) -> list[Path]:
         """One for each image."""

@@ -28,7 +28,7 @@ from typing import IO, Any
 from ctfgan.bundle import environment
 from ctfgan.data.sources.generated import SET_KIND, SET_MANIFEST, UNFINISHED
 from ctfgan.errors import ConfigError
-from ctfgan.files import is_taken, try_lock, write_file
+from ctfgan.files import flush_all, is_taken, try_lock, write_file
 from ctfgan.progress import Progress
 from ctfgan.sampling.layouts import Layout
 
@@ -121,6 +121,7 @@ class SetFolder:
             "made_with": environment(),
             "pieces": pieces,
         }
+        flush_all()
         write_file(self._path / SET_MANIFEST, json.dumps(content, ensure_ascii=False, indent=1).encode())
         self._record.close()
         (self._path / UNFINISHED).unlink()

@@ -86,10 +86,10 @@ def write_set(
     """
     processes = model.engine.processes
     folder = SetFolder(out, layout, _told(model, layout, low_quality))
-    todo = processes.on_main(lambda: folder.begin(progress))
-    before = folder.images
-    maker = _Maker(model, layout, out, folder, todo, low_quality)
     try:
+        todo = processes.on_main(lambda: folder.begin(progress))
+        before = folder.images
+        maker = _Maker(model, layout, out, folder, todo, low_quality)
         signal_number = maker.make(progress, on_estimate)
         if signal_number:
             raise Interrupted(
