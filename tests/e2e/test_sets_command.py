@@ -16,7 +16,7 @@ import pytest
 
 from tests.conftest import snapshot
 
-PATIENCE = 60.0
+PATIENCE = 120.0  # seconds are usual, but machines can be busy
 
 
 def images(folder: Path) -> dict[str, int]:
@@ -68,8 +68,9 @@ def test_real_images_are_filled_up_in_shards(
 
 def start(finished_run: Path, out: Path) -> subprocess.Popen[str]:
     """Make a set of which at least one piece is complete, but not all."""
-    command = [sys.executable, "-m", "ctfgan", "sample", str(finished_run), "--device", "cpu", "--class", "A",
-               "--class", "B", "-n", "3000", "--out", str(out)]  # fmt: skip
+    script = "from ctfgan.cli.main import main; from ctfgan.sampling import layouts; layouts.FOLDER_PIECE = 100; main()"
+    command = [sys.executable, "-c", script, "sample", str(finished_run), "--device", "cpu", "--class", "A",
+               "--class", "B", "-n", "1000", "--out", str(out)]  # fmt: skip
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     record = out / ".unfinished.jsonl"
     deadline = time.monotonic() + PATIENCE
@@ -82,6 +83,7 @@ def start(finished_run: Path, out: Path) -> subprocess.Popen[str]:
     raise AssertionError(f"no piece was written: {process.communicate()}")
 
 
+@pytest.mark.slow
 def test_a_set_outlives_ctrl_c_and_kill(finished_run: Path, tmp_path: Path) -> None:
     """Three processes: one is interrupted, one is killed, the last one ends what they began."""
     out = tmp_path / "set"
@@ -91,7 +93,7 @@ def test_a_set_outlives_ctrl_c_and_kill(finished_run: Path, tmp_path: Path) -> N
     assert process.returncode == 130
     (line,) = error.splitlines()
     assert line.startswith("ctfgan: stopped after ")
-    assert line.endswith(f" of 6,000 images, which stay in {out}; run the same command again to go on")
+    assert line.endswith(f" of 2,000 images, which stay in {out}; run the same command again to go on")
     kept = snapshot(out / "A")
     process = start(finished_run, out)
     process.send_signal(signal.SIGKILL)
@@ -101,10 +103,10 @@ def test_a_set_outlives_ctrl_c_and_kill(finished_run: Path, tmp_path: Path) -> N
     told, error = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, error
     assert "were there already), " in told
-    assert images(out) == {"A": 3000, "B": 3000}
+    assert images(out) == {"A": 1000, "B": 1000}
     assert kept.items() <= snapshot(out / "A").items()
     assert sorted(path.name for path in out.iterdir()) == ["A", "B", "manifest.json"]
-    assert json.loads((out / "manifest.json").read_text())["images"] == 6000
+    assert json.loads((out / "manifest.json").read_text())["images"] == 2000
 
 
 @pytest.mark.parametrize(

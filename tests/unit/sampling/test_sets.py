@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ from PIL import Image
 
 from ctfgan.bundle import load_bundle, save_bundle
 from ctfgan.data.sources.opening import open_source
-from ctfgan.errors import ConfigError, CtfganError, DataError
+from ctfgan.errors import ConfigError, CtfganError, DataError, Interrupted
 from ctfgan.files import sha256
 from ctfgan.lifecycle.changes import rename
 from ctfgan.sampling import Model, layout_for, layouts, load, plan, plan_balanced, sets, write_set
@@ -273,3 +275,20 @@ def test_whatever_a_class_is_called_stays_in_the_folder_and_is_read_back(
     label = source.classes.index(names[1])
     read = {np.asarray(source.read(int(row))).tobytes() for row in np.flatnonzero(source.labels == label)}
     assert read == {image.tobytes() for image in renamed.numbered(torch.tensor([1, 1]), [0, 1])}
+
+
+@pytest.mark.usefixtures("_small_pieces")
+def test_a_signal_keeps_whole_pieces_and_says_how_to_go_on(model: Model, tmp_path: Path) -> None:
+    def after_one_round(items: Iterable[int], total: int, what: str) -> Iterator[int]:
+        for item in items:
+            yield item
+            if "making" in what:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    layout = layout_for(model, plan(model, None, 20), "folders", 0)
+    with pytest.raises(
+        Interrupted, match=r"stopped after 64 of 80 images, which stay in .*; run the same command"
+    ) as end:
+        write_set(model, layout, tmp_path / "set", progress=after_one_round)
+    assert end.value.exit_code == 130
+    assert write_set(model, layout, tmp_path / "set").made == 16
