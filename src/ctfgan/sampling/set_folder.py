@@ -44,7 +44,9 @@ def check_set_folder(out: Path) -> None:
     if not out.absolute().parent.is_dir():
         raise ConfigError(f"folder {out.absolute().parent} does not exist; make it first, or choose another --out")
     if is_taken(out) and _manifest(out) is None and not (out / UNFINISHED).is_file():
-        raise ConfigError(f"{out} exists already and is no set of samples; choose another --out, or move it away")
+        raise ConfigError(
+            f"{out} exists already; choose another --out, or move it away: it is no set of samples to go on with"
+        )
 
 
 class SetFolder:
@@ -105,8 +107,9 @@ class SetFolder:
         self._note(number)
 
     def finish(self) -> None:
-        """Put the manifest in the place of the record."""
-        assert self._record is not None, "begun"
+        """Put the manifest in the place of the record, unless it is there."""
+        if self._record is None:
+            return
         is_folders = self._layout.name == "folders"
         pieces = []
         for number, piece in enumerate(self._pieces):

@@ -97,8 +97,7 @@ def write_set(
                 "command again to go on",
                 signal_number,
             )
-        if todo:
-            processes.on_main(folder.finish)
+        processes.on_main(folder.finish)
     finally:
         folder.close()
     return MadeSet(folder.images, folder.bytes, folder.images - before)

@@ -21,7 +21,7 @@ from ctfgan.data.sources.opening import open_source
 from ctfgan.errors import ConfigError, CtfganError, DataError, Interrupted
 from ctfgan.files import sha256
 from ctfgan.lifecycle.changes import rename
-from ctfgan.sampling import Model, layout_for, layouts, load, plan, plan_balanced, sets, write_set
+from ctfgan.sampling import Model, layout_for, layouts, load, plan, plan_balanced, set_folder, sets, write_set
 from tests.conftest import snapshot
 
 FORMS = tuple(layouts.LAYOUTS)
@@ -124,6 +124,19 @@ def test_a_complete_set_is_checked_and_what_is_damaged_is_mended(model: Model, f
     victims[-1].unlink()
     assert 0 < make(model, out, form).made < 40
     assert snapshot(out) == whole
+
+
+def test_a_set_whose_manifest_alone_is_missing_gets_it(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(model, tmp_path / "one-go", n=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(set_folder, "flush_all", lambda: os.kill(os.getpid(), signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            make(model, tmp_path / "set", n=2)
+    assert not (tmp_path / "set/manifest.json").exists()
+    assert make(model, tmp_path / "set", n=2).made == 0
+    assert relative(tmp_path / "set") == relative(tmp_path / "one-go")
 
 
 @pytest.mark.parametrize(
