@@ -9,6 +9,12 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
 
 from ctfgan.errors import CtfganError
 
@@ -53,8 +59,14 @@ def new_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(replaced, ignore_errors=True)
 
 
-def write_file(path: Path, content: bytes) -> None:
+def write_file(path: Path, content: bytes, *, flush: bool = True) -> None:
     """Replace ``path`` by ``content`` in one step.
+
+    Args:
+        path: of the file.
+        content: all of it.
+        flush: whether it is on the disk afterwards. Of thousands of small files each would wait for the disk; without,
+            :func:`flush_all` waits once for all of them.
 
     Raises:
         CtfganError: the disk is full or not writable; the old content is untouched.
@@ -63,17 +75,36 @@ def write_file(path: Path, content: bytes) -> None:
     try:
         with _disk_errors(path):
             partial.write_bytes(content)
-            _flush(partial)
+            if flush:
+                _flush(partial)
             partial.replace(path)
-            _flush(path.parent)
+            if flush:
+                _flush(path.parent)
     finally:
         with suppress(OSError):
             partial.unlink()
 
 
+def flush_all() -> None:
+    """Wait until everything that was written is on the disk; where the system cannot be asked to, it decides itself."""
+    if hasattr(os, "sync"):
+        os.sync()
+
+
 def is_taken(path: Path) -> bool:
     """Whether something is at a path that writing there would mix with or replace; an empty folder is nothing."""
     return path.exists() and (not path.is_dir() or any(path.iterdir()))
+
+
+def try_lock(file: IO[str]) -> bool:
+    """Whether an open file is now this process's own, until it is closed; where files cannot be locked it always is."""
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def sha256(path: Path) -> str:

@@ -30,10 +30,11 @@ def test_every_figure_is_written_under_its_extractors_name_with_its_numbers_of_i
     shutil.copytree(finished_run, "run")
     Path("corner.py").write_text(PLUGIN)
     done = run_cli("evaluate", "run", "--extractor", "corner.py", "--images", 120, "--per-class", 2,
-                   "--classification-score")  # fmt: skip
+                   "--cas", "--cas-seeds", 2)  # fmt: skip
     assert done.code == 0, done
     for words in ("ctfgan-recogniser-", "FID-corner", "recogniser score", "precision", "per class", "floor: real half",
-                  "trained on as many real images", "note: with only 16 held-out real images", "120 / 16",
+                  "after 93 real images", "after 120 generated ones", "2 seeds, 15 steps each",
+                  "hardest classes, real alone", "note: with only 16 held-out real images", "120 / 16",
                   "8 / 8"):  # fmt: skip
         assert words in done.out
     assert "FID ↓" not in done.out  # only the published Inception's distance is called that
@@ -48,7 +49,11 @@ def test_every_figure_is_written_under_its_extractors_name_with_its_numbers_of_i
         assert row["corner"]["score"] is None
         assert row["corner"]["top_1"] is None
         assert set(row["recogniser"]["per_class"]["distances"]) == {"A", "D"}
-    assert figures["classification"]["images"] == 93
+    told = figures["classification"]
+    assert [told[kind]["images"] for kind in ("real", "generated", "both")] == [93, 120, 213]
+    assert all(len(told[kind]["by_seed"]) == 2 for kind in ("real", "generated", "both"))
+    assert told["interval"][0] <= told["gain"] <= told["interval"][1]
+    assert (told["held_out"], len(told["hardest"])) == (16, 4)
     assert {card["resize"] for card in figures["protocol"]["extractors"].values()} == {"none", "by the plug-in"}
     assert "FID-corner" in Path("run/bundle/README.md").read_text()
 

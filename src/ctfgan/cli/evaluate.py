@@ -14,8 +14,10 @@ FILE = click.Path(path_type=Path)
 @click.option("--images", type=click.IntRange(min=100), metavar="N", help="Generated images per low-quality bank.")
 @click.option("--per-class", type=click.IntRange(min=0), metavar="K",
               help="Also measure K classes, each by itself; 0 for none.")  # fmt: skip
-@click.option("--classification-score", is_flag=True, default=None,
-              help="Also train a classifier on samples and one on real images, and test both.")  # fmt: skip
+@click.option("--cas", "--classification-score", "classification_score", is_flag=True, default=None,
+              help="Also say what a classifier gains by generated images beside the real ones.")  # fmt: skip
+@click.option("--cas-seeds", "classification_seeds", type=click.IntRange(min=1), metavar="S",
+              help="Classifiers of each kind that --cas trains, for its uncertainty.")  # fmt: skip
 @click.option("--extractor", "extractors", type=FILE, multiple=True, metavar="FILE.py",
               help="Also measure with an extractor of your own; the file is run. May be repeated.")  # fmt: skip
 @click.option("--inception", is_flag=True, help="Also Inception score, FID, KID; downloads the weights if need be.")
@@ -26,6 +28,7 @@ def evaluate(
     images: int | None,
     per_class: int | None,
     classification_score: bool | None,
+    classification_seeds: int | None,
     extractors: tuple[Path, ...],
     inception: bool,
     inception_weights: Path | None,
@@ -36,6 +39,9 @@ def evaluate(
     The extractor is a recogniser trained on the run's own real images, so the figures bear its name; they are no IS
     and no FID. Others can be added, each with figures under its own name. The arrows show what is better. The floor is
     what real images score against other real images.
+
+    --cas trains classifiers on the real training images, on generated ones and on both, all for the same number of
+    steps, and tests them on the held-out real images: does 'ctfgan sample' make images worth adding?
     """
     from ctfgan.cli import show
     from ctfgan.evaluation import evaluate as evaluate_run
@@ -55,6 +61,7 @@ def evaluate(
         images=images,
         per_class=per_class,
         classification_score=classification_score,
+        classification_seeds=classification_seeds,
         extractors=more,
     )
     content = result.as_dict()
@@ -64,6 +71,7 @@ def evaluate(
     show.say("")
     if result.classification is not None:
         show.say(result.classification.sentence())
+        show.say(result.classification.hardest_sentence())
     for note in result.notes:
         show.say(f"note: {note}")
     copies = result.copies

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import unicodedata
-from collections import Counter
-from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
-from urllib.parse import quote
 
 import numpy as np
 from PIL import Image
@@ -15,10 +11,10 @@ from PIL import Image
 from ctfgan.data.images import Bytes, sheet, to_picture, zoom_for
 from ctfgan.errors import ConfigError
 from ctfgan.files import is_taken, new_folder, write_file
-from ctfgan.sampling import Samples
+from ctfgan.sampling import Samples, check_set_folder
+from ctfgan.sampling.names import folder_names
 
 SHEET_COLUMNS = 32
-UNSAFE = frozenset('/\\:*?"<>|%') | {chr(code) for code in range(32)}
 OTHER_IMAGES = frozenset({".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".pdf", ".svg"})
 
 
@@ -28,25 +24,31 @@ def check_output(out: Path, option: str = "--out") -> None:
     Raises:
         ConfigError: something is at ``out`` already, its parent folder is missing, or it names another image format.
     """
-    if out.suffix.lower() in OTHER_IMAGES:
-        raise ConfigError(f"{out} names a format that is not written; end it in .png for a sheet")
+    _check_name(out)
     if is_taken(out):
         raise ConfigError(f"{out} exists already; choose another {option}, or move it away")
     if not out.absolute().parent.is_dir():
         raise ConfigError(f"folder {out.absolute().parent} does not exist; make it first, or choose another {option}")
 
 
-def write_samples(samples: Samples, count: int, out: Path) -> None:
-    """A sheet with one column per class, or folders ``out/<class>/00000.png``."""
+def check_set_output(out: Path) -> None:
+    """The same for a set of samples, which may be there in part already.
+
+    Raises:
+        ConfigError: as :func:`check_output`, but for a set that was begun there.
+    """
+    _check_name(out)
+    check_set_folder(out)
+
+
+def _check_name(out: Path) -> None:
+    if out.suffix.lower() in OTHER_IMAGES:
+        raise ConfigError(f"{out} names a format that is not written; end it in .png for a sheet")
+
+
+def write_sheet(samples: Samples, count: int, out: Path) -> None:
+    """A sheet with one column per class."""
     classes = [samples.classes[label] for label in samples.labels[::count]]
-    if out.suffix.lower() != ".png":
-        names = folder_names(samples.classes)
-        with new_folder(out) as folder:
-            for index, image in enumerate(samples.images):
-                place = folder / names[samples.labels[index]]
-                place.mkdir(exist_ok=True)
-                to_picture(image).save(place / f"{index % count:05d}.png")
-        return
     pages = []
     for start in range(0, len(classes), SHEET_COLUMNS):
         chosen = classes[start : start + SHEET_COLUMNS]
@@ -74,26 +76,6 @@ def write_enhanced(files: list[Path], low_quality: Bytes, images: Bytes, class_n
         ]
         pages.append(_page(np.concatenate([np.stack(inputs), outputs]), [class_name] * len(outputs)))
     _save(_stacked(pages), out)
-
-
-def folder_names(classes: Sequence[str]) -> list[str]:
-    """Class names as names of folders; what some file system refuses is percent-encoded, all else stays.
-
-    Names that differ only in case, such as A and a, get a number: on some file systems they would be one folder.
-    """
-    names = ["".join(quote(letter, safe="") if letter in UNSAFE else letter for letter in name) for name in classes]
-    names = [name.replace(".", "%2E") if name.startswith(".") or name.endswith((".", " ")) else name for name in names]
-    count = Counter(_folded(name) for name in names)
-    seen: Counter[str] = Counter()
-    unique = []
-    for name in names:
-        seen[_folded(name)] += 1
-        unique.append(name if count[_folded(name)] == 1 else f"{name}.{seen[_folded(name)]}")
-    return unique
-
-
-def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _page(images: Bytes, headings: list[str]) -> Image.Image:

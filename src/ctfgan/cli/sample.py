@@ -6,43 +6,81 @@ from pathlib import Path
 
 import click
 
+SHEET_COUNT = 16
+
 
 @click.command()
 @click.argument("model", metavar="RUN_OR_BUNDLE", type=click.Path(path_type=Path))
 @click.option("--class", "classes", multiple=True, metavar="NAME", help="A class; may be repeated. Without it: all.")
-@click.option("-n", "count", default=16, show_default=True, type=click.IntRange(min=1), help="Images of each class.")
+@click.option("--all-classes", is_flag=True, help="All classes, said outright.")
+@click.option("-n", "count", type=click.IntRange(min=1), metavar="N",
+              help=f"Images of each class [default: {SHEET_COUNT}]. With --balance-with: real and generated images "
+              "together [default: as many as the largest class].")  # fmt: skip
+@click.option("--balance-with", "real", metavar="PATH",
+              help="Real images, in any form that 'ctfgan train --hq' takes: make what each class lacks.")  # fmt: skip
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**48 - 1))
 @click.option("--lq", "low_quality", multiple=True, metavar="IMAGES", type=click.Path(path_type=Path),
               help="Own low-quality images, files or folders, in place of the bundle's; may be repeated.")  # fmt: skip
 @click.option("--out", default="samples.png", show_default=True, metavar="DIR|PNG", type=click.Path(path_type=Path),
-              help="A sheet if it ends in .png, else a new folder with one subfolder per class.")  # fmt: skip
+              help="A sheet if it ends in .png, else a folder for a set of samples.")  # fmt: skip
+@click.option("--format", "form", type=click.Choice(["folders", "parquet", "webdataset"]),
+              help="Of a set: a subfolder for each class [default], or shards with classes mixed.")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Say what a set would hold and take, then stop.")
 @click.option("--device", default="auto", show_default=True)
 def sample(
     model: Path,
     classes: tuple[str, ...],
-    count: int,
+    all_classes: bool,
+    count: int | None,
+    real: str | None,
     seed: int,
     low_quality: tuple[Path, ...],
     out: Path,
+    form: str | None,
+    dry_run: bool,
     device: str,
 ) -> None:
-    """Make images of chosen classes.
+    """Make images of chosen classes: a sheet to look at, or a set to train on.
 
     \b
-    ctfgan sample runs/my-run --class A --class B -n 8 --out sheet.png
-    ctfgan sample bundle --class A -n 500 --seed 1 --out more-of-A
+    ctfgan sample runs/mine --class A --class B -n 8 --out sheet.png
+    ctfgan sample runs/mine --all-classes -n 100 --out more
+    ctfgan sample runs/mine --all-classes -n 100 --out shards --format parquet
+    ctfgan sample runs/mine --balance-with photos --out missing
+    ctfgan evaluate runs/mine --cas        do such images help a classifier?
+
+    A set holds exactly -n images of each class, or what --balance-with finds missing. The same command goes on with a
+    set that was interrupted, checks one that is complete, and mends what is damaged. An image depends on model, class,
+    number and seed alone: a larger -n makes the same ones and more (sheets draw others).
+
+    manifest.json says what was made of what, with a hash of every piece. 'ctfgan train --hq' and 'ctfgan data check'
+    read a set in every format; the Hugging Face 'datasets' read it too, 'webdataset' its tar files.
     """
+    is_sheet = out.suffix.lower() == ".png"
+    if all_classes and classes:
+        raise click.UsageError("--all-classes and --class contradict each other; leave one of them out")
+    if is_sheet and (form or real or dry_run):
+        option = "--format" if form else "--balance-with" if real else "--dry-run"
+        raise click.UsageError(f"{option} is for a set of samples and {out} is a sheet; name a folder with --out")
+
     from ctfgan.cli import show
-    from ctfgan.cli.output import check_output, write_samples
+    from ctfgan.cli.output import check_output, check_set_output, write_sheet
     from ctfgan.sampling import image_files, load
     from ctfgan.training.runtime import start_engine
 
     engine = start_engine(device)
+    engine.processes.on_main(lambda: check_output(out) if is_sheet else check_set_output(out))
     loaded = load(model, engine=engine)
-    engine.processes.on_main(lambda: check_output(out))
+    chosen = list(dict.fromkeys(classes)) or None
     images = loaded.read(image_files(low_quality)) if low_quality else None
-    samples = loaded.sample(list(dict.fromkeys(classes)) or None, count, seed=seed, low_quality=images)
-    engine.processes.on_main(lambda: write_samples(samples, count, out))
+    if not is_sheet:
+        from ctfgan.cli.sample_set import make_set
+
+        make_set(loaded, chosen, count, real, seed, images, out, form or "folders", dry_run=dry_run)
+        return
+    count = count or SHEET_COUNT
+    samples = loaded.sample(chosen, count, seed=seed, low_quality=images)
+    engine.processes.on_main(lambda: write_sheet(samples, count, out))
     of = len(samples.images) // count
     kinds = f" of {of:,} class{'es' * (of != 1)}" if loaded.bundle.recipe.method.is_conditional else ""
     show.say(f"{len(samples.images):,} images{kinds}: {out}")

@@ -32,6 +32,7 @@ def evaluate(
     images: int | None = None,
     per_class: int | None = None,
     classification_score: bool | None = None,
+    classification_seeds: int | None = None,
     extractors: Sequence[Extractor] = (),
 ) -> Evaluation:
     """Measure a finished run; writes ``figures.json`` into it and the figures into its bundle.
@@ -44,9 +45,10 @@ def evaluate(
         path: the run folder.
         watch: who is told what happens; None is silent.
         device: another device than the recipe's.
-        images: generated images per low-quality bank; None takes the recipe's number, as with the next two.
+        images: generated images per low-quality bank; None takes the recipe's number, as with the next three.
         per_class: number of classes whose Frechet distance is measured by itself.
-        classification_score: whether to train classifiers on samples and on real images.
+        classification_score: whether to train classifiers on real images, on generated ones and on both.
+        classification_seeds: how many of each.
         extractors: more of them than the run's own recogniser, from :func:`load_extractors`.
 
     Raises:
@@ -57,7 +59,12 @@ def evaluate(
     if not is_finished(folder):
         raise RunError(f"run {path} is not finished; finish it with 'ctfgan resume {path}' first")
     recipe = parse_recipe(folder.read_json(RECIPE), str(folder.path / RECIPE))
-    asked = {"images": images, "per_class": per_class, "classification_score": classification_score}
+    asked = {
+        "images": images,
+        "per_class": per_class,
+        "classification_score": classification_score,
+        "classification_seeds": classification_seeds,
+    }
     settings = _changed(recipe, {name: value for name, value in asked.items() if value is not None})
     watch = watch or Watch()
     work, recogniser = reopen(folder, watch, device)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ctfgan.data.packing import cache_folder
 from ctfgan.data.sources.base import Labels
-from ctfgan.data.splits import Rows, stratified_order
+from ctfgan.data.splits import Rows
 from ctfgan.evaluation.result import FLOOR, Evaluation
 from ctfgan.evaluation.streams import CHUNK, ImageSet, Sieve, generated, image_sets, real, reported_set
 from ctfgan.metrics.classification import ClassificationScore, classification_score
@@ -88,7 +88,7 @@ class Measurement:
             protocol=protocol,
             rows=rows,
             reported_set=chosen.name,
-            classification=self._classification(chosen) if settings.classification_score else None,
+            classification=self._classification(sets[0]) if settings.classification_score else None,
             copies=self._copies(sieve.kept()),
             notes=tuple(protocol.notes(rows[chosen.name])),
         )
@@ -121,17 +121,17 @@ class Measurement:
         return by_class.measure(self._extractors, draw, count, self._watch.progress)
 
     def _classification(self, images: ImageSet) -> ClassificationScore:
+        # With the training bank, from which 'ctfgan sample' draws.
         training, reference, recipe = self._measured.training, self._measured.reference, self._work.recipe
-        all_labels = training.labels
-        chosen = np.sort(stratified_order(all_labels, recipe.data.seed)[: self._settings.images])
-        rows, labels = training.rows[chosen], all_labels[chosen]
-        seed, what = (self._settings.seed, CLASSIFIER), "generating images to train a classifier on"
+        seed, what = (self._settings.seed, CLASSIFIER), "generating images to train classifiers on"
         return classification_score(
-            TrainingImages(training.packed.images, rows, labels, training.packed.fingerprint),
-            generated(images, torch.from_numpy(labels), seed, self._work.engine, self._watch.progress, what),
+            TrainingImages(training.packed.images, training.rows, training.labels, training.packed.fingerprint),
+            generated(images, self._numbers, seed, self._work.engine, self._watch.progress, what),
+            self._numbers.numpy(),
             self._real(np.arange(len(reference))),
-            len(self._measured.labels),
+            self._measured.names,
             recipe.recogniser,
+            self._settings.classification_seeds,
             cache_folder(),
             self._work.device,
             self._watch.progress,

@@ -36,7 +36,7 @@ class Evaluation:
     reported_set: str
     """The image set that stands for the run: with the held-out bank, or with the only bank there is."""
     classification: ClassificationScore | None
-    """Of the set that stands for the run; None unless it was asked for."""
+    """Of samples with the training bank, as ``ctfgan sample`` makes them; None unless it was asked for."""
     copies: CopyCheck
     notes: tuple[str, ...]
     """What the figures are not good for, one sentence each."""

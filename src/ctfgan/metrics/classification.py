@@ -1,13 +1,14 @@
-"""Can samples stand in for real images? A classifier trained on samples, tested on real images.
+"""What do generated images add to real ones? Classifiers trained on real, on generated and on both, tested on real.
 
-Ravuri and Vinyals, "Classification Accuracy Score for Conditional Generative Models", 2019; with the recogniser's
-architecture instead of a ResNet-50, and beside it the same classifier trained on as many real images.
+Ravuri and Vinyals, "Classification Accuracy Score for Conditional Generative Models", 2019, train on samples alone and
+on samples beside real images; here with the recogniser's architecture instead of a ResNet-50, with several seeds of
+each, and with the uncertainty of the difference (decision 26).
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,72 +21,210 @@ from ctfgan.metrics.recogniser import TrainedRecogniser, TrainingImages, recogni
 from ctfgan.metrics.settings import RecogniserSettings
 from ctfgan.progress import Progress
 
+HARDEST = 5  # classes that are told about by themselves
+DRAWS = 100_000  # of the gain, for its interval
+
+Hits = NDArray[np.bool_]
+"""Which held-out images each classifier reads right, ``(seeds, images)``."""
+
+
+@dataclass(frozen=True)
+class TrainedOn:
+    """Classifiers that were trained on the same images, of several seeds."""
+
+    images: int
+    """Training images."""
+    accuracy: float
+    """Share of the held-out real images that they read right; the mean over seeds."""
+    by_seed: tuple[float, ...]
+    """The same of each seed."""
+
+
+@dataclass(frozen=True)
+class HardClass:
+    """A class that classifiers of real images alone read badly."""
+
+    name: str
+    held_out: int
+    """Held-out real images of the class."""
+    real: float
+    """Share that is read right after real images alone."""
+    both: float
+    """Share that is read right after real and generated images."""
+
 
 @dataclass(frozen=True)
 class ClassificationScore:
-    """Accuracies on the reference of two classifiers that differ in their training images alone."""
+    """Accuracies on held-out real images of classifiers that differ in their training images alone."""
 
-    trained_on_samples: float
-    trained_on_real: float
-    """The same number of training images of every class."""
-    images: int
-    """Training images of each."""
-    real: int
-    """Held-out real images that both were tested on."""
+    real: TrainedOn
+    generated: TrainedOn
+    both: TrainedOn
+    gain: float
+    """Accuracy of both less that of real alone; 0.01 is one point."""
+    interval: tuple[float, float]
+    """95 % interval of the gain, over other held-out images and other seeds of the classifiers."""
+    held_out: int
+    """Real images that all were tested on."""
+    steps: int
+    """Of each classifier's training: the same, whatever it is trained on."""
+    hardest: tuple[HardClass, ...]
+    """The classes that real images alone teach worst."""
+
+    @property
+    def is_distinguishable(self) -> bool:
+        """Whether the interval leaves out a gain of nothing."""
+        return not self.interval[0] <= 0 <= self.interval[1]
 
     def sentence(self) -> str:
-        """Both accuracies in one line."""
+        """All accuracies, and the gain, in one line."""
+        low, high = (f"{100 * end:+.1f}" for end in self.interval)
+        verdict = "distinguishable from none" if self.is_distinguishable else "not distinguishable from none"
+        real, generated, seeds = self.real, self.generated, len(self.real.by_seed)
         return (
-            f"a classifier trained on {self.images:,} samples reads {self.trained_on_samples:.1%} of {self.real:,} "
-            f"held-out real images right, one trained on as many real images {self.trained_on_real:.1%}"
+            f"of {self.held_out:,} held-out real images a classifier reads right {real.accuracy:.1%} after "
+            f"{real.images:,} real images, {generated.accuracy:.1%} after {generated.images:,} generated ones, "
+            f"{self.both.accuracy:.1%} after both; adding the generated ones "
+            f"{'gains' if self.gain >= 0 else 'loses'} {abs(100 * self.gain):.1f} points, {verdict} (95 % interval "
+            f"{low} to {high}; {seeds} seed{'s' * (seeds != 1)}, {self.steps:,} steps each)"
         )
+
+    def hardest_sentence(self) -> str:
+        """The hardest classes, from real alone to both."""
+        told = (f"{hard.name} {hard.real:.0%} -> {hard.both:.0%} of {hard.held_out:,}" for hard in self.hardest)
+        return f"hardest classes, real alone -> with generated ones: {', '.join(told)}"
 
 
 def classification_score(
     real: TrainingImages,
-    samples: Iterable[Chunk],
+    generated: Iterable[Chunk],
+    labels: NDArray[np.int64],
     reference: Iterable[Chunk],
-    num_classes: int,
+    names: Sequence[str],
     settings: RecogniserSettings,
+    seeds: int,
     cache: Path,
     device: torch.device,
     progress: Progress,
 ) -> ClassificationScore:
-    """Train two recognisers and test them.
+    """Train three classifiers of each seed and test them.
 
     Args:
-        real: real training images; the classifier of these is kept in the cache.
-        samples: generated images of the same classes, as many as ``real`` has rows, in order of these rows.
+        real: real training images; the classifiers of these are kept in the cache.
+        generated: generated images of the same classes.
+        labels: of all generated images, in their order.
         reference: the held-out real images with their labels.
-        num_classes: C.
-        settings: architecture and training of both.
+        names: of the classes, in label order.
+        settings: architecture and training of all; their seed is the first one.
+        seeds: how many classifiers of each kind.
         cache: folder of recognisers.
         device: where all run.
         progress: shows the training.
     """
-    with tempfile.TemporaryDirectory(prefix="ctfgan-") as folder:
-        made = _on_disk(samples, real, Path(folder))
-        by_samples = recogniser_for(made, num_classes, settings, Path(folder), device, progress)
-        by_real = recogniser_for(real, num_classes, settings, cache, device, progress)
-        hits, count = np.zeros(2), 0
-        for images, labels in reference:
-            assert labels is not None, "the reference is labelled"
-            hits += [_hits(trained, images, labels.numpy()) for trained in (by_samples, by_real)]
-            count += len(images)
-    return ClassificationScore(float(hits[0] / count), float(hits[1] / count), len(real.rows), count)
+    with tempfile.TemporaryDirectory(prefix="ctfgan-") as name:
+        folder = Path(name)
+        together = _on_disk(generated, labels, real, folder)
+        alone = np.arange(len(real.rows), len(together.rows))
+        sets = (
+            (real, cache),
+            (TrainingImages(together.images, alone, labels, "generated"), folder),
+            (together, folder),
+        )
+        count = len(sets) * seeds
+
+        def train(kind: int, seed: int) -> TrainedRecogniser:
+            images, place = sets[kind]
+            number = kind * seeds + seed + 1
+
+            def told(items: Iterable[int], total: int, what: str) -> Iterable[int]:
+                return progress(items, total, f"training classifier {number} of {count}")
+
+            chosen = settings.model_copy(update={"seed": settings.seed + seed})
+            return recogniser_for(images, len(names), chosen, place, device, told)
+
+        trained = [[train(kind, seed) for seed in range(seeds)] for kind in range(len(sets))]
+        hits, truth = _tested(trained, reference)
+    counts = (len(real.rows), len(labels), len(together.rows))
+    found = [
+        TrainedOn(count, float(right.mean()), tuple(float(one) for one in right.mean(axis=1)))
+        for count, right in zip(counts, hits, strict=True)
+    ]
+    return ClassificationScore(
+        real=found[0],
+        generated=found[1],
+        both=found[2],
+        gain=found[2].accuracy - found[0].accuracy,
+        interval=gain_interval(hits[0], hits[2]),
+        held_out=len(truth),
+        steps=settings.steps,
+        hardest=_hardest(hits[0], hits[2], truth, names),
+    )
 
 
-def _on_disk(samples: Iterable[Chunk], like: TrainingImages, folder: Path) -> TrainingImages:
-    shape = (len(like.rows), *like.images.shape[1:])
-    kept = np.lib.format.open_memmap(folder / "samples.npy", mode="w+", dtype=np.uint8, shape=shape)
-    start = 0
-    for images, _ in samples:
+def gain_interval(before: Hits, after: Hits) -> tuple[float, float]:
+    """95 % interval of the gain in accuracy from some classifiers to others, tested on the same images.
+
+    Two things could have come out otherwise: which images were held out (normal, with the variance of the difference
+    over images, as in McNemar's test), and the classifiers' seeds (Student's t with the variance over seeds; nothing is
+    known of it from a single seed). Their errors are added up by drawing both.
+
+    Args:
+        before: which images the first classifiers read right, ``(S, N)``.
+        after: the same of the others.
+    """
+    differences = after.astype(np.float64) - before
+    seeds, images = differences.shape
+    rng = np.random.default_rng(0)
+    spread_images = differences.mean(axis=0).std(ddof=1) / np.sqrt(images) if images > 1 else 0.0
+    drawn = differences.mean() + spread_images * rng.standard_normal(DRAWS)
+    if seeds > 1:
+        spread_seeds = differences.mean(axis=1).std(ddof=1) / np.sqrt(seeds)
+        drawn += spread_seeds * rng.standard_t(seeds - 1, DRAWS)
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    return float(low), float(high)
+
+
+def _on_disk(
+    generated: Iterable[Chunk], labels: NDArray[np.int64], real: TrainingImages, folder: Path
+) -> TrainingImages:
+    """Real and then generated images in one file."""
+    count, total = len(real.rows), len(real.rows) + len(labels)
+    shape = (total, *real.images.shape[1:])
+    kept = np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
+    for start in range(0, count, 1_000):
+        kept[start : min(start + 1_000, count)] = real.images[real.rows[start : start + 1_000]]
+    start = count
+    for images, _ in generated:
         kept[start : start + len(images)] = images
         start += len(images)
-    assert start == len(kept), f"{len(kept)} samples were announced and {start} came"
-    return TrainingImages(kept, np.arange(len(kept)), like.labels, "samples")
+    assert start == total, f"{len(labels)} generated images were announced and {start - count} came"
+    return TrainingImages(kept, np.arange(total), np.concatenate([real.labels, labels]), "both")
 
 
-def _hits(trained: TrainedRecogniser, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> int:
-    _, probabilities = trained.read(images)
-    return int((probabilities.argmax(dim=1).numpy() == labels).sum())
+def _tested(
+    trained: Sequence[Sequence[TrainedRecogniser]], reference: Iterable[Chunk]
+) -> tuple[list[Hits], NDArray[np.int64]]:
+    """What each classifier reads right, by kind, and the true labels."""
+    right: list[list[NDArray[np.bool_]]] = [[] for _ in trained]
+    truth = []
+    for images, labels in reference:
+        assert labels is not None, "the reference is labelled"
+        truth.append(labels.numpy())
+        for kind, classifiers in enumerate(trained):
+            read = [classifier.read(images)[1].argmax(dim=1).numpy() for classifier in classifiers]
+            right[kind].append(np.stack(read) == labels.numpy())
+    return [np.concatenate(parts, axis=1) for parts in right], np.concatenate(truth)
+
+
+def _hardest(before: Hits, after: Hits, truth: NDArray[np.int64], names: Sequence[str]) -> tuple[HardClass, ...]:
+    """The classes of which the first classifiers read the smallest share right."""
+    counts = np.bincount(truth, minlength=len(names))
+    shares = [
+        np.bincount(truth, weights=hits.mean(axis=0), minlength=len(names)) / np.maximum(counts, 1)
+        for hits in (before, after)
+    ]
+    present = np.flatnonzero(counts)
+    order = present[np.argsort(shares[0][present], kind="stable")][:HARDEST]
+    return tuple(
+        HardClass(names[label], int(counts[label]), float(shares[0][label]), float(shares[1][label])) for label in order
+    )

@@ -151,7 +151,7 @@ def _train(
         torch.manual_seed(settings.seed)
         network = Recogniser(data.images.shape[3], num_classes, settings).to(device)
     rng = np.random.default_rng(settings.seed)
-    steps = max(1, settings.images // settings.batch_size)
+    steps = settings.steps
     optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, total_steps=steps + 1)
     reach = data.images.shape[1] // 16

@@ -20,6 +20,11 @@ class RecogniserSettings(Settings):
     learning_rate: float = Field(default=3e-3, gt=0)
     seed: Seed = 0
 
+    @property
+    def steps(self) -> int:
+        """Of its training."""
+        return max(1, self.images // self.batch_size)
+
 
 class EvaluationSettings(Settings):
     """What ``ctfgan evaluate`` measures."""
@@ -37,4 +42,7 @@ class EvaluationSettings(Settings):
     per_class_images: int = Field(default=500, ge=50)
     """Images generated of each of these classes."""
     classification_score: bool = False
-    """Train a classifier on samples and one on as many real images, and test both on the reference."""
+    """Train classifiers on the real training images, on as many generated ones as ``images`` says, and on both; test
+    them on the reference."""
+    classification_seeds: int = Field(default=3, ge=1)
+    """Classifiers of each kind, for the uncertainty of what the generated images add."""

@@ -1,5 +1,22 @@
 """Images from a bundle."""
 
+from ctfgan.sampling.layouts import Layout
 from ctfgan.sampling.model import Model, Samples, image_files, load
+from ctfgan.sampling.plan import Plan, plan, plan_balanced
+from ctfgan.sampling.set_folder import check_set_folder
+from ctfgan.sampling.sets import MadeSet, layout_for, write_set
 
-__all__ = ["Model", "Samples", "image_files", "load"]
+__all__ = [
+    "Layout",
+    "MadeSet",
+    "Model",
+    "Plan",
+    "Samples",
+    "check_set_folder",
+    "image_files",
+    "layout_for",
+    "load",
+    "plan",
+    "plan_balanced",
+    "write_set",
+]

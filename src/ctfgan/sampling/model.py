@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -16,12 +17,16 @@ from ctfgan.data.sources.base import UNLABELLED
 from ctfgan.data.sources.encoded import SUFFIXES, read_image
 from ctfgan.errors import ConfigError, DataError
 from ctfgan.models.generator_a import TransferGenerator
-from ctfgan.models.interfaces import Condition
+from ctfgan.models.interfaces import Condition, Generator
+from ctfgan.sampling.streams import OwnStreams
 from ctfgan.training.runtime import Engine, alone, choose_device, place
-from ctfgan.training.synthesis import draw_condition, synthesise
+from ctfgan.training.synthesis import draw_condition, synthesise, synthesise_from
 
 ANY_CLASS = ("any-class",)
 """What stands for the classes where a generator knows none."""
+
+CHUNK = 64
+"""Images per forward of those that go by their number."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,11 @@ class Model:
         self.bundle = bundle
         self._engine = engine or alone(choose_device(device))
         place(bundle.generator, self._engine.device)
+
+    @property
+    def engine(self) -> Engine:
+        """The device, and the processes that make images together."""
+        return self._engine
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -92,6 +102,35 @@ class Model:
             condition = self._own_condition(labels, low_quality[np.arange(len(labels)) % n % len(low_quality)])
         images = synthesise(self.bundle.generator, condition, seed, self._engine)
         return Samples(images, labels.numpy(), names)
+
+    def numbered(
+        self, labels: torch.Tensor, numbers: Sequence[int], *, seed: int = 0, low_quality: Bytes | None = None
+    ) -> Bytes:
+        """Images by class and number, uint8 ``(N, R, R, K)``; each is the same whichever others are asked for.
+
+        Args:
+            labels: class of each image, ``(N,)`` int64.
+            numbers: which image of its class each one is, from 0.
+            seed: with class and number it decides noise and low-quality image (:class:`OwnStreams`).
+            low_quality: own low-quality images, uint8 ``(L, r, r, K)``, used in turn instead of the bank.
+
+        Raises:
+            ConfigError: own images for a method that uses none.
+        """
+        # Forwards of one size alone: with another one, the sums of a convolution may be rounded in another order.
+        padded = torch.arange(-(-len(labels) // CHUNK) * CHUNK).clamp(max=len(labels) - 1)
+        labels, numbers = labels[padded], [numbers[row] for row in padded.tolist()]
+        names = self.classes if self.bundle.recipe.method.is_conditional else ANY_CLASS
+        chance = OwnStreams(seed, [names[label] for label in labels.tolist()], numbers)
+        noise = cast(Generator, self.bundle.generator).draw_noise(len(labels), chance)
+        if low_quality is not None:
+            condition = self._own_condition(labels, low_quality[np.array(numbers) % len(low_quality)])
+        elif self.bundle.bank is not None:
+            condition = Condition(labels, *self.bundle.bank.draw(labels, chance))
+        else:
+            condition = Condition(labels)
+        images = synthesise_from(self.bundle.generator, condition, noise, self._engine, CHUNK)
+        return images[: int(padded[-1]) + 1]
 
     def enhance(self, images: Bytes, class_name: str, *, seed: int = 0) -> Bytes:
         """High-quality versions of low-quality images of one class, by G_LH alone: uint8 ``(N, R, R, K)``.

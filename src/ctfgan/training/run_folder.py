@@ -12,16 +12,11 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, Literal
 
-try:
-    import fcntl
-except ImportError:  # not on Windows
-    fcntl = None  # type: ignore[assignment]
-
 import torch
 from torch import Tensor
 
 from ctfgan.errors import RunError
-from ctfgan.files import is_taken, new_folder, sha256, write_file
+from ctfgan.files import is_taken, new_folder, sha256, try_lock, write_file
 from ctfgan.training.tensor_files import Rows, StoredTensors, damaged, write_tensors
 
 RECIPE = "recipe.json"
@@ -130,14 +125,9 @@ class RunFolder:
         Raises:
             RunError: another process works on it.
         """
-        if fcntl is None:
-            yield
-            return
         with (self.path / LOCK).open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise RunError(f"another process is at work on run {self.path}; wait for it, or stop it") from error
+            if not try_lock(file):
+                raise RunError(f"another process is at work on run {self.path}; wait for it, or stop it")
             yield
 
     def read_json(self, name: str) -> dict[str, Any]:

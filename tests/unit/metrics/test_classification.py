@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
-from ctfgan.metrics.classification import classification_score
+from ctfgan.metrics.classification import ClassificationScore, classification_score, gain_interval
 from ctfgan.metrics.recogniser import TrainingImages
 from ctfgan.metrics.settings import RecogniserSettings
 from ctfgan.progress import silent
@@ -14,28 +16,89 @@ from tests.unit.metrics.test_recogniser import stripes
 SETTINGS = RecogniserSettings(width=4, features=8, images=2_000, batch_size=32)
 
 
-def score_of(samples: np.ndarray, folder: Path) -> tuple[float, float, int, int]:
-    images, labels = stripes(200, 0)
-    real = TrainingImages(images, np.arange(200), labels, "stripes")
+def score_of(samples: np.ndarray, labels: np.ndarray, folder: Path, *, real: int = 200) -> ClassificationScore:
+    images, real_labels = stripes(200, 0)
+    rows = np.arange(200 - real, 200)
+    training = TrainingImages(images, rows, real_labels[rows], "stripes")
     test_images, test_labels = stripes(60, 1)
-    chunks = ((part, None) for part in np.split(samples, 2))
-    found = classification_score(
-        real, chunks, [(test_images, torch.from_numpy(test_labels))], 2, SETTINGS, folder, torch.device("cpu"), silent
-    )
-    return found.trained_on_samples, found.trained_on_real, found.images, found.real
+    chunks = ((part, None) for part in np.array_split(samples, 2))
+    reference = [(part, torch.from_numpy(told)) for part, told in ((test_images[:25], test_labels[:25]),
+                                                                  (test_images[25:], test_labels[25:]))]  # fmt: skip
+    names, device = ("across", "down"), torch.device("cpu")
+    return classification_score(training, chunks, labels, reference, names, SETTINGS, 2, folder, device, silent)
 
 
-def test_samples_like_real_images_teach_as_much_and_noise_teaches_nothing(tmp_path: Path) -> None:
-    good, real, images, tested = score_of(stripes(200, 2)[0], tmp_path)
-    assert good > 0.95
-    assert real > 0.95
-    assert (images, tested) == (200, 60)
+def test_good_samples_teach_as_much_as_real_images_and_noise_teaches_nothing(tmp_path: Path) -> None:
+    good = score_of(*stripes(150, 2), tmp_path)
+    assert min(good.real.accuracy, good.generated.accuracy, good.both.accuracy) > 0.95
+    assert (good.real.images, good.generated.images, good.both.images) == (200, 150, 350)
+    assert (good.held_out, good.steps, len(good.real.by_seed)) == (60, 62, 2)
+    assert good.real.accuracy == pytest.approx(np.mean(good.real.by_seed))
+    assert good.gain == good.both.accuracy - good.real.accuracy
     noise = np.random.default_rng(0).integers(0, 256, (200, 16, 16, 1), dtype=np.uint8)
-    bad, again, *_ = score_of(noise, tmp_path)
-    assert bad < 0.8
-    assert again == real
+    bad = score_of(noise, np.arange(200) % 2, tmp_path)
+    assert bad.generated.accuracy < 0.8
+    assert bad.real == good.real
 
 
-def test_only_the_classifier_of_real_images_is_kept(tmp_path: Path) -> None:
-    score_of(stripes(200, 2)[0], tmp_path)
-    assert len(list((tmp_path / "recognisers").iterdir())) == 1
+def test_samples_help_where_the_real_images_lack_a_class(tmp_path: Path) -> None:
+    samples, labels = stripes(150, 2)
+    images, real_labels = stripes(200, 0)
+    rows = np.flatnonzero(real_labels == 0)
+    training = TrainingImages(images, rows, real_labels[rows], "one class")
+    test_images, test_labels = stripes(60, 1)
+    reference = [(test_images, torch.from_numpy(test_labels))]
+    found = classification_score(
+        training, [(samples, None)], labels, reference, ("across", "down"), SETTINGS, 2, tmp_path,
+        torch.device("cpu"), silent,
+    )  # fmt: skip
+    share = float((test_labels == 0).mean())
+    assert found.real.accuracy == pytest.approx(share), "only the class that it knows"
+    assert found.is_distinguishable
+    assert found.interval[0] > 0
+    assert [(hard.name, hard.real) for hard in found.hardest] == [("down", 0.0), ("across", 1.0)]
+    assert found.hardest[0].both > 0.9
+    assert "adding the generated ones gains" in found.sentence()
+    assert "points, distinguishable from none (95 % interval +" in found.sentence()
+    assert "2 seeds, 62 steps each" in found.sentence()
+    assert found.hardest_sentence().startswith("hardest classes, real alone -> with generated ones: down 0% -> ")
+
+
+def test_only_the_classifiers_of_real_images_are_kept(tmp_path: Path) -> None:
+    score_of(*stripes(200, 2), tmp_path)
+    assert len(list((tmp_path / "recognisers").iterdir())) == 2
+
+
+def test_one_seed_gives_mcnemars_interval() -> None:
+    """The variance of the difference of two paired proportions, from the counts of disagreement alone."""
+    gained, lost, same = 40, 10, 150
+    count = gained + lost + same
+    before = np.array([False] * gained + [True] * lost + [True] * same)[None]
+    after = np.array([True] * gained + [False] * lost + [True] * same)[None]
+    error = math.sqrt(gained + lost - (gained - lost) ** 2 / count) / count
+    middle = (gained - lost) / count
+    low, high = gain_interval(before, after)
+    assert low == pytest.approx(middle - 1.96 * error, abs=2e-3)
+    assert high == pytest.approx(middle + 1.96 * error, abs=2e-3)
+
+
+def test_seeds_that_disagree_widen_the_interval_as_students_t_says() -> None:
+    """Gains of single seeds of 0, 10 and 20 %, which nothing but the seed explains: t(0.975, 2) = 4.303."""
+    before = np.zeros((3, 20_000), dtype=bool)
+    after = np.zeros_like(before)
+    for seed, share in enumerate((0.0, 0.1, 0.2)):
+        after[seed, np.random.default_rng(seed).permutation(20_000)[: int(share * 20_000)]] = True
+    low, high = gain_interval(before, after)
+    assert (low + high) / 2 == pytest.approx(0.1, abs=5e-3)
+    assert (high - low) / 2 == pytest.approx(4.303 * 0.1 / math.sqrt(3), rel=0.03)
+    assert gain_interval(before, before) == (0.0, 0.0)
+
+
+def test_an_interval_that_holds_the_truth_95_times_of_100() -> None:
+    """Accuracies 0.70 and 0.73, no effect of the seed."""
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(200):
+        low, high = gain_interval(rng.random((1, 400)) < 0.70, rng.random((1, 400)) < 0.73)
+        held += low <= 0.03 <= high
+    assert 180 <= held <= 198

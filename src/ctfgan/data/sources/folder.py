@@ -2,6 +2,7 @@
 
 One rule covers plain class folders, Omniglot's alphabet/character folders, and unlabelled folders (images directly in
 the root). A root chosen one level too high shows in the class names instead of silently mislabelling everything.
+A set that ``ctfgan sample`` made says itself which folder holds which class.
 Only ImageNet's layout, ``train/<class>`` beside ``val/<class>``, is known as two parts of one data set.
 """
 
@@ -15,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ctfgan.data.sources.base import UNLABELLED, Labels, file_identity
+from ctfgan.data.sources.base import UNLABELLED, Labels, file_identity, label_identity
 from ctfgan.data.sources.encoded import SUFFIXES, EncodedSource
+from ctfgan.data.sources.generated import SET_MANIFEST, classes_of_folders
 from ctfgan.data.sources.parts import TEST, TRAIN, VALIDATION, WHOLE, Opener
 from ctfgan.errors import DataError
 
@@ -30,15 +32,17 @@ class FolderSource(EncodedSource):
         self.location = str(root)
         self._files: list[Path] = []
         others: Counter[str] = Counter()
+        self._given = given = classes_of_folders(root)
         for files in walk(root):
             for path in files:
                 if path.suffix.lower() in SUFFIXES:
                     self._files.append(path)
-                else:
+                elif not (given and path == root / SET_MANIFEST):
                     others[path.suffix.lower() or "no suffix"] += 1
         if not self._files:
             raise DataError(f"{root} holds no images; put one subfolder per class in it, with images inside")
         folders = [file.parent.relative_to(root).as_posix() for file in self._files]
+        folders = [given.get(folder, folder) for folder in folders]
         self.classes: tuple[str, ...] = tuple(sorted(set(folders)))
         for name in self.classes:
             if readable(name) != name:
@@ -61,7 +65,8 @@ class FolderSource(EncodedSource):
         self.labels = np.array([number[name] for name in folders], dtype=np.int64)
 
     def identity(self) -> str:
-        return file_identity(self._files)
+        identity = file_identity(self._files)
+        return f"{identity} {label_identity(self.labels, self.classes)}" if self._given else identity
 
     def name(self, index: int) -> str:
         return readable(str(self._files[index]))

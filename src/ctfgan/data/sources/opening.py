@@ -12,6 +12,7 @@ from ctfgan.data.sources.base import ImageSource
 from ctfgan.data.sources.cifar import cifar_parts, is_cifar
 from ctfgan.data.sources.encoded import SUFFIXES
 from ctfgan.data.sources.folder import folder_parts, walk
+from ctfgan.data.sources.generated import check_finished
 from ctfgan.data.sources.gnt import gnt_parts
 from ctfgan.data.sources.hub import HUB, hub_parts, is_saved, saved_parts
 from ctfgan.data.sources.packed import PackedSource
@@ -75,6 +76,7 @@ def _parts(location: str, columns: Columns) -> dict[str, Opener]:
 
 
 def _folder(path: Path, columns: Columns) -> dict[str, Opener]:
+    check_finished(path)
     if is_packed(path):
         return {WHOLE: partial(PackedSource, path)}
     if any(path.glob(IDX_IMAGES)):

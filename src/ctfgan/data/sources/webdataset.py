@@ -91,11 +91,13 @@ class TarSource(EncodedSource):
 
 
 def _alike(labels: list[int | str | None]) -> list[int | str | None]:
-    """Labels that are numbers or the text of numbers as numbers, if all are."""
+    """Labels that are numbers or the text of numbers as numbers, if all are; 007 is a name."""
+    texts: list[int | str | None] = [None if label is None else str(label) for label in labels]
     try:
-        return [None if label is None else int(label) for label in labels]
+        numbers: list[int | str | None] = [None if text is None else int(text) for text in texts]
     except ValueError:
-        return [None if label is None else str(label) for label in labels]
+        return texts
+    return numbers if [None if number is None else str(number) for number in numbers] == texts else texts
 
 
 def _scan(shard: Path) -> tuple[list[_Sample], str]:

@@ -1,0 +1,129 @@
+"""What a set of samples consists of: how many images of which class, and why."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ctfgan.data.sources.base import ImageSource, Labels
+from ctfgan.errors import ConfigError
+from ctfgan.sampling.model import ANY_CLASS, Model
+
+SHOWN = 5  # names in a sentence
+
+
+@dataclass(frozen=True)
+class Balance:
+    """The real images that a set fills up."""
+
+    source: str
+    """Where they are, as the user called it."""
+    target: int
+    """Real and generated images together that every class is to have."""
+    real: Labels
+    """Real images of each class of the plan, ``(P,)`` int64."""
+    notes: tuple[str, ...]
+    """What does not fit together, one sentence each."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many images of which class."""
+
+    classes: tuple[str, ...]
+    """Class names, in the order of the model's labels or as they were asked for."""
+    labels: Labels
+    """The model's label of each, ``(P,)`` int64."""
+    counts: Labels
+    """Images to make of each, ``(P,)`` int64."""
+    balance: Balance | None = None
+    """What the counts follow from; None if every class has the same number."""
+
+    @property
+    def total(self) -> int:
+        """Images of all classes."""
+        return int(self.counts.sum())
+
+
+def plan(model: Model, classes: Sequence[str] | None, count: int) -> Plan:
+    """The same number of images of each class.
+
+    Args:
+        model: the generator.
+        classes: class names; None for all. A generator without classes takes none.
+        count: images of each class.
+
+    Raises:
+        ConfigError: an unknown class, or classes of a model without any.
+    """
+    names, labels = _chosen(model, classes)
+    return Plan(names, labels, np.full(len(labels), count))
+
+
+def plan_balanced(model: Model, classes: Sequence[str] | None, real: ImageSource, target: int | None) -> Plan:
+    """As many images of each class as real ones are missing to a number that is the same for all.
+
+    Classes are matched by name. A class without real images gets all of them; a real class that the model does not
+    know is left alone.
+
+    Args:
+        model: the generator.
+        classes: class names; None for all.
+        real: the real images, of which labels alone are read.
+        target: real and generated images together of each class; None for as many as the largest class of the model
+            has real ones.
+
+    Raises:
+        ConfigError: an unknown class, a model without classes, or no class in common.
+    """
+    if not model.bundle.recipe.method.is_conditional:
+        raise ConfigError(f"a {model.bundle.recipe.method.kind} model makes images of no chosen class and cannot "
+                          "balance any; use -n alone")  # fmt: skip
+    names, labels = _chosen(model, classes)
+    number = {unicodedata.normalize("NFC", name): index for index, name in enumerate(model.classes)}
+    own = np.array([number.get(unicodedata.normalize("NFC", name), -1) for name in real.classes], dtype=np.int64)
+    known = own >= 0
+    if not known.any():
+        raise ConfigError(
+            f"{real.location} has none of the model's classes (it has {_some(real.classes)}, the model has "
+            f"{_some(model.classes)}); give the real images of the same classes"
+        )
+    of_source = np.bincount(real.labels[real.labels >= 0], minlength=len(own))
+    of_model = np.zeros(len(model.classes), dtype=np.int64)
+    np.add.at(of_model, own[known], of_source[known])
+    largest = int(of_model.max()) if target is None else target
+    notes = []
+    unknown = [name for name, is_known in zip(real.classes, known, strict=True) if not is_known]
+    if unknown:
+        notes.append(f"{_classes(len(unknown))} of {real.location} unknown to the model, left alone: {_some(unknown)}")
+    found = of_model[labels]
+    without = [name for name, count in zip(names, found, strict=True) if count == 0]
+    if without:
+        notes.append(f"{_classes(len(without))} without a real image, made of generated ones alone: {_some(without)}")
+    over = int((found > largest).sum())
+    if over:
+        notes.append(f"{_classes(over)} with more than {largest:,} real images, to which nothing is added")
+    counts = np.maximum(largest - found, 0)
+    return Plan(names, labels, counts, Balance(real.location, largest, found, tuple(notes)))
+
+
+def _chosen(model: Model, classes: Sequence[str] | None) -> tuple[tuple[str, ...], Labels]:
+    method = model.bundle.recipe.method
+    if not method.is_conditional:
+        if classes is not None:
+            raise ConfigError(f"a {method.kind} model makes images of no chosen class; leave the classes out")
+        return ANY_CLASS, np.zeros(1, dtype=np.int64)
+    labels = range(len(model.classes)) if classes is None else dict.fromkeys(model.labels_of(classes))
+    return tuple(model.classes[label] for label in labels), np.array(list(labels), dtype=np.int64)
+
+
+def _classes(count: int) -> str:
+    return f"{count:,} class{'es' * (count != 1)}"
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(map(repr, names[:SHOWN]))
+    return shown + (f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else "")
