@@ -100,6 +100,7 @@ def load_bundle(path: Path) -> Bundle:
         low_quality_classes = tuple(str(name) for name in content["low_quality_classes"])
         generator = _generator(recipe, shape, load_file(path / MODEL), path)
         bank = _bank(path, content["label_of_class"], shape)
+        Rights.of(provenance)
     except (KeyError, TypeError, ValueError, OSError, SafetensorError, ConfigError) as error:
         raise BundleError(f"{path} holds contents that do not fit together ({error}); copy the bundle again") from error
     if len(classes) != shape.num_classes or len(low_quality_classes) != shape.num_low_quality_labels:

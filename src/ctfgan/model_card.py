@@ -56,6 +56,12 @@ class Rights:
         said = dict(provenance.get("rights", {}))
         return cls(said.get("license"), tuple(said.get("datasets", ())))
 
+    @classmethod
+    def stated(cls, provenance: dict[str, Any], license: str | None, datasets: Sequence[str] = ()) -> Rights:
+        """What is stated now, and for the rest what a bundle says."""
+        said = cls.of(provenance)
+        return cls(said.license if license is None else license, tuple(datasets) or said.datasets)
+
     def licence_text(self) -> str:
         """The licence in words."""
         return "not stated" if self.license is None else self.license

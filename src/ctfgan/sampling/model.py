@@ -138,8 +138,7 @@ class Model:
         Raises:
             ConfigError: something is there already, or a licence or name that the Hub could not read.
         """
-        said = Rights.of(self.bundle.provenance)
-        publish(self.bundle, Path(save_directory), Rights(license or said.license, tuple(datasets) or said.datasets))
+        publish(self.bundle, Path(save_directory), Rights.stated(self.bundle.provenance, license, datasets))
 
     def _own_condition(self, labels: torch.Tensor, images: Bytes) -> Condition:
         """Own images count as unlabelled, unless pairing is matched: then they show the class asked for."""
