@@ -171,7 +171,7 @@ def _description(
         "bundle": {
             "recipe": bundle.recipe.name,
             "method": bundle.recipe.method.kind,
-            "sha256": bundle.provenance["sha256"][MODEL],
+            "sha256": bundle.provenance.get("sha256", {}).get(MODEL),
         },
         "versions": environment() | {name: version(name) for name in form.needs},
     }

@@ -28,9 +28,9 @@ def readme(bundle: Bundle, graphs: Sequence[Graph], files: Sequence[str], librar
     recipe = bundle.recipe
     sections = [
         f"# {plain(recipe.name)}: graphs for {library}",
-        f"Made by ctfgan from a `{recipe.method.kind}` model of {len(bundle.classes):,} classes. `classes.json` names the\n"
-        "classes in the order of their ids; `export.json` holds versions, hashes, and how far each graph is from the\n"
-        "original on random inputs.",
+        f"Made by ctfgan from a `{recipe.method.kind}` model of {len(bundle.classes):,} classes. `classes.json` names\n"
+        "the classes in the order of their ids; `export.json` holds versions, hashes, and how far each graph is from\n"
+        "the original on random inputs.",
         "## Use",
         f"In this folder, with numpy and {library}:",
         fenced(snippet(bundle, graphs[0], files[0], library), "python"),
