@@ -17,13 +17,24 @@ if TYPE_CHECKING:
     from ctfgan.recipes.overlay import recipe
     from ctfgan.recipes.recipe import Recipe
     from ctfgan.runs import resume, train
-    from ctfgan.sampling import load
+    from ctfgan.sampling import from_pretrained, load
 
-__all__ = ["CtfganError", "Recipe", "evaluate", "load", "load_extractors", "recipe", "resume", "train"]
+__all__ = [
+    "CtfganError",
+    "Recipe",
+    "evaluate",
+    "from_pretrained",
+    "load",
+    "load_extractors",
+    "recipe",
+    "resume",
+    "train",
+]
 
 _HOMES = {
     "Recipe": "ctfgan.recipes.recipe",
     "evaluate": "ctfgan.evaluation",
+    "from_pretrained": "ctfgan.sampling",
     "load": "ctfgan.sampling",
     "load_extractors": "ctfgan.evaluation",
     "recipe": "ctfgan.recipes.overlay",

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import platform
-import shlex
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -20,11 +19,15 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ctfgan.data.pairing import LowQualityBank
+from ctfgan.data.sources.hub import HUB
 from ctfgan.data.splits import covering_prefix, stratified_order
 from ctfgan.errors import BundleError, ConfigError, suggestion
-from ctfgan.files import new_folder, sha256, write_file
+from ctfgan.files import is_taken, new_folder, sha256, write_file
+from ctfgan.hub import fetch_bundle, split_revision
+from ctfgan.model_card import Rights, model_card
 from ctfgan.recipes.build import Shape, build_generator
 from ctfgan.recipes.recipe import Recipe, parse_recipe
+from ctfgan.recipes.sharing import shareable
 
 MODEL = "model.safetensors"
 RECIPE = "recipe.json"
@@ -32,6 +35,7 @@ CLASSES = "classes.json"
 BANK = "low_quality_bank.npz"
 PROVENANCE = "provenance.json"
 CARD = "README.md"
+FILES = (MODEL, RECIPE, CLASSES, BANK, PROVENANCE, CARD)
 
 BANK_IMAGES = 4_096  # at most, unless matched pairing needs one for each of more classes
 
@@ -53,26 +57,35 @@ class Bundle:
 
 
 def save_bundle(bundle: Bundle, path: Path) -> None:
-    """Write a bundle folder whole; an older one at the same place is replaced."""
+    """Write a bundle folder whole; an older one at the same place is replaced. It names no folder of this machine."""
+    recipe = shareable(bundle.recipe)
     with new_folder(path) as folder:
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in bundle.generator.state_dict().items()}
         save_file(tensors, folder / MODEL)
-        (folder / RECIPE).write_text(bundle.recipe.to_json())
-        label_of_class = None if bundle.bank is None else bundle.bank.label_of_class
-        content = {
-            "classes": bundle.classes,
-            "low_quality_classes": bundle.low_quality_classes,
-            "label_of_class": None if label_of_class is None else label_of_class.tolist(),
-            "shape": bundle.shape.model_dump(),
-        }
+        (folder / RECIPE).write_text(recipe.to_json())
+        content = class_names(bundle) | {"shape": bundle.shape.model_dump()}
         (folder / CLASSES).write_text(json.dumps(content, ensure_ascii=False, indent=1))
         if bundle.bank is not None:
-            images = bundle.bank.images[np.arange(len(bundle.bank))]
-            np.savez_compressed(folder / BANK, images=images, labels=bundle.bank.labels)
+            write_bank(bundle.bank, folder / BANK)
         hashes = {file.name: sha256(file) for file in sorted(folder.iterdir())}
         provenance = {**bundle.provenance, "sha256": hashes}
         (folder / PROVENANCE).write_text(json.dumps(provenance, ensure_ascii=False, indent=1))
-        (folder / CARD).write_text(model_card(bundle.recipe, bundle.classes, provenance))
+        (folder / CARD).write_text(model_card(recipe, bundle.classes, provenance))
+
+
+def class_names(bundle: Bundle) -> dict[str, Any]:
+    """For JSON: names of classes and of low-quality labels, and with matched pairing which of these a class has."""
+    label_of_class = None if bundle.bank is None else bundle.bank.label_of_class
+    return {
+        "classes": bundle.classes,
+        "low_quality_classes": bundle.low_quality_classes,
+        "label_of_class": None if label_of_class is None else label_of_class.tolist(),
+    }
+
+
+def write_bank(bank: LowQualityBank, file: Path) -> None:
+    """Write a bank as plain arrays: ``images`` uint8 ``(L, r, r, K)``, ``labels`` ``(L,)``."""
+    np.savez_compressed(file, images=bank.images[np.arange(len(bank))], labels=bank.labels)
 
 
 def load_bundle(path: Path) -> Bundle:
@@ -95,6 +108,7 @@ def load_bundle(path: Path) -> Bundle:
         low_quality_classes = tuple(str(name) for name in content["low_quality_classes"])
         generator = _generator(recipe, shape, load_file(path / MODEL), path)
         bank = _bank(path, content["label_of_class"], shape)
+        Rights.of(provenance)
     except (KeyError, TypeError, ValueError, OSError, SafetensorError, ConfigError) as error:
         raise BundleError(f"{path} holds contents that do not fit together ({error}); copy the bundle again") from error
     if len(classes) != shape.num_classes or len(low_quality_classes) != shape.num_low_quality_labels:
@@ -121,11 +135,14 @@ def labels_of(classes: tuple[str, ...], names: Sequence[str]) -> list[int]:
 
 
 def find_bundle(folder: Path) -> Path:
-    """The bundle folder that a path means: itself, or that of a finished run.
+    """The bundle folder that a path means: itself, that of a finished run, or one of the Hub, ``hf:owner/name``.
 
     Raises:
         BundleError: nothing to load there.
     """
+    if str(folder).startswith(HUB):
+        name, revision = split_revision(str(folder))
+        return fetch_bundle(name, FILES, revision=revision)
     if (folder / "checkpoints").is_dir():
         if not (folder / "bundle").is_dir():
             raise BundleError(f"run {folder} is not finished and has no bundle yet; run 'ctfgan resume {folder}' first")
@@ -144,6 +161,18 @@ def add_figures(path: Path, figures: dict[str, Any]) -> None:
     write_file(path / CARD, model_card(bundle.recipe, bundle.classes, provenance).encode())
 
 
+def publish(bundle: Bundle, path: Path, rights: Rights) -> None:
+    """Write a bundle with what its publisher says about licences: a folder ready for the Hugging Face Hub.
+
+    Raises:
+        ConfigError: something is there already.
+    """
+    if is_taken(path):
+        raise ConfigError(f"{path} exists already; choose another folder, or move it away")
+    kept = {name: value for name, value in bundle.provenance.items() if name != "sha256"}
+    save_bundle(replace(bundle, provenance={**kept, "rights": rights.as_dict()}), path)
+
+
 def bank_for_bundle(bank: LowQualityBank, seed: int) -> LowQualityBank:
     """A seeded, stratified subset of a training bank; with matched pairing every class keeps an image."""
     order = stratified_order(bank.labels, seed)
@@ -160,52 +189,6 @@ def environment() -> dict[str, str]:
     return {"date": date.today().isoformat(), "python": platform.python_version()} | {
         name: version(name) for name in packages
     }
-
-
-def model_card(recipe: Recipe, classes: tuple[str, ...], provenance: dict[str, Any]) -> str:
-    """The bundle's README: what it is, from what, how good, how to use it."""
-    counts, conditional = provenance["counts"], recipe.method.is_conditional
-    kind = (
-        "A class-conditional image generator for" if conditional else "An image generator without classes, trained on"
-    )
-    kind += f" {len(classes):,} classes"
-    lines = [
-        f"# {recipe.name}",
-        "",
-        f"{kind} at {recipe.data.resolution}x{recipe.data.resolution} pixels, made by ctfgan with the method "
-        f"`{recipe.method.kind}`.",
-        "",
-        f"- high-quality training images: {counts['high_quality']:,}",
-        f"- low-quality training images: {counts['low_quality']:,}",
-        f"- generator steps: {provenance['steps']:,} (training seed {recipe.seed}, data seed {recipe.data.seed})",
-        "",
-        "## Figures",
-        "",
-    ]
-    figures = provenance.get("figures")
-    history = provenance.get("history", [])
-    if figures is None and history:
-        lines.append("Not measured since its classes were changed.")
-    elif figures is None:
-        lines.append("Not evaluated yet: `ctfgan evaluate RUN` writes the figures here.")
-    else:
-        lines += [figures["protocol"], "", *(f"- {name}: {text}" for name, text in figures["summary"].items())]
-    if history:
-        lines += ["", "## Changes since training", "", *(f"- {entry['date']}: {entry['change']}" for entry in history)]
-    shown = ", ".join(classes[:20]) + (", ..." if len(classes) > 20 else "")
-    lines += [
-        "",
-        "## Use",
-        "",
-        "```",
-        f"ctfgan sample . {f'--class {shlex.quote(classes[0])} ' if conditional else ''}-n 16 --out samples",
-        "```",
-        "",
-    ]
-    lines += [f"Classes: {shown}", "", "## Limits", ""]
-    lines += ["Samples follow the training images, their mistakes and gaps included. The rights in the training images"]
-    lines += ["were not checked by the program that wrote this card."]
-    return "\n".join(lines) + "\n"
 
 
 def _provenance(path: Path) -> dict[str, Any]:

@@ -158,7 +158,7 @@ def test_the_public_names_are_those_that_are_promised() -> None:
     import ctfgan
 
     assert set(ctfgan.__all__) == {
-        "CtfganError", "Recipe", "evaluate", "load", "load_extractors", "recipe", "resume", "train"
+        "CtfganError", "Recipe", "evaluate", "from_pretrained", "load", "load_extractors", "recipe", "resume", "train"
     }  # fmt: skip
     assert all(getattr(ctfgan, name) is not None for name in ctfgan.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from ctfgan.bundle import add_figures
+from ctfgan.data.sources.opening import name_of
 from ctfgan.errors import ConfigError, RunError
 from ctfgan.evaluation.measurement import Measurement
 from ctfgan.evaluation.result import Evaluation, with_earlier
@@ -77,7 +79,9 @@ def evaluate(
 def _write(folder: RunFolder, result: Evaluation) -> None:
     earlier = folder.read_json(FIGURES) if (folder.path / FIGURES).is_file() else {}
     folder.write_json(FIGURES, with_earlier(result.as_dict(), earlier))
-    told = {**result.as_dict(), "protocol": result.protocol.sentence(), "summary": result.summary()}
+    # A bundle is made to be given away: it does not say in which folder of this machine the reference was.
+    shared = replace(result, protocol=replace(result.protocol, reference=name_of(result.protocol.reference)))
+    told = {**shared.as_dict(), "protocol": shared.protocol.sentence(), "summary": shared.summary()}
     add_figures(folder.path / BUNDLE, told)
 
 

@@ -63,7 +63,7 @@ def difference_maps(current: Tensor, previous: Tensor, coefficient_filter: Coeff
     Raises:
         ValueError: the two batches differ in length.
     """
-    if len(current) != len(previous):
+    if current.shape[0] != previous.shape[0]:  # not len(): it would tie an exported graph to one batch size
         raise ValueError(f"current has {len(current)} images, previous has {len(previous)}; pass the same batch")
     mean = previous.mean(dim=1, keepdim=True)
     size = current.shape[-2:]
@@ -114,7 +114,7 @@ class TransferFeatures(nn.Module):
             previous = maps
         if self._source == "shuffled":
             # By half a batch, so that processes that share a batch need nothing of each other.
-            return [TransferFeature(*(torch.roll(part, len(part) // 2, dims=0) for part in ctf)) for ctf in features]
+            return [TransferFeature(*map(_half_way_round, ctf)) for ctf in features]
         if self._source == "zero":
             return [TransferFeature(*map(torch.zeros_like, ctf)) for ctf in features]
         return features
@@ -125,3 +125,9 @@ class TransferFeatures(nn.Module):
         for module in self.modules() if self.unlabelled else ():
             if isinstance(module, (nn.Embedding, ClassTable)):
                 module.weight[-1] = module.weight[:-1].mean(dim=0)
+
+
+def _half_way_round(part: Tensor) -> Tensor:
+    """Roll by half a batch; ONNX has no roll by a number that depends on the batch."""
+    kept = part.shape[0] - part.shape[0] // 2
+    return torch.cat([part[kept:], part[:kept]])

@@ -100,7 +100,7 @@ def _maps(pixels: Tensor, like: Tensor) -> Tensor:
 
 
 def _sum(pixels: Tensor) -> Tensor:
-    ones = pixels.new_ones(1, 1, pixels.shape[1]).expand(len(pixels), -1, -1)
+    ones = pixels.new_ones(1, 1, pixels.shape[1]).expand(pixels.shape[0], -1, -1)
     return torch.bmm(ones, pixels)[:, 0]
 
 

@@ -1,7 +1,7 @@
 """Images from a bundle."""
 
 from ctfgan.sampling.layouts import Layout
-from ctfgan.sampling.model import Model, Samples, image_files, load
+from ctfgan.sampling.model import Model, Samples, from_pretrained, image_files, load
 from ctfgan.sampling.plan import Plan, plan, plan_balanced
 from ctfgan.sampling.set_folder import check_set_folder
 from ctfgan.sampling.sets import MadeSet, layout_for, write_set
@@ -13,6 +13,7 @@ __all__ = [
     "Plan",
     "Samples",
     "check_set_folder",
+    "from_pretrained",
     "image_files",
     "layout_for",
     "load",

@@ -11,11 +11,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ctfgan.bundle import Bundle, find_bundle, labels_of, load_bundle
+from ctfgan.bundle import FILES, Bundle, find_bundle, labels_of, load_bundle, publish
 from ctfgan.data.images import Bytes, Fit, square, to_float
 from ctfgan.data.sources.base import UNLABELLED
 from ctfgan.data.sources.encoded import SUFFIXES, read_image
+from ctfgan.data.sources.hub import HUB
 from ctfgan.errors import ConfigError, DataError
+from ctfgan.hub import REPOSITORY, fetch_bundle
+from ctfgan.model_card import Rights
 from ctfgan.models.generator_a import TransferGenerator
 from ctfgan.models.interfaces import Condition, Generator
 from ctfgan.sampling.streams import OwnStreams
@@ -161,6 +164,21 @@ class Model:
             raise ConfigError(f"a {self.bundle.recipe.method.kind} model uses no low-quality images; leave them out")
         return np.stack([_read_square(file, shape.low_quality_size, shape.channels, fit) for file in files])
 
+    def save_pretrained(
+        self, save_directory: str | Path, *, license: str | None = None, datasets: Sequence[str] = ()
+    ) -> None:
+        """Write the model to a new folder, ready for ``huggingface_hub.upload_folder``.
+
+        Args:
+            save_directory: must not exist, or be empty.
+            license: of the weights, as the Hub writes it (``cc-by-4.0``); None keeps what the bundle says, if anything.
+            datasets: names on the Hub of the training data; none keeps what the bundle says.
+
+        Raises:
+            ConfigError: something is there already, or a licence or name that the Hub could not read.
+        """
+        publish(self.bundle, Path(save_directory), Rights.stated(self.bundle.provenance, license, datasets))
+
     def _own_condition(self, labels: torch.Tensor, images: Bytes) -> Condition:
         """Own images count as unlabelled, unless pairing is matched: then they show the class asked for."""
         bank = self.bundle.bank
@@ -180,6 +198,46 @@ def load(path: str | Path, device: str = "auto", engine: Engine | None = None) -
         BundleError: nothing to load there, or a damaged bundle.
     """
     return Model(load_bundle(find_bundle(Path(path))), device, engine)
+
+
+def from_pretrained(
+    name_or_path: str | Path,
+    *,
+    device: str = "auto",
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+    force_download: bool = False,
+) -> Model:
+    """The generator of a bundle on this machine or on the Hugging Face Hub; no code of it is run, no pickle is read.
+
+    Args:
+        name_or_path: a bundle or run folder, or ``owner/name`` if there is no such folder.
+        device: ``auto``, ``cpu``, ``cuda`` ...
+        revision: a branch, a tag or a commit of the repository; None for the newest.
+        token: of a private repository; None takes what ``hf auth login`` stored.
+        cache_dir: another cache than the Hub's own.
+        local_files_only: never ask the network.
+        force_download: even what is in the cache already.
+
+    Raises:
+        BundleError: nothing to load there, or a damaged bundle, or the Hub cannot be reached.
+        ConfigError: the library huggingface_hub is missing.
+    """
+    name = str(name_or_path).removeprefix(HUB)
+    if Path(name_or_path).exists() or not REPOSITORY.fullmatch(name):
+        return load(name_or_path, device)
+    folder = fetch_bundle(
+        name,
+        FILES,
+        revision=revision,
+        token=token,
+        cache_dir=cache_dir,
+        local_files_only=local_files_only,
+        force_download=force_download,
+    )
+    return load(folder, device)
 
 
 def image_files(paths: Sequence[Path]) -> list[Path]:

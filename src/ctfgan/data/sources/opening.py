@@ -58,6 +58,11 @@ def absolute(location: str) -> str:
     return str(Path(location).expanduser().absolute())
 
 
+def name_of(location: str) -> str:
+    """What a location is called, without the folders of this machine that lead to it; for what others get to read."""
+    return location if location.startswith(HUB) else Path(location).name or location
+
+
 def _parts(location: str, columns: Columns) -> dict[str, Opener]:
     if location.startswith(HUB):
         return hub_parts(location, columns)

@@ -34,8 +34,8 @@ class Column:
     """For ``classes``: what their numbers mean."""
 
 
-def library(name: str, location: str) -> Any:
-    """Import an optional library when a data set needs it.
+def library(name: str, what: str, extra: str = "hub") -> Any:
+    """Import an optional library when something needs it: ``what``, which the library's ``extra`` installs.
 
     Raises:
         ConfigError: it is not installed.
@@ -44,7 +44,7 @@ def library(name: str, location: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         package = name.split(".")[0]
-        raise ConfigError(f"{location} needs the library {package}; install it: pip install 'ctfgan[hub]'") from error
+        raise ConfigError(f"{what} needs the library {package}; install it: pip install 'ctfgan[{extra}]'") from error
 
 
 def choose_columns(location: str, columns: Sequence[Column], asked: Columns) -> tuple[Column, Column | None]:

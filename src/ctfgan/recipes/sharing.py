@@ -1,0 +1,24 @@
+"""What of a recipe others get to read."""
+
+from __future__ import annotations
+
+from ctfgan.data.sources.opening import name_of
+from ctfgan.recipes.recipe import Recipe
+
+PLACES = ("high_quality", "low_quality", "reference")
+
+
+def shareable(recipe: Recipe) -> Recipe:
+    """The recipe with places of this machine cut down to what they are called; the run's own recipe has the whole.
+
+    Nothing that a bundle is asked for depends on where its training images were.
+    """
+    data, start = recipe.data, recipe.start
+    places = {name: getattr(data, name) for name in PLACES}
+    named: dict[str, object] = {name: name_of(place) for name, place in places.items() if place is not None}
+    named["glyphs"] = data.glyphs.model_copy(
+        update={"font_folders": tuple(name_of(folder) for folder in data.glyphs.font_folders)}
+    )
+    if start.path is not None:
+        start = start.model_copy(update={"path": name_of(start.path)})
+    return recipe.model_copy(update={"data": data.model_copy(update=named), "start": start})
