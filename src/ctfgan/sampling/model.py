@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ctfgan.bundle import Bundle, find_bundle, labels_of, load_bundle
+from ctfgan.bundle import Bundle, class_numbers, find_bundle, load_bundle, look_up
 from ctfgan.data.images import Bytes, Fit, square, to_float
 from ctfgan.data.sources.base import UNLABELLED
 from ctfgan.data.sources.encoded import SUFFIXES, read_image
 from ctfgan.errors import ConfigError, DataError
+from ctfgan.lifecycle.rows import Rows, generator_of
 from ctfgan.models.generator_a import TransferGenerator
-from ctfgan.models.interfaces import Condition
+from ctfgan.models.interfaces import Condition, Generator
+from ctfgan.nn.class_tables import CLASSES, LOW_QUALITY_LABELS
+from ctfgan.sampling.points import Point, arc, conditions, noises
 from ctfgan.training.runtime import Engine, alone, choose_device, place
-from ctfgan.training.synthesis import draw_condition, synthesise
+from ctfgan.training.synthesis import draw_condition, synthesise, synthesise_from
 
 ANY_CLASS = ("any-class",)
 """What stands for the classes where a generator knows none."""
@@ -62,7 +67,11 @@ class Model:
         Raises:
             ConfigError: an unknown class, with the nearest match.
         """
-        return labels_of(self.classes, names)
+        return look_up(self._numbers, names)
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return class_numbers(self.classes)
 
     def sample(
         self, classes: Sequence[str] | None = None, n: int = 16, *, seed: int = 0, low_quality: Bytes | None = None
@@ -110,6 +119,53 @@ class Model:
         labels = torch.tensor(self.labels_of([class_name])).repeat(len(images))
         return synthesise(generator.generator_lh, self._own_condition(labels, images), seed, self._engine)
 
+    def images_of(self, points: Sequence[Point], low_quality: Bytes | None = None) -> Bytes:
+        """One image for each point, uint8 ``(N, R, R, K)``: what :meth:`sample` makes of its class, n = 1 and its seed.
+
+        Args:
+            points: class and seed of each image.
+            low_quality: one own low-quality image for all of them, uint8 ``(1, r, r, K)``, instead of the bank.
+
+        Raises:
+            ConfigError: an unknown class, a class for a model without any or none for one with, or an own image for
+                a method that uses none.
+        """
+        labels, seeds = self._labels(points), [point.seed for point in points]
+        if low_quality is None:
+            condition = conditions(labels, seeds, self.bundle.bank)
+        else:
+            condition = self._own_condition(labels, low_quality.repeat(len(points), axis=0))
+        generator = self.bundle.generator
+        return synthesise_from(generator, condition, noises(cast(Generator, generator), seeds), self._engine)
+
+    def slide(self, start: Point, end: Point, steps: int = 9) -> Bytes:
+        """Images on the way from one point to another, both included: uint8 ``(steps, R, R, K)``.
+
+        Noise goes along an arc (:func:`~ctfgan.sampling.points.arc`). All else goes straight: the rows that the
+        generator's tables keep of the two classes, and for a method that uses low-quality images the pixels of the
+        two that the bank gives and the rows of their labels.
+
+        Raises:
+            ConfigError: fewer than two steps, an unknown class, a class for a model without any or none for one with.
+        """
+        if steps < 2:
+            raise ConfigError(f"steps is {steps}; a way has at least two, its ends")
+        bundle, ends = self.bundle, (start, end)
+        labels, seeds = self._labels(ends), [point.seed for point in ends]
+        positions = torch.linspace(0, 1, steps)
+        changes = {CLASSES: Rows.between(*labels.tolist(), positions)}
+        condition = Condition(torch.arange(steps))
+        if bundle.bank is not None:
+            low, own = conditions(labels, seeds, bundle.bank).required_low_quality()
+            unlabelled = bundle.shape.num_low_quality_labels
+            first, last = torch.where(own < 0, unlabelled, own).tolist()
+            changes[LOW_QUALITY_LABELS] = Rows.between(first, last, positions).followed_by(unlabelled)
+            mixed = torch.lerp(low[:1], low[1:], positions[:, None, None, None])
+            condition = Condition(condition.labels, mixed, condition.labels)
+        generator = generator_of(bundle, changes)
+        noise = arc(noises(cast(Generator, generator), seeds), positions)
+        return synthesise_from(generator, condition, noise, self._engine)
+
     def read(self, files: Sequence[Path]) -> Bytes:
         """The user's low-quality image files in the model's size and colour: ``(N, r, r, K)``.
 
@@ -121,6 +177,17 @@ class Model:
         if not shape.low_quality_size:
             raise ConfigError(f"a {self.bundle.recipe.method.kind} model uses no low-quality images; leave them out")
         return np.stack([_read_square(file, shape.low_quality_size, shape.channels, fit) for file in files])
+
+    def _labels(self, points: Sequence[Point]) -> torch.Tensor:
+        method, names = self.bundle.recipe.method, [point.class_name for point in points]
+        if not method.is_conditional:
+            if any(name is not None for name in names):
+                raise ConfigError(f"a {method.kind} model makes images of no chosen class; leave the classes out")
+            return torch.zeros(len(points), dtype=torch.int64)
+        known = [name for name in names if name is not None]
+        if len(known) < len(names):
+            raise ConfigError("a point has no class, which this model needs; name one")
+        return torch.tensor(self.labels_of(known), dtype=torch.int64)
 
     def _own_condition(self, labels: torch.Tensor, images: Bytes) -> Condition:
         """Own images count as unlabelled, unless pairing is matched: then they show the class asked for."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ctfgan.chance import Chance
 from ctfgan.data.images import Bytes, to_bytes
 from ctfgan.data.pairing import LowQualityBank
-from ctfgan.models.interfaces import Condition, Generator
+from ctfgan.models.interfaces import Condition, Generator, Noise
 from ctfgan.nn.row_parts import is_sharded
 from ctfgan.training.runtime import Engine
 
@@ -26,12 +26,8 @@ def draw_condition(labels: Tensor, bank: LowQualityBank | None, seed: int) -> Co
     return Condition(labels, *bank.draw(labels, Chance.of(seed)))
 
 
-@torch.no_grad()
 def synthesise(network: nn.Module, condition: Condition, seed: int, engine: Engine) -> Bytes:
     """Images of a condition, uint8 ``(N, R, R, K)``; the same for the same seed, whatever the chunk size.
-
-    Several processes, which must all ask for them, take turns at the chunks; each gets all images. A network with rows
-    on several processes makes chunks of another size, and so may differ in the last bit.
 
     Args:
         network: a :class:`~ctfgan.models.interfaces.Generator`; its mode is left as it was.
@@ -39,8 +35,24 @@ def synthesise(network: nn.Module, condition: Condition, seed: int, engine: Engi
         seed: of the noise.
         engine: where the network is, and who shares the work.
     """
+    noise = cast(Generator, network).draw_noise(len(condition), Chance.of(seed))
+    return synthesise_from(network, condition, noise, engine)
+
+
+@torch.no_grad()
+def synthesise_from(network: nn.Module, condition: Condition, noise: Noise, engine: Engine) -> Bytes:
+    """Images of a condition and of given noise, uint8 ``(N, R, R, K)``.
+
+    Several processes, which must all ask for them, take turns at the chunks; each gets all images. A network with rows
+    on several processes makes chunks of another size, and so may differ in the last bit.
+
+    Args:
+        network: a :class:`~ctfgan.models.interfaces.Generator`; its mode is left as it was.
+        condition: classes and low-quality images.
+        noise: of each image, on the CPU.
+        engine: where the network is, and who shares the work.
+    """
     generator = cast(Generator, network)
-    noise = generator.draw_noise(len(condition), Chance.of(seed))
     was_training = network.training
     network.eval()
     device, processes = engine.device, engine.processes
