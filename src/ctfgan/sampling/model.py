@@ -153,7 +153,8 @@ class Model:
         bundle, ends = self.bundle, (start, end)
         labels, seeds = self._labels(ends), [point.seed for point in ends]
         positions = torch.linspace(0, 1, steps)
-        changes = {CLASSES: Rows.between(*labels.tolist(), positions)}
+        first, last = labels.tolist()
+        changes = {CLASSES: Rows.between(first, last, positions)}
         condition = Condition(torch.arange(steps))
         if bundle.bank is not None:
             low, own = conditions(labels, seeds, bundle.bank).required_low_quality()

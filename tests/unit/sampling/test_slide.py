@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -55,7 +57,7 @@ def test_a_slide_begins_and_ends_with_the_images_of_its_ends(
     way = model.slide(start, end, 5)
     assert way.shape == (5, *model.images_of([start]).shape[1:])
     assert_alike(way[[0, -1]], model.images_of([start, end]))
-    assert all((one != other).any() for one, other in zip(way, way[1:], strict=False))
+    assert all((one != other).any() for one, other in itertools.pairwise(way))
 
 
 def test_a_slide_leaves_the_model_as_it_was() -> None:

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import numpy as np
+
+from ctfgan.data.images import sheet
+from ctfgan.sampling.sheets import enlarged, folder_names, sheet_of_columns
+
+
+def test_ordinary_names_stay() -> None:
+    assert folder_names(["cat", "dog-2", "x_y.z"]) == ["cat", "dog-2", "x_y.z"]
+
+
+def test_no_name_leaves_the_folder() -> None:
+    for name in folder_names(["..", ".", "a/b", "/etc", "a\\b", "宪"]):
+        assert "/" not in name
+        assert "\\" not in name
+        assert name not in {".", ".."}
+
+
+def test_names_stay_apart_where_case_does_not_count() -> None:
+    names = folder_names(["A", "a", "b", "straße", "STRASSE"])
+    assert len({name.casefold() for name in names}) == 5
+    assert names[2] == "b"
+
+
+def test_columns_beyond_the_32nd_follow_below() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (35 * 2, 8, 8, 3), dtype=np.uint8)
+    names = [chr(ord("0") + index) for index in range(35)]
+    whole = np.asarray(sheet_of_columns(images, 2, names))
+    first = np.asarray(
+        sheet(images[:64].reshape(32, 2, 8, 8, 3).swapaxes(0, 1).reshape(64, 8, 8, 3), 32, names[:32], 6)
+    )
+    assert np.array_equal(whole[: len(first)], first)
+    second = sheet(images[64:].reshape(3, 2, 8, 8, 3).swapaxes(0, 1).reshape(6, 8, 8, 3), 3, names[32:], 8)
+    assert np.array_equal(whole[len(first) :, : second.width], np.asarray(second))
+
+
+def test_what_is_coarse_stays_so() -> None:
+    image = np.arange(4, dtype=np.uint8).reshape(1, 2, 2, 1)
+    assert np.array_equal(enlarged(image, 6)[0, :, :, 0], np.kron(image[0, :, :, 0], np.ones((3, 3))))
