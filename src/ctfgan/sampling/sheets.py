@@ -30,7 +30,7 @@ def sheet_of_columns(images: Bytes, count: int, headings: Sequence[str]) -> Imag
         chosen = list(headings[start : start + SHEET_COLUMNS])
         block = images[start * count : (start + len(chosen)) * count]
         rows = block.reshape(len(chosen), count, *block.shape[1:]).swapaxes(0, 1).reshape(block.shape)
-        pages.append(sheet(rows, len(chosen), chosen, zoom_for(rows.shape[1], len(chosen))))
+        pages.append(sheet(rows, len(chosen), chosen, zoom_for(images.shape[1], len(chosen))))
     return _stacked(pages)
 
 
