@@ -11,9 +11,10 @@ from typing import cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from ctfgan.bundle import Bundle, class_numbers, find_bundle, load_bundle, look_up
-from ctfgan.data.images import Bytes, Fit, square, to_float
+from ctfgan.data.images import Bytes, square, to_float
 from ctfgan.data.sources.base import UNLABELLED
 from ctfgan.data.sources.encoded import SUFFIXES, read_image
 from ctfgan.errors import ConfigError, DataError
@@ -174,10 +175,24 @@ class Model:
             DataError: a file that cannot be read, by name.
             ConfigError: the method uses no low-quality images.
         """
+        return np.stack([self._read(file) for file in files])
+
+    def fitted(self, image: Image.Image) -> Bytes:
+        """A low-quality image in the model's size and colour, ``(r, r, K)``.
+
+        Raises:
+            ConfigError: the method uses no low-quality images.
+        """
         shape, fit = self.bundle.shape, self.bundle.recipe.data.fit
         if not shape.low_quality_size:
             raise ConfigError(f"a {self.bundle.recipe.method.kind} model uses no low-quality images; leave them out")
-        return np.stack([_read_square(file, shape.low_quality_size, shape.channels, fit) for file in files])
+        return square(image, shape.low_quality_size, shape.channels, fit)
+
+    def _read(self, file: Path) -> Bytes:
+        try:
+            return self.fitted(read_image(file))
+        except (DataError, OSError, ValueError) as error:
+            raise DataError(f"{file} cannot be read: {error}; leave it out or replace it") from error
 
     def _labels(self, points: Sequence[Point]) -> torch.Tensor:
         method, names = self.bundle.recipe.method, [point.class_name for point in points]
@@ -228,10 +243,3 @@ def image_files(paths: Sequence[Path]) -> list[Path]:
             raise DataError(f"{path} holds no images; give image files or folders of them")
         files += found
     return files
-
-
-def _read_square(file: Path, size: int, channels: int, fit: Fit) -> Bytes:
-    try:
-        return square(read_image(file), size, channels, fit)
-    except (DataError, OSError, ValueError) as error:
-        raise DataError(f"{file} cannot be read: {error}; leave it out or replace it") from error
