@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -50,7 +49,7 @@ class EncodedSource(ABC):
 
 
 def read_image(
-    content: Path | bytes, *, formats: Sequence[str] | None = None, max_pixels: int = MAX_PIXELS
+    content: Path | bytes, *, formats: tuple[str, ...] | None = None, max_pixels: int = MAX_PIXELS
 ) -> Image.Image:
     """Decode one image file.
 
@@ -72,7 +71,7 @@ def read_image(
 
 
 def open_image(
-    content: Path | bytes, *, formats: Sequence[str] | None = None, max_pixels: int = MAX_PIXELS
+    content: Path | bytes, *, formats: tuple[str, ...] | None = None, max_pixels: int = MAX_PIXELS
 ) -> Image.Image:
     """Read the header of one image file, not its pixels; arguments as :func:`read_image` takes them.
 
