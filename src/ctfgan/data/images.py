@@ -25,7 +25,11 @@ Fit = Literal["crop", "pad", "stretch"]
 Bytes = NDArray[np.uint8]
 
 
-class TooManyPixels(DataError):
+class WrongSize(DataError):
+    """An image too small or too large to be used."""
+
+
+class TooManyPixels(WrongSize):
     """An image so large that its pixels are not decoded."""
 
 
@@ -33,12 +37,12 @@ def check_size(size: tuple[int, int], max_pixels: int = MAX_PIXELS) -> None:
     """Refuse an image too small to hold anything or large enough to exhaust memory.
 
     Raises:
-        DataError: a side below 4 pixels.
+        WrongSize: a side below 4 pixels.
         TooManyPixels: more than ``max_pixels``.
     """
     width, height = size
     if min(size) < MIN_SIDE:
-        raise DataError(f"{width}x{height} pixels; each side must have at least {MIN_SIDE}")
+        raise WrongSize(f"{width}x{height} pixels; each side must have at least {MIN_SIDE}")
     if width * height > max_pixels:
         raise TooManyPixels(
             f"{width}x{height} pixels; more than {max_pixels:,} are not decoded, shrink the image first"

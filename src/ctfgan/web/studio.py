@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ctfgan.data.images import Bytes, TooManyPixels
+from ctfgan.data.images import Bytes, TooManyPixels, WrongSize
 from ctfgan.data.sources.encoded import open_image, read_image
 from ctfgan.errors import ConfigError, DataError
 from ctfgan.models.generator_a import TransferGenerator
@@ -124,11 +124,10 @@ class Studio:
     def _decoded(self, content: bytes) -> Bytes:
         try:
             open_image(content, formats=UPLOAD_FORMATS, max_pixels=self._limits.upload_pixels).close()
-        except TooManyPixels as error:
-            raise Refusal(413, f"the image has {error}") from error
+        except WrongSize as error:
+            raise Refusal(413 if isinstance(error, TooManyPixels) else 422, f"the image has {error}") from error
         except DataError as error:
-            known = ", ".join(UPLOAD_FORMATS)
-            raise Refusal(415, f"the file cannot be read as an image: {error}; send one of {known}") from error
+            raise Refusal(415, f"this is no image; send one of {', '.join(UPLOAD_FORMATS)}") from error
         try:
             image = read_image(content, formats=UPLOAD_FORMATS, max_pixels=self._limits.upload_pixels)
             return self._model.fitted(image)

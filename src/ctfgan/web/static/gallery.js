@@ -30,8 +30,7 @@ function tiles(images, onPick) {
 }
 
 export function showSamples(images, onPick) {
-  const groups = Map.groupBy ? Map.groupBy(images, (image) => image.class) : grouped(images);
-  return [...groups].map(([name, own]) => {
+  return [...grouped(images)].map(([name, own]) => {
     const section = element("section", {});
     if (name !== null) section.append(element("h2", { textContent: name }));
     section.append(tiles(own, onPick));

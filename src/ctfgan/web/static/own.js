@@ -1,11 +1,13 @@
 // An own image: chosen, dropped or pasted; looked at before it is sent.
 
 export class OwnImage {
-  constructor({ formats, maxBytes, onProblem, onChange }) {
+  constructor({ maxBytes, onProblem, onChange }) {
     this.file = null;
-    Object.assign(this, { maxBytes, formats, onProblem, onChange });
+    Object.assign(this, { maxBytes, onProblem, onChange });
     this.input = document.getElementById("own");
     this.name = document.getElementById("own-name");
+    this.preview = document.getElementById("own-preview");
+    this.preview.addEventListener("error", () => (this.preview.hidden = true));
     const drop = document.getElementById("drop");
     this.input.addEventListener("change", () => this.input.files.length && this.take(this.input.files[0]));
     for (const kind of ["dragenter", "dragover"]) {
@@ -35,6 +37,9 @@ export class OwnImage {
     }
     this.file = file;
     this.name.textContent = file.name;
+    URL.revokeObjectURL(this.preview.src);
+    this.preview.src = URL.createObjectURL(file);
+    this.preview.hidden = false;
     this.onChange();
   }
 
@@ -42,5 +47,6 @@ export class OwnImage {
     this.file = null;
     this.input.value = "";
     this.name.textContent = "";
+    this.preview.hidden = true;
   }
 }

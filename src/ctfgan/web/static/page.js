@@ -20,11 +20,11 @@ for (const root of document.querySelectorAll("[data-picker]")) {
   pickers[name] = new Picker(root, { many: name === "sample-class", onChange: remember });
 }
 const own = about.enhances
-  ? new OwnImage({ formats: about.upload_formats, maxBytes: about.max_upload_bytes, onProblem: complain, onChange: calm })
+  ? new OwnImage({ maxBytes: about.max_upload_bytes, onProblem: complain, onChange: calm })
   : null;
 const closer = new Closer({ onEnd: useAsEnd });
 
-// Each task: where it is sent, what is sent, what is shown.
+// Each task: where it is sent, what is sent, what is shown; later also the last request, its images and what was said.
 const tasks = {
   sample: {
     path: "/api/sample",
@@ -63,7 +63,6 @@ const tasks = {
 };
 
 let current = "sample";
-let last = null; // the request whose images are shown
 let running = null; // its AbortController
 
 function number(task, name) {
@@ -95,8 +94,10 @@ function say(text, busy = false) {
 }
 
 function complain(text) {
-  byId("message").textContent = text;
+  const sentence = text[0].toUpperCase() + text.slice(1);
+  byId("message").textContent = /[.?!]$/.test(sentence) ? sentence : `${sentence}.`;
   byId("message").hidden = false;
+  byId("message").scrollIntoView({ block: "nearest" });
 }
 
 function calm() {
@@ -134,7 +135,7 @@ async function recall() {
     if (state.has(name)) field.value = state.get(name);
   }
   choose(tasks[state.get("task")] && byId(`tab-${state.get("task")}`) ? state.get("task") : "sample");
-  if (current !== "enhance") run();
+  if (current !== "enhance") await run(false);
 }
 
 function choose(task, focus = false) {
@@ -148,13 +149,28 @@ function choose(task, focus = false) {
   }
   calm();
   remember();
+  draw();
+}
+
+// The images of the task at hand.
+function draw() {
+  const { nodes = [], said = "", request } = tasks[current];
+  byId("images").replaceChildren(...nodes);
+  byId("downloads").hidden = !request;
+  byId("results").classList.remove("stale");
+  if (!running) say(said);
+}
+
+function visit(task, focus = false) {
+  choose(task, focus);
+  if (task === "slide" && !tasks.slide.request) run();
 }
 
 function useAsEnd(name, image) {
   pickers[`${name}-class`]?.set([image.class]);
   byId(`${name}-seed`).value = image.seed;
   choose("slide", true);
-  say(`This image is the end "${name}" now; press Slide to see the way.`);
+  run();
 }
 
 // Shows where in line we are, once it takes a while.
@@ -179,11 +195,11 @@ function explainWait(what, signal) {
 function setBusy(busy) {
   for (const button of document.querySelectorAll("button.primary")) button.setAttribute("aria-disabled", busy);
   for (const button of document.querySelectorAll("[data-stop]")) button.hidden = !busy;
-  byId("results").classList.toggle("stale", busy);
+  if (busy) byId("results").classList.add("stale");
   byId("images").setAttribute("aria-busy", busy);
 }
 
-async function run() {
+async function run(follow = true) {
   const task = tasks[current];
   const form = byId(`panel-${current}`);
   if (running || !task.check()) return;
@@ -195,23 +211,28 @@ async function run() {
   }
   calm();
   remember();
-  const request = { task, body: task.body() };
+  const request = { body: task.body() };
   await attempt("Working ...", async (signal) => {
     const started = performance.now();
-    const { images } = await (await post(request.task.path, request.body, "json", signal)).json();
-    byId("images").replaceChildren(...task.show(images, (image) => closer.show(image)));
-    last = request;
-    byId("downloads").hidden = false;
+    const { images } = await (await post(task.path, request.body, "json", signal)).json();
     const seconds = ((performance.now() - started) / 1000).toFixed(1);
-    say(`${images.length} images in ${seconds} s.`);
+    const nodes = task.show(images, (image) => closer.show(image));
+    Object.assign(task, { request, nodes, said: `${images.length} images in ${seconds} s.` });
+    if (task !== tasks[current]) return;
+    draw();
+    say(task.said);
+    // On a narrow screen the images are below what was typed.
+    if (follow && matchMedia("(max-width: 760px)").matches) byId("results").scrollIntoView();
   });
 }
 
 async function download(form) {
-  const names = { sheet: `${last.task.file}.png`, zip: `${last.task.file}.zip` };
+  const { request, file, path } = tasks[current];
+  const name = `ctfgan-${file}.${{ sheet: "png", zip: "zip" }[form]}`;
   await attempt("Packing ...", async (signal) => {
-    await save(await post(last.task.path, last.body, form, signal), `ctfgan-${names[form]}`);
-    say(`Saved as ctfgan-${names[form]}.`);
+    await save(await post(path, request.body, form, signal), name);
+    byId("results").classList.remove("stale");
+    say(`Saved as ${name}.`);
   });
 }
 
@@ -225,6 +246,7 @@ async function attempt(what, work) {
   } catch (error) {
     if (error.name === "AbortError") {
       say("Stopped.");
+      byId("results").classList.remove("stale");
     } else {
       say("");
       complain(error.message);
@@ -243,7 +265,7 @@ for (const task of Object.keys(tasks)) {
     run();
   });
   form?.addEventListener("change", remember);
-  byId(`tab-${task}`)?.addEventListener("click", () => choose(task));
+  byId(`tab-${task}`)?.addEventListener("click", () => visit(task));
 }
 document.querySelector("[role=tablist]").addEventListener("keydown", (event) => {
   const tabs = [...document.querySelectorAll("[role=tab]")];
@@ -251,7 +273,7 @@ document.querySelector("[role=tablist]").addEventListener("keydown", (event) => 
   const moves = { ArrowRight: place + 1, ArrowLeft: place - 1 + tabs.length, Home: 0, End: tabs.length - 1 };
   if (!(event.key in moves)) return;
   event.preventDefault();
-  choose(tabs[moves[event.key] % tabs.length].id.slice("tab-".length), true);
+  visit(tabs[moves[event.key] % tabs.length].id.slice("tab-".length), true);
 });
 for (const button of document.querySelectorAll("[data-new-seed]")) {
   button.addEventListener("click", () => {
@@ -267,5 +289,6 @@ byId("size").addEventListener("input", (event) => {
   document.documentElement.style.setProperty("--tile", `${event.target.value}px`);
 });
 
+addEventListener("hashchange", recall); // someone typed another address; our own writing does not come here
 await recall().catch((error) => complain(error.message));
 document.body.dataset.ready = "yes"; // for whoever drives the page
