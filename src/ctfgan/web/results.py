@@ -35,7 +35,9 @@ class Entry:
 
     def file_name(self, number: int) -> str:
         """Of the image in its folder; ``number`` counts all images."""
-        return f"{number:03d}.png" if self.seed is None else f"{self.kind}-{self.seed}.png"
+        if self.position is not None:
+            return f"{self.kind}-{number:03d}.png"
+        return f"{self.kind}.png" if self.seed is None else f"{self.kind}-{self.seed}.png"
 
 
 @dataclass(frozen=True)

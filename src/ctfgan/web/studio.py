@@ -22,6 +22,8 @@ from ctfgan.web.results import Entry, Result
 UPLOAD_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")  # what browsers show, and decoders that many have attacked
 SEEDS = 1 << 48
 
+_KINDS = f"{', '.join(UPLOAD_FORMATS[:-1])} or {UPLOAD_FORMATS[-1]}"
+
 
 class Studio:
     """A model behind a counter. Its methods are called from one thread at a time.
@@ -110,7 +112,7 @@ class Studio:
     def enhance(self, request: EnhanceRequest, content: bytes) -> Result:
         """An own image as the model takes it, its high-quality version by G_LH, and variations of it by G_A."""
         name = request.class_name
-        own = self._decoded(content)[None]
+        own = np.stack([self._decoded(content)])
         seeds = _seeds(request.seed, request.n)
         enhanced = self._model.enhance(own, name, seed=request.seed)
         images = [enlarged(own, self.resolution), enhanced]
@@ -127,7 +129,7 @@ class Studio:
         except WrongSize as error:
             raise Refusal(413 if isinstance(error, TooManyPixels) else 422, f"the image has {error}") from error
         except DataError as error:
-            raise Refusal(415, f"this is no image; send one of {', '.join(UPLOAD_FORMATS)}") from error
+            raise Refusal(415, f"this is no {_KINDS} image that can be read; send another file") from error
         try:
             image = read_image(content, formats=UPLOAD_FORMATS, max_pixels=self._limits.upload_pixels)
             return self._model.fitted(image)

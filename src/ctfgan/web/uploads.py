@@ -40,14 +40,16 @@ async def read_form(request: Request, max_bytes: int) -> tuple[EnhanceRequest, b
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         raise Refusal(415, "the body is no form with an image; send multipart/form-data")
     form = await _parsed(request, max_bytes)
-    image = form.get(FILE_FIELD)
-    if not isinstance(image, UploadFile):
-        raise Refusal(422, f"{FILE_FIELD} is missing; send an image file under that name")
-    fields = {name: value for name, value in form.items() if name != FILE_FIELD}
     try:
+        image = form.get(FILE_FIELD)
+        if not isinstance(image, UploadFile):
+            raise Refusal(422, f"{FILE_FIELD} is missing; send an image file under that name")
+        fields = {name: value for name, value in form.items() if name != FILE_FIELD}
         return EnhanceRequest.model_validate(fields), await image.read()
     except ValidationError as error:
         raise Refusal(422, sentence(error.errors())) from error
+    finally:
+        await form.close()
 
 
 async def _parsed(request: Request, max_bytes: int) -> FormData:

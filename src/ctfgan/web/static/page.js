@@ -156,7 +156,7 @@ function choose(task, focus = false) {
 function draw() {
   const { nodes = [], said = "", request } = tasks[current];
   byId("images").replaceChildren(...nodes);
-  byId("downloads").hidden = !request;
+  byId("tools").hidden = !request;
   byId("results").classList.remove("stale");
   if (!running) say(said);
 }
