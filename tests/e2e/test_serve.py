@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 
 @contextmanager
 def serving(*arguments: object) -> Iterator[tuple[subprocess.Popen, str, str]]:
