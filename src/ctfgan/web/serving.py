@@ -69,7 +69,12 @@ def serve(model: Model, limits: Limits, host: str, bound: socket.socket, on_star
         bound: from :func:`open_socket`; closed at the end.
         on_start: called when requests are about to be taken.
     """
-    app = create_app(model, limits, known_hosts(host, bound), on_start)
+
+    def start() -> None:
+        bound.listen()  # whoever comes from now on waits a moment, and is not turned away
+        on_start()
+
+    app = create_app(model, limits, known_hosts(host, bound), start)
     config = uvicorn.Config(
         app,
         log_level="warning",

@@ -32,7 +32,7 @@ export class OwnImage {
     if (file.size > this.maxBytes) {
       this.forget();
       const mib = (bytes) => (bytes / 1048576).toFixed(1);
-      this.onProblem(`${file.name} has ${mib(file.size)} MiB; at most ${mib(this.maxBytes)} MiB are taken, shrink it first.`);
+      this.onProblem(`The file ${file.name} has ${mib(file.size)} MiB; at most ${mib(this.maxBytes)} MiB are taken, shrink it first.`);
       return;
     }
     this.file = file;
