@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from importlib.metadata import version
@@ -37,6 +37,7 @@ PROVENANCE = "provenance.json"
 CARD = "README.md"
 FILES = (MODEL, RECIPE, CLASSES, BANK, PROVENANCE, CARD)
 
+COMPARED_NAMES = 10_000  # with an unknown one
 BANK_IMAGES = 4_096  # at most, unless matched pairing needs one for each of more classes
 
 
@@ -122,16 +123,26 @@ def labels_of(classes: tuple[str, ...], names: Sequence[str]) -> list[int]:
     Raises:
         ConfigError: an unknown class, with the nearest match.
     """
-    number = {unicodedata.normalize("NFC", name): index for index, name in enumerate(classes)}
+    return look_up(class_numbers(classes), names)
+
+
+def class_numbers(classes: Sequence[str]) -> dict[str, int]:
+    """Labels by class name, for those who look up more than once."""
+    return {unicodedata.normalize("NFC", name): index for index, name in enumerate(classes)}
+
+
+def look_up(numbers: Mapping[str, int], names: Sequence[str]) -> list[int]:
+    """The same as :func:`labels_of`, in the table that :func:`class_numbers` made."""
     names = [unicodedata.normalize("NFC", name) for name in names]
     for name in names:
-        if name not in number:
-            near = suggestion(name, list(classes))
-            short = near.startswith("Did") or len(classes) <= 30
+        if name not in numbers:
+            # Among very many names the nearest one takes minutes to find.
+            near = suggestion(name, list(numbers)) if len(numbers) <= COMPARED_NAMES else ""
+            short = near.startswith("Did") or len(numbers) <= 30
             raise ConfigError(
-                f"Unknown class {name!r}. {near if short else f'The model has {len(classes):,} classes.'}"
+                f"Unknown class {name!r}. {near if short else f'The model has {len(numbers):,} classes.'}"
             )
-    return [number[name] for name in names]
+    return [numbers[name] for name in names]
 
 
 def find_bundle(folder: Path) -> Path:

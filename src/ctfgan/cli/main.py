@@ -21,6 +21,7 @@ COMMANDS = {
     "sample": "Make images of chosen classes.",
     "enhance": "Turn low-quality images of a class into high-quality ones.",
     "export": "Write a model for ONNX, torch.export or the Hugging Face Hub.",
+    "serve": "Show a model in the browser, and answer in JSON.",
     "classes": "Rename, drop, map or add classes of a trained model.",
     "recipes": "List the named recipes.",
     "reproduce": "Run a table of the paper: train, evaluate, report.",

@@ -25,17 +25,28 @@ Fit = Literal["crop", "pad", "stretch"]
 Bytes = NDArray[np.uint8]
 
 
-def check_size(size: tuple[int, int]) -> None:
+class WrongSize(DataError):
+    """An image too small or too large to be used."""
+
+
+class TooManyPixels(WrongSize):
+    """An image so large that its pixels are not decoded."""
+
+
+def check_size(size: tuple[int, int], max_pixels: int = MAX_PIXELS) -> None:
     """Refuse an image too small to hold anything or large enough to exhaust memory.
 
     Raises:
-        DataError: a side below 4 pixels, or more than 64 million pixels.
+        WrongSize: a side below 4 pixels.
+        TooManyPixels: more than ``max_pixels``.
     """
     width, height = size
     if min(size) < MIN_SIDE:
-        raise DataError(f"{width}x{height} pixels; each side must have at least {MIN_SIDE}")
-    if width * height > MAX_PIXELS:
-        raise DataError(f"{width}x{height} pixels; more than {MAX_PIXELS:,} are not decoded, shrink the image first")
+        raise WrongSize(f"{width}x{height} pixels; each side must have at least {MIN_SIDE}")
+    if width * height > max_pixels:
+        raise TooManyPixels(
+            f"{width}x{height} pixels; more than {max_pixels:,} are not decoded, shrink the image first"
+        )
 
 
 def square(image: Image.Image, size: int, channels: int, fit: Fit) -> Bytes:

@@ -46,11 +46,26 @@ class Rows:
         none = torch.empty(0, dtype=torch.int64)
         return cls(ids, none, none, torch.empty(0))
 
+    @classmethod
+    def between(cls, start: int, end: int, positions: Tensor) -> Rows:
+        """One new row for each position ``(S,)``: at 0 a copy of row ``start``, at 1 of row ``end``, else a mixture."""
+        steps = torch.arange(len(positions))
+        copied = torch.where(positions < 1, start, end)
+        inside = steps[(positions > 0) & (positions < 1)] if start != end else steps[:0]
+        shares = positions[inside].float()
+        parts = torch.tensor([start, end]).repeat_interleave(len(inside))
+        return cls(copied, inside.repeat(2), parts, torch.cat([1 - shares, shares]))
+
+    def followed_by(self, row: int) -> Rows:
+        """The same, and a copy of one more old row behind them."""
+        return replace(self, copied=torch.cat([self.copied, torch.tensor([row])]))
+
     def of(self, old: Tensor) -> Tensor:
-        """New rows ``(C', width)`` of old ones ``(C, width)``."""
-        rows = old[self.copied]
-        rows[self.mixed] = 0
-        return rows.index_add_(0, self.mixed, self.weights[:, None].to(old.dtype) * old[self.parts])
+        """New rows ``(C', width)`` of old ones ``(C, width)``, on their device."""
+        copied, mixed, parts = (ids.to(old.device) for ids in (self.copied, self.mixed, self.parts))
+        rows = old[copied]
+        rows[mixed] = 0
+        return rows.index_add_(0, mixed, self.weights[:, None].to(old) * old[parts])
 
 
 def rebuilt(
@@ -139,6 +154,21 @@ def _check(bundle: Bundle, names: tuple[str, ...]) -> None:
 
 def _forms(recipe: Recipe, shape: Shape) -> dict[str, int | None]:
     return {name: space.code for name, space in class_spaces(recipe.method, shape).items()}
+
+
+def generator_of(bundle: Bundle, changes: dict[str, Rows]) -> nn.Module:
+    """A bundle's generator with other rows, which shares all other weights with it.
+
+    Args:
+        bundle: with the generator, which is not changed.
+        changes: the new rows by the name of the space; those of the low-quality labels end with the row of images
+            without one. A space that the generator has no tables of is ignored.
+    """
+    counts = {"num_classes": len(changes[CLASSES].copied)}
+    if LOW_QUALITY_LABELS in changes:
+        counts["num_low_quality_labels"] = len(changes[LOW_QUALITY_LABELS].copied) - 1
+    recipe = with_fixed_tables(bundle.recipe, bundle.shape)
+    return _generator(bundle.generator, recipe, bundle.shape.model_copy(update=counts), changes)
 
 
 def _generator(old: nn.Module, recipe: Recipe, shape: Shape, changes: dict[str, Rows]) -> nn.Module:

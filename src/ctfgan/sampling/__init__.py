@@ -3,6 +3,7 @@
 from ctfgan.sampling.layouts import Layout
 from ctfgan.sampling.model import Model, Samples, from_pretrained, image_files, load
 from ctfgan.sampling.plan import Plan, plan, plan_balanced
+from ctfgan.sampling.points import Point
 from ctfgan.sampling.set_folder import check_set_folder
 from ctfgan.sampling.sets import MadeSet, layout_for, write_set
 
@@ -11,6 +12,7 @@ __all__ = [
     "MadeSet",
     "Model",
     "Plan",
+    "Point",
     "Samples",
     "check_set_folder",
     "from_pretrained",

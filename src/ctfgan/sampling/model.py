@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
-from ctfgan.bundle import FILES, Bundle, find_bundle, labels_of, load_bundle, publish
-from ctfgan.data.images import Bytes, Fit, square, to_float
+from ctfgan.bundle import FILES, Bundle, class_numbers, find_bundle, load_bundle, look_up, publish
+from ctfgan.data.images import Bytes, square, to_float
 from ctfgan.data.sources.base import UNLABELLED
 from ctfgan.data.sources.encoded import SUFFIXES, read_image
 from ctfgan.data.sources.hub import HUB
 from ctfgan.errors import ConfigError, DataError
 from ctfgan.hub import REPOSITORY, fetch_bundle
+from ctfgan.lifecycle.rows import Rows, generator_of
 from ctfgan.model_card import Rights
 from ctfgan.models.generator_a import TransferGenerator
 from ctfgan.models.interfaces import Condition, Generator
+from ctfgan.nn.class_tables import CLASSES, LOW_QUALITY_LABELS
+from ctfgan.sampling.points import Point, arc, conditions, noises
 from ctfgan.sampling.streams import OwnStreams
 from ctfgan.training.runtime import Engine, alone, choose_device, place
 from ctfgan.training.synthesis import draw_condition, synthesise, synthesise_from
@@ -75,7 +80,11 @@ class Model:
         Raises:
             ConfigError: an unknown class, with the nearest match.
         """
-        return labels_of(self.classes, names)
+        return look_up(self._numbers, names)
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return class_numbers(self.classes)
 
     def sample(
         self, classes: Sequence[str] | None = None, n: int = 16, *, seed: int = 0, low_quality: Bytes | None = None
@@ -152,6 +161,54 @@ class Model:
         labels = torch.tensor(self.labels_of([class_name])).repeat(len(images))
         return synthesise(generator.generator_lh, self._own_condition(labels, images), seed, self._engine)
 
+    def images_of(self, points: Sequence[Point], low_quality: Bytes | None = None) -> Bytes:
+        """One image for each point, uint8 ``(N, R, R, K)``: what :meth:`sample` makes of its class, n = 1 and its seed.
+
+        Args:
+            points: class and seed of each image.
+            low_quality: one own low-quality image for all of them, uint8 ``(1, r, r, K)``, instead of the bank.
+
+        Raises:
+            ConfigError: an unknown class, a class for a model without any or none for one with, or an own image for
+                a method that uses none.
+        """
+        labels, seeds = self._labels(points), [point.seed for point in points]
+        if low_quality is None:
+            condition = conditions(labels, seeds, self.bundle.bank)
+        else:
+            condition = self._own_condition(labels, low_quality.repeat(len(points), axis=0))
+        generator = self.bundle.generator
+        return synthesise_from(generator, condition, noises(cast(Generator, generator), seeds), self._engine)
+
+    def slide(self, start: Point, end: Point, steps: int = 9) -> Bytes:
+        """Images on the way from one point to another, both included: uint8 ``(steps, R, R, K)``.
+
+        Noise goes along an arc (:func:`~ctfgan.sampling.points.arc`). All else goes straight: the rows that the
+        generator's tables keep of the two classes, and for a method that uses low-quality images the pixels of the
+        two that the bank gives and the rows of their labels.
+
+        Raises:
+            ConfigError: fewer than two steps, an unknown class, a class for a model without any or none for one with.
+        """
+        if steps < 2:
+            raise ConfigError(f"steps is {steps}; a way has at least two, its ends")
+        bundle, ends = self.bundle, (start, end)
+        labels, seeds = self._labels(ends), [point.seed for point in ends]
+        positions = torch.linspace(0, 1, steps)
+        first, last = labels.tolist()
+        changes = {CLASSES: Rows.between(first, last, positions)}
+        condition = Condition(torch.arange(steps))
+        if bundle.bank is not None:
+            low, own = conditions(labels, seeds, bundle.bank).required_low_quality()
+            unlabelled = bundle.shape.num_low_quality_labels
+            first, last = torch.where(own < 0, unlabelled, own).tolist()
+            changes[LOW_QUALITY_LABELS] = Rows.between(first, last, positions).followed_by(unlabelled)
+            mixed = torch.lerp(low[:1], low[1:], positions[:, None, None, None])
+            condition = Condition(condition.labels, mixed, condition.labels)
+        generator = generator_of(bundle, changes)
+        noise = arc(noises(cast(Generator, generator), seeds), positions)
+        return synthesise_from(generator, condition, noise, self._engine)
+
     def read(self, files: Sequence[Path]) -> Bytes:
         """The user's low-quality image files in the model's size and colour: ``(N, r, r, K)``.
 
@@ -159,10 +216,35 @@ class Model:
             DataError: a file that cannot be read, by name.
             ConfigError: the method uses no low-quality images.
         """
+        return np.stack([self._read(file) for file in files])
+
+    def fitted(self, image: Image.Image) -> Bytes:
+        """A low-quality image in the model's size and colour, ``(r, r, K)``.
+
+        Raises:
+            ConfigError: the method uses no low-quality images.
+        """
         shape, fit = self.bundle.shape, self.bundle.recipe.data.fit
         if not shape.low_quality_size:
             raise ConfigError(f"a {self.bundle.recipe.method.kind} model uses no low-quality images; leave them out")
-        return np.stack([_read_square(file, shape.low_quality_size, shape.channels, fit) for file in files])
+        return square(image, shape.low_quality_size, shape.channels, fit)
+
+    def _read(self, file: Path) -> Bytes:
+        try:
+            return self.fitted(read_image(file))
+        except (DataError, OSError, ValueError) as error:
+            raise DataError(f"{file} cannot be read: {error}; leave it out or replace it") from error
+
+    def _labels(self, points: Sequence[Point]) -> torch.Tensor:
+        method, names = self.bundle.recipe.method, [point.class_name for point in points]
+        if not method.is_conditional:
+            if any(name is not None for name in names):
+                raise ConfigError(f"a {method.kind} model makes images of no chosen class; leave the classes out")
+            return torch.zeros(len(points), dtype=torch.int64)
+        known = [name for name in names if name is not None]
+        if len(known) < len(names):
+            raise ConfigError("a point has no class, which this model needs; name one")
+        return torch.tensor(self.labels_of(known), dtype=torch.int64)
 
     def save_pretrained(
         self, save_directory: str | Path, *, license: str | None = None, datasets: Sequence[str] = ()
@@ -257,10 +339,3 @@ def image_files(paths: Sequence[Path]) -> list[Path]:
             raise DataError(f"{path} holds no images; give image files or folders of them")
         files += found
     return files
-
-
-def _read_square(file: Path, size: int, channels: int, fit: Fit) -> Bytes:
-    try:
-        return square(read_image(file), size, channels, fit)
-    except (DataError, OSError, ValueError) as error:
-        raise DataError(f"{file} cannot be read: {error}; leave it out or replace it") from error

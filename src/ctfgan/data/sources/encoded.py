@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ctfgan.data.images import check_size
+from ctfgan.data.images import MAX_PIXELS, check_size
 from ctfgan.errors import DataError
 
 SUFFIXES = frozenset(
@@ -48,13 +48,20 @@ class EncodedSource(ABC):
         return read_image(self.content(index))
 
 
-def read_image(content: Path | bytes) -> Image.Image:
+def read_image(
+    content: Path | bytes, *, formats: tuple[str, ...] | None = None, max_pixels: int = MAX_PIXELS
+) -> Image.Image:
     """Decode one image file.
+
+    Args:
+        content: the file or what is in it.
+        formats: Pillow's names of the formats that are tried; None for all.
+        max_pixels: that are decoded; the header is asked before.
 
     Raises:
         DataError: too small, too large, empty, truncated or not an image; the message does not name the file.
     """
-    with open_image(content) as image:
+    with open_image(content, formats=formats, max_pixels=max_pixels) as image:
         try:
             with warnings.catch_warnings(action="ignore", category=UserWarning):
                 image.load()
@@ -63,8 +70,10 @@ def read_image(content: Path | bytes) -> Image.Image:
         return image.copy()
 
 
-def open_image(content: Path | bytes) -> Image.Image:
-    """Read the header of one image file, not its pixels.
+def open_image(
+    content: Path | bytes, *, formats: tuple[str, ...] | None = None, max_pixels: int = MAX_PIXELS
+) -> Image.Image:
+    """Read the header of one image file, not its pixels; arguments as :func:`read_image` takes them.
 
     Raises:
         DataError: too small, too large, empty or not an image; the message does not name the file.
@@ -75,11 +84,11 @@ def open_image(content: Path | bytes) -> Image.Image:
     Image.MAX_IMAGE_PIXELS = None
     try:
         with warnings.catch_warnings(action="ignore", category=UserWarning):  # of damaged metadata
-            image = Image.open(content if isinstance(content, Path) else BytesIO(content))
+            image = Image.open(content if isinstance(content, Path) else BytesIO(content), formats=formats)
     except Exception as error:  # each of Pillow's formats raises what it likes
         raise DataError("not an image that Pillow can read") from error
     try:
-        check_size(image.size)
+        check_size(image.size, max_pixels)
     except DataError:
         image.close()
         raise

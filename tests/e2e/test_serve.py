@@ -1,0 +1,80 @@
+"""``ctfgan serve`` as a user starts and ends it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+
+@contextmanager
+def serving(*arguments: object) -> Iterator[tuple[subprocess.Popen, str, str]]:
+    """The command in a process of its own: the process, the address, and all that it printed until then."""
+    command = [sys.executable, "-u", "-m", "ctfgan", "serve", *map(str, arguments)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    printed = ""
+    try:
+        assert process.stdout is not None
+        while not (found := re.search(r"http://\S+/", printed)):
+            line = process.stdout.readline()
+            assert line, process.communicate()
+            printed += line
+        yield process, found[0], printed
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def fetched(address: str) -> dict:
+    with urllib.request.urlopen(address, timeout=60) as answer:
+        return json.load(answer)
+
+
+def test_it_says_where_it_is_and_ends_on_ctrl_c(finished_run: Path) -> None:
+    with serving(finished_run, "--port", 0) as (process, address, printed):
+        assert printed == f"{address}   Ctrl-C ends it.\n"
+        assert address.startswith("http://127.0.0.1:")
+        assert fetched(f"{address}api/model")["classes"] == 4
+        process.send_signal(signal.SIGINT)
+        out, error = process.communicate(timeout=60)
+        assert (process.returncode, out, error.strip()) == (130, "", "stopped")
+
+
+@pytest.mark.slow
+def test_who_lets_others_in_is_warned(finished_run: Path) -> None:
+    with serving(finished_run, "--port", 0, "--host", "0.0.0.0") as (process, address, printed):
+        assert "it has no password" in printed
+        assert fetched(f"{address}api/model")["enhances"] is True
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) in (-signal.SIGTERM, 143)
+
+
+def test_a_port_that_is_taken_is_told_before_anything_else(refused: Callable[..., str], finished_run: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        said = refused("serve", finished_run, "--port", port)
+        assert f"port {port} of 127.0.0.1 cannot be used (Address already in use); choose another --port" in said
+
+
+def test_what_cannot_be_served_is_told_before_a_server_starts(
+    refused: Callable[..., str], finished_run: Path, tmp_path: Path
+) -> None:
+    assert "nowhere does not exist; give a run folder or a bundle folder" in refused("serve", "nowhere", "--port", 0)
+    bundle = shutil.copytree(finished_run / "bundle", tmp_path / "bundle")
+    with (bundle / "model.safetensors").open("ab") as file:
+        file.write(b"x")
+    assert "has another hash" in refused("serve", bundle, "--port", 0)
+    assert "is no address of this machine" in refused("serve", bundle, "--host", "no.such.host.invalid")
+    assert "--max-images" in refused("serve", bundle, "--max-images", 1)

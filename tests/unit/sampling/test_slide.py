@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from ctfgan.bundle import Bundle
+from ctfgan.errors import ConfigError
+from ctfgan.lifecycle.blending import Blender
+from ctfgan.models.interfaces import Noise
+from ctfgan.sampling import Model, Point
+from ctfgan.sampling.points import arc
+from tests.contract.test_changed_classes import FORMS, random_bundle
+
+METHODS = [("ctf-folders", True), ("ctf-folders", False), ("projection-folders", True), ("ac-gan-folders", True),
+           ("prog-gan-folders", True), ("sn-gan-folders", True)]  # fmt: skip
+
+
+def some_points(bundle: Bundle) -> list[Point]:
+    names = "baeeb" if bundle.recipe.method.is_conditional else [None] * 5
+    return [Point(name, seed) for name, seed in zip(names, [3, 3, 8, 2**48 - 1, 0], strict=True)]
+
+
+def assert_alike(one: np.ndarray, other: np.ndarray) -> None:
+    """The same images, but for the rounding of products that batches of another size sum in another order."""
+    np.testing.assert_allclose(one.astype(int), other.astype(int), atol=1)
+
+
+@pytest.mark.parametrize(("name", "matched"), METHODS)
+def test_an_image_of_a_point_is_a_sample_of_its_class_and_seed(name: str, matched: bool) -> None:
+    model = Model(random_bundle(name, matched=matched), "cpu")
+    points = some_points(model.bundle)
+    alone = [
+        model.sample(None if point.class_name is None else [point.class_name], 1, seed=point.seed).images
+        for point in points
+    ]
+    assert_alike(model.images_of(points), np.concatenate(alone))
+
+
+def test_an_own_low_quality_image_serves_all_points() -> None:
+    model = Model(random_bundle("ctf-folders"), "cpu")
+    own = np.random.default_rng(5).integers(0, 256, (1, 8, 8, 1), dtype=np.uint8)
+    points = some_points(model.bundle)
+    alone = [model.sample([str(p.class_name)], 1, seed=p.seed, low_quality=own).images for p in points]
+    assert_alike(model.images_of(points, own), np.concatenate(alone))
+
+
+@pytest.mark.parametrize("settings", FORMS)
+@pytest.mark.parametrize(("name", "matched"), METHODS)
+def test_a_slide_begins_and_ends_with_the_images_of_its_ends(
+    name: str, matched: bool, settings: tuple[str, ...]
+) -> None:
+    model = Model(random_bundle(name, *settings, matched=matched), "cpu")
+    start, _, end, *_ = some_points(model.bundle)
+    way = model.slide(start, end, 5)
+    assert way.shape == (5, *model.images_of([start]).shape[1:])
+    assert_alike(way[[0, -1]], model.images_of([start, end]))
+    assert all((one != other).any() for one, other in itertools.pairwise(way))
+
+
+def test_a_slide_leaves_the_model_as_it_was() -> None:
+    model = Model(random_bundle("ctf-folders"), "cpu")
+    before = model.sample(n=2).images
+    model.slide(Point("a", 0), Point("c", 1))
+    assert np.array_equal(model.sample(n=2).images, before)
+
+
+def test_the_middle_between_two_classes_is_what_the_blender_mixes_of_them() -> None:
+    """Another road to the same images: rows given to the frozen generator from outside."""
+    bundle = random_bundle("projection-folders")
+    middle = Model(bundle, "cpu").slide(Point("d", 6), Point("b", 6), 3)[1]
+    weights = torch.tensor([[0.5, 0.5]])
+    mixed = Blender(bundle, torch.device("cpu")).images(torch.tensor([[3, 1]]), weights, None, 6, 1)[0, 0]
+    expected = ((mixed + 1) * 127.5).round().permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(middle.astype(float), expected, atol=1)
+
+
+def test_an_arc_keeps_to_the_sphere_and_moves_at_a_constant_angle() -> None:
+    flat = torch.nn.functional.normalize(torch.randn(2, 20, dtype=torch.float64), dim=1).float()
+    way = arc(Noise(flat[:, :8], flat[:, 8:].unflatten(1, (3, 4))), torch.linspace(0, 1, 7))
+    assert way.blocks.shape == (7, 3, 4)
+    whole = torch.cat([way.latent, way.blocks.flatten(1)], dim=1).double()
+    torch.testing.assert_close(whole.norm(dim=1), torch.ones(7, dtype=torch.float64))
+    angles = (whole[1:] * whole[:-1]).sum(dim=1).arccos()
+    torch.testing.assert_close(angles, angles.mean().expand(6), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(whole[[0, -1]].float(), flat)
+
+
+def test_between_equal_noises_nothing_moves() -> None:
+    noise = torch.randn(1, 9).repeat(2, 1)
+    way = arc(Noise(noise, torch.zeros(2, 0, 0)), torch.linspace(0, 1, 4))
+    torch.testing.assert_close(way.latent, noise[:1].repeat(4, 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "points", "message"),
+    [
+        ("ctf-folders", [("a", 0), ("z", 0)], "Unknown class 'z'"),
+        ("ctf-folders", [("a", 0), (None, 0)], "needs; name one"),
+        ("sn-gan-folders", [("a", 0), ("b", 0)], "a sn-gan model makes images of no chosen class"),
+    ],
+)
+def test_ends_that_the_model_does_not_have_are_refused(
+    name: str, points: list[tuple[str | None, int]], message: str
+) -> None:
+    model = Model(random_bundle(name), "cpu")
+    with pytest.raises(ConfigError, match=message):
+        model.slide(*(Point(*point) for point in points))
+
+
+def test_a_way_has_two_ends() -> None:
+    with pytest.raises(ConfigError, match="steps is 1; a way has at least two"):
+        Model(random_bundle("ctf-folders"), "cpu").slide(Point("a", 0), Point("b", 0), 1)

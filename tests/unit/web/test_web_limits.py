@@ -1,0 +1,374 @@
+from __future__ import annotations
+
+import asyncio
+import struct
+import tempfile
+import threading
+import time
+import zlib
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+from starlette.datastructures import Headers
+
+from ctfgan.web import bodies
+from ctfgan.web.bodies import Bodies
+from ctfgan.web.buckets import MAX_ADDRESSES, Buckets
+from ctfgan.web.limits import Limits
+from ctfgan.web.refusals import Refusal
+from ctfgan.web.studio import Studio
+from ctfgan.web.worker import Worker
+from tests.contract.test_changed_classes import random_bundle
+from tests.unit.web.test_web_api import error_in, image_file
+
+FORM = {"class": "a", "n": "1"}
+ASKED = {"classes": ["a"], "n": 1}
+
+
+def png_of(width: int, height: int, rows: bytes) -> bytes:
+    """A grey PNG with these compressed rows, whatever it promises."""
+    chunks = {
+        b"IHDR": struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0),
+        b"IDAT": zlib.compress(rows),
+        b"IEND": b"",
+    }
+    framed = (struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in
+              chunks.items())  # fmt: skip
+    return b"\x89PNG\r\n\x1a\n" + b"".join(framed)
+
+
+def gif_with_a_frame_beyond_its_canvas() -> bytes:
+    content = BytesIO()
+    Image.new("L", (8, 8)).save(content, format="GIF")
+    gif = bytearray(content.getvalue())
+    place = gif.index(b",", 13 + 3 * 2)  # the descriptor of the first frame behind header and colours
+    gif[place + 5 : place + 9] = struct.pack("<HH", 65_535, 65_535)
+    return bytes(gif)
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "message"),
+    [
+        (b"", 415, "this is no PNG, JPEG, WEBP, GIF or BMP image"),
+        (b"Dear diary,\n", 415, "this is no PNG"),
+        (b"%PDF-1.7", 415, "this is no PNG"),
+        (b'<svg xmlns="http://www.w3.org/2000/svg"/>', 415, "this is no PNG"),
+        (image_file(kind="TIFF"), 415, "this is no PNG"),  # an image, but of a kind that is not decoded here
+        (image_file((600, 600))[:4_000], 422, "the image cannot be read: damaged"),
+        (image_file((3, 3)), 422, "3x3 pixels; each side must have at least 4"),
+        (png_of(20_000, 20_000, b""), 413, "20000x20000 pixels; more than 16,000,000 are not decoded"),
+        (png_of(5_000, 5_000, bytes(5_001) * 5_000), 413, "5000x5000 pixels"),  # 25 kB that unpack to 25 MB
+        (gif_with_a_frame_beyond_its_canvas(), 413, "65535x65535 pixels"),
+    ],
+)
+def test_what_cannot_be_decoded_safely_is_refused(
+    client: TestClient, content: bytes, status: int, message: str
+) -> None:
+    answer = client.post("/api/enhance", data=FORM, files={"image": ("own.png", content)})
+    assert message in error_in(answer, status)
+
+
+def test_what_is_too_large_is_refused_before_a_pixel_is_decoded(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decode(image: Image.Image) -> None:
+        pytest.fail("decoded")
+
+    monkeypatch.setattr(Image.Image, "load", decode)
+    content = png_of(4_001, 4_000, bytes(4_002) * 4_000)
+    error_in(client.post("/api/enhance", data=FORM, files={"image": content}), 413)
+
+
+@pytest.mark.parametrize(
+    ("form", "files", "status", "message"),
+    [
+        ({"class": "q"}, {"image": b"x"}, 404, "Unknown class 'q'"),
+        ({}, {"image": b"x"}, 422, "class is missing"),
+        ({"class": "a"}, {}, 415, "multipart/form-data"),
+        ({"class": "a"}, {"picture": b"x"}, 422, "image is missing"),
+        ({"class": "a", "n": "many"}, {"image": b"x"}, 422, "n is 'many', but input should be a valid integer"),
+        ({"class": "a", "n": "127"}, {"image": b"x"}, 422, "129 images in one answer"),
+        ({"class": "a", "path": "/etc/passwd"}, {"image": b"x"}, 422, "path is '/etc/passwd', but extra inputs"),
+        ({"class": "a" * 5_000}, {"image": b"x"}, 400, "maximum size of 4KB"),
+        ({"class": "a"}, [("image", b"x"), ("image", b"x")], 400, "Too many files"),
+        ({str(number): "x" for number in range(9)}, {"image": b"x"}, 400, "Too many fields"),
+    ],
+)
+def test_a_form_that_is_not_meant_is_refused(
+    client: TestClient, form: dict, files: dict, status: int, message: str
+) -> None:
+    assert message in error_in(client.post("/api/enhance", data=form, files=files), status)
+
+
+@pytest.mark.parametrize(
+    "kind", ["multipart/form-data", "multipart/form-data; boundary=x", "multipart/form-data; boundary="]
+)
+@pytest.mark.parametrize(
+    "body", [b"", b"nothing", b"--x\r\n\r\n", b'--x\r\nContent-Disposition: form-data; name="image"']
+)
+def test_a_form_in_pieces_is_refused(client: TestClient, kind: str, body: bytes) -> None:
+    answer = client.post("/api/enhance", content=body, headers={"Content-Type": kind})
+    assert answer.status_code in (400, 422)
+    error_in(answer, answer.status_code)
+
+
+def test_what_is_sent_never_touches_a_disk(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def rollover(file: object) -> None:
+        pytest.fail("written to a temporary file")
+
+    monkeypatch.setattr(tempfile.SpooledTemporaryFile, "rollover", rollover)
+    noise = np.random.default_rng(0).integers(0, 256, (1_500, 1_500, 3), dtype=np.uint8)
+    content = BytesIO()
+    Image.fromarray(noise).save(content, format="BMP")
+    assert len(content.getvalue()) > 6_000_000
+    assert client.post("/api/enhance", data=FORM, files={"image": content.getvalue()}).status_code == 200
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is refused is thrown away for a moment only."""
+    monkeypatch.setattr(bodies, "DRAINED_SECONDS", 0.1)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_more_bytes_than_allowed_are_refused_whether_announced_or_not(visit: Callable[..., TestClient]) -> None:
+    client = visit(random_bundle("ctf-folders"), upload_bytes=20_000, json_bytes=1_000)
+    assert "larger than 20,000 bytes" in error_in(
+        client.post("/api/enhance", data=FORM, files={"image": bytes(20_000)}), 413
+    )
+    headers = {"Content-Type": "application/json"}
+    assert "larger than 1,000 bytes" in error_in(client.post("/api/sample", content=bytes(1_001), headers=headers), 413)
+    pieces = (b"x" for _ in range(2_000))
+    error_in(client.post("/api/sample", content=pieces, headers=headers), 413)
+    assert client.post("/api/sample", json=ASKED).status_code == 200
+
+
+def bodies_reading(limits: Limits, headers: dict[str, str], parts: AsyncIterator[dict]) -> bytes:
+    async def receive() -> dict:
+        return await anext(parts)
+
+    async def read() -> bytes:
+        async with Bodies(limits).read(Headers(headers), receive, 100) as body:
+            return body
+
+    return asyncio.run(read())
+
+
+@pytest.mark.usefixtures("impatient")
+def test_reading_stops_soon_behind_the_limit() -> None:
+    read = 0
+
+    async def endless() -> AsyncIterator[dict]:
+        nonlocal read
+        while True:
+            read += 1
+            if read > 100:
+                await asyncio.sleep(0.01)
+            yield {"type": "http.request", "body": b"xx", "more_body": True}
+
+    started = time.monotonic()
+    with pytest.raises(Refusal, match="larger than 100 bytes"):
+        bodies_reading(Limits(), {"transfer-encoding": "chunked"}, endless())
+    assert time.monotonic() - started < 3
+
+
+def test_a_sender_that_dawdles_is_cut_off() -> None:
+    async def slow() -> AsyncIterator[dict]:
+        while True:
+            await asyncio.sleep(0.02)
+            yield {"type": "http.request", "body": b"", "more_body": True}
+
+    with pytest.raises(Refusal, match=r"took longer than 0\.2 s") as caught:
+        bodies_reading(Limits(upload_seconds=0.2), {}, slow())
+    assert caught.value.status == 408
+
+
+def test_a_sender_that_goes_away_is_no_failure() -> None:
+    async def gone() -> AsyncIterator[dict]:
+        yield {"type": "http.disconnect"}
+
+    with pytest.raises(Refusal, match="ended before it was complete"):
+        bodies_reading(Limits(), {}, gone())
+
+
+def test_bodies_together_take_bounded_memory() -> None:
+    async def scene() -> None:
+        held = Bodies(Limits(held_bytes=150))
+
+        async def receive() -> dict:
+            return {"type": "http.request", "body": bytes(80), "more_body": False}
+
+        headers = Headers({"content-length": "80"})
+        async with held.read(headers, receive, 100):
+            with pytest.raises(Refusal, match="too many images are being sent"):
+                async with held.read(headers, receive, 100):
+                    pass
+        async with held.read(headers, receive, 100) as body:
+            assert len(body) == 80
+
+    asyncio.run(scene())
+
+
+def test_a_bucket_fills_at_its_rate_and_holds_a_minute() -> None:
+    now = 0.0
+    buckets = Buckets(60, lambda: now)
+    assert [buckets.take("a") for _ in range(61)] == [0.0] * 60 + [1.0]
+    assert buckets.take("b") == 0.0
+    now = 0.5
+    assert buckets.take("a") == pytest.approx(0.5)
+    now = 1.0
+    assert buckets.take("a") == 0.0
+    now = 1_000.0
+    assert [buckets.take("a") for _ in range(61)][-2:] == [0.0, 1.0]
+
+
+def test_an_ipv6_household_has_one_bucket_and_the_table_is_bounded() -> None:
+    buckets = Buckets(1, lambda: 0.0)
+    assert buckets.take("2001:db8::1") == 0.0
+    assert buckets.take("2001:db8::ffff") > 0
+    assert buckets.take("2001:db8:0:1::1") == 0.0
+    for number in range(MAX_ADDRESSES + 5):
+        buckets.take(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}")
+    assert len(buckets) == MAX_ADDRESSES
+
+
+def test_who_asks_too_often_is_told_when_to_go_on(visit: Callable[..., TestClient]) -> None:
+    client = visit(random_bundle("ctf-folders"), requests_per_minute=2)
+    answers = [client.post("/api/sample", json=ASKED) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert "more than 2 requests a minute; go on in" in error_in(answers[2], 429)
+    assert 1 <= int(answers[2].headers["retry-after"]) <= 30
+    assert client.get("/").status_code == 200  # the page itself is free
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("localhost:8000", 200), ("127.0.0.1", 200), ("[::1]:8000", 200), ("LOCALHOST", 200), ("localhost.", 200),
+     ("evil.example", 400), ("localhost.evil.example", 400), ("evil.example:8000", 400), ("192.168.1.5", 400),
+     ("", 400), ("[::1", 400), ("localhost@evil.example", 400), ("\xff", 400)],
+)  # fmt: skip
+def test_only_known_names_of_the_server_are_answered(client: TestClient, host: str, status: int) -> None:
+    answer = client.get("/api/model", headers={"Host": host.encode("latin-1")})  # type: ignore[dict-item]
+    assert answer.status_code == status
+    if status == 400:
+        assert "names another host" in error_in(answer, 400)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Origin": "http://localhost:8000"}, 200),
+        ({"Origin": "http://localhost:8000", "Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "http://localhost:9000"}, 403),
+        ({"Origin": "http://localhost:8000.evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": ""}, 403),
+        ({"Origin": "http://["}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+    ],
+)
+def test_pages_of_other_sites_cannot_ask(client: TestClient, headers: dict[str, str], status: int) -> None:
+    for answer in (client.post("/api/sample", json=ASKED, headers=headers), client.get("/api/model", headers=headers)):
+        assert answer.status_code == status
+    assert client.get("/", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 200  # a link from elsewhere
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/static/page.js", "/api/model", "/nothing"])
+def test_every_answer_tells_the_browser_to_be_strict(client: TestClient, path: str) -> None:
+    headers = client.get(path).headers
+    assert "default-src 'none'" in headers["content-security-policy"]
+    assert "unsafe" not in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"
+    assert "access-control-allow-origin" not in headers
+
+
+async def nobody_leaves() -> None:
+    await asyncio.Event().wait()
+
+
+def test_a_full_line_is_told_and_work_nobody_waits_for_is_left_out() -> None:
+    async def scene() -> None:
+        worker, begun, go, done = Worker(3), threading.Event(), threading.Event(), []
+
+        def block() -> str:
+            begun.set()
+            assert go.wait(10)
+            return "first"
+
+        first = asyncio.create_task(worker.do(block, nobody_leaves))
+        await asyncio.to_thread(begun.wait, 10)
+        leave = asyncio.Event()
+        left = asyncio.create_task(worker.do(lambda: done.append("left"), leave.wait))
+        stays = asyncio.create_task(worker.do(lambda: done.append("stays"), nobody_leaves))
+        await asyncio.sleep(0)
+        assert worker.waiting == 3
+        with pytest.raises(Refusal, match="3 requests are in line already") as caught:
+            await worker.do(lambda: None, nobody_leaves)
+        assert (caught.value.status, caught.value.retry_after) == (503, 3)
+        leave.set()
+        with pytest.raises(Refusal, match="whoever asked is gone"):
+            await left
+        assert worker.waiting == 2  # room again, although the first is still under way
+        go.set()
+        assert await first == "first"
+        await stays
+        assert done == ["stays"]
+        assert worker.waiting == 0
+        worker.close()
+
+    asyncio.run(scene())
+
+
+def test_too_little_memory_is_no_failure_of_the_server() -> None:
+    def greedy() -> None:
+        raise MemoryError
+
+    async def scene() -> None:
+        worker = Worker(1)
+        with pytest.raises(Refusal, match="not enough memory for this now"):
+            await worker.do(greedy, nobody_leaves)
+        assert worker.waiting == 0
+        worker.close()
+
+    asyncio.run(scene())
+
+
+def test_twenty_at_once_all_get_an_answer_or_a_clear_refusal(visit: Callable[..., TestClient]) -> None:
+    client = visit(random_bundle("ctf-folders"), waiting=5)
+    with ThreadPoolExecutor(20) as users:
+        answers = list(users.map(lambda seed: client.post("/api/sample", json={**ASKED, "seed": seed}), range(20)))
+    assert {answer.status_code for answer in answers} <= {200, 503}
+    assert sum(answer.status_code == 200 for answer in answers) >= 5
+    for answer in answers:
+        if answer.status_code == 503:
+            assert "in line already; try again soon" in error_in(answer, 503)
+            assert answer.headers["retry-after"] == "3"
+    assert client.get("/api/queue").json() == {"waiting": 0, "room": 5}
+
+
+def test_a_failure_of_the_server_says_nothing_of_its_inside(
+    visit: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: object, request: object) -> None:
+        raise RuntimeError(str(Path.cwd()))
+
+    monkeypatch.setattr(Studio, "sample", fail)
+    client = visit(random_bundle("ctf-folders"))
+    client = TestClient(client.app, "http://localhost:8000", raise_server_exceptions=False)
+    said = error_in(client.post("/api/sample", json=ASKED), 500)
+    assert str(Path.cwd()) not in said
+
+
+def test_answers_have_a_bound_in_pixels_too() -> None:
+    assert Limits(images=10_000).images_of(32) == 10_000
+    assert Limits(images=10_000).images_of(128) == 976
+    assert Limits(images=5).images_of(128) == 5
