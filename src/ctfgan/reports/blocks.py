@@ -85,6 +85,8 @@ class Embedded:
     caption: str
     is_plot: bool = False
     """Dark lines on nothing, to be drawn light on a dark page."""
+    least_width: int = 0
+    """CSS pixels below which it is scrolled rather than made smaller."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,8 @@ class Plots:
     """Plots side by side, as many in a row as fit."""
 
     plots: tuple[Embedded, ...]
+    are_large: bool = False
+    """Whether they want half of a wide screen each, rather than a third."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from ctfgan.data.images import drawable
 from ctfgan.reports.blocks import Embedded
@@ -166,10 +166,9 @@ def draw_checks(axis: Axes, courses: Sequence[tuple[str, Course]], name: str, ov
         _mark(axis, course, over, "grey" if len(courses) == 1 else colour)
     if name == "distance":
         axis.set_yscale("log")
-        plain = FuncFormatter(lambda value, _: f"{value:g}")
-        axis.yaxis.set_major_formatter(plain)
-        low, high = axis.get_ylim()
-        axis.yaxis.set_minor_formatter(plain if high < 20 * low else FuncFormatter(lambda value, _: ""))
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.yaxis.set_minor_formatter(NullFormatter())
     else:
         axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
     _tidy(axis, over)

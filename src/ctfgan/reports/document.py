@@ -72,7 +72,8 @@ def _markdown(block: Block, folder: Path) -> str:
         case Picture(path, caption):
             return f"![{caption}]({_link(path, folder)})\n\n*{caption}*"
         case Embedded(content, alt, caption):
-            return f"![{alt}]({data_address(content)})\n\n*{caption}*"
+            shown = f"![{alt}]({data_address(content)})"
+            return f"{shown}\n\n*{caption}*" if caption else shown
         case Gallery(pictures, caption):
             told = "\n".join(f"- {_tile(tile)} {text}" for tile, text in pictures)
             return f"*{caption}*\n\n{told}" if caption else told

@@ -101,8 +101,9 @@ class HtmlWriter:
                 )
                 told = f"<p>{html.escape(caption)}</p>" if caption else ""
                 return f'{told}<div class="gallery">{shown}</div>'
-            case Plots(plots):
-                return f'<div class="plots">{"".join(map(_embedded, plots))}</div>'
+            case Plots(plots, are_large):
+                kind = "plots large" if are_large else "plots"
+                return f'<div class="{kind}">{"".join(map(_embedded, plots))}</div>'
             case Code(text):
                 return f"<pre>{html.escape(text)}</pre>"
             case Folded(summary, blocks):
@@ -147,7 +148,7 @@ def _is_number(cells: Sequence[Cell]) -> bool:
 def _cell(cell: Cell, kind: str) -> str:
     if isinstance(cell, Tiles):
         told = f"<small>{html.escape(cell.text)}</small>" if cell.text else ""
-        return f"<td{kind}>{''.join(map(_tile, cell.tiles))}{told}</td>"
+        return f'<td class="tiles">{"".join(map(_tile, cell.tiles))}{told}</td>'
     return f"<td{kind}>{html.escape(cell)}</td>"
 
 
@@ -163,5 +164,7 @@ def _tile(tile: Tile) -> str:
 
 def _embedded(block: Embedded) -> str:
     kind = ' class="plot"' if block.is_plot else ""
-    image = f'<img{kind} src="{data_address(block.content)}" alt="{html.escape(block.alt)}">'
-    return f"<figure>{image}<figcaption>{html.escape(block.caption)}</figcaption></figure>"
+    least = f' style="min-width:{block.least_width}px"' if block.least_width else ""
+    image = f'<img{kind}{least} src="{data_address(block.content)}" alt="{html.escape(block.alt)}">'
+    told = f"<figcaption>{html.escape(block.caption)}</figcaption>" if block.caption else ""
+    return f"<figure>{image}{told}</figure>"

@@ -20,7 +20,7 @@ from ctfgan.reports.story import Story
 from ctfgan.reports.studio import Opened, Studio
 from ctfgan.reports.tiles import image_tile
 
-EXAMPLES = 8  # classes that examples of real images are shown of
+EXAMPLES = 6  # classes that examples of real images are shown of
 ABLATIONS = {
     "shuffled": "This run is the ablation that hands G_A the CTFs of other images, so H_m and Embed are those.",
     "zero": "This run is the ablation that hands G_A zeros in the place of the CTFs.",
@@ -125,7 +125,7 @@ def _why_less(studio: Studio, opened: Opened) -> list[Block]:
         items.append(
             "Diversity: mean distance between two samples of the class on the recogniser's features, divided by that "
             f"between two training images of it; below 1 the samples are less varied, below {COLLAPSED} the class "
-            "counts as collapsed"
+            "counts as collapsed (samples that look like another class count as varied, too)"
         )
     items.append(
         "Nearest: of all these samples the one nearest to a training image of its class, with that image, and their "

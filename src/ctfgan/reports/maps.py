@@ -114,9 +114,8 @@ def without_block(features: list[TransferFeature], block: int) -> list[TransferF
     ]
 
 
-def block_parts(studio: Studio, count: int, progress: Progress) -> tuple[float | None, list[BlockPart]]:
-    """Top-1 of ``count`` images, and what each block's CTF means to them."""
-    numbers = balanced_labels(count, len(studio.labels))
+def block_parts(studio: Studio, numbers: Tensor, progress: Progress) -> tuple[float | None, list[BlockPart]]:
+    """Top-1 of images of some measured classes ``(N,)``, and what each block's CTF means to these images."""
     parts = numbers.split(AT_ONCE)
     squares: list[NDArray[np.float64]] = []  # (images, blocks) each
     hits: list[list[Tensor]] = []
@@ -145,7 +144,8 @@ def _drawn(studio: Studio, numbers: Tensor, seed: int) -> tuple[Condition, Noise
 
 
 def _parts(studio: Studio, progress: Progress) -> list[Block]:
-    whole, parts = block_parts(studio, MEASURED, progress)
+    numbers = balanced_labels(MEASURED, len(studio.labels))
+    whole, parts = block_parts(studio, numbers, progress)
     judged = "" if whole is None else f" With all CTFs the recogniser reads {whole:.1%} of them as meant."
     known = parts[0].top_1 is not None
     headings = ("block", "change of the image without CTF_m, grey levels", *(["top-1 without CTF_m"] if known else []))
@@ -154,8 +154,8 @@ def _parts(studio: Studio, progress: Progress) -> list[Block]:
         for number, part in enumerate(parts, start=1)
     )
     told = (
-        f"What each block's CTF means to G_A's images: root mean square over {MEASURED:,} images or a little more, "
-        f"spread over the classes.{judged} G_A never saw a CTF of zeros, so a large change says that G_A relies on the "
+        f"What each block's CTF means to G_A's images: root mean square over {len(numbers):,} images, spread "
+        f"over the classes.{judged} G_A never saw a CTF of zeros, so a large change says that G_A relies on the "
         "block, not how much better the block makes an image."
     )
     return [TableBlock(headings, rows, told)]

@@ -126,4 +126,4 @@ def _side_by_side(runs: Sequence[Story]) -> list[Block]:
     blocks.append(Heading("Curves"))
     if not plots:
         return [*blocks, Paragraph("No run has been checked yet.")]
-    return [*blocks, Paragraph("Checks of all runs; dotted lines are stage switches."), Plots(plots)]
+    return [*blocks, Paragraph("Checks of all runs; dotted lines are stage switches."), Plots(plots, are_large=True)]

@@ -14,6 +14,7 @@ from ctfgan.reports.blocks import Embedded
 
 NAME = re.compile(r"(\d+)-(.+)-(\d+)")
 WIDEST = 1_600  # pixels of a sheet on a page
+READABLE = 800  # CSS pixels that a sheet keeps on a narrow screen
 AS_IT_IS = 300_000  # bytes up to which a sheet stays the PNG that it is
 
 
@@ -47,7 +48,9 @@ def embedded(sheet: Path, by_class: bool) -> Embedded | None:
         content = smaller(sheet.read_bytes())
     except (OSError, UnidentifiedImageError):
         return None
-    return Embedded(content, f"sheet of generated images, {caption}: {columns}", caption)
+    with Image.open(BytesIO(content)) as picture:
+        least = min(READABLE, picture.width)
+    return Embedded(content, f"sheet of generated images, {caption}: {columns}", caption, least_width=least)
 
 
 def smaller(png: bytes) -> bytes:

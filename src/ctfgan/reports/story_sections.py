@@ -71,7 +71,7 @@ def curves_section(run: Story, level: int) -> list[Block]:
         blocks.append(Paragraph(f"Dotted lines are stage switches: {places}."))
     if course.checks:
         told = "Checks compare with training images, so they are no reported figures; each uses the same noise."
-        blocks += [Paragraph(told), Plots(check_plots([(run.label, course)]))]
+        blocks += [Paragraph(told), Plots(check_plots([(run.label, course)]), are_large=True)]
     if course.steps:
         blocks += [Paragraph("Loss terms, as the journal has them."), Plots(loss_plots(course, run.label))]
     return blocks

@@ -16,10 +16,11 @@ th, td { border-bottom: 1px solid var(--line); padding: .3rem .7rem; text-align:
   overflow-wrap: normal; }
 th { background: var(--fill); }
 .number { text-align: right; } td.number { white-space: nowrap; }
-td small { display: block; color: var(--soft); white-space: nowrap; }
+td small { display: block; color: var(--soft); }
 figure { margin: 1rem 0; overflow-x: auto; }
 img { max-width: 100%; vertical-align: middle; }
-td img { max-width: none; margin: 0 3px 3px 0; }
+td.tiles { white-space: nowrap; } td img { max-width: none; margin: 0 3px 3px 0; }
+td:first-child, th:first-child { position: sticky; left: 0; } td:first-child { background: var(--paper); }
 img.tile { image-rendering: pixelated; border: 1px solid var(--line); }
 .wide { overflow-x: auto; }
 nav ul { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: .3rem 1.1rem; }
@@ -31,6 +32,7 @@ dl.facts dd.note { font-size: .85em; color: var(--soft); line-height: 1.4; }
 .gallery { display: flex; flex-wrap: wrap; gap: .8rem; }
 .gallery figure { margin: 0; } .gallery figcaption { font-size: .8em; max-width: 9rem; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(20rem, 100%), 1fr)); gap: .4rem 1rem; }
+.plots.large { grid-template-columns: repeat(auto-fit, minmax(min(30rem, 100%), 1fr)); }
 .plots figure { margin: 0; }
 pre { background: var(--fill); padding: .8rem; overflow-x: auto; font-size: .85em; line-height: 1.35; }
 details { margin: .8rem 0; } summary { cursor: pointer; font-weight: 600; }
