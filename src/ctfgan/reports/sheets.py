@@ -46,10 +46,10 @@ def embedded(sheet: Path, by_class: bool) -> Embedded | None:
     columns = "one class a column, the same noise as in every other sheet" if by_class else "images without a class"
     try:
         content = smaller(sheet.read_bytes())
+        with Image.open(BytesIO(content)) as picture:
+            least = min(READABLE, picture.width)
     except (OSError, UnidentifiedImageError):
         return None
-    with Image.open(BytesIO(content)) as picture:
-        least = min(READABLE, picture.width)
     return Embedded(content, f"sheet of generated images, {caption}: {columns}", caption, least_width=least)
 
 

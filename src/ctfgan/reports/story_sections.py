@@ -60,7 +60,7 @@ def curves_section(run: Story, level: int) -> list[Block]:
     course = run.result.course
     blocks: list[Block] = [Heading("Curves", level)]
     if run.damaged_lines:
-        blocks.append(Paragraph(f"{run.damaged_lines:,} lines of the journal are damaged and were passed over."))
+        blocks.append(Paragraph(f"Damaged lines of the journal, passed over here: {run.damaged_lines:,}."))
     if not course.steps and not course.checks:
         return [*blocks, Paragraph("The journal tells of no step yet.")]
     if course.switches:
