@@ -175,20 +175,20 @@ def test_every_method_has_a_page(name: str, folders_run: Path, tmp_path: Path, r
 
 
 def test_a_half_grown_network_is_looked_at_as_it_is(folders_run: Path, tmp_path: Path, read_page: Read) -> None:
-    settings = ("phase_steps=2", "grow.steps=2", "grow.batch_size=8", "checks.every=2", "keep_checkpoints=9")
+    settings = ("phase_steps=2", "grow.steps=4", "grow.batch_size=8", "checks.every=1", "keep_checkpoints=20")
     data = (f"data.high_quality={folders_run.parent / 'data'}",)
     run = ctfgan.train(ctfgan.recipe("prog-gan-folders", *SMALL, *data, *settings), tmp_path / "run")
     from tests.unit.reports.conftest import cut_back
 
     finished = read_page(written(run)).sections["Class by class"]
-    cut_back(run, "grow-8", 2)
+    cut_back(run, "grow-8", 1)
     (told,) = stories([run])
     studio = open_run(told.folder, told.recipe, "cpu", Watch()).studio
     assert studio is not None
     assert studio.model.sampler.level == 1
     assert float(studio.model.sampler.alpha) < 1
     page = read_page(written(run))
-    assert page.title.endswith("unfinished: stage grow-8, step 2")
+    assert page.title.endswith("unfinished: stage grow-8, step 1")
     assert [len(page.sections["Class by class"].rows), len(finished.rows)] == [5, 5]
 
 
