@@ -139,9 +139,9 @@ def _class_table(found: ClassTable, most: int) -> TableBlock:
     columns: dict[str, Callable[[ClassRow], Cell]] = {
         "class": lambda row: row.name,
         "accuracy": lambda row: "" if row.accuracy is None else f"{row.accuracy:.1%}",
+        "samples": lambda row: Tiles(tuple(image_tile(image, f"a sample of {row.name}") for image in row.samples)),
         "mostly taken for": lambda row: "" if row.taken_for is None else "{} ({})".format(*row.taken_for),
         "diversity": _diversity,
-        "samples": lambda row: Tiles(tuple(image_tile(image, f"a sample of {row.name}") for image in row.samples)),
         "nearest: sample, real": _nearest,
     }
     rows = found.rows[:most]

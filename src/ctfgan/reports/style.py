@@ -29,8 +29,8 @@ dl.facts div { background: var(--fill); border-radius: .4rem; padding: .6rem .8r
 dl.facts dt { color: var(--soft); font-size: .85em; }
 dl.facts dd { margin: 0; font-size: 1.3em; line-height: 1.3; }
 dl.facts dd.note { font-size: .85em; color: var(--soft); line-height: 1.4; }
-.gallery { display: flex; flex-wrap: wrap; gap: .8rem; }
-.gallery figure { margin: 0; } .gallery figcaption { font-size: .8em; max-width: 9rem; }
+.gallery { display: flex; flex-wrap: wrap; gap: .6rem; }
+.gallery figure { margin: 0; } .gallery figcaption { font-size: .8em; max-width: 8rem; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(20rem, 100%), 1fr)); gap: .4rem 1rem; }
 .plots.large { grid-template-columns: repeat(auto-fit, minmax(min(30rem, 100%), 1fr)); }
 .plots figure { margin: 0; }

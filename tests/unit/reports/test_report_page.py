@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from ctfgan.reports.run_page import Options, is_report, stories, write_report
 from ctfgan.reports.studio import open_run
 from ctfgan.workplace import Watch
 from tests.conftest import TINY_RUN
+from tests.unit.reports.conftest import KEPT, cut_back
 
 Read = Callable[[Path], Any]
 Stopped = Callable[[str, int], Path]
@@ -85,7 +87,7 @@ def test_the_table_of_classes_is_what_was_measured_in_that_order(evaluated: Path
     found = measure_classes(studio, 64, silent)
     assert [row[0] for row in section.rows[1:]] == [row.name for row in found.rows]
     assert [row[1] for row in section.rows[1:]] == [f"{row.accuracy:.1%}" for row in found.rows]
-    assert f"{found.rows[0].diversity:.2f}" in section.rows[1][3]
+    assert f"{found.rows[0].diversity:.2f}" in section.rows[1][4]
     assert len(section.images) == 4 * (5 + 2)
     assert "16 samples of each of all 4 classes" in section.text
 
@@ -154,7 +156,7 @@ def test_a_run_whose_images_have_gone_shows_what_needs_none_of_them(
     page = read_page(written(run))
     assert f"{tmp_path / 'gone'} does not exist" in page.sections["Data"].text
     classes = page.sections["Class by class"]
-    assert classes.rows[0] == ["class", "accuracy", "mostly taken for", "samples"]
+    assert classes.rows[0] == ["class", "accuracy", "samples", "mostly taken for"]
     assert "Diversity and nearest real images are missing" in classes.text
     assert len(classes.images) == 4 * 5
     (run / "recogniser.safetensors").unlink()
@@ -163,6 +165,19 @@ def test_a_run_whose_images_have_gone_shows_what_needs_none_of_them(
     page = read_page(written(run))
     assert "No samples can be made: the run has no bundle yet" in page.sections["Class by class"].text
     assert len(page.sections["Curves"].images) > 4
+
+
+def test_ctf_maps_need_no_more_than_the_bundle(kept_run: Path, tmp_path: Path, read_page: Read) -> None:
+    run = Path(shutil.copytree(kept_run, tmp_path / "run"))
+    summary = json.loads((run / "data.json").read_text())
+    (run / "data.json").write_text(json.dumps(summary | {"fingerprints": {"high-quality": "another"}}))
+    page = read_page(written(run))
+    assert f"the high-quality images have changed since {run} began" in page.sections["Data"].text
+    assert "the bundle's part of the training low-quality bank" in page.sections["Class by class"].text
+    samples = [section for name, section in page.sections.items() if name.startswith("A sample of")]
+    assert len(samples) == 4
+    assert [row[0] for row in samples[0].rows] == ["", "F_m", "H_m", "Embed", "without CTF_m", "difference"]
+    assert len(samples[0].images) == 3 + 5 * (len(samples[0].rows[0]) - 1)
 
 
 @pytest.mark.parametrize("name", ["sn-gan-folders", "ac-gan-folders"])
@@ -178,8 +193,6 @@ def test_a_half_grown_network_is_looked_at_as_it_is(folders_run: Path, tmp_path:
     settings = ("phase_steps=2", "grow.steps=4", "grow.batch_size=8", "checks.every=1", "keep_checkpoints=20")
     data = (f"data.high_quality={folders_run.parent / 'data'}",)
     run = ctfgan.train(ctfgan.recipe("prog-gan-folders", *SMALL, *data, *settings), tmp_path / "run")
-    from tests.unit.reports.conftest import cut_back
-
     finished = read_page(written(run)).sections["Class by class"]
     cut_back(run, "grow-8", 1)
     (told,) = stories([run])
@@ -249,3 +262,27 @@ def test_a_run_without_its_counts_is_refused(kept_run: Path, tmp_path: Path) -> 
     (run / "data.json").write_text("{}")
     with pytest.raises(RunError, match=r"data\.json is damaged"):
         stories([run])
+
+
+def test_the_time_by_the_clock_is_told_only_where_files_have_kept_it(kept_run: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(kept_run, tmp_path / "run"))
+    os.utime(run / "recipe.json", (1_000_000, 1_000_000))
+    os.utime(run / "journal.jsonl", (1_003_661, 1_003_661))
+    (told,) = stories([run])
+    wall = told.wall_time()
+    assert wall is not None
+    assert str(wall[1]) == "1:01:01"
+    os.utime(run / "journal.jsonl", (1_000_000, 1_000_000))  # as if copied: shorter than training itself
+    assert told.wall_time() is None
+
+
+def test_the_recipe_is_told_by_its_difference_from_the_named_one(kept_run: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(kept_run, tmp_path / "run"))
+    (told,) = stories([run])
+    changes = told.changes()
+    assert changes is not None
+    assert "data.resolution = 16 (not 32)" in changes
+    assert len(changes) == len({setting.split("=")[0] for setting in KEPT})
+    recipe = json.loads((run / "recipe.json").read_text())
+    (run / "recipe.json").write_text(json.dumps(recipe | {"name": "my-own"}))
+    assert stories([run])[0].changes() is None
