@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -74,10 +75,6 @@ def evaluate(
         show.say(result.classification.hardest_sentence())
     for note in result.notes:
         show.say(f"note: {note}")
-    copies = result.copies
-    show.say(
-        f"copies: {copies.closer_than_real:.1%} of samples are nearer to a training image than 99 % of held-out real "
-        f"images are (chance gives 1 %); median distance {copies.median_generated:.1f} grey levels, real "
-        f"{copies.median_real:.1f}"
-    )
+    show.say(f"copies: {result.copies.sentence()}")
     show.say(f"protocol: {result.protocol.sentence()}\nwritten to {run / FIGURES}")
+    show.say(f"Next: ctfgan report {shlex.quote(str(run))}")

@@ -18,6 +18,7 @@ COMMANDS = {
     "resume": "Continue a run that was stopped.",
     "evaluate": "Measure a run against held-out real images.",
     "compare": "Show several runs side by side.",
+    "report": "Write one page about a run, or about several.",
     "sample": "Make images of chosen classes.",
     "enhance": "Turn low-quality images of a class into high-quality ones.",
     "export": "Write a model for ONNX, torch.export or the Hugging Face Hub.",

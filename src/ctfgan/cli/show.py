@@ -134,6 +134,7 @@ def say_done(run: Path) -> None:
     """What to type next."""
     name = shlex.quote(str(run))
     say(f"done: {name}. Next: ctfgan evaluate {name}   or   ctfgan sample {name} --out grid.png")
+    say(f"All about it on one page: ctfgan report {name}")
 
 
 def _bar(*more: str) -> Progress:

@@ -144,13 +144,19 @@ def sheet(images: Bytes, columns: int, headings: list[str], scale: int = 2) -> I
 
 def _fitting(heading: str, width: int, font: ImageFont.FreeTypeFont) -> tuple[str, ImageFont.FreeTypeFont]:
     """The end of a heading that fits, and its font, since class names often begin alike."""
-    drawable = [letter if _can_draw(letter, font) else f"{ord(letter):X}" for letter in heading]
-    if len(drawable) == 1 and len(drawable[0]) > 1:
+    letters = drawable(heading, font)
+    if len(letters) == 1 and len(letters[0]) > 1:
         font = font.font_variant(size=8)  # a code point is worth nothing if it is cut
-    text = "".join(drawable)
+    text = "".join(letters)
     while len(text) > 1 and font.getlength(text) > width:
         text = text[1:]
     return text, font
+
+
+def drawable(text: str, font: ImageFont.FreeTypeFont | None = None) -> list[str]:
+    """The letters of a text, those that DejaVu Sans lacks as their code points."""
+    font = font or ImageFont.truetype(str(HEADING_FONT))
+    return [letter if _can_draw(letter, font) else f"{ord(letter):X}" for letter in text]
 
 
 def _can_draw(character: str, font: ImageFont.FreeTypeFont) -> bool:

@@ -31,6 +31,14 @@ class CopyCheck:
     held_out: int
     """Held-out real images compared."""
 
+    def sentence(self) -> str:
+        """All of it in words."""
+        return (
+            f"{self.closer_than_real:.1%} of samples are nearer to a training image than 99 % of held-out real images "
+            f"are (chance gives 1 %); median distance {self.median_generated:.1f} grey levels, real "
+            f"{self.median_real:.1f}"
+        )
+
 
 def check_copies(generated: Pixels, held_out: Pixels, training: Iterable[Pixels]) -> CopyCheck:
     """Compare generated and held-out images with all originals that training saw in any form.
@@ -40,10 +48,10 @@ def check_copies(generated: Pixels, held_out: Pixels, training: Iterable[Pixels]
         held_out: uint8 ``(M, R, R, K)``.
         training: a stream of uint8 ``(L, R, R, K)``; these may be more than fit into memory.
     """
-    asked = _reduced(np.concatenate([generated, held_out]))
+    asked = reduced(np.concatenate([generated, held_out]))
     nearest = torch.full((len(asked),), torch.inf)
     for images in training:
-        known = _reduced(images)
+        known = reduced(images)
         for rows in torch.arange(len(asked)).split(1_000):
             nearest[rows] = torch.minimum(nearest[rows], torch.cdist(asked[rows], known).amin(dim=1))
     nearest /= asked.shape[1] ** 0.5
@@ -52,6 +60,7 @@ def check_copies(generated: Pixels, held_out: Pixels, training: Iterable[Pixels]
     return CopyCheck(near_generated.median().item(), near_real.median().item(), closer, len(generated), len(held_out))
 
 
-def _reduced(images: Pixels) -> Tensor:
+def reduced(images: Pixels) -> Tensor:
+    """uint8 images ``(N, R, R, K)`` as vectors ``(N, D)`` of grey levels, area-averaged to 16x16 pixels."""
     parts = (torch.from_numpy(images[start : start + 4_096]) for start in range(0, len(images), 4_096))
     return torch.cat([F.adaptive_avg_pool2d(p.permute(0, 3, 1, 2).float(), CHECK_SIDE).flatten(1) for p in parts])

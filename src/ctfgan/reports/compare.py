@@ -7,16 +7,13 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-import matplotlib
+from matplotlib.figure import Figure
 
 from ctfgan.errors import RunError
 from ctfgan.experiments.campaign import Outcome
+from ctfgan.reports.curves import FIGURES, Course, course_of, draw_checks
 from ctfgan.reports.figures import frechet, kernel, read_figures, score, top_1, top_5
 from ctfgan.training.run_folder import DATA, RECIPE, RunFolder
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-from matplotlib.figure import Figure
 
 HEADINGS = ("run", "method", "HQ", "LQ", "steps", "train s", "images", "on", "top-1", "top-5", "score", "Frechet",
             "kernel")  # fmt: skip
@@ -32,7 +29,7 @@ class RunResult:
     counts: dict[str, int]
     steps: int
     """Generator steps over all stages, at the last check."""
-    checks: list[dict[str, Any]]
+    course: Course
     figures: dict[str, Any] | None
     """Content of the run's figures; None before ``ctfgan evaluate``."""
 
@@ -50,7 +47,7 @@ class RunResult:
     @property
     def seconds(self) -> float:
         """Training time without checks."""
-        return float(self.checks[-1]["seconds"]) if self.checks else 0.0
+        return self.course.seconds
 
 
 Place = TypeVar("Place")
@@ -86,7 +83,7 @@ def read_run(path: Path) -> RunResult:
     except (KeyError, TypeError) as error:
         raise RunError(f"{path / RECIPE} or {path / DATA} is damaged (no {error}); train again") from error
     journal = folder.journal()
-    return RunResult(path, method, counts, journal.generator_steps(), journal.read("check"), figures)
+    return RunResult(path, method, counts, journal.generator_steps(), course_of(journal.read()), figures)
 
 
 def table(runs: list[RunResult]) -> list[tuple[str, ...]]:
@@ -132,40 +129,18 @@ def warnings(runs: list[RunResult]) -> list[str]:
 
 def plot(runs: list[RunResult]) -> bytes:
     """Distance at the checks over generator steps and over training time, the stage switch marked; a PNG."""
-    figure, (by_step, by_time) = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True, layout="constrained")
-    for number, run in enumerate(runs):
-        steps, seconds, distances, switches = _series(run)
-        colour = f"C{number % 10}"
-        curves: list[tuple[Any, list[float]]] = [(by_step, [float(step) for step in steps]), (by_time, seconds)]
-        for axis, places in curves:
-            axis.plot(places, distances, marker=".", color=colour, label=run.path.name)
-            for index in switches:
-                axis.axvline(places[index], color=colour, linestyle=":", linewidth=1)
-    by_step.set(xlabel="generator steps", ylabel="Frechet distance to training images\n(recogniser features)")
-    by_time.set(xlabel="training time in seconds")
-    for axis in (by_step, by_time):
-        axis.set_yscale("log")
-        axis.grid(alpha=0.3)
-    by_time.legend(title="dotted: first check after a stage switch", fontsize="small")
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    by_step, by_time = figure.subplots(1, 2, sharey=True)
+    courses = [(run.path.name, run.course) for run in runs]
+    draw_checks(by_step, courses, "distance", "steps")
+    draw_checks(by_time, courses, "distance", "seconds")
+    by_step.set_ylabel(FIGURES["distance"])
+    by_time.legend(title="dotted: last check before a stage switch", fontsize="small")
     return as_png(figure)
 
 
 def as_png(figure: Figure) -> bytes:
-    """A finished plot as a PNG; the plot is closed."""
+    """A finished plot as a PNG."""
     content = BytesIO()
     figure.savefig(content, format="png", dpi=110)
-    plt.close(figure)
     return content.getvalue()
-
-
-def _series(run: RunResult) -> tuple[list[int], list[float], list[float], list[int]]:
-    """Steps over all stages, seconds and distances of the checks; which of them are a new stage's first."""
-    steps: list[int] = []
-    switches = []
-    before = 0
-    for index, check in enumerate(run.checks):
-        if index and check["stage"] != run.checks[index - 1]["stage"]:
-            before = steps[-1]
-            switches.append(index)
-        steps.append(before + check["step"])
-    return steps, [c["seconds"] for c in run.checks], [c["distance"] for c in run.checks], switches

@@ -2,70 +2,33 @@
 
 from __future__ import annotations
 
-import html
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 from ctfgan.files import write_file
+from ctfgan.reports.blocks import (
+    Block,
+    Cell,
+    Code,
+    Contents,
+    Embedded,
+    Facts,
+    Folded,
+    Gallery,
+    Heading,
+    Items,
+    Paragraph,
+    Picture,
+    Plots,
+    TableBlock,
+    Tile,
+    Tiles,
+)
+from ctfgan.reports.hypertext import HtmlWriter, data_address
 
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 80rem; padding: 0 1rem; color: #1a1a1a; }
-table { border-collapse: collapse; margin: 1rem 0; }
-th, td { border-bottom: 1px solid #ccc; padding: .3rem .7rem; text-align: left; vertical-align: top; }
-th { background: #f3f3f3; }
-figure { margin: 1rem 0; overflow-x: auto; }
-img { max-width: 100%; }
-.wide { overflow-x: auto; }
-@media (prefers-color-scheme: dark) {
-  body { background: #161616; color: #e6e6e6; }
-  th { background: #262626; }
-  th, td { border-color: #444; }
-}
-"""
-
-
-@dataclass(frozen=True)
-class Heading:
-    """A heading; the document's title is of level 1."""
-
-    text: str
-    level: int = 2
-
-
-@dataclass(frozen=True)
-class Paragraph:
-    """A paragraph of plain text."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Items:
-    """A list of plain texts."""
-
-    texts: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class TableBlock:
-    """A table of plain texts."""
-
-    headings: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True)
-class Picture:
-    """An image file, linked relative to the report."""
-
-    path: Path
-    caption: str
-
-
-Block = Heading | Paragraph | Items | TableBlock | Picture
+__all__ = ["Block", "Heading", "Items", "Paragraph", "Picture", "TableBlock", "markdown", "page", "write_document"]
 
 
 def write_document(blocks: Sequence[Block], folder: Path, name: str) -> tuple[Path, Path]:
@@ -78,17 +41,18 @@ def write_document(blocks: Sequence[Block], folder: Path, name: str) -> tuple[Pa
 
 def markdown(blocks: Sequence[Block], folder: Path) -> str:
     """The document as Markdown."""
-    return "\n\n".join(_markdown(block, folder) for block in blocks) + "\n"
+    return "\n\n".join(text for block in blocks if (text := _markdown(block, folder))) + "\n"
 
 
-def page(blocks: Sequence[Block], folder: Path) -> str:
-    """The document as an HTML page."""
-    first = blocks[0]
-    title = html.escape(first.text) if isinstance(first, Heading) else "report"
-    body = "\n".join(_html(block, folder) for block in blocks)
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
-    head = f"<head>{head}<style>{STYLE}</style></head>"
-    return f'<!doctype html>\n<html lang="en">\n{head}\n<body>\n{body}\n</body>\n</html>\n'
+def page(blocks: Sequence[Block], folder: Path, mark: str = "ctfgan") -> str:
+    """The document as an HTML page.
+
+    Args:
+        blocks: the first one is the title.
+        folder: where the page is to be; pictures that are files are linked from there.
+        mark: which program wrote it, for those who must know before they replace it.
+    """
+    return HtmlWriter(blocks, lambda path: _link(path, folder)).page(mark)
 
 
 def _markdown(block: Block, folder: Path) -> str:
@@ -99,34 +63,37 @@ def _markdown(block: Block, folder: Path) -> str:
             return text
         case Items(texts):
             return "\n".join(f"- {text}" for text in texts)
-        case TableBlock(headings, rows):
+        case TableBlock(headings, rows, caption):
             lines = [headings, tuple("---" for _ in headings), *rows]
-            return "\n".join(f"| {' | '.join(_cell(text) for text in line)} |" for line in lines)
+            told = "\n".join(f"| {' | '.join(_cell(cell) for cell in line)} |" for line in lines)
+            return f"*{caption}*\n\n{told}" if caption else told
+        case Facts(facts):
+            return "\n".join(f"- {name}: {value}{f' ({note})' if note else ''}" for name, value, note in facts)
         case Picture(path, caption):
             return f"![{caption}]({_link(path, folder)})\n\n*{caption}*"
+        case Embedded(content, alt, caption):
+            shown = f"![{alt}]({data_address(content)})"
+            return f"{shown}\n\n*{caption}*" if caption else shown
+        case Gallery(pictures, caption):
+            told = "\n".join(f"- {_tile(tile)} {text}" for tile, text in pictures)
+            return f"*{caption}*\n\n{told}" if caption else told
+        case Plots(plots):
+            return "\n\n".join(_markdown(plot, folder) for plot in plots)
+        case Code(text):
+            return "\n".join(f"    {line}" for line in text.splitlines())
+        case Folded(summary, blocks):
+            return f"**{summary}**\n\n{markdown(blocks, folder).rstrip()}"
+        case Contents():
+            return ""  # whoever shows Markdown makes a list of headings of their own
 
 
-def _cell(text: str) -> str:
+def _cell(cell: Cell) -> str:
+    text = f"{' '.join(_tile(tile) for tile in cell.tiles)} {cell.text}" if isinstance(cell, Tiles) else cell
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def _html(block: Block, folder: Path) -> str:
-    match block:
-        case Heading(text, level):
-            return f"<h{level}>{html.escape(text)}</h{level}>"
-        case Paragraph(text):
-            return f"<p>{html.escape(text)}</p>"
-        case Items(texts):
-            return "<ul>" + "".join(f"<li>{html.escape(text)}</li>" for text in texts) + "</ul>"
-        case TableBlock(headings, rows):
-            head = "".join(f"<th>{html.escape(text)}</th>" for text in headings)
-            lines = ("".join(f"<td>{html.escape(text)}</td>" for text in row) for row in rows)
-            body = "".join(f"<tr>{line}</tr>" for line in lines)
-            return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'
-        case Picture(path, caption):
-            shown = html.escape(caption)
-            image = f'<img src="{html.escape(_link(path, folder))}" alt="{shown}">'
-            return f"<figure>{image}<figcaption>{shown}</figcaption></figure>"
+def _tile(tile: Tile) -> str:
+    return f"![{tile.alt}]({data_address(tile.content)})"
 
 
 def _link(path: Path, folder: Path) -> str:

@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from ctfgan.evaluation import FLOOR
 from ctfgan.experiments.sweeps import Point, Sweep
@@ -55,7 +55,8 @@ def sweep_report(sweep: Sweep, measured: Sequence[PointOutcome], picture: Path, 
 
 def plot(sweep: Sweep, measured: Sequence[PointOutcome]) -> bytes:
     """Distance and top-1 over the axis, a line for each series (bars where the axis is no number); a PNG."""
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
+    figure = Figure(figsize=(11, 4.4), layout="constrained")
+    axes = figure.subplots(1, 2)
     numeric = all(isinstance(found.place.x, float) for found in measured)
     for axis, (name, label) in zip(axes, PANELS, strict=True):
         (_lines if numeric else _bars)(axis, measured, name)

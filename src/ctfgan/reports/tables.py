@@ -13,6 +13,7 @@ from ctfgan.metrics.extractor import RECOGNISER
 from ctfgan.reports.compare import Measured, RunResult, read_run, warnings
 from ctfgan.reports.document import Block, Heading, Items, Paragraph, Picture, TableBlock
 from ctfgan.reports.figures import spread
+from ctfgan.reports.sheets import last_sheet
 from ctfgan.training.run_folder import FIGURES
 
 NOT_AT_HAND = "not at hand"
@@ -169,14 +170,3 @@ def _sheets(results: dict[Row, list[RunResult]]) -> list[Block]:
             if sheet is not None:
                 blocks.append(Picture(sheet, f"{row.label}, {run.path.name}: one class a column, end of training"))
     return [Heading("Samples", 3), *blocks] if blocks else []
-
-
-def last_sheet(run: Path) -> Path | None:
-    """The sample sheet of the end of a run's training."""
-    return max((run / "sheets").glob("*.png"), key=_moment, default=None)
-
-
-def _moment(sheet: Path) -> tuple[int, int]:
-    """Stage number and step of a sheet's name."""
-    stage, *_, step = sheet.stem.split("-")
-    return int(stage), int(step)

@@ -279,3 +279,18 @@ class Journal:
             return [line for line in lines if event is None or line["event"] == event]
         except (ValueError, KeyError, TypeError) as error:
             raise RunError(f"{self._path} is damaged ({error}); restore it or train again") from error
+
+    def readable(self) -> tuple[list[dict[str, Any]], int]:
+        """The lines that can be read, and how many cannot: for those who tell what happened and go on with nothing."""
+        if not self._path.exists():
+            return [], 0
+        complete = [line for line in self._path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+        found = []
+        for line in complete:
+            try:
+                content = json.loads(line)
+            except ValueError:  # no JSON, or no UTF-8
+                continue
+            if isinstance(content, dict) and isinstance(content.get("event"), str):
+                found.append(content)
+        return found, len(complete) - len(found)

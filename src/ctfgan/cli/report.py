@@ -1,0 +1,38 @@
+"""``ctfgan report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
+@click.option("--out", metavar="HTML", type=click.Path(path_type=Path),
+              help="The page; RUN/report.html without it, or report.html here for several runs.")  # fmt: skip
+@click.option("--images", default=4_000, show_default=True, metavar="N", type=click.IntRange(min=100),
+              help="Generated images that the table of classes is measured on, about.")  # fmt: skip
+@click.option("--device", default="auto", show_default=True, metavar="NAME", help="Where images are made.")
+def report(runs: tuple[Path, ...], out: Path | None, images: int, device: str) -> None:
+    """Write one HTML page about RUN, finished or not: data, samples, curves, figures, classes, CTF maps, recipe.
+
+    The page needs nothing else and can be sent around. An older report at its place is replaced, any other file is
+    not. Several runs share a page, side by side first.
+    """
+    from ctfgan.cli import show
+    from ctfgan.cli.output import check_output
+    from ctfgan.errors import ConfigError
+    from ctfgan.reports.run_page import Options, is_report, stories, write_report
+    from ctfgan.training.runtime import choose_device
+    from ctfgan.workplace import Watch
+
+    told = stories(runs)
+    place = out or (runs[0] / "report.html" if len(runs) == 1 else Path("report.html"))
+    if place.suffix.lower() not in {".html", ".htm"}:
+        raise ConfigError(f"{place} does not end in .html; the report is one HTML page, name it so")
+    if not is_report(place):
+        check_output(place)
+    choose_device(device)  # a misspelt device must not turn into a page without pictures
+    write_report(told, Options(images, device), place, Watch(progress=show.progress, say=show.say))
+    show.say(f"report: {place} ({place.stat().st_size / 1e6:.1f} MB)")

@@ -1,0 +1,169 @@
+"""Class by class: how the recogniser reads samples, how much they differ, which real image is nearest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ctfgan.data.images import Bytes
+from ctfgan.data.prepare import Dataset
+from ctfgan.data.splits import Rows, membership
+from ctfgan.evaluation.streams import ImageSet, generated
+from ctfgan.metrics.copies import reduced
+from ctfgan.metrics.recogniser import TrainedRecogniser
+from ctfgan.progress import Progress, silent
+from ctfgan.reports.studio import Studio
+
+IMAGES = 4_000
+"""Generated images measured over all classes, unless another number is asked for."""
+
+FEWEST, MOST = 16, 100  # of a class
+MOST_REAL = 500  # training images of a class that samples are compared with
+SEED = 20_260_801  # of noise, low-quality images and chosen real images; any constant would do
+AT_ONCE = 1_000  # images made together
+SHOWN = 5  # samples of a class that its row shows
+COLLAPSED = 0.3
+"""Diversity below which a class is called collapsed: its samples are hardly a third as far apart as real images are."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A sample and the training image of its class that is nearest to it."""
+
+    sample: Bytes
+    real: Bytes
+    distance: float
+    """Root mean square grey levels (0 ... 255) after area averaging to 16x16 pixels, as in the copies check."""
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """What was found of one class."""
+
+    name: str
+    accuracy: float | None
+    """Share of its samples that the recogniser reads as this class; None without a recogniser."""
+    taken_for: tuple[str, int] | None
+    """The wrong class that most samples are read as, and how many; None if there are none."""
+    diversity: float | None
+    """Mean distance of two samples on the recogniser's features, divided by that of two training images of the class;
+    None without the data, or where the real images do not differ."""
+    nearest: Pair | None
+    """Of all samples the one that is nearest to a training image; None without the data."""
+    real_distance: float | None
+    """Median distance of a training image to the nearest other one of its class."""
+    samples: Bytes
+    """The first few samples, uint8 ``(S, R, R, K)``."""
+
+    @property
+    def is_collapsed(self) -> bool:
+        """Whether its samples hardly differ."""
+        return self.diversity is not None and self.diversity < COLLAPSED
+
+    @property
+    def badness(self) -> tuple[float, float]:
+        """Sorts the worst class first: by accuracy, then by diversity; what was not measured counts as good."""
+        known = (self.accuracy, self.diversity)
+        accuracy, diversity = (1.0 if value is None else value for value in known)
+        return accuracy, diversity
+
+
+@dataclass(frozen=True)
+class ClassTable:
+    """All classes that were looked at, the worst first."""
+
+    rows: tuple[ClassRow, ...]
+    per_class: int
+    """Samples of each."""
+    of: int
+    """Classes that could have been looked at."""
+
+
+def measure_classes(studio: Studio, images: int, progress: Progress) -> ClassTable:
+    """Look at every class, or at as many, evenly spread, as the number of images allows.
+
+    Args:
+        studio: of a run whose images show classes.
+        images: generated images in all, about; a class has 16 to 100 of them.
+        progress: shows how far it is.
+    """
+    of = len(studio.labels)
+    count = min(of, max(1, images // FEWEST))
+    chosen = np.linspace(0, of - 1, count).round().astype(np.int64)
+    per_class = min(MOST, max(FEWEST, images // count))
+    rows = _looked_at(studio, chosen, per_class, progress)
+    return ClassTable(tuple(sorted(rows, key=lambda row: row.badness)), per_class, of)
+
+
+def samples_of(studio: Studio, chosen: Rows, per_class: int, group: int) -> Bytes:
+    """Samples of some measured classes, class after class: uint8 ``(len(chosen) * per_class, R, R, K)``."""
+    images = ImageSet("samples", studio.model.sampler, studio.bank, torch.from_numpy(studio.labels))
+    numbers = torch.from_numpy(chosen).repeat_interleave(per_class)
+    parts = [part for part, _ in generated(images, numbers, (SEED, group), studio.engine, silent, "")]
+    return np.concatenate(parts)
+
+
+def _looked_at(studio: Studio, chosen: Rows, per_class: int, progress: Progress) -> Iterator[ClassRow]:
+    together = max(1, AT_ONCE // per_class)
+    starts = range(0, len(chosen), together)
+    real = None if studio.dataset is None else _RealImages(studio.dataset)
+    for number in progress(range(len(starts)), len(starts), "looking at samples class by class"):
+        group = chosen[starts[number] : starts[number] + together]
+        pixels = samples_of(studio, group, per_class, number)
+        for place, own in zip(group, np.split(pixels, len(group)), strict=True):
+            originals = None if real is None else real.of_class(int(studio.labels[place]))
+            yield _row(studio, int(place), own, originals)
+
+
+def _row(studio: Studio, number: int, samples: Bytes, real: Bytes | None) -> ClassRow:
+    accuracy, taken_for, diversity = None, None, None
+    if studio.recogniser is not None:
+        features, probabilities = studio.recogniser.read(samples)
+        read_as = probabilities.argmax(dim=1)
+        accuracy = (read_as == number).double().mean().item()
+        wrong = read_as[read_as != number]
+        if len(wrong):
+            votes = torch.bincount(wrong)
+            taken_for = studio.names[int(votes.argmax())], int(votes.max())
+        if real is not None:
+            diversity = _diversity(features, real[: len(samples)], studio.recogniser)
+    nearest, real_distance = (None, None) if real is None else _nearest(samples, real)
+    return ClassRow(studio.names[number], accuracy, taken_for, diversity, nearest, real_distance, samples[:SHOWN])
+
+
+def _diversity(features: Tensor, real: Bytes, recogniser: TrainedRecogniser) -> float | None:
+    if len(real) < 2:
+        return None
+    spread = torch.pdist(recogniser.read(real)[0].double()).mean().item()
+    return torch.pdist(features.double()).mean().item() / spread if spread > 0 else None
+
+
+def _nearest(samples: Bytes, real: Bytes) -> tuple[Pair | None, float | None]:
+    if len(real) == 0:
+        return None, None
+    asked, known = reduced(samples), reduced(real)
+    distances = torch.cdist(asked, known) / asked.shape[1] ** 0.5
+    sample, original = divmod(int(distances.argmin()), len(real))
+    pair = Pair(samples[sample], real[original], distances[sample, original].item())
+    if len(real) < 2:
+        return pair, None
+    among = torch.cdist(known, known) / asked.shape[1] ** 0.5
+    return pair, among.fill_diagonal_(torch.inf).amin(dim=1).median().item()
+
+
+class _RealImages:
+    """What the GAN saw of each class."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._packed = dataset.high_quality
+        self._is_training = membership(dataset.training, len(self._packed))
+
+    def of_class(self, label: int) -> Bytes:
+        """At most 500 training images of a class, in an order of chance that is always the same."""
+        rows = self._packed.rows_of(label)
+        rows = rows[self._is_training[rows]]
+        return self._packed.images[np.random.default_rng((SEED, label)).permutation(rows)[:MOST_REAL]]

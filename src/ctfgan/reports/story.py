@@ -1,0 +1,101 @@
+"""What a run's folder tells by itself, without its data, at whatever moment the run is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from ctfgan.errors import RunError
+from ctfgan.recipes.catalogue import RECIPES, named_recipe
+from ctfgan.recipes.recipe import Recipe, parse_recipe
+from ctfgan.reports.compare import RunResult
+from ctfgan.reports.curves import course_of
+from ctfgan.reports.figures import read_figures
+from ctfgan.runs import is_finished
+from ctfgan.training.run_folder import DATA, JOURNAL, RECIPE, RunFolder
+
+
+@dataclass(frozen=True)
+class Story:
+    """A run as its folder tells it."""
+
+    folder: RunFolder
+    label: str
+    """What the run is called on the page."""
+    recipe: Recipe
+    summary: dict[str, Any]
+    """Content of the run's ``data.json``."""
+    result: RunResult
+    no_figures: str | None
+    """Why there are no figures, in one sentence; None if there are."""
+    damaged_lines: int
+    """Of the journal."""
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all stages are trained and the bundle is there."""
+        return is_finished(self.folder)
+
+    def status(self) -> str:
+        """Where training stands."""
+        if self.is_finished:
+            return "finished"
+        stages = self.result.course.stages
+        return f"unfinished: stage {stages[-1].name}, step {stages[-1].steps:,}" if stages else "just begun"
+
+    def wall_time(self) -> tuple[datetime, timedelta] | None:
+        """When the run began and how long it took until the newest line of its journal, by the times of its files.
+
+        None if these times cannot be right: copying a folder may lose them.
+        """
+        began, journal = (self.folder.path / RECIPE).stat().st_mtime, self.folder.path / JOURNAL
+        taken = journal.stat().st_mtime - began if journal.exists() else 0.0
+        if taken < self.result.seconds:
+            return None
+        return datetime.fromtimestamp(began), timedelta(seconds=round(taken))
+
+    def changes(self) -> list[str] | None:
+        """How the recipe differs from the named one that it began as; None if there is none of this name."""
+        if self.recipe.name not in RECIPES:
+            return None
+        named, own = _flat(named_recipe(self.recipe.name).model_dump()), _flat(self.recipe.model_dump())
+        names = [name for name in own.keys() | named.keys() if own.get(name) != named.get(name)]
+        return [f"{name} = {own.get(name)} (not {named.get(name)})" for name in sorted(names)]
+
+
+def read_story(path: Path, label: str) -> Story:
+    """Read all of a run's folder but weights and images.
+
+    Raises:
+        RunError: no run folder, or its recipe or ``data.json`` is damaged.
+        ConfigError: its recipe has settings that are not allowed.
+    """
+    folder = RunFolder.open(path)
+    recipe = parse_recipe(folder.read_json(RECIPE), str(path / RECIPE))
+    summary = folder.read_json(DATA)
+    counts = summary.get("counts")
+    if not isinstance(counts, dict) or not {"classes", "high_quality", "low_quality"} <= counts.keys():
+        raise RunError(f"{path / DATA} is damaged (no counts); restore it or train again")
+    figures, no_figures = None, None
+    try:
+        figures = read_figures(path)
+        if figures is None:
+            no_figures = f"This run was not evaluated: 'ctfgan evaluate {path}' measures it against held-out images"
+            if not is_finished(folder):
+                no_figures = f"This run is not finished, so it was not evaluated; go on with 'ctfgan resume {path}'"
+    except RunError as error:
+        no_figures = str(error)
+    lines, damaged = folder.journal().readable()
+    course = course_of(lines)
+    result = RunResult(path, recipe.method.kind, counts, course.generator_steps, course, figures)
+    return Story(folder, label, recipe, summary, result, no_figures, damaged)
+
+
+def _flat(content: dict[str, Any], before: str = "") -> dict[str, Any]:
+    """Nested settings by dotted name."""
+    found: dict[str, Any] = {}
+    for name, value in content.items():
+        found |= _flat(value, f"{before}{name}.") if isinstance(value, dict) else {before + name: value}
+    return found

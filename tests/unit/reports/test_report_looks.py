@@ -1,0 +1,153 @@
+"""What the report measures of samples, against the same things computed by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ctfgan.models.transfer_features import TransferFeature, difference_maps
+from ctfgan.progress import silent
+from ctfgan.reports import class_table, maps
+from ctfgan.reports.class_table import measure_classes, samples_of
+from ctfgan.reports.maps import block_parts, look_into, without_block
+from ctfgan.reports.story import read_story
+from ctfgan.reports.studio import Studio, open_run
+from ctfgan.workplace import Watch
+
+
+@pytest.fixture(scope="module")
+def studio(kept_run: Path) -> Studio:
+    run = read_story(kept_run, "run")
+    opened = open_run(run.folder, run.recipe, "cpu", Watch())
+    assert opened.studio is not None
+    return opened.studio
+
+
+def test_accuracy_diversity_and_the_nearest_image_are_those_of_a_plain_computation(studio: Studio) -> None:
+    found = measure_classes(studio, 80, silent)
+    assert (found.per_class, found.of, len(found.rows)) == (20, 4, 4)
+    assert studio.dataset is not None
+    assert studio.recogniser is not None
+    pixels = samples_of(studio, np.arange(4), 20, 0)
+    for number, name in enumerate(studio.names):
+        row = next(row for row in found.rows if row.name == name)
+        own = pixels[20 * number : 20 * number + 20]
+        read_as = [int(studio.recogniser.read(image[None])[1].argmax()) for image in own]
+        assert row.accuracy == pytest.approx(sum(label == number for label in read_as) / 20)
+        wrong = [studio.names[label] for label in read_as if label != number]
+        assert row.taken_for == (None if not wrong else (row.taken_for[0], wrong.count(row.taken_for[0])))
+        assert all(row.taken_for[1] >= wrong.count(other) for other in wrong)
+
+        data = studio.dataset
+        real = [data.high_quality.images[r] for r in data.training if data.high_quality.labels[r] == number]
+        rms = [[np.sqrt(((a.astype(float) - b.astype(float)) ** 2).mean()) for b in real] for a in own]  # 16x16 already
+        assert row.nearest is not None
+        assert row.nearest.distance == pytest.approx(np.min(rms), rel=1e-4)
+        assert np.array_equal(row.nearest.sample, own[np.argmin(np.min(rms, axis=1))])
+        assert any(np.array_equal(row.nearest.real, image) for image in real)
+        others = [
+            min(np.sqrt(((a.astype(float) - b.astype(float)) ** 2).mean()) for b in real if b is not a) for a in real
+        ]
+        assert row.real_distance == pytest.approx(np.sort(others)[(len(others) - 1) // 2], rel=1e-4)
+
+        chosen = class_table._RealImages(data).of_class(number)[:20]
+        spreads = []
+        for images in (own, chosen):
+            features = studio.recogniser.read(images)[0].double().numpy()
+            pairs = [np.linalg.norm(a - b) for n, a in enumerate(features) for b in features[:n]]
+            spreads.append(np.mean(pairs))
+        assert row.diversity == pytest.approx(spreads[0] / spreads[1], rel=1e-4)
+
+
+def test_the_worst_class_comes_first_and_a_collapsed_one_is_marked(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    same = samples_of(studio, np.arange(4), 20, 0)
+    same[20:40] = same[20]  # class 1 makes one image over and over
+    monkeypatch.setattr(class_table, "samples_of", lambda *_: same)
+    found = measure_classes(studio, 80, silent)
+    accuracies = [row.accuracy for row in found.rows]
+    assert accuracies == sorted(accuracies)
+    assert {row.name for row in found.rows if row.is_collapsed} >= {studio.names[1]}
+    assert next(row for row in found.rows if row.name == studio.names[1]).diversity == 0
+
+
+def test_few_images_are_spent_on_few_classes_and_the_same_ones_each_time(studio: Studio) -> None:
+    seen: list[int] = []
+
+    def progress(items: Iterator[int], total: int, what: str) -> Iterator[int]:
+        seen.append(total)
+        yield from items
+
+    first, second = (measure_classes(studio, 33, progress) for _ in range(2))
+    assert (len(first.rows), first.per_class, first.of) == (2, 16, 4)
+    assert {row.name for row in first.rows} == {studio.names[0], studio.names[3]}
+    assert [row.accuracy for row in first.rows] == [row.accuracy for row in second.rows]
+    assert seen == [1, 1]
+
+
+def test_h_m_is_what_equations_3_and_4_say(studio: Studio) -> None:
+    look = look_into(studio, *maps._drawn(studio, torch.tensor([0, 1]), 3))
+    before = look.trace.grey
+    for now, ctf in zip(look.trace.maps, look.features, strict=True):
+        torch.testing.assert_close(ctf.difference, difference_maps(now, before))
+        before = now
+    assert look.image is not None
+    assert len(look.without) == len(look.features)
+
+
+def test_a_block_is_taken_out_and_nothing_else(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oracle takes it out where the features are made, and lets the generator do all the rest."""
+    numbers = torch.arange(8) % 4
+    top_1, parts = block_parts(studio, numbers, silent)
+    condition, noise = maps._drawn(studio, numbers, maps.SEED + 1)
+    generator = studio.model.whole
+    with torch.no_grad():
+        whole = generator(condition, noise)
+    features = generator.features  # type: ignore[attr-defined]
+    made = features.forward
+    assert studio.recogniser is not None
+    for block, part in enumerate(parts):
+
+        def lacking(trace: object, labels: object, block: int = block) -> list[TransferFeature]:
+            found = made(trace, labels)
+            found[block] = TransferFeature(found[block][0] * 0, found[block][1] * 0)
+            return found
+
+        with monkeypatch.context() as patch, torch.no_grad():
+            patch.setattr(features, "forward", lacking)
+            image = generator(condition, noise)
+        change = (127.5 * (whole - image)).square().mean().sqrt().item()
+        assert part.change == pytest.approx(change, abs=0.6)  # rounded to grey levels
+        levels = (image.permute(0, 2, 3, 1) * 127.5 + 127.5).round().clamp(0, 255).byte().numpy()
+        read_as = studio.recogniser.read(levels)[1].argmax(dim=1)
+        assert part.top_1 == pytest.approx((read_as == numbers).double().mean().item())
+    assert top_1 is not None
+
+
+def test_the_other_ctfs_are_the_same_tensors() -> None:
+    features = [TransferFeature(torch.ones(1, 2, 4, 4), torch.ones(1, 3)) for _ in range(3)]
+    changed = without_block(features, 1)
+    assert changed[0] is features[0]
+    assert changed[2] is features[2]
+    assert not changed[1].difference.any()
+    assert not changed[1].embedding.any()
+
+
+def test_an_unfinished_stage_1_is_looked_at_through_g_lh_with_its_average(stopped: object) -> None:
+    path = stopped("transfer", 2)  # type: ignore[operator]
+    run = read_story(path, "run")
+    opened = open_run(run.folder, run.recipe, "cpu", Watch())
+    assert opened.studio is not None
+    model = opened.studio.model
+    assert model.sampler is model.whole.generator_lh  # type: ignore[attr-defined]
+    assert "stage transfer, step 2, moving average" in model.weights
+    stored = run.folder.load_tensors(run.folder.checkpoints()[-1])
+    assert torch.equal(model.sampler.state_dict()["to_image.weight"], stored["average.to_image.weight"])
+    look = look_into(opened.studio, *maps._drawn(opened.studio, torch.tensor([0, 1]), 3))
+    assert look.image is None
+    assert look.without == []
