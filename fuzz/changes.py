@@ -12,7 +12,21 @@ NUMBERS = (0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 31, 32, 63, 64, 100, 127, 128, 255
            32_767, 32_768, 65_535, 65_536, 1_000_000, 2**24, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**40, 2**53, 2**60,
            2**63 - 1, 2**63, 2**64 - 1)  # fmt: skip
 """Where formats have their edges."""
-TEXTS = ("", "\0", "\n", "a\nb", "\x1b[2J", "\u202egnp", "\ud800", "../../x", "/etc/passwd", "-1", "1e999", "NaN", "a" * 3000)
+TEXTS = (
+    "",
+    "\0",
+    "\n",
+    "a\nb",
+    "\x1b[2J",
+    "\u202egnp",
+    "\ud800",
+    "../../x",
+    "/etc/passwd",
+    "-1",
+    "1e999",
+    "NaN",
+    "a" * 3000,
+)
 
 
 def changed_bytes(content: bytes, rng: Random) -> bytes:
@@ -77,7 +91,9 @@ def _value(rng: Random) -> Any:
     for _ in range(50):
         deep = [deep]
     plain = (None, True, False, 0.5, -0.5, 1e308, float("nan"), float("inf"), [], {}, [1], {"a": 1}, deep)
-    return rng.choice((number(rng), float(number(rng)), rng.choice(TEXTS), rng.choice(plain), 10 ** rng.randrange(5000)))
+    return rng.choice(
+        (number(rng), float(number(rng)), rng.choice(TEXTS), rng.choice(plain), 10 ** rng.randrange(5000))
+    )
 
 
 def _flip(data: bytearray, rng: Random) -> None:

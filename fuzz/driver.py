@@ -41,7 +41,9 @@ class TooSlow(BaseException):
 @click.argument("names", metavar="READER...", nargs=-1, required=True, type=click.Choice((*READERS, "all")))
 @click.option("--runs", default=10_000, show_default=True, type=click.IntRange(min=1), help="Inputs for each reader.")
 @click.option("--seed", default=0, show_default=True, help="Of the random changes.")
-@click.option("--engine", default="random", type=click.Choice(["random", "atheris"]), help="atheris follows the coverage.")
+@click.option(
+    "--engine", default="random", type=click.Choice(["random", "atheris"]), help="atheris follows the coverage."
+)
 @click.option("--out", type=click.Path(path_type=Path), help="A folder for the inputs of findings.")
 @click.option("--here", is_flag=True, hidden=True)
 def main(names: tuple[str, ...], runs: int, seed: int, engine: str, out: Path | None, here: bool) -> None:
@@ -57,7 +59,16 @@ def main(names: tuple[str, ...], runs: int, seed: int, engine: str, out: Path | 
         return
     failed = False
     for name in chosen:
-        command = [sys.executable, "-m", "fuzz", name, "--here", f"--runs={runs}", f"--seed={seed}", f"--engine={engine}"]
+        command = [
+            sys.executable,
+            "-m",
+            "fuzz",
+            name,
+            "--here",
+            f"--runs={runs}",
+            f"--seed={seed}",
+            f"--engine={engine}",
+        ]
         code = subprocess.run(command + ([f"--out={out}"] if out else []), check=False).returncode
         if code not in (0, 1):
             click.echo(f"{name}: the process ended with {code}; its last input is in {_last(name)}")

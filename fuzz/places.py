@@ -100,5 +100,3 @@ def is_clean(text: str) -> bool:
         letter < " " or "\x7f" <= letter < "\xa0" or "\ud800" <= letter <= "\udfff" or letter in "\u2028\u2029"
         or "\u202a" <= letter <= "\u202e" or "\u2066" <= letter <= "\u2069" for letter in text
     )  # fmt: skip
-
-

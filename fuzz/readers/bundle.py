@@ -36,7 +36,12 @@ def seeds() -> list[bytes]:
         labels = np.array([0, 1, 2, 0])
         pixels = np.random.default_rng(0).integers(0, 256, (4, 4, 4, 1), dtype=np.uint8)
         bank = LowQualityBank(pixels, labels, np.arange(3) if matched else None) if uses else None
-        provenance = {"counts": {"high_quality": 9, "low_quality": 4, "classes": 3}, "steps": 5, "seeds": {}, "versions": {}}
+        provenance = {
+            "counts": {"high_quality": 9, "low_quality": 4, "classes": 3},
+            "steps": 5,
+            "seeds": {},
+            "versions": {},
+        }
         names = ("a", "一", "c c")
         folder = workspace() / "written"
         generator = build_generator(chosen, shape)
@@ -76,7 +81,9 @@ def one_input(content: bytes) -> None:
         pass  # the damage is in the list of hashes itself
     bundle = load_bundle(put_files("bundle", NAMES, joined(parts)))
     told = json.loads(parts[1])
-    check(list(bundle.classes) == told["classes"] and len(bundle.classes) == told["shape"]["num_classes"], "other classes")
+    check(
+        list(bundle.classes) == told["classes"] and len(bundle.classes) == told["shape"]["num_classes"], "other classes"
+    )
     for name in (*bundle.classes, *bundle.low_quality_classes):
         check(name != "" and is_clean(name), "a class name that cannot be shown")
     check(len(set(bundle.classes)) == len(bundle.classes), "a class name twice")
@@ -84,7 +91,10 @@ def one_input(content: bytes) -> None:
     for name, tensor in bundle.generator.state_dict().items():
         start, end = header[name]["data_offsets"]
         plain = np.frombuffer(body[start:end], "<f4" if header[name]["dtype"] == "F32" else "<i8")
-        check(header[name]["dtype"] in ("F32", "I64") and tuple(header[name]["shape"]) == tuple(tensor.shape), "another shape")
+        check(
+            header[name]["dtype"] in ("F32", "I64") and tuple(header[name]["shape"]) == tuple(tensor.shape),
+            "another shape",
+        )
         check(bool(np.isfinite(plain).all()) and plain.tobytes() == tensor.numpy().tobytes(), "other weights")
     if bundle.bank is not None:
         check(bundle.bank.labels.ndim == 1 and bundle.bank.labels.min() >= -1, "labels of the bank")

@@ -12,7 +12,11 @@ from fuzz.changes import changed_bytes, number
 from fuzz.judging import Reader, check
 from fuzz.places import joined, look_at, parted, put_files
 
-FILES = {b"b": ("data_batch_1.bin", "batches.meta.txt"), b"p": ("data_batch_1", "batches.meta"), b"c": ("train", "meta")}
+FILES = {
+    b"b": ("data_batch_1.bin", "batches.meta.txt"),
+    b"p": ("data_batch_1", "batches.meta"),
+    b"c": ("train", "meta"),
+}
 OPCODES = (b"r\xff\xff\xff\x7f", b"j\xff\xff\xff\x7f", b"\x8d\xff\xff\xff\xff\xff\xff\xff\x7f", b"\x8e" + bytes(5) + b"\x01\0\0",
            b"cos\nsystem\n", b"cbuiltins\neval\n", b"cnumpy\nload\n", b"cnumpy\nndarray\n", b"R", b"b", b"0", b"2", b"(", b"t",
            b"\x95\xff\xff\xff\xff\0\0\0\0", b"I" + b"9" * 5000 + b"\n", b"]" + b"2a" * 30, b"\x8a\x08" + b"\xff" * 8, b"N")  # fmt: skip
@@ -47,12 +51,44 @@ def change(content: bytes, rng: Random) -> bytes:
             at = rng.randrange(min(len(batch), 200) + 1)
             batch = batch[:at] + rng.choice(OPCODES) + batch[at:]
         case 4 if kind != b"b":
-            odd = (0.5, float("nan"), "1", None, [1], 10**30, number(rng), True, {"a": 1}, b"1", -1, np.int64(1), np.float32(1))
+            odd = (
+                0.5,
+                float("nan"),
+                "1",
+                None,
+                [1],
+                10**30,
+                number(rng),
+                True,
+                {"a": 1},
+                b"1",
+                -1,
+                np.int64(1),
+                np.float32(1),
+            )
             values = [rng.choice(odd), *rng.choice(([0, 1], [0], [[1], [2]]))]
-            wide = rng.choice((np.zeros((3, 3072), np.uint8), np.zeros((1, 9216)), np.zeros((3, 3072), ">u2"), np.zeros((3, 3)), 5, None))
+            wide = rng.choice(
+                (
+                    np.zeros((3, 3072), np.uint8),
+                    np.zeros((1, 9216)),
+                    np.zeros((3, 3072), ">u2"),
+                    np.zeros((3, 3)),
+                    5,
+                    None,
+                )
+            )
             batch = pickle.dumps({"labels": values, "fine_labels": values, "data": wide}, rng.choice((0, 2, 4)))
         case 5 if kind != b"b":
-            odd = (["a", "b"], ["a", 1, None], "abc", {"a": 1, "b": 2, "c": 3}, [["a"]] * 3, ["a", "a", "b"], ["", "\n", "\ud800"], 7)
+            odd = (
+                ["a", "b"],
+                ["a", 1, None],
+                "abc",
+                {"a": 1, "b": 2, "c": 3},
+                [["a"]] * 3,
+                ["a", "a", "b"],
+                ["", "\n", "\ud800"],
+                7,
+            )
             names = pickle.dumps({"label_names": rng.choice(odd), "fine_label_names": rng.choice(odd)}, 2)
         case _:
             batch = changed_bytes(batch, rng)

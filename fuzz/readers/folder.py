@@ -52,7 +52,16 @@ def change(content: bytes, rng: Random) -> bytes:
         case 2:
             lines.append(rng.choice(seeds()).split(b"\n")[0])
         case 3:
-            odd = (b"..", b".", b"\x1b[2Jx", b"\xe2\x80\xaegnp.png", b"\r.png", b"a" * 250 + b".png", b"\xff.png", b" .png")
+            odd = (
+                b"..",
+                b".",
+                b"\x1b[2Jx",
+                b"\xe2\x80\xaegnp.png",
+                b"\r.png",
+                b"a" * 250 + b".png",
+                b"\xff.png",
+                b" .png",
+            )
             lines[at] = lines[at] + b"/" + rng.choice(odd)
         case _:
             lines[at] = lines[at].replace(b"a", rng.choice((b"b", b"A", b"a/", b"train", b"\t", b"\xcc\x81")))
@@ -70,7 +79,9 @@ def one_input(content: bytes) -> None:
     look_at(source)
     if any(path.is_symlink() for path in root.rglob("*")):
         return
-    named = [path for path in root.glob("**/*") if not any(part.startswith(".") for part in path.relative_to(root).parts)]
+    named = [
+        path for path in root.glob("**/*") if not any(part.startswith(".") for part in path.relative_to(root).parts)
+    ]
     images = [path for path in named if path.suffix.lower() in (".png", ".jpg", ".tif") and not path.is_dir()]
     if all(hasattr(source, name) for name in ("content",)) and not (root / "packed.json").exists():
         check(len(source.labels) == len(images), "another number of images")

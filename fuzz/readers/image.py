@@ -92,9 +92,14 @@ def _other_chunk(content: bytes, rng: Random) -> bytes:
             chunks.append(rng.choice(chunks))
         case 1:
             text = zlib.compress(bytes(rng.choice((100, 2_000_000))))
-            chunks.insert(1, rng.choice(([b"zTXt", b"a\0\0" + text], [b"iTXt", b"a\0\1\0\0\0" + text], [b"iCCP", b"a\0\0" + text])))
+            chunks.insert(
+                1,
+                rng.choice(([b"zTXt", b"a\0\0" + text], [b"iTXt", b"a\0\1\0\0\0" + text], [b"iCCP", b"a\0\0" + text])),
+            )
         case 2:
-            chunk[0] = rng.choice((b"IDAT", b"PLTE", b"tRNS", b"acTL", b"fcTL", b"fdAT", b"eXIf", b"gAMA", b"CgBI", b"IEND"))
+            chunk[0] = rng.choice(
+                (b"IDAT", b"PLTE", b"tRNS", b"acTL", b"fcTL", b"fdAT", b"eXIf", b"gAMA", b"CgBI", b"IEND")
+            )
         case 3 | 4:
             head = bytearray(chunks[0][1].ljust(13, b"\0"))
             at = rng.choice((0, 4))
@@ -102,7 +107,9 @@ def _other_chunk(content: bytes, rng: Random) -> bytes:
             chunks[0][1] = bytes(head)
         case _:
             chunk[1] = changed_bytes(chunk[1], rng)
-    framed = (struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks)
+    framed = (
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
     return content[:8] + b"".join(framed)
 
 

@@ -50,7 +50,9 @@ def change(content: bytes, rng: Random) -> bytes:
         case 0:
             members[name] = changed_bytes(members[name], rng)
         case 1:
-            members[rng.choice((*TEXTS[1:7], "images", "labels.npy", "classes.npy", "x.npy", "more"))] = members.pop(name)
+            members[rng.choice((*TEXTS[1:7], "images", "labels.npy", "classes.npy", "x.npy", "more"))] = members.pop(
+                name
+            )
         case 2:
             members[name] = members[rng.choice(list(members))]
         case 3 if rng.random() < 0.05:
@@ -58,7 +60,9 @@ def change(content: bytes, rng: Random) -> bytes:
         case _:
             members[name] = _other_header(members[name], rng)
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2))) as packed:
+    with zipfile.ZipFile(
+        file, "w", rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2))
+    ) as packed:
         for member, data in members.items():
             packed.writestr(zipfile.ZipInfo(member.encode(errors="replace").decode() or "x"), data)
     return file.getvalue()
@@ -69,10 +73,14 @@ def one_input(content: bytes) -> None:
     source = open_source(str(put("x.npz", content)))
     arrays = {name.removesuffix(".npy"): _array(data) for name, data in _members(content).items()}
     look_at(source)
-    parts = [("images", "x", "x_train")] + [("images_test", "x_test")] * any(k in arrays for k in ("images_test", "x_test"))
+    parts = [("images", "x", "x_train")] + [("images_test", "x_test")] * any(
+        k in arrays for k in ("images_test", "x_test")
+    )
     pixels = [next(arrays[key] for key in keys if arrays.get(key)) for keys in parts]
     check(all(dtype.lstrip("|<>=") in ("u1", "B", "b1")[:2] for dtype, _, _ in pixels), "images that are no bytes")
-    check(all(len(data) == np.prod(shape, dtype=object) for _, shape, data in pixels), "a size that is not the header's")
+    check(
+        all(len(data) == np.prod(shape, dtype=object) for _, shape, data in pixels), "a size that is not the header's"
+    )
     check(len(source.labels) <= sum(shape[0] for _, shape, _ in pixels), "more images than there are")
     for key in ("labels", "label", "y", "y_train"):
         if arrays.get(key):
@@ -119,7 +127,9 @@ def _other_header(data: bytes, rng: Random) -> bytes:
     descr = dtype if dtype[:1] in "[(" else repr(dtype)
     text = f"{{'descr': {descr}, 'fortran_order': {rng.choice((True, False))}, 'shape': {shape!r}, }}".encode()
     if kind == 3:
-        text = rng.choice((changed_bytes(text, rng), b"(" * 3000, b"{'descr': " + b"[" * 90 + b"}", b"1" * 9000, b"-" * 5000))
+        text = rng.choice(
+            (changed_bytes(text, rng), b"(" * 3000, b"{'descr': " + b"[" * 90 + b"}", b"1" * 9000, b"-" * 5000)
+        )
     version = rng.choice((1, 1, 1, 2, 3))
     text = text[:60_000] + b" " * rng.randrange(3) + b"\n"
     return b"\x93NUMPY" + bytes([version, 0]) + len(text).to_bytes(2 if version == 1 else 4, "little") + text + content

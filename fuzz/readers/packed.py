@@ -76,7 +76,11 @@ def one_input(content: bytes) -> None:
 
 def _body(path: Path) -> bytes:
     data = path.read_bytes()
-    return data[10 + int.from_bytes(data[8:10], "little") :] if data[6] == 1 else data[12 + int.from_bytes(data[8:12], "little") :]
+    return (
+        data[10 + int.from_bytes(data[8:10], "little") :]
+        if data[6] == 1
+        else data[12 + int.from_bytes(data[8:12], "little") :]
+    )
 
 
 def _plain(path: Path) -> list[int]:

@@ -37,7 +37,15 @@ def change(content: bytes, rng: Random) -> bytes:
         return changed_bytes(content, rng)
     odd = (None, number(rng) % 2**62, rng.choice(TEXTS[:5]), 0.5, True, b"x", [1], {"a": 1})
     value = rng.choice(odd)
-    cells = (_png(1), b"", b"x", None, {"bytes": None, "path": "/dev/zero"}, {"bytes": None, "path": "a\0b"}, {"bytes": b"", "path": ""})
+    cells = (
+        _png(1),
+        b"",
+        b"x",
+        None,
+        {"bytes": None, "path": "/dev/zero"},
+        {"bytes": None, "path": "a\0b"},
+        {"bytes": b"", "path": ""},
+    )
     cell = rng.choice(cells)
     names = {"info": {"features": {"label": {"names": ["a", "b"], "_type": "ClassLabel"}}}}
     try:

@@ -26,7 +26,9 @@ def change(content: bytes, rng: Random) -> bytes:
     parts = parted(content, 3)
     which = rng.choice((0, 1, 1, 1, 2, 2, 2))
     if which == 0:
-        parts[0] = parts[0][: rng.choice((0, 1, IMAGE - 1, IMAGE, IMAGE + 1, 2 * IMAGE - 1))] + bytes(rng.choice((0, 1, IMAGE)))
+        parts[0] = parts[0][: rng.choice((0, 1, IMAGE - 1, IMAGE, IMAGE + 1, 2 * IMAGE - 1))] + bytes(
+            rng.choice((0, 1, IMAGE))
+        )
     else:
         parts[which] = changed_bytes(parts[which], rng)
     return joined(parts)

@@ -43,7 +43,16 @@ def change(content: bytes, rng: Random) -> bytes:
     at = rng.choice(headers)
     start, size = rng.choice(FIELDS)
     if rng.random() < 0.2:
-        labels = (b"", b"-1", b"1" * 400, b"[" * 400, dumped(changed_json({"label": 1}, rng), rng)[:500], b"\xff", b"1e5", b"x\ny")
+        labels = (
+            b"",
+            b"-1",
+            b"1" * 400,
+            b"[" * 400,
+            dumped(changed_json({"label": 1}, rng), rng)[:500],
+            b"\xff",
+            b"1e5",
+            b"x\ny",
+        )
         block[at + 512 : at + 1024] = rng.choice(labels).ljust(512, rng.choice((b"\0", b" ")))
     elif start == 156:
         block[at + 156] = rng.choice(b"0\x001234567xgLKSAV")
@@ -53,10 +62,22 @@ def change(content: bytes, rng: Random) -> bytes:
         block[at + start : at + start + 12] = rng.choice((octal, b"\xff" + (value % 2**88).to_bytes(11, "big"),
                                                           b"\x80" + (value % 2**88).to_bytes(11, "big"), b" " * 12))  # fmt: skip
     else:
-        odd = (b"x/0.png", b"x/0.cls", b"../x.png", b"/x.png", b".png", b"a\nb.png", b"\xff.png", b"x/\xe2\x80\xae.png", b"")
+        odd = (
+            b"x/0.png",
+            b"x/0.cls",
+            b"../x.png",
+            b"/x.png",
+            b".png",
+            b"a\nb.png",
+            b"\xff.png",
+            b"x/\xe2\x80\xae.png",
+            b"",
+        )
         block[at + start : at + start + size] = rng.choice((*odd, rng.randbytes(4)))[:size].ljust(size, b"\0")
     if rng.random() < 0.1 and b"path=" in block:
-        block = bytearray(bytes(block).replace(b"path=", rng.choice((b"size=", b"GNU.sparse.size=", b"GNU.sparse.map="))[:5]))
+        block = bytearray(
+            bytes(block).replace(b"path=", rng.choice((b"size=", b"GNU.sparse.size=", b"GNU.sparse.map="))[:5])
+        )
     block[at + 148 : at + 156] = b" " * 8
     block[at + 148 : at + 156] = b"%06o\0 " % sum(block[at : at + 512])
     return bytes(block)

@@ -1,18 +1,25 @@
-"""Writing that never leaves a half: files and folders appear whole, under their final name, or not at all."""
+"""Writing that never leaves a half: files and folders appear whole, under their final name, or not at all.
+
+Reading JSON that anybody may have written is here, too.
+"""
 
 from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from ctfgan.errors import CtfganError
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+LONGEST_JSON = 1 << 28
+"""Bytes of a JSON file that is read; a million class names take a tenth of it."""
 
 
 @contextmanager
@@ -74,6 +81,24 @@ def write_file(path: Path, content: bytes) -> None:
 def is_taken(path: Path) -> bool:
     """Whether something is at a path that writing there would mix with or replace; an empty folder is nothing."""
     return path.exists() and (not path.is_dir() or any(path.iterdir()))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file, which may come from anywhere.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: too long, nested too deeply, no JSON in UTF-8, or no object.
+    """
+    if (size := path.stat().st_size) > LONGEST_JSON:
+        raise ValueError(f"{size:,} bytes are more than the {LONGEST_JSON:,} that are read")
+    try:
+        content = json.loads(path.read_bytes())
+    except RecursionError as error:
+        raise ValueError("values nested too deeply") from error
+    if not isinstance(content, dict):
+        raise ValueError("no JSON object")
+    return content
 
 
 def sha256(path: Path) -> str:

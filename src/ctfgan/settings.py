@@ -13,4 +13,6 @@ Seed = Annotated[int, Field(ge=0, lt=2**48)]
 class Settings(BaseModel):
     """Immutable, strictly named settings; each subclass lives beside the code that it configures."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, protected_namespaces=()
+    )

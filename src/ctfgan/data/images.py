@@ -25,17 +25,17 @@ Fit = Literal["crop", "pad", "stretch"]
 Bytes = NDArray[np.uint8]
 
 
-def check_size(size: tuple[int, int]) -> None:
+def check_size(size: tuple[int, int], most_pixels: int = MAX_PIXELS) -> None:
     """Refuse an image too small to hold anything or large enough to exhaust memory.
 
     Raises:
-        DataError: a side below 4 pixels, or more than 64 million pixels.
+        DataError: a side below 4 pixels, or more than ``most_pixels``.
     """
     width, height = size
     if min(size) < MIN_SIDE:
         raise DataError(f"{width}x{height} pixels; each side must have at least {MIN_SIDE}")
-    if width * height > MAX_PIXELS:
-        raise DataError(f"{width}x{height} pixels; more than {MAX_PIXELS:,} are not decoded, shrink the image first")
+    if width * height > most_pixels:
+        raise DataError(f"{width}x{height} pixels; more than {most_pixels:,} are not decoded, shrink the image first")
 
 
 def square(image: Image.Image, size: int, channels: int, fit: Fit) -> Bytes:

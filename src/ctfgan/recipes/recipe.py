@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, ValidationError
 
 from ctfgan.data.settings import DataSettings
-from ctfgan.errors import ConfigError
+from ctfgan.errors import ConfigError, excerpt
 from ctfgan.metrics.settings import EvaluationSettings, RecogniserSettings
 from ctfgan.models.settings import Conditioning, NetworkSettings, TransferSettings
 from ctfgan.settings import Seed, Settings
@@ -19,6 +19,8 @@ from ctfgan.training.settings import (
     TrainingSettings,
     TransferStageSettings,
 )
+
+MISTAKES_TOLD = 5
 
 ClassCandidates = Literal["auto", "all"] | Annotated[int, Field(ge=1)]
 """All classes, or a number of them drawn anew for every batch; ``auto`` is all up to 10,000 classes, then 1,024."""
@@ -149,22 +151,34 @@ class Recipe(Settings):
 
 
 def parse_recipe(content: dict[str, Any], origin: str) -> Recipe:
-    """A recipe from plain values.
+    """A recipe from plain values, which may come from anywhere; nothing that it names is looked for.
 
     Raises:
-        ConfigError: all mistakes at once, each with its place, rule and value.
+        ConfigError: the first mistakes at once, each with its place, rule and value.
     """
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        mistakes = "; ".join(_sentence(mistake) for mistake in error.errors())
-        raise ConfigError(f"{origin}: {mistakes}") from error
+        mistakes = [_sentence(mistake) for mistake in error.errors(include_url=False)]
+        more = len(mistakes) - MISTAKES_TOLD
+        told = mistakes[:MISTAKES_TOLD] + ([f"and {more:,} more mistakes"] if more > 0 else [])
+        raise ConfigError(f"{origin}: {'; '.join(told)}") from error
 
 
 def _sentence(mistake: Any) -> str:
     path = [str(part) for part in mistake["loc"]]
-    if path[0] == "method":
+    if path[:1] == ["method"]:
         del path[1:2]  # pydantic puts the chosen kind of method there
-    place = ".".join(path)
+    place = excerpt(".".join(path), 80)
     message = mistake["msg"][0].lower() + mistake["msg"][1:]
-    return f"{place} is {mistake['input']!r}, but {message}"
+    return f"{place} is {_quoted(mistake['input'])}, but {excerpt(message)}"
+
+
+def _quoted(value: object) -> str:
+    """A value in a message: whole if it is short, its kind if it holds others or cannot be written."""
+    if isinstance(value, dict | list | tuple) and len(value) > 4:
+        return f"a {type(value).__name__} of {len(value):,} entries"
+    try:
+        return excerpt(repr(value), 60)
+    except (RecursionError, ValueError):  # nested too deeply; a number of more digits than Python writes
+        return f"a {type(value).__name__}"

@@ -71,6 +71,8 @@ class StoredTensors(Mapping[str, Tensor]):
         for file in [folder / TOGETHER, *sorted(folder.glob(SHARDS))]:
             for key, length in _lengths(file).items():
                 name, _, number = (key, "", "0") if file.name == TOGETHER else key.rpartition("@")
+                if not number.isdecimal():
+                    raise damaged(folder, file.name)
                 places, start = self._places.setdefault(name, []), int(number)
                 if start != (places[-1].stop if places else 0):
                     raise damaged(folder, file.name)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ctfgan.data.sources.base import UNLABELLED, Labels
-from ctfgan.errors import ConfigError, DataError
+from ctfgan.errors import ConfigError, DataError, excerpt
 
 LABEL_NAMES = frozenset({"label", "labels", "class", "cls", "target", "y"})
 
@@ -106,7 +106,7 @@ def numbered(
     distinct = set(values) - {None, UNLABELLED}
     strange = next((value for value in distinct if isinstance(value, bool) or not isinstance(value, int | str)), None)
     if strange is not None or len({type(value) for value in distinct}) > 1:
-        shown = "numbers and texts" if strange is None else f"values such as {strange!r}"
+        shown = "numbers and texts" if strange is None else f"values such as {excerpt(repr(strange), 60)}"
         raise DataError(f"{location}: the labels are {shown}; they must be whole numbers or texts, all of one kind")
     if not distinct:
         return (), np.full(len(values), UNLABELLED, dtype=np.int64)
