@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
@@ -12,6 +13,8 @@ from ctfgan.errors import CtfganError
 LONGEST_MESSAGE = 1_000
 WAYS_OUT = (";", "Did you mean", "Known:", "must", "needs", "should", "but ")
 """One of these stands where a message says what to do."""
+
+OVERRIDES = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
 
 
 class Unsound(Exception):
@@ -72,7 +75,7 @@ def fault(error: CtfganError) -> str:
         if isinstance(cause, MemoryError):
             return "memory ran out before it was refused"
         cause = cause.__cause__
-    if len(message.splitlines()) != 1 or not message.isprintable():
+    if len(message.splitlines()) != 1 or not is_clean(message):
         return "the message is not one line of printable text"
     if len(message) > LONGEST_MESSAGE:
         return "the message is too long"
@@ -83,6 +86,15 @@ def check(holds: bool, what: str) -> None:
     """Raise Unsound unless something holds."""
     if not holds:
         raise Unsound(what)
+
+
+def is_clean(text: str) -> bool:
+    """Whether a text can be written down and does nothing to a terminal."""
+    return text.isprintable() or not any(map(_is_odd, text))
+
+
+def _is_odd(letter: str) -> bool:
+    return unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") or unicodedata.bidirectional(letter) in OVERRIDES
 
 
 def _place(error: BaseException) -> str:

@@ -14,10 +14,10 @@ import numpy as np
 
 from ctfgan.data.images import MAX_PIXELS, square
 from ctfgan.data.sources.base import ImageSource
-from ctfgan.errors import CtfganError, DataError
-from fuzz.judging import check
+from ctfgan.errors import DataError
+from fuzz.judging import check, is_clean
 
-LOOKED_AT = 6
+LOOKED_AT = 2
 """Images of an accepted input that are decoded."""
 IN_MEMORY = Path("/dev/shm")
 
@@ -92,11 +92,3 @@ def look_at(source: ImageSource) -> None:
         check(small.shape == (8, 8, 1), "a wrong shape")
         check(size is None or image.size == size, "header and image differ in size")
         check(4 <= min(image.size) and image.width * image.height <= MAX_PIXELS, "a size outside the limits")
-
-
-def is_clean(text: str) -> bool:
-    """Whether a text can be written down and does nothing to a terminal."""
-    return text.isprintable() or not any(
-        letter < " " or "\x7f" <= letter < "\xa0" or "\ud800" <= letter <= "\udfff" or letter in "\u2028\u2029"
-        or "\u202a" <= letter <= "\u202e" or "\u2066" <= letter <= "\u2069" for letter in text
-    )  # fmt: skip

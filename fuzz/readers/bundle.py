@@ -16,8 +16,8 @@ from ctfgan.recipes.build import Shape, build_generator
 from ctfgan.recipes.overlay import recipe
 from ctfgan.sampling.model import Model
 from fuzz.changes import TEXTS, changed_bytes, changed_json, dumped, number
-from fuzz.judging import Reader, check
-from fuzz.places import is_clean, joined, parted, put_files, workspace
+from fuzz.judging import Reader, check, is_clean
+from fuzz.places import joined, parted, put_files, workspace
 from fuzz.readers import npz
 
 NAMES = (RECIPE, CLASSES, BANK, PROVENANCE, MODEL)

@@ -18,7 +18,7 @@ from fuzz.places import put
 TOML = (
     b'seed = 3\n[data]\nresolution = 16\nonly = ["A", "B"]\n[method.generate]\nsteps = 5\nbetas = [0.0, 0.9]\n',
     b'device = "cpu"\n[training.checks]\nevery = 5\n[evaluation]\n',
-    b'"data.resolution" = 32\nmethod.transfer.batch_size = 16\ntraining.ema_decay = 1979-05-27T07:32:00Z\n',
+    b'"data.resolution" = 32\nmethod.transfer.batch_size = 16\ntraining.ema_decay = 0.5\n',
 )
 ASSIGNMENTS = ("generate.steps=5", "data.resolution=16", "training.ema_decay=none", 'only=["A","B"]', "name='x'")
 """The first byte of an input says what it is."""

@@ -18,8 +18,8 @@ from typing import Any
 from ctfgan.errors import CtfganError
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
-LONGEST_JSON = 1 << 28
-"""Bytes of a JSON file that is read; a million class names take a tenth of it."""
+LONGEST_JSON = 1 << 24
+"""Bytes of a JSON file that is read, unless more are expected."""
 
 
 @contextmanager
@@ -83,15 +83,15 @@ def is_taken(path: Path) -> bool:
     return path.exists() and (not path.is_dir() or any(path.iterdir()))
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, longest: int = LONGEST_JSON) -> dict[str, Any]:
     """The JSON object in a file, which may come from anywhere.
 
     Raises:
         OSError: it cannot be read.
         ValueError: too long, nested too deeply, no JSON in UTF-8, or no object.
     """
-    if (size := path.stat().st_size) > LONGEST_JSON:
-        raise ValueError(f"{size:,} bytes are more than the {LONGEST_JSON:,} that are read")
+    if (size := path.stat().st_size) > longest:
+        raise ValueError(f"{size:,} bytes are more than the {longest:,} that are read")
     try:
         content = json.loads(path.read_bytes())
     except RecursionError as error:

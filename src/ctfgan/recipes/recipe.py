@@ -7,10 +7,10 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, ValidationError
 
 from ctfgan.data.settings import DataSettings
-from ctfgan.errors import ConfigError, excerpt
+from ctfgan.errors import ConfigError
 from ctfgan.metrics.settings import EvaluationSettings, RecogniserSettings
 from ctfgan.models.settings import Conditioning, NetworkSettings, TransferSettings
-from ctfgan.settings import Seed, Settings
+from ctfgan.settings import Seed, Settings, mistakes
 from ctfgan.training.settings import (
     CriticPenaltySettings,
     SelfSupervisionSettings,
@@ -159,26 +159,7 @@ def parse_recipe(content: dict[str, Any], origin: str) -> Recipe:
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        mistakes = [_sentence(mistake) for mistake in error.errors(include_url=False)]
-        more = len(mistakes) - MISTAKES_TOLD
-        told = mistakes[:MISTAKES_TOLD] + ([f"and {more:,} more mistakes"] if more > 0 else [])
+        found = mistakes(error)
+        more = len(found) - MISTAKES_TOLD
+        told = found[:MISTAKES_TOLD] + ([f"and {more:,} more mistakes"] if more > 0 else [])
         raise ConfigError(f"{origin}: {'; '.join(told)}") from error
-
-
-def _sentence(mistake: Any) -> str:
-    path = [str(part) for part in mistake["loc"]]
-    if path[:1] == ["method"]:
-        del path[1:2]  # pydantic puts the chosen kind of method there
-    place = excerpt(".".join(path), 80)
-    message = mistake["msg"][0].lower() + mistake["msg"][1:]
-    return f"{place} is {_quoted(mistake['input'])}, but {excerpt(message)}"
-
-
-def _quoted(value: object) -> str:
-    """A value in a message: whole if it is short, its kind if it holds others or cannot be written."""
-    if isinstance(value, dict | list | tuple) and len(value) > 4:
-        return f"a {type(value).__name__} of {len(value):,} entries"
-    try:
-        return excerpt(repr(value), 60)
-    except (RecursionError, ValueError):  # nested too deeply; a number of more digits than Python writes
-        return f"a {type(value).__name__}"
