@@ -92,7 +92,7 @@ def _value(rng: Random) -> Any:
         deep = [deep]
     plain = (None, True, False, 0.5, -0.5, 1e308, float("nan"), float("inf"), [], {}, [1], {"a": 1}, deep)
     return rng.choice(
-        (number(rng), float(number(rng)), rng.choice(TEXTS), rng.choice(plain), 10 ** rng.randrange(5000))
+        (number(rng), float(number(rng)), rng.choice(TEXTS), rng.choice(plain), 10 ** rng.randrange(4000))
     )
 
 

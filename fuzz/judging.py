@@ -11,7 +11,7 @@ from random import Random
 from ctfgan.errors import CtfganError
 
 LONGEST_MESSAGE = 1_000
-WAYS_OUT = (";", "Did you mean", "Known:", "must", "needs", "should", "but ")
+WAYS_OUT = (";", "Did you mean", "Known:", "must", "needs", "should", "but ", "lists all")
 """One of these stands where a message says what to do."""
 
 OVERRIDES = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")

@@ -103,7 +103,7 @@ def _make(root: Path, line: bytes) -> None:
             path.mkdir()
         elif kind == b"p":
             os.mkfifo(path)
-        else:
+        elif not path.exists():
             path.write_bytes(CONTENTS[kind[0] % len(CONTENTS)] if kind else b"")
     except OSError:
         return  # the system has no such name, or something is there

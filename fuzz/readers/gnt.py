@@ -48,7 +48,7 @@ def one_input(content: bytes) -> None:
     known = [record for record in found if record[0]] or found
     check(len(source.labels) == len(known), "another number of records")
     check((at == len(content)) != any("damaged at byte" in note for note in source.notes), "damage without a note")
-    for index, (letter, width, height, pixels) in enumerate(known[:20]):
+    for index, (letter, width, height, pixels) in enumerate(known[:3]):
         check(not letter or source.classes[source.labels[index]] == letter, "another character")
         if min(width, height) >= 4:
             check(source.read(index).tobytes() == pixels, "other pixels")

@@ -73,9 +73,13 @@ def _plain(content: bytes, zipped: bool) -> tuple[bytes, list[int]]:
     if zipped:
         plain = b""
         while content.strip(b"\0"):  # members one after the other are one file, zeros after them are padding
-            member = zlib.decompressobj(31)
-            plain, content = plain + member.decompress(content), member.unused_data
+            try:
+                member = zlib.decompressobj(31)
+                plain, content = plain + member.decompress(content, 1 << 25), member.unused_data
+            except zlib.error:  # zlib looks at more of the header than Python's reader
+                return _plain(gzip.decompress(content), False)
             check(member.eof, "a gzip file that is cut off")
+            check(len(plain) < 1 << 25, "a bomb was read")
         content = plain
     ends = 4 + 4 * content[3]
     return content[ends:], [int.from_bytes(content[at : at + 4], "big") for at in range(4, ends, 4)]

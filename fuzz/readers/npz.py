@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import zipfile
+from contextlib import suppress
 from random import Random
 
 import numpy as np
@@ -71,7 +72,9 @@ def change(content: bytes, rng: Random) -> bytes:
 def one_input(content: bytes) -> None:
     """Compare with the members taken apart by hand."""
     source = open_source(str(put("x.npz", content)))
-    arrays = {name.removesuffix(".npy"): _array(data) for name, data in _members(content).items()}
+    arrays = {
+        name.removesuffix(".npy"): _array(data) for name, data in _members(content).items() if name.endswith(".npy")
+    }
     look_at(source)
     parts = [("images", "x", "x_train")] + [("images_test", "x_test")] * any(
         k in arrays for k in ("images_test", "x_test")
@@ -93,11 +96,12 @@ def one_input(content: bytes) -> None:
 
 
 def _members(content: bytes) -> dict[str, bytes]:
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as packed:
-            return {info.filename: packed.read(info) for info in packed.infolist() if info.file_size < 1 << 27}
-    except Exception:  # of damaged archives we know no members
-        return {}
+    members = {}
+    with suppress(Exception), zipfile.ZipFile(io.BytesIO(content)) as packed:
+        for info in packed.infolist():
+            with suppress(Exception):  # of damaged members we know nothing
+                members[info.filename] = packed.read(info) if info.file_size < 1 << 27 else b""
+    return members
 
 
 def _array(data: bytes) -> tuple[str, tuple[int, ...], bytes] | None:

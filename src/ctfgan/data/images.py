@@ -65,7 +65,8 @@ def plain(image: Image.Image, channels: int) -> Image.Image:
         levels = np.asarray(image, dtype=np.float64) / 257.0
         image = Image.fromarray(levels.clip(0, 255).astype(np.uint8))
     elif image.mode == "F":
-        image = Image.fromarray(np.asarray(image).clip(0, 255).astype(np.uint8))
+        levels = np.nan_to_num(np.asarray(image, dtype=np.float64))  # a TIFF may hold anything
+        image = Image.fromarray(levels.clip(0, 255).astype(np.uint8))
     if "A" in image.mode or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)

@@ -192,9 +192,11 @@ def open_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[
     if not path.is_file():
         raise damaged(path, "it is missing")
     try:
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        array: np.memmap[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # numpy's reader of headers raises whatever the remains run into
         raise damaged(path, excerpt(error)) from error
+    if array.nbytes and array.offset + array.nbytes != path.stat().st_size:
+        raise damaged(path, "it is longer than its header says")
     if array.dtype != dtype or array.shape != shape:
         held = excerpt(f"{array.dtype} of shape {array.shape}")
         raise damaged(path, f"it holds {held}, not {np.dtype(dtype)} of shape {shape}")

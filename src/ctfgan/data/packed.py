@@ -21,6 +21,7 @@ from pydantic import Field, ValidationError
 from ctfgan.data.images import GREY_MODES, Bytes, Fit
 from ctfgan.data.manifest import OFFSETS, ClassNames, Manifest, damaged, open_array, open_manifest
 from ctfgan.data.sources.base import Labels
+from ctfgan.errors import excerpt
 from ctfgan.files import read_json
 from ctfgan.settings import Settings, first_mistake
 
@@ -126,7 +127,7 @@ def open_packed(folder: Path) -> PackedImages:
         reason = first_mistake(error) if isinstance(error, ValidationError) else str(error)
         raise damaged(path, reason) from error
     if content is None:
-        raise damaged(path, f"it has format {version}, this version of ctfgan reads {FORMAT}")
+        raise damaged(path, f"it has format {excerpt(version, 20)}, this version of ctfgan reads {FORMAT}")
     images = open_array(folder / IMAGES, np.uint8, content.shape)
     manifest = open_manifest(folder, len(images), content.classes)
     return PackedImages(images, manifest, content.survey, content.fit, content.fingerprint)

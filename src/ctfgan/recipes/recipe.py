@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from ctfgan.data.settings import DataSettings
-from ctfgan.errors import ConfigError
+from ctfgan.errors import ConfigError, excerpt
 from ctfgan.metrics.settings import EvaluationSettings, RecogniserSettings
 from ctfgan.models.settings import Conditioning, NetworkSettings, TransferSettings
 from ctfgan.settings import Seed, Settings, mistakes
@@ -133,7 +134,8 @@ class StartSettings(Settings):
 class Recipe(Settings):
     """Everything that a run needs to know; ``recipe.json`` in a run folder is one of these."""
 
-    name: str
+    name: str = Field(min_length=1, max_length=200, pattern=r"^[^/\\\x00-\x1f\x7f]+$")
+    """The beginning of a run folder's name, so no path."""
     seed: Seed = 0
     """Seed of weights, batches and noise; ``data.seed`` is apart, so that runs of several seeds share their data."""
     device: str = "auto"
@@ -157,7 +159,11 @@ def parse_recipe(content: dict[str, Any], origin: str) -> Recipe:
         ConfigError: the first mistakes at once, each with its place, rule and value.
     """
     try:
-        return Recipe.model_validate(content)
+        recipe = Recipe.model_validate(content)
+        recipe.to_json()
+        return recipe
+    except PydanticSerializationError as error:
+        raise ConfigError(f"{origin}: a text that is no Unicode ({excerpt(error)}); correct it") from error
     except ValidationError as error:
         found = mistakes(error)
         more = len(found) - MISTAKES_TOLD

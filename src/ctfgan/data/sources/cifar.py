@@ -6,7 +6,7 @@ import pickle
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,7 +74,7 @@ def _python(folder: Path, split: str, names: list[str], *, label_key: str, meta:
         labels = np.concatenate([_as_array(part[label_key]) for part in parts])
         if not isinstance(class_names, list) or not all(isinstance(name, str) for name in class_names):
             raise TypeError(f"{name_key} that are no list of texts")
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         reason = excerpt(repr(error))
         raise DataError(f"{folder} is no CIFAR folder (in its batches: {reason}); fetch it again") from error
     return ArraySource(
@@ -124,6 +124,10 @@ class _PlainUnpickler(pickle._Unpickler):
 
     In Python, since the one in C takes as much memory as a damaged pickle tells it to.
     """
+
+    dispatch: ClassVar = {
+        code: load for code, load in pickle._Unpickler.dispatch.items() if code != pickle.BYTEARRAY8[0]
+    }
 
     def find_class(self, module: str, name: str) -> Any:
         if module.split(".")[0] == "numpy" and name in _STORED:
