@@ -26,8 +26,6 @@ from fuzz.judging import Reader, Verdict, judged
 READERS = tuple(sorted(module.name for module in pkgutil.iter_modules(readers.__path__)))
 ADDRESS_SPACE = 3 << 30
 """Bytes that a process may reserve besides what it has when it begins."""
-MEMORY = 512 << 20
-"""Bytes that the peak of resident memory may rise by for one input."""
 STUCK = 120
 """Seconds after which a process is ended that is stuck where Python cannot interrupt it."""
 PAGE = resource.getpagesize()
@@ -86,7 +84,7 @@ class Run:
         self._findings: Counter[str] = Counter()
         self._accepted = self._count = 0
         self._slowest = 0.0
-        self._growth = 0
+        self._growth = self._resident = 0
         self._started = time.perf_counter()
         self._last = os.open(_last(reader.name), os.O_RDWR | os.O_CREAT | os.O_TRUNC)
 
@@ -100,6 +98,7 @@ class Run:
             if not verdict.accepted and self._reader.name not in ("image", "folder"):
                 raise SystemExit(f"{self._reader.name}: a seed is refused ({verdict.finding} {verdict.detail})")
         limit = _pages(0) * PAGE + ADDRESS_SPACE
+        self._resident = _pages(1) * PAGE
         self._started = time.perf_counter()
         if engine == "atheris":
             self._follow_coverage(runs, seeds)
@@ -116,7 +115,7 @@ class Run:
         os.pwrite(self._last, content, 0)
         if self._count % 100 == 0:
             faulthandler.dump_traceback_later(STUCK, exit=True)
-        resident, peak, before = _pages(1) * PAGE, _peak(), time.process_time()
+        peak, before = _peak(), time.process_time()
         signal.setitimer(signal.ITIMER_PROF, self._reader.seconds)
         try:
             verdict = judged(self._reader, content)
@@ -125,8 +124,9 @@ class Run:
             verdict = Verdict(False, f"slower than {self._reader.seconds} s at {error}")
         self._slowest = max(self._slowest, time.process_time() - before)
         if _peak() > peak:
-            self._growth = max(self._growth, _peak() - resident)
-            if _peak() - resident > MEMORY:
+            growth = _peak() - self._resident
+            self._growth = max(self._growth, growth)
+            if growth > self._reader.memory:
                 verdict = Verdict(verdict.accepted, "memory grew beyond the limit", verdict.detail)
         self._count += 1
         self._accepted += verdict.accepted and not verdict.finding

@@ -34,6 +34,8 @@ class Reader:
     """Read it; raises CtfganError where it is refused, Unsound where it is accepted and should not be."""
     seconds: float = 1.0
     """Of computing that an input may take."""
+    memory: int = 512 << 20
+    """Bytes that the peak of resident memory may rise by for one input."""
 
     def inputs(self, rng: Random, seeds: list[bytes]) -> bytes:
         """The next input: mostly a changed seed, rarely one that is changed twice, or noise."""

@@ -31,10 +31,11 @@ def workspace() -> Path:
 
 
 def put(name: str, content: bytes) -> Path:
-    """A new file; what was mapped from an old one of this name stays whole."""
+    """A new file; in a folder, what was mapped from an old one of this name stays whole."""
     path = workspace() / name
-    path.parent.mkdir(exist_ok=True)
-    path.unlink(missing_ok=True)
+    if "/" in name:
+        path.parent.mkdir(exist_ok=True)
+        path.unlink(missing_ok=True)
     path.write_bytes(content)
     return path
 

@@ -112,4 +112,5 @@ def _other_chunk(content: bytes, rng: Random) -> bytes:
     return content[:8] + b"".join(framed)
 
 
-READER = Reader("image", seeds, change, one_input, seconds=5.0)
+# WebP's decoder keeps two canvases of four bytes a pixel, Pillow two more: 16 bytes for each pixel that is allowed.
+READER = Reader("image", seeds, change, one_input, seconds=5.0, memory=16 * MAX_PIXELS)

@@ -57,8 +57,8 @@ def change(content: bytes, rng: Random) -> bytes:
 def one_input(content: bytes) -> None:
     """Compare with the whole table, read at once."""
     source = open_source(str(put("x.parquet", content)))
-    table = pq.read_table(io.BytesIO(content))
-    check(len(source.labels) <= table.num_rows, "another number of rows")
+    rows = pq.ParquetFile(io.BytesIO(content)).metadata.num_rows
+    check(len(source.labels) <= rows, "another number of rows")
     look_at(source)
 
 

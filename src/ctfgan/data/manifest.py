@@ -195,7 +195,7 @@ def open_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[
         array: np.memmap[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # numpy's reader of headers raises whatever the remains run into
         raise damaged(path, excerpt(error)) from error
-    if array.nbytes and array.offset + array.nbytes != path.stat().st_size:
+    if array.offset + array.nbytes != path.stat().st_size:
         raise damaged(path, "it is longer than its header says")
     if array.dtype != dtype or array.shape != shape:
         held = excerpt(f"{array.dtype} of shape {array.shape}")

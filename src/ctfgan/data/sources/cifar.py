@@ -125,9 +125,12 @@ class _PlainUnpickler(pickle._Unpickler):
     In Python, since the one in C takes as much memory as a damaged pickle tells it to.
     """
 
-    dispatch: ClassVar = {
-        code: load for code, load in pickle._Unpickler.dispatch.items() if code != pickle.BYTEARRAY8[0]
-    }
+    def load_bytearray8(self) -> None:
+        """As Python's own, which takes the memory before it looks whether so many bytes are there."""
+        length = int.from_bytes(self.read(8), "little")  # type: ignore[attr-defined]
+        self.append(bytearray(self.read(length)))  # type: ignore[attr-defined]
+
+    dispatch: ClassVar = {**pickle._Unpickler.dispatch, pickle.BYTEARRAY8[0]: load_bytearray8}
 
     def find_class(self, module: str, name: str) -> Any:
         if module.split(".")[0] == "numpy" and name in _STORED:
