@@ -10,24 +10,28 @@ from dataclasses import dataclass, replace
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from pydantic import BaseModel, Field, ValidationError
+from safetensors.torch import save_file
 from torch import nn
 
+from ctfgan.data.npz import NpzFile
 from ctfgan.data.pairing import LowQualityBank
+from ctfgan.data.sources.base import check_names
 from ctfgan.data.sources.hub import HUB
 from ctfgan.data.splits import covering_prefix, stratified_order
-from ctfgan.errors import BundleError, ConfigError, suggestion
-from ctfgan.files import is_taken, new_folder, sha256, write_file
+from ctfgan.errors import BundleError, ConfigError, CtfganError, excerpt, suggestion
+from ctfgan.files import is_taken, new_folder, read_json, sha256, write_file
 from ctfgan.hub import fetch_bundle, split_revision
 from ctfgan.model_card import Rights, model_card
 from ctfgan.recipes.build import Shape, build_generator
 from ctfgan.recipes.recipe import Recipe, parse_recipe
 from ctfgan.recipes.sharing import shareable
+from ctfgan.settings import Settings, first_mistake
+from ctfgan.training.tensor_files import read_tensors
 
 MODEL = "model.safetensors"
 RECIPE = "recipe.json"
@@ -39,6 +43,8 @@ FILES = (MODEL, RECIPE, CLASSES, BANK, PROVENANCE, CARD)
 
 COMPARED_NAMES = 10_000  # with an unknown one
 BANK_IMAGES = 4_096  # at most, unless matched pairing needs one for each of more classes
+BANK_IMAGES_READ = 8 * BANK_IMAGES  # since every change of the classes may add to them
+LONGEST_CLASSES = 1 << 27  # bytes; three million classes and their labels
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,10 @@ def write_bank(bank: LowQualityBank, file: Path) -> None:
 
 
 def load_bundle(path: Path) -> Bundle:
-    """Read a bundle folder after checking every hash, shape and count.
+    """Read a bundle folder, which anybody may have written, after checking every hash, size, shape and count.
+
+    Nothing but the files of a bundle is opened, whatever their contents name, and nothing is unpickled. Files beside them
+    are passed over; links are followed, as in the cache of the Hugging Face Hub.
 
     Raises:
         BundleError: no bundle, a missing or changed file, or contents that do not fit together.
@@ -102,19 +111,17 @@ def load_bundle(path: Path) -> Bundle:
         if sha256(path / name) != expected:
             raise BundleError(f"{path / name} has another hash than {PROVENANCE} says; copy the bundle again")
     try:
-        recipe = parse_recipe(json.loads((path / RECIPE).read_text()), str(path / RECIPE))
-        content = json.loads((path / CLASSES).read_text())
-        shape = Shape.model_validate(content["shape"])
-        classes = tuple(str(name) for name in content["classes"])
-        low_quality_classes = tuple(str(name) for name in content["low_quality_classes"])
-        generator = _generator(recipe, shape, load_file(path / MODEL), path)
-        bank = _bank(path, content["label_of_class"], shape)
+        recipe = parse_recipe(read_json(path / RECIPE), RECIPE)
+        content = _Classes.model_validate(read_json(path / CLASSES, LONGEST_CLASSES))
+        content.check(recipe)
+        bank = _bank(path / BANK, content) if content.shape.low_quality_size else None
+        generator = _generator(recipe, content.shape, path / MODEL)
         Rights.of(provenance)
-    except (KeyError, TypeError, ValueError, OSError, SafetensorError, ConfigError) as error:
-        raise BundleError(f"{path} holds contents that do not fit together ({error}); copy the bundle again") from error
-    if len(classes) != shape.num_classes or len(low_quality_classes) != shape.num_low_quality_labels:
-        raise BundleError(f"{path / CLASSES} names {len(classes)} classes for a model of {shape.num_classes}")
-    return Bundle(recipe, shape, classes, low_quality_classes, bank, generator, provenance)
+    except ValidationError as error:
+        raise _misfit(path, f"in {CLASSES} {first_mistake(error)}") from error
+    except (ValueError, OSError, CtfganError) as error:
+        raise _misfit(path, excerpt(error, 400)) from error
+    return Bundle(recipe, content.shape, content.classes, content.low_quality_classes, bank, generator, provenance)
 
 
 def labels_of(classes: tuple[str, ...], names: Sequence[str]) -> list[int]:
@@ -202,50 +209,90 @@ def environment() -> dict[str, str]:
     }
 
 
+class _Classes(Settings):
+    """``classes.json``."""
+
+    classes: tuple[str, ...]
+    low_quality_classes: tuple[str, ...]
+    label_of_class: tuple[Annotated[int, Field(ge=0)], ...] | None
+    shape: Shape
+
+    def check(self, recipe: Recipe) -> None:
+        """Compare the counts with each other before anything is built of them.
+
+        Raises:
+            CtfganError: names that are none, or other numbers of them than the model has.
+        """
+        shape = self.shape
+        if len(self.classes) != shape.num_classes or len(self.low_quality_classes) != shape.num_low_quality_labels:
+            raise BundleError(f"{CLASSES} names {len(self.classes):,} classes for a model of {shape.num_classes:,}")
+        check_names(CLASSES, self.classes)
+        check_names(CLASSES, self.low_quality_classes)
+        if bool(shape.low_quality_size) != recipe.method.uses_low_quality:
+            raise BundleError(f"{CLASSES} has low-quality images of {shape.low_quality_size} pixels for another method")
+        if self.label_of_class is not None and len(self.label_of_class) != shape.num_classes:
+            raise BundleError(f"{CLASSES} has {len(self.label_of_class):,} low-quality labels of classes")
+
+
+def _misfit(path: Path, reason: str) -> BundleError:
+    return BundleError(f"{path} holds contents that do not fit together ({reason}); copy the bundle again")
+
+
 def _provenance(path: Path) -> dict[str, Any]:
     if not (path / PROVENANCE).is_file():
         raise BundleError(f"{path} is no bundle (it has no {PROVENANCE}); give the folder 'bundle' of a finished run")
     try:
-        provenance: dict[str, Any] = json.loads((path / PROVENANCE).read_text())
-        names = set(provenance["sha256"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise BundleError(f"{path / PROVENANCE} is damaged ({error}); copy the bundle again") from error
+        provenance = read_json(path / PROVENANCE)
+        _Provenance.model_validate(provenance)
+    except (OSError, ValueError) as error:
+        reason = first_mistake(error) if isinstance(error, ValidationError) else excerpt(error)
+        raise BundleError(f"{path / PROVENANCE} is damaged ({reason}); copy the bundle again") from error
+    names = set(provenance["sha256"])
     if names not in ({MODEL, RECIPE, CLASSES}, {MODEL, RECIPE, CLASSES, BANK}):
-        raise BundleError(f"{path / PROVENANCE} lists {sorted(names)}, not a bundle's files; copy the bundle again")
+        listed = excerpt(sorted(names))
+        raise BundleError(f"{path / PROVENANCE} lists {listed}, not a bundle's files; copy the bundle again")
     return provenance
 
 
-def _generator(recipe: Recipe, shape: Shape, tensors: dict[str, torch.Tensor], path: Path) -> nn.Module:
-    with torch.device("meta"):  # shapes are compared before any memory is taken
-        generator = build_generator(recipe, shape)
-    expected = {name: tuple(tensor.shape) for name, tensor in generator.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    if expected != found:
-        name = sorted(set(expected.items()) ^ set(found.items()))[0][0]
-        raise BundleError(
-            f"{path / MODEL}: tensor {name!r} is {found.get(name)}, the recipe makes it {expected.get(name)}; "
-            "copy the bundle again"
-        )
+class _Provenance(BaseModel):
+    """What everybody who uses a bundle finds in ``provenance.json``, besides more."""
+
+    sha256: dict[str, str]
+
+
+def _generator(recipe: Recipe, shape: Shape, file: Path) -> nn.Module:
+    """The generator of a recipe with the weights of a file, whose header is compared before any memory is taken."""
+    try:
+        with torch.device("meta"):
+            generator = build_generator(recipe, shape)
+    except (RuntimeError, OverflowError, TypeError) as error:  # sizes that no tensor can have
+        raise ValueError(f"{RECIPE} describes no network ({excerpt(error)})") from error
+    expected = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in generator.state_dict().items()}
+    tensors = read_tensors(file, expected)
     broken = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
     if broken:
-        raise BundleError(f"{path / MODEL}: tensor {broken[0]!r} holds values that are not finite; train again")
+        raise ValueError(f"tensor {broken[0]!r} of {MODEL} holds values that are not finite")
     generator.load_state_dict(tensors, assign=True)
     return generator.eval().requires_grad_(False)
 
 
-def _bank(path: Path, label_of_class: list[int] | None, shape: Shape) -> LowQualityBank | None:
-    if not shape.low_quality_size:
-        return None
-    with np.load(path / BANK, allow_pickle=False) as archive:
-        images, labels = archive["images"], archive["labels"]
-    size = shape.low_quality_size
-    if images.dtype != np.uint8 or images.shape != (len(labels), size, size, shape.channels) or len(labels) == 0:
-        raise BundleError(
-            f"{path / BANK} holds images of shape {images.shape}, not (N, {size}, {size}, {shape.channels})"
-        )
-    if labels.min() < -1 or labels.max() >= shape.num_low_quality_labels:
-        raise BundleError(f"{path / BANK} holds labels outside -1 ... {shape.num_low_quality_labels - 1}")
-    of_class = None if label_of_class is None else np.array(label_of_class, dtype=np.int64)
-    if of_class is not None and (len(of_class) != shape.num_classes or not np.isin(of_class, labels).all()):
-        raise BundleError(f"{path / BANK} lacks low-quality images for some classes; copy the bundle again")
-    return LowQualityBank(images, labels.astype(np.int64), of_class)
+def _bank(path: Path, content: _Classes) -> LowQualityBank:
+    """The low-quality images of a bundle, whose number and size are known before they are unpacked."""
+    shape, file = content.shape, NpzFile(path)
+    size, labels_held = shape.low_quality_size, shape.num_low_quality_labels
+    if not {"images", "labels"} <= set(file.names):
+        raise ValueError(f"{BANK} holds no images and labels")
+    images, labels = file.header("images"), file.header("labels")
+    count = labels.shape[0] if len(labels.shape) == 1 else -1
+    if images.dtype != np.uint8 or images.shape != (count, size, size, shape.channels) or labels.dtype != np.int64:
+        held = excerpt(f"{images.dtype} {images.shape} and labels {labels.dtype} {labels.shape}")
+        raise ValueError(f"{BANK} holds images {held}, not uint8 (N, {size}, {size}, {shape.channels}) and int64 (N,)")
+    if not 1 <= count <= BANK_IMAGES_READ + 2 * labels_held:
+        raise ValueError(f"{BANK} holds {count:,} images; a bundle has 1 to {BANK_IMAGES_READ + 2 * labels_held:,}")
+    found = file.read("labels")
+    if found.min() < -1 or found.max() >= labels_held:
+        raise ValueError(f"{BANK} holds labels outside -1 ... {labels_held - 1}")
+    of_class = None if content.label_of_class is None else np.array(content.label_of_class, dtype=np.int64)
+    if of_class is not None and not np.isin(of_class, found).all():
+        raise ValueError(f"{BANK} lacks low-quality images for some classes")
+    return LowQualityBank(file.read("images"), found, of_class)

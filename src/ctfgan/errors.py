@@ -14,16 +14,27 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from typing import TypeVar
 
 T = TypeVar("T")
 
+LONGEST_NAME = 100
+"""Letters of a name that is compared with known ones; looking for likenesses takes the square of the length."""
+_UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
 
 class CtfganError(Exception):
-    """A mistake that its user can mend; the message is one sentence that says how."""
+    """A mistake that its user can mend; the message is one sentence that says how.
+
+    What it quotes of files and names cannot move the cursor, break the line or turn its direction.
+    """
 
     exit_code = 2
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shown(message))
 
 
 class ConfigError(CtfganError):
@@ -64,8 +75,28 @@ class ProcessLost(CtfganError):
         self.has_saved = has_saved
 
 
+def is_shown_whole(text: str) -> bool:
+    """Whether a text can be written down on one line as it is: no control characters, lone surrogates or overrides of
+    its direction.
+    """
+    return not _UNSHOWN.search(text)
+
+
+def shown(text: str) -> str:
+    """A text for one line of a terminal: what :func:`is_shown_whole` refuses becomes a question mark in a diamond."""
+    return _UNSHOWN.sub("\ufffd", text)
+
+
+def excerpt(foreign: object, longest: int = 200) -> str:
+    """What a message quotes of something that we did not write, such as a library's error: its first line, cut."""
+    text = str(foreign).strip()
+    line = text.splitlines()[0] if text else type(foreign).__name__
+    return shown(line[:longest]) + (" ..." if len(line) > longest else "")
+
+
 def suggestion(name: str, known: list[str]) -> str:
     """One sentence that points from an unknown name to the nearest known one, or lists them all."""
+    name = name[:LONGEST_NAME]
     near = difflib.get_close_matches(name, known, n=1)
     return f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(sorted(known))}."
 
@@ -78,4 +109,4 @@ def pick(table: Mapping[str, T], name: str, what: str) -> T:
     """
     if name in table:
         return table[name]
-    raise ConfigError(f"Unknown {what} {name!r}. {suggestion(name, list(table))}")
+    raise ConfigError(f"Unknown {what} {excerpt(repr(name))}. {suggestion(name, list(table))}")

@@ -1,9 +1,13 @@
-"""Writing that never leaves a half: files and folders appear whole, under their final name, or not at all."""
+"""Writing that never leaves a half: files and folders appear whole, under their final name, or not at all.
+
+Reading JSON that anybody may have written is here, too.
+"""
 
 from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -15,10 +19,13 @@ try:
     import fcntl
 except ImportError:  # not on Windows
     fcntl = None  # type: ignore[assignment]
+from typing import Any
 
 from ctfgan.errors import CtfganError
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+LONGEST_JSON = 1 << 24
+"""Bytes of a JSON file that is read, unless more are expected."""
 
 
 @contextmanager
@@ -105,6 +112,24 @@ def try_lock(file: IO[str]) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def read_json(path: Path, longest: int = LONGEST_JSON) -> dict[str, Any]:
+    """The JSON object in a file, which may come from anywhere.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: too long, nested too deeply, no JSON in UTF-8, or no object.
+    """
+    if (size := path.stat().st_size) > longest:
+        raise ValueError(f"{size:,} bytes are more than the {longest:,} that are read")
+    try:
+        content = json.loads(path.read_bytes())
+    except RecursionError as error:
+        raise ValueError("values nested too deeply") from error
+    if not isinstance(content, dict):
+        raise ValueError("no JSON object")
+    return content
 
 
 def sha256(path: Path) -> str:

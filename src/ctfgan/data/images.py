@@ -33,19 +33,19 @@ class TooManyPixels(WrongSize):
     """An image so large that its pixels are not decoded."""
 
 
-def check_size(size: tuple[int, int], max_pixels: int = MAX_PIXELS) -> None:
+def check_size(size: tuple[int, int], most_pixels: int = MAX_PIXELS) -> None:
     """Refuse an image too small to hold anything or large enough to exhaust memory.
 
     Raises:
         WrongSize: a side below 4 pixels.
-        TooManyPixels: more than ``max_pixels``.
+        TooManyPixels: more than ``most_pixels``.
     """
     width, height = size
     if min(size) < MIN_SIDE:
         raise WrongSize(f"{width}x{height} pixels; each side must have at least {MIN_SIDE}")
-    if width * height > max_pixels:
+    if width * height > most_pixels:
         raise TooManyPixels(
-            f"{width}x{height} pixels; more than {max_pixels:,} are not decoded, shrink the image first"
+            f"{width}x{height} pixels; more than {most_pixels:,} are not decoded, shrink the image first"
         )
 
 
@@ -76,7 +76,8 @@ def plain(image: Image.Image, channels: int) -> Image.Image:
         levels = np.asarray(image, dtype=np.float64) / 257.0
         image = Image.fromarray(levels.clip(0, 255).astype(np.uint8))
     elif image.mode == "F":
-        image = Image.fromarray(np.asarray(image).clip(0, 255).astype(np.uint8))
+        levels = np.nan_to_num(np.asarray(image, dtype=np.float64))  # a TIFF may hold anything
+        image = Image.fromarray(levels.clip(0, 255).astype(np.uint8))
     if "A" in image.mode or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)

@@ -20,8 +20,8 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ctfgan.data.sources.base import Labels
-from ctfgan.errors import DataError
+from ctfgan.data.sources.base import UNLABELLED, Labels, check_names
+from ctfgan.errors import DataError, excerpt
 
 LABELS = "labels.npy"
 ORDER = "order.npy"
@@ -42,6 +42,11 @@ class ClassNames(Sequence[str]):
         # Plain views: numpy's class for mapped files makes every access several times as slow.
         self._text = np.asarray(text)
         self._offsets = np.asarray(offsets)
+
+    @property
+    def offsets(self) -> NDArray[np.int64]:
+        """``(C+1,)``: where in the text of all names each begins, and the end."""
+        return self._offsets
 
     def __len__(self) -> int:
         return len(self._offsets) - 1
@@ -110,6 +115,37 @@ class Manifest:
         return np.diff(self.offsets)
 
 
+def check_manifest(manifest: Manifest, folder: Path) -> None:
+    """Compare the arrays with each other, entry by entry; :func:`open_manifest` looks at their sizes alone.
+
+    Args:
+        manifest: of images that anybody may have packed.
+        folder: where the arrays are.
+
+    Raises:
+        DataError: labels beyond the classes, rows that are not those of a class, or names that are no names.
+    """
+    labels = manifest.labels
+    _check_starts(manifest.offsets, folder / OFFSETS)
+    _check_starts(manifest.names.offsets, folder / NAME_OFFSETS)
+    if len(labels) and (labels.min() < UNLABELLED or labels.max() >= len(manifest.names)):
+        raise damaged(folder / LABELS, f"labels outside -1 ... {len(manifest.names) - 1}")
+    if not np.array_equal(_counts(labels, len(manifest.names)), manifest.counts()):
+        raise damaged(folder / OFFSETS, f"it does not count the labels of {LABELS}")
+    if not np.array_equal(manifest.order, _order(labels, len(manifest.order))):
+        raise damaged(folder / ORDER, "rows that are not those of the classes")
+    try:
+        names = manifest.names.all()
+    except UnicodeDecodeError as error:
+        raise damaged(folder / NAMES, excerpt(error)) from error
+    check_names(str(folder), names)
+
+
+def _check_starts(offsets: NDArray[np.int64], path: Path) -> None:
+    if offsets[0] != 0 or (np.diff(offsets) < 0).any():
+        raise damaged(path, "its numbers do not ascend from 0")
+
+
 def write_manifest(folder: Path, labels: Labels, classes: Sequence[str]) -> None:
     """Write the five arrays into a folder.
 
@@ -118,11 +154,11 @@ def write_manifest(folder: Path, labels: Labels, classes: Sequence[str]) -> None
         labels: ``(N,)`` in ``[0, len(classes))``, or -1 for an image without a label.
         classes: names in label order.
     """
-    counts = np.bincount(labels[labels >= 0], minlength=len(classes))
+    counts = _counts(labels, len(classes))
     assert len(counts) == len(classes), "a label beyond the class names"
     encoded = [name.encode() for name in classes]
     np.save(folder / LABELS, labels.astype(np.int64))
-    np.save(folder / ORDER, np.argsort(labels, kind="stable")[len(labels) - counts.sum() :].astype(np.int64))
+    np.save(folder / ORDER, _order(labels, int(counts.sum())))
     np.save(folder / OFFSETS, _starts(counts))
     np.save(folder / NAMES, np.frombuffer(b"".join(encoded), dtype=np.uint8))
     np.save(folder / NAME_OFFSETS, _starts(np.array([len(name) for name in encoded], dtype=np.int64)))
@@ -137,6 +173,8 @@ def open_manifest(folder: Path, images: int, classes: int) -> Manifest:
     offsets = open_array(folder / OFFSETS, np.int64, (classes + 1,))
     name_offsets = open_array(folder / NAME_OFFSETS, np.int64, (classes + 1,))
     labelled, letters = int(offsets[-1]), int(name_offsets[-1])
+    if labelled < 0 or letters < 0:
+        raise damaged(folder / (OFFSETS if labelled < 0 else NAME_OFFSETS), "it ends with a negative number")
     return Manifest(
         labels=open_array(folder / LABELS, np.int64, (images,)),
         order=open_array(folder / ORDER, np.int64, (labelled,)),
@@ -154,18 +192,29 @@ def open_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[
     if not path.is_file():
         raise damaged(path, "it is missing")
     try:
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise damaged(path, str(error)) from error
+        array: np.memmap[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # numpy's reader of headers raises whatever the remains run into
+        raise damaged(path, excerpt(error)) from error
+    if array.offset + array.nbytes != path.stat().st_size:
+        raise damaged(path, "it is longer than its header says")
     if array.dtype != dtype or array.shape != shape:
-        expected = f"{np.dtype(dtype)} of shape {shape}"
-        raise damaged(path, f"it holds {array.dtype} of shape {array.shape}, not {expected}")
+        held = excerpt(f"{array.dtype} of shape {array.shape}")
+        raise damaged(path, f"it holds {held}, not {np.dtype(dtype)} of shape {shape}")
     return array
 
 
 def damaged(path: Path, reason: str) -> DataError:
     """What to say of a damaged file in a folder of packed images."""
     return DataError(f"{path} is damaged ({reason}); delete the folder {path.parent} and make it again")
+
+
+def _counts(labels: Labels, classes: int) -> NDArray[np.int64]:
+    return np.bincount(labels[labels >= 0], minlength=classes)
+
+
+def _order(labels: Labels, labelled: int) -> NDArray[np.int64]:
+    """Rows of the labelled images, sorted by label, then by row; those without a label would come first."""
+    return np.argsort(labels, kind="stable")[len(labels) - labelled :].astype(np.int64)
 
 
 def _starts(lengths: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -8,23 +8,29 @@ and the arrays of manifest.py
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, ValidationError
 
 from ctfgan.data.images import GREY_MODES, Bytes, Fit
 from ctfgan.data.manifest import OFFSETS, ClassNames, Manifest, damaged, open_array, open_manifest
 from ctfgan.data.sources.base import Labels
+from ctfgan.errors import excerpt
+from ctfgan.files import read_json
+from ctfgan.settings import Settings, first_mistake
 
 CONTENT = "packed.json"
 IMAGES = "images.npy"
 FORMAT = 2
+
+_Count = Annotated[int, Field(ge=0, lt=2**48)]
+_Side = Annotated[int, Field(ge=1, lt=2**16)]
 
 
 @dataclass(frozen=True)
@@ -114,21 +120,25 @@ def open_packed(folder: Path) -> PackedImages:
     if not path.is_file():
         raise damaged(path, "it is missing")
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        version, shape, classes = content["format"], tuple(content["shape"]), int(content["classes"])
-        found = content["survey"]
-        survey = Survey(
-            found["location"],
-            found["images"],
-            tuple(found["sides"]),
-            found["modes"],
-            tuple((name, reason) for name, reason in found["unreadable"]),
-            tuple(found["notes"]),
-        )
-        fit, fingerprint = content["fit"], content["fingerprint"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise damaged(path, f"{type(error).__name__}: {error}") from error
-    if version != FORMAT:
-        raise damaged(path, f"it has format {version}, this version of ctfgan reads {FORMAT}")
-    images = open_array(folder / IMAGES, np.uint8, shape)
-    return PackedImages(images, open_manifest(folder, len(images), classes), survey, fit, fingerprint)
+        stored = read_json(path)
+        version = stored.get("format")
+        content = _Content.model_validate(stored) if version == FORMAT else None
+    except (OSError, ValueError) as error:
+        reason = first_mistake(error) if isinstance(error, ValidationError) else str(error)
+        raise damaged(path, reason) from error
+    if content is None:
+        raise damaged(path, f"it has format {excerpt(version, 20)}, this version of ctfgan reads {FORMAT}")
+    images = open_array(folder / IMAGES, np.uint8, content.shape)
+    manifest = open_manifest(folder, len(images), content.classes)
+    return PackedImages(images, manifest, content.survey, content.fit, content.fingerprint)
+
+
+class _Content(Settings):
+    """``packed.json``."""
+
+    format: int
+    shape: tuple[_Count, _Side, _Side, Literal[1, 3]]
+    classes: _Count
+    fit: Fit
+    survey: Survey
+    fingerprint: str

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 import torch
+from pydantic import Field
 from torch import nn
 
 from ctfgan.chance import Chance
@@ -37,10 +38,11 @@ SAMPLED_CLASSES = 1_024  # that stand for all others in a class loss, where ther
 class Shape(Settings):
     """What the data decides about the networks; a bundle keeps it beside the recipe."""
 
-    num_classes: int
-    num_low_quality_labels: int
-    low_quality_size: int
-    channels: int
+    num_classes: int = Field(ge=0)
+    num_low_quality_labels: int = Field(ge=0)
+    low_quality_size: int = Field(ge=0, lt=2**16)
+    """0 for methods that use no low-quality images."""
+    channels: int = Field(ge=1, le=3)
 
 
 def build_method(recipe: Recipe, shape: Shape, *, matched: bool, processes: Processes | None = None) -> Method:

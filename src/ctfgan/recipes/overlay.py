@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ctfgan.errors import ConfigError
+from ctfgan.errors import LONGEST_NAME, ConfigError, excerpt
 from ctfgan.recipes.catalogue import named_recipe
 from ctfgan.recipes.recipe import Recipe, parse_recipe
+
+LONGEST_TOML = 1 << 20
 
 
 def with_file(recipe: Recipe, path: Path) -> Recipe:
@@ -20,11 +22,13 @@ def with_file(recipe: Recipe, path: Path) -> Recipe:
         ConfigError: no readable TOML, or a name or value that no recipe has.
     """
     try:
-        overlay = tomllib.loads(path.read_text())
+        if path.stat().st_size > LONGEST_TOML:
+            raise ValueError(f"more than {LONGEST_TOML:,} bytes")
+        overlay = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ConfigError(f"--config {path} does not exist; give a TOML file") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path} is no readable TOML file ({error})") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is no readable TOML file ({excerpt(error)}); correct it") from error
     content = recipe.model_dump()
     for name, value in _leaves(overlay).items():
         _put(content, name, value, str(path))
@@ -57,8 +61,9 @@ def with_settings(recipe: Recipe, values: Mapping[str, object], assignments: tup
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         if not equals:
-            raise ConfigError(f"--set {assignment!r} has no value; write --set {assignment}=VALUE")
-        _put(content, name.strip(), _value(text.strip()), f"--set {assignment}")
+            short = excerpt(assignment)
+            raise ConfigError(f"--set {short!r} has no value; write --set {short}=VALUE")
+        _put(content, name.strip(), _value(text.strip()), f"--set {excerpt(assignment)}")
     return parse_recipe(content, "settings")
 
 
@@ -68,7 +73,7 @@ def _value(text: str) -> Any:
         return None
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, KeyError, RecursionError):  # no TOML, such as a path; also what TOML's own reader trips over
         return text
 
 
@@ -78,7 +83,7 @@ def _put(content: dict[str, Any], name: str, value: Any, origin: str) -> None:
     if name in matches:
         matches = [name]
     if not matches:
-        raise ConfigError(f"{origin}: unknown setting {name!r}. {_nearest(name, list(known))}")
+        raise ConfigError(f"{origin}: unknown setting {excerpt(repr(name))}. {_nearest(name, list(known))}")
     if len(matches) > 1:
         raise ConfigError(f"{origin}: {name!r} is ambiguous; write one of {', '.join(matches)}")
     *path, last = matches[0].split(".")
@@ -89,6 +94,7 @@ def _put(content: dict[str, Any], name: str, value: Any, origin: str) -> None:
 
 def _nearest(name: str, known: list[str]) -> str:
     """A name or the ending of one that differs by a typo; else settings of the same last part; else the nearest."""
+    name = name[:LONGEST_NAME]
     endings = {
         ".".join(parts[start:]): full for full in known for parts in [full.split(".")] for start in range(len(parts))
     }

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from ctfgan.data.settings import DataSettings
-from ctfgan.errors import ConfigError
+from ctfgan.errors import ConfigError, excerpt
 from ctfgan.metrics.settings import EvaluationSettings, RecogniserSettings
 from ctfgan.models.settings import Conditioning, NetworkSettings, TransferSettings
-from ctfgan.settings import Seed, Settings
+from ctfgan.settings import Seed, Settings, mistakes
 from ctfgan.training.settings import (
     CriticPenaltySettings,
     SelfSupervisionSettings,
@@ -19,6 +20,8 @@ from ctfgan.training.settings import (
     TrainingSettings,
     TransferStageSettings,
 )
+
+MISTAKES_TOLD = 5
 
 ClassCandidates = Literal["auto", "all"] | Annotated[int, Field(ge=1)]
 """All classes, or a number of them drawn anew for every batch; ``auto`` is all up to 10,000 classes, then 1,024."""
@@ -131,7 +134,8 @@ class StartSettings(Settings):
 class Recipe(Settings):
     """Everything that a run needs to know; ``recipe.json`` in a run folder is one of these."""
 
-    name: str
+    name: str = Field(min_length=1, max_length=200, pattern=r"^[^/\\\x00-\x1f\x7f]+$")
+    """The beginning of a run folder's name, so no path."""
     seed: Seed = 0
     """Seed of weights, batches and noise; ``data.seed`` is apart, so that runs of several seeds share their data."""
     device: str = "auto"
@@ -149,22 +153,19 @@ class Recipe(Settings):
 
 
 def parse_recipe(content: dict[str, Any], origin: str) -> Recipe:
-    """A recipe from plain values.
+    """A recipe from plain values, which may come from anywhere; nothing that it names is looked for.
 
     Raises:
-        ConfigError: all mistakes at once, each with its place, rule and value.
+        ConfigError: the first mistakes at once, each with its place, rule and value.
     """
     try:
-        return Recipe.model_validate(content)
+        recipe = Recipe.model_validate(content)
+        recipe.to_json()
+        return recipe
+    except PydanticSerializationError as error:
+        raise ConfigError(f"{origin}: a text that is no Unicode ({excerpt(error)}); correct it") from error
     except ValidationError as error:
-        mistakes = "; ".join(_sentence(mistake) for mistake in error.errors())
-        raise ConfigError(f"{origin}: {mistakes}") from error
-
-
-def _sentence(mistake: Any) -> str:
-    path = [str(part) for part in mistake["loc"]]
-    if path[0] == "method":
-        del path[1:2]  # pydantic puts the chosen kind of method there
-    place = ".".join(path)
-    message = mistake["msg"][0].lower() + mistake["msg"][1:]
-    return f"{place} is {mistake['input']!r}, but {message}"
+        found = mistakes(error)
+        more = len(found) - MISTAKES_TOLD
+        told = found[:MISTAKES_TOLD] + ([f"and {more:,} more mistakes"] if more > 0 else [])
+        raise ConfigError(f"{origin}: {'; '.join(told)}") from error

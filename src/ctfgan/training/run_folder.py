@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from ctfgan.errors import RunError
-from ctfgan.files import is_taken, new_folder, sha256, try_lock, write_file
+from ctfgan.errors import RunError, excerpt
+from ctfgan.files import is_taken, new_folder, read_json, sha256, try_lock, write_file
 from ctfgan.training.tensor_files import Rows, StoredTensors, damaged, write_tensors
 
 RECIPE = "recipe.json"
@@ -137,12 +136,10 @@ class RunFolder:
             RunError: missing or damaged.
         """
         try:
-            content = json.loads((self.path / name).read_text())
+            return read_json(self.path / name)
         except (OSError, ValueError) as error:
-            raise RunError(f"{self.path / name} is missing or damaged ({error}); restore it or train again") from error
-        if not isinstance(content, dict):
-            raise RunError(f"{self.path / name} is damaged (no JSON object); restore it or train again")
-        return content
+            reason = excerpt(error)
+            raise RunError(f"{self.path / name} is missing or damaged ({reason}); restore it or train again") from error
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Replace one of the run's JSON files."""
@@ -180,8 +177,10 @@ class RunFolder:
         try:
             # What was saved on a GPU must load without one; optimisers move their state to their parameters.
             state = torch.load(folder / "state.pt", weights_only=True, map_location="cpu")
-        except (UnpicklingError, OSError, RuntimeError, EOFError) as error:
+        except Exception as error:  # a damaged file raises whatever its remains run into
             raise damaged(folder, "state.pt") from error
+        if not isinstance(state, dict):
+            raise damaged(folder, "state.pt")
         return StoredCheckpoint(tensors, state)
 
     def load_newest(self, warn: Callable[[str], None]) -> tuple[Path, StoredCheckpoint]:
@@ -207,10 +206,13 @@ class RunFolder:
     def manifest(self, folder: Path) -> dict[str, Any]:
         """What was noted beside a checkpoint: step, stage, distance."""
         try:
-            content: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+            content = read_json(folder / MANIFEST)
         except (OSError, ValueError) as error:
             raise damaged(folder, MANIFEST) from error
         if not {"sha256", "step", "stage", "stage_step", "distance"} <= content.keys():
+            raise damaged(folder, MANIFEST)
+        names = content["sha256"]
+        if not isinstance(names, dict) or any(Path(name).name != name for name in names):  # a file of this folder
             raise damaged(folder, MANIFEST)
         return content
 

@@ -9,18 +9,20 @@ from collections.abc import Iterator, Mapping
 from math import ceil
 from pathlib import Path
 from types import EllipsisType
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ctfgan.errors import RunError
+from ctfgan.errors import RunError, excerpt
 
 TOGETHER = "networks.safetensors"
 SHARDS = "tables-*.safetensors"
 SHARD_BYTES = 1 << 28
+LONGEST_HEADER = 1 << 23
+"""Bytes of a header from elsewhere; that of a network has some hundred for each of its tensors."""
 
 
 class Rows(Protocol):
@@ -52,6 +54,44 @@ def write_tensors(tensors: Mapping[str, Tensor | Rows], folder: Path, shard_byte
         save_file({f"{name}@{start}": _own(rows)}, folder / SHARDS.replace("*", f"{number:05d}"))
 
 
+def read_tensors(file: Path, expected: Mapping[str, tuple[torch.dtype, tuple[int, ...]]]) -> dict[str, Tensor]:
+    """All tensors of a file that anybody may have written, once its header says that they are the expected ones.
+
+    Raises:
+        ValueError: no such file, or a tensor of another name, type or shape.
+        OSError: it cannot be read.
+    """
+    with file.open("rb") as opened:
+        length = int.from_bytes(opened.read(8), "little")
+    if length > LONGEST_HEADER:
+        raise ValueError(f"the header of {file.name} claims {length:,} bytes, {LONGEST_HEADER:,} are read")
+    try:
+        with safe_open(file, framework="pt") as stored:
+            found = {name: _form(stored.get_slice(name)) for name in stored.keys()}  # noqa: SIM118
+            wanted = {name: (_TYPES.get(dtype, str(dtype)), shape) for name, (dtype, shape) in expected.items()}
+            if found != wanted:
+                name = min(name for name in {*found, *wanted} if found.get(name) != wanted.get(name))
+                raise ValueError(
+                    f"tensor {excerpt(repr(name))} of {file.name} is {_told(found.get(name))}, the recipe makes it "
+                    f"{_told(wanted.get(name))}"
+                )
+            return {name: stored.get_tensor(name) for name in found}
+    except SafetensorError as error:
+        raise ValueError(f"{file.name}: {excerpt(error)}") from error
+
+
+_TYPES = {torch.float32: "F32", torch.float64: "F64", torch.int64: "I64", torch.bool: "BOOL"}
+"""What safetensors calls the types that networks have."""
+
+
+def _form(stored: Any) -> tuple[str, tuple[int, ...]]:
+    return stored.get_dtype(), tuple(stored.get_shape())
+
+
+def _told(form: tuple[str, tuple[int, ...]] | None) -> str:
+    return "missing" if form is None else f"{form[0]} {excerpt(form[1])}"
+
+
 class _Place(NamedTuple):
     file: Path
     key: str
@@ -71,6 +111,8 @@ class StoredTensors(Mapping[str, Tensor]):
         for file in [folder / TOGETHER, *sorted(folder.glob(SHARDS))]:
             for key, length in _lengths(file).items():
                 name, _, number = (key, "", "0") if file.name == TOGETHER else key.rpartition("@")
+                if not number.isdecimal():
+                    raise damaged(folder, file.name)
                 places, start = self._places.setdefault(name, []), int(number)
                 if start != (places[-1].stop if places else 0):
                     raise damaged(folder, file.name)

@@ -125,13 +125,13 @@ class Studio:
 
     def _decoded(self, content: bytes) -> Bytes:
         try:
-            open_image(content, formats=UPLOAD_FORMATS, max_pixels=self._limits.upload_pixels).close()
+            open_image(content, formats=UPLOAD_FORMATS, most_pixels=self._limits.upload_pixels).close()
         except WrongSize as error:
             raise Refusal(413 if isinstance(error, TooManyPixels) else 422, f"the image has {error}") from error
         except DataError as error:
             raise Refusal(415, f"this is no {_KINDS} image that can be read; send another file") from error
         try:
-            image = read_image(content, formats=UPLOAD_FORMATS, max_pixels=self._limits.upload_pixels)
+            image = read_image(content, formats=UPLOAD_FORMATS, most_pixels=self._limits.upload_pixels)
             return self._model.fitted(image)
         except (DataError, OSError, ValueError) as error:
             raise Refusal(422, f"the image cannot be read: {error}; save it again and send that") from error

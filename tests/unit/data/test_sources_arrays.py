@@ -203,7 +203,7 @@ def test_damaged_gz_files_are_refused(tmp_path: Path) -> None:
     packed = gzip.compress(idx(GREY))
     for content in (packed[:-20], b"no gzip", packed[:20] + b"\xff" * 10 + packed[30:]):
         (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(content)
-        with pytest.raises(DataError, match="cannot be read"):
+        with pytest.raises(DataError, match=r"cannot be read|promises [\d,]+ bytes of data and holds less"):
             open_source(str(tmp_path))
 
 

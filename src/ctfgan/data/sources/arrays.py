@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import gzip
+import math
 import struct
-import zipfile
 import zlib
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ctfgan.data.sources.base import ArraySource
+from ctfgan.data.npz import NpzFile, check_memory
+from ctfgan.data.sources.base import ArraySource, check_images
 from ctfgan.data.sources.parts import TEST, TRAIN, WHOLE, Opener, by_split, part_location
-from ctfgan.errors import DataError
+from ctfgan.errors import DataError, excerpt
 
 IMAGE_KEYS = ("images", "x", "x_train")
 LABEL_KEYS = ("labels", "label", "y", "y_train")
@@ -24,6 +25,9 @@ TEST_LABEL_KEYS = ("labels_test", "y_test")
 CLASS_KEYS = ("classes", "class_names", "class_name", "char")
 
 IDX_IMAGES = "*idx3-ubyte*"
+DEFLATED_AT_MOST = 1_033
+"""Bytes that one packed byte can stand for."""
+MOST_DIMENSIONS = 8
 
 
 def npz_parts(path: Path) -> dict[str, Opener]:
@@ -32,11 +36,10 @@ def npz_parts(path: Path) -> dict[str, Opener]:
     ``x``/``y`` and ``x_train``/``y_train`` are accepted too. If there is ``x_test`` or ``images_test`` (with ``y_test``
     or ``labels_test``), it is the test part and the others are the training part.
     """
-    if not zipfile.is_zipfile(path):
-        raise DataError(f"{path} is no .npz file, or only the beginning of one; write it with numpy.savez")
-    names = _from_npz(path)
+    names = NpzFile(path).names
     if not any(key in names for key in IMAGE_KEYS):
-        raise DataError(f"{path} holds {', '.join(names)}; it needs an array named {' or '.join(IMAGE_KEYS)}")
+        held = excerpt(", ".join(names)) if names else "no arrays"
+        raise DataError(f"{path} holds {held}; it needs an array named {' or '.join(IMAGE_KEYS)}")
     if not any(key in names for key in TEST_IMAGE_KEYS):
         return {WHOLE: partial(_open_npz, path, WHOLE, IMAGE_KEYS, LABEL_KEYS)}
     return {
@@ -46,26 +49,27 @@ def npz_parts(path: Path) -> dict[str, Opener]:
 
 
 def _open_npz(path: Path, split: str, image_keys: tuple[str, ...], label_keys: tuple[str, ...]) -> ArraySource:
-    location = part_location(path, split)
-    arrays = _from_npz(path, *image_keys, *label_keys, *CLASS_KEYS)
-    images = next(arrays[key] for key in image_keys if key in arrays)
-    labels = next((arrays[key] for key in label_keys if key in arrays), None)
-    if labels is not None and not np.issubdtype(labels.dtype, np.integer):
-        raise DataError(f"{location}: labels have type {labels.dtype}; they must be integers")
-    names = next((arrays[key] for key in CLASS_KEYS if key in arrays), None)
-    classes = None if names is None else tuple(str(name) for name in names.reshape(-1))
-    return ArraySource(location, images, labels, classes, [path], split)
+    location, file = part_location(path, split), NpzFile(path)
+    of_images, of_labels, of_classes = (
+        next((key for key in keys if key in file.names), None) for keys in (image_keys, label_keys, CLASS_KEYS)
+    )
+    assert of_images is not None, "the part is there because its images are"
+    found = file.header(of_images)
+    check_images(location, found.dtype, found.shape)
+    labels = None if of_labels is None else file.read(of_labels)
+    classes = None if of_classes is None else _names(location, file.read(of_classes))
+    return ArraySource(location, file.read(of_images), labels, classes, [path], split)
 
 
-def _from_npz(path: Path, *keys: str) -> dict[str, NDArray[Any]]:
-    """The arrays of the given names that an ``.npz`` holds; without names, the names of all, with empty arrays."""
+def _names(location: str, names: NDArray[Any]) -> tuple[str, ...]:
+    """Class names from an array of texts, of UTF-8 bytes or of whole numbers."""
+    if names.dtype.kind not in "USiu":
+        raise DataError(f"{location}: class names have type {names.dtype}; they must be texts")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not keys:
-                return {key: np.empty(0) for key in archive.files}
-            return {key: archive[key] for key in keys if key in archive}
-    except (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise DataError(f"{path} is no readable .npz of plain arrays ({error})") from error
+        values = names.reshape(-1).tolist()
+        return tuple(name.decode() if isinstance(name, bytes) else str(name) for name in values)
+    except ValueError as error:  # no UTF-8, no Unicode
+        raise DataError(f"{location}: the class names are no texts ({excerpt(error)}); write them as texts") from error
 
 
 def idx_parts(path: Path) -> dict[str, Opener]:
@@ -101,17 +105,33 @@ def _packed_first(folder: Path) -> list[Path]:
 
 def _read_idx(path: Path) -> NDArray[np.uint8]:
     """Big endian: two zero bytes, a type byte (8 = uint8), the number of dimensions, each as u32, then the data."""
+    is_packed, size = path.suffix == ".gz", path.stat().st_size
     try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        with gzip.open(path) if is_packed else path.open("rb") as file:
+            shape = _idx_shape(path, file)
+            promised, header = math.prod(shape), 4 + 4 * len(shape)
+            possible = size * DEFLATED_AT_MOST if is_packed else size - header
+            if promised <= possible:
+                check_memory(path, promised)
+            # Not much more than is promised: a small .gz may unpack to anything.
+            data = file.read(promised + 1) if promised <= possible else b""
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} cannot be read ({error})") from error
-    if len(data) < 4 or data[:3] != b"\x00\x00\x08":
+        raise DataError(f"{path} cannot be read ({excerpt(error)}); fetch it again") from error
+    held = len(data) if is_packed else size - header
+    if held != promised:
+        told = f"{held:,}" if not is_packed else "more" if held > promised else "less"
+        raise DataError(f"{path} promises {promised:,} bytes of data and holds {told}; fetch it again")
+    return np.frombuffer(data, dtype=np.uint8).reshape(shape)
+
+
+def _idx_shape(path: Path, file: IO[bytes] | gzip.GzipFile) -> tuple[int, ...]:
+    beginning = file.read(4)
+    if len(beginning) < 4 or beginning[:3] != b"\x00\x00\x08":
         raise DataError(f"{path} is no idx file of unsigned bytes; it must begin with 00 00 08")
-    header = 4 + 4 * data[3]
-    if len(data) < header:
-        raise DataError(f"{path} ends after {len(data)} bytes, inside its header of {header}; fetch it again")
-    shape = struct.unpack(f">{data[3]}I", data[4:header])
-    promised = int(np.prod(shape, dtype=object))
-    if len(data) - header != promised:
-        raise DataError(f"{path} promises {promised:,} bytes of data and holds {len(data) - header:,}; fetch it again")
-    return np.frombuffer(data, dtype=np.uint8, offset=header).reshape(shape)
+    sides = file.read(4 * beginning[3])
+    if len(sides) < 4 * beginning[3]:
+        header = 4 + 4 * beginning[3]
+        raise DataError(f"{path} ends after {4 + len(sides)} bytes, inside its header of {header}; fetch it again")
+    if not 1 <= beginning[3] <= MOST_DIMENSIONS:
+        raise DataError(f"{path} holds an array of {beginning[3]} dimensions; images must have 3 and labels 1")
+    return struct.unpack(f">{beginning[3]}I", sides)

@@ -7,17 +7,22 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from ctfgan.data.images import check_size
-from ctfgan.errors import DataError
+from ctfgan.errors import DataError, excerpt, is_shown_whole
 
 Labels = NDArray[np.int64]
 UNLABELLED = -1
+MOST_EMPTY = 10_000
+"""Classes that a few images may leave empty where labels alone say how many there are."""
+
+LONGEST_LIST = 1 << 20
+"""Letters of a text file of class names that are read."""
 
 
 class ImageSource(Protocol):
@@ -74,13 +79,9 @@ class ArraySource:
         part: str = "",
         notes: tuple[str, ...] = (),
     ) -> None:
+        check_images(location, images.dtype, images.shape)
         if images.ndim == 4 and images.shape[3] == 1:
             images = images[..., 0]
-        if images.dtype != np.uint8 or images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] != 3):
-            raise DataError(
-                f"{location}: images have type {images.dtype} and shape {images.shape}; "
-                "they must be uint8 of shape (N, H, W) or (N, H, W, 3)"
-            )
         self.location = location
         self.notes = notes
         self._images = images
@@ -90,13 +91,19 @@ class ArraySource:
             self.labels: Labels = np.full(len(images), UNLABELLED, dtype=np.int64)
             self.classes: tuple[str, ...] = ()
             return
+        if labels.dtype.kind not in "iu":
+            raise DataError(f"{location}: labels have type {labels.dtype}; they must be integers")
+        if labels.size != len(images):
+            raise DataError(f"{location}: {len(images)} images but {labels.size} labels; one label per image")
         self.labels = labels.astype(np.int64).reshape(-1)
-        if len(self.labels) != len(images):
-            raise DataError(f"{location}: {len(images)} images but {len(self.labels)} labels; one label per image")
-        self.classes = classes or tuple(str(number) for number in range(int(self.labels.max(initial=-1)) + 1))
-        repeated = [name for name, count in Counter(self.classes).items() if count > 1]
-        if repeated:
-            raise DataError(f"{location}: class name {repeated[0]!r} is given more than once; names must differ")
+        largest = int(self.labels.max(initial=-1))
+        if classes is None and largest >= MOST_EMPTY + 16 * len(images):
+            raise DataError(
+                f"{location}: label {largest} of {len(images):,} images leaves most classes without any; labels must "
+                "count classes from 0"
+            )
+        self.classes = classes or tuple(str(number) for number in range(largest + 1))
+        check_names(location, self.classes)
         outside = (self.labels < 0) | (self.labels >= len(self.classes))
         if outside.any():
             first = int(np.flatnonzero(outside)[0])
@@ -118,6 +125,51 @@ class ArraySource:
 
     def read(self, index: int) -> Image.Image:
         return Image.fromarray(self._images[index])
+
+
+def check_images(location: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    """Refuse arrays that are no images.
+
+    Raises:
+        DataError: another type than uint8, or a shape other than ``(N, H, W)``, ``(N, H, W, 1)`` or ``(N, H, W, 3)``.
+    """
+    if dtype != np.uint8 or len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in (1, 3)):
+        raise DataError(
+            f"{location}: images have type {dtype} and shape {shape}; "
+            "they must be uint8 of shape (N, H, W) or (N, H, W, 3)"
+        )
+
+
+def check_names(location: str, names: Sequence[str]) -> None:
+    """Refuse class names that cannot be told from each other, written down or shown on one line.
+
+    Raises:
+        DataError: an empty name, one with control characters, or one that is given twice.
+    """
+    if not is_shown_whole("".join(names)):
+        odd = next(name for name in names if not is_shown_whole(name))
+        raise DataError(
+            f"{location}: class name {excerpt(odd, 60)!r} holds characters that control a terminal or are no text; "
+            "rename it"
+        )
+    if "" in names:
+        raise DataError(f"{location}: class {names.index('')} has an empty name; every class must have one")
+    if len(set(names)) < len(names):
+        repeated = next(name for name, count in Counter(names).items() if count > 1)
+        raise DataError(f"{location}: class name {excerpt(repeated, 60)!r} is given more than once; names must differ")
+
+
+def names_in(file: Path) -> tuple[str, ...]:
+    """The class names of a text file, one word each.
+
+    Raises:
+        DataError: no text.
+    """
+    try:
+        with file.open(encoding="utf-8") as lines:
+            return tuple(lines.read(LONGEST_LIST).split())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file} is no text file of class names ({excerpt(error)}); fetch it again") from error
 
 
 def label_identity(labels: Labels, classes: Iterable[str]) -> str:

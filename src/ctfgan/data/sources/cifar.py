@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import pickle
 from functools import partial
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ctfgan.data.sources.base import ArraySource
+from ctfgan.data.sources.base import ArraySource, names_in
 from ctfgan.data.sources.parts import TEST, TRAIN, Opener, part_location
-from ctfgan.errors import DataError
+from ctfgan.errors import DataError, excerpt
 
 BATCHES = [f"data_batch_{part}" for part in range(1, 6)]
 
@@ -55,7 +57,7 @@ def _binary(folder: Path, split: str, names: list[str], *, label_bytes: int, met
     records = np.concatenate(parts)
     images = records[:, label_bytes:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     meta_files, _ = _there(folder, [meta])
-    classes = tuple(meta_files[0].read_text().split()) if meta_files else None
+    classes = names_in(meta_files[0]) if meta_files else None
     labels = records[:, label_bytes - 1]
     return ArraySource(part_location(folder, split), images, labels, classes, files + meta_files, notes=notes)
 
@@ -63,14 +65,21 @@ def _binary(folder: Path, split: str, names: list[str], *, label_bytes: int, met
 def _python(folder: Path, split: str, names: list[str], *, label_key: str, meta: str, name_key: str) -> ArraySource:
     files, notes = _there(folder, names)
     meta_files, _ = _there(folder, [meta])
+    parts = [_unpickled(file) for file in files]
+    class_names = _unpickled(meta_files[0]).get(name_key) if meta_files else []
     try:
-        parts = [_unpickle_arrays(file) for file in files]
-        images = np.concatenate([part["data"] for part in parts]).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-        labels = np.concatenate([np.asarray(part[label_key]) for part in parts]).astype(np.int64)
-        classes = tuple(map(str, _unpickle_arrays(meta_files[0])[name_key])) if meta_files else None
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{folder} is no CIFAR folder (in its batches: {error!r}); fetch it again") from error
-    return ArraySource(part_location(folder, split), images, labels, classes, files + meta_files, notes=notes)
+        images = (
+            np.concatenate([_as_array(part["data"]) for part in parts]).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+        )
+        labels = np.concatenate([_as_array(part[label_key]) for part in parts])
+        if not isinstance(class_names, list) or not all(isinstance(name, str) for name in class_names):
+            raise TypeError(f"{name_key} that are no list of texts")
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        reason = excerpt(repr(error))
+        raise DataError(f"{folder} is no CIFAR folder (in its batches: {reason}); fetch it again") from error
+    return ArraySource(
+        part_location(folder, split), images, labels, tuple(class_names) or None, files + meta_files, notes=notes
+    )
 
 
 def _there(folder: Path, names: list[str]) -> tuple[list[Path], tuple[str, ...]]:
@@ -80,31 +89,92 @@ def _there(folder: Path, names: list[str]) -> tuple[list[Path], tuple[str, ...]]
     return files, ((f"of {folder} these files are missing: {', '.join(missing)}",) if missing else ())
 
 
-_ARRAY_BUILDERS = {
-    "ndarray": np.ndarray,
-    "dtype": np.dtype,
-    "_reconstruct": np.empty(0).__reduce__()[0],
-    "_frombuffer": lambda buffer, dtype, shape, order: np.frombuffer(buffer, dtype).reshape(shape, order=order),
-}
+class _StoredType:
+    """Stands for ``numpy.dtype`` while a pickle is read."""
+
+    def __init__(self, code: str, *_: object) -> None:
+        self.code = code
+        self.byte_order = "|"
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.byte_order = state[1]
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-    """Reads dictionaries, lists, text and numpy arrays, and runs nothing else: a pickle may hold code."""
+class _StoredArray:
+    """Stands for a ``numpy.ndarray`` while a pickle is read: what is stored of it, built by nobody yet."""
+
+    def __init__(self, *_: object) -> None:
+        self.state: tuple[Any, ...] = ()
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.state = state
+
+
+def _from_buffer(data: bytes, kind: _StoredType, shape: tuple[int, ...], order: str) -> _StoredArray:
+    array = _StoredArray()
+    array.state = (1, shape, kind, order == "F", data)
+    return array
+
+
+_STORED = {"ndarray": _StoredArray, "dtype": _StoredType, "_reconstruct": _StoredArray, "_frombuffer": _from_buffer}
+
+
+class _PlainUnpickler(pickle._Unpickler):
+    """Reads dictionaries, lists, text and the content of numpy arrays, and runs nothing else: a pickle may hold code.
+
+    In Python, since the one in C takes as much memory as a damaged pickle tells it to.
+    """
+
+    def load_bytearray8(self) -> None:
+        """As Python's own, which takes the memory before it looks whether so many bytes are there."""
+        length = int.from_bytes(self.read(8), "little")  # type: ignore[attr-defined]
+        self.append(bytearray(self.read(length)))  # type: ignore[attr-defined]
+
+    dispatch: ClassVar = {**pickle._Unpickler.dispatch, pickle.BYTEARRAY8[0]: load_bytearray8}
 
     def find_class(self, module: str, name: str) -> Any:
-        if module.split(".")[0] == "numpy" and name in _ARRAY_BUILDERS:
-            return _ARRAY_BUILDERS[name]
+        if module.split(".")[0] == "numpy" and name in _STORED:
+            return _STORED[name]
         if (module, name) == ("_codecs", "encode"):
-            return lambda text, encoding: text.encode(encoding)
+            return _encoded
         raise pickle.UnpicklingError(f"{module}.{name} is not allowed in a data file")
 
 
-def _unpickle_arrays(path: Path) -> dict[str, Any]:
+def _encoded(text: str, encoding: str) -> bytes:
+    """How Python 3 stores bytes for Python 2."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"bytes as {encoding}")
+    return text.encode("latin1")
+
+
+def _unpickled(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as file:
-            content = _ArrayUnpickler(file, encoding="latin1").load()
+        content = _PlainUnpickler(BytesIO(path.read_bytes()), encoding="latin1").load()
     except Exception as error:  # a damaged pickle raises whatever its remains run into
-        raise DataError(f"{path} is no CIFAR batch of plain arrays ({error}); fetch it again") from error
+        reason = excerpt(error)
+        raise DataError(f"{path} is no CIFAR batch of plain arrays ({reason}); fetch it again") from error
     if not isinstance(content, dict):
-        raise DataError(f"{path} holds a {type(content).__name__}; a CIFAR batch is a dictionary")
+        raise DataError(f"{path} holds a {type(content).__name__}; a CIFAR batch must be a dictionary")
     return content
+
+
+def _as_array(stored: Any) -> NDArray[Any]:
+    """The numbers of a list or of an array in a pickle.
+
+    Raises:
+        TypeError: other types than those of integers, or something else than numbers.
+        ValueError: a shape that does not fit the content.
+    """
+    if isinstance(stored, list):
+        if not all(type(value) is int for value in stored):
+            raise TypeError("labels that are no integers")
+        return np.array(stored, dtype=np.int64)
+    _, shape, kind, is_fortran, data = stored.state if isinstance(stored, _StoredArray) else (0, (), None, False, None)
+    data = data.encode("latin1") if isinstance(data, str) else data  # Python 2's
+    if not isinstance(kind, _StoredType) or kind.code not in _INTEGERS or not isinstance(data, bytes | bytearray):
+        raise TypeError("no array of integers")
+    byte_order = kind.byte_order if kind.byte_order in ("<", ">") else ""
+    return np.frombuffer(data, np.dtype(byte_order + kind.code)).reshape(shape, order="F" if is_fortran else "C")
+
+
+_INTEGERS = [f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)]

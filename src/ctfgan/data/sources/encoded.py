@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import cache
 from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL import Image
 
-from ctfgan.data.images import MAX_PIXELS, check_size
-from ctfgan.errors import DataError
+from ctfgan.data.images import MAX_PIXELS, TooManyPixels, check_size
+from ctfgan.errors import DataError, excerpt
 
 SUFFIXES = frozenset(
-    [
-        ".png",
-        ".jpg",
-        ".jpeg",
-        ".webp",
-        ".bmp",
-        ".gif",
-        ".tif",
-        ".tiff",
-        ".pgm",
-        ".ppm",
-        ".pbm",
-        ".pnm",
-        ".tga",
-        ".jp2",
-        ".avif",
-    ]
+    {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm", ".pbm", ".pnm", ".tga", ".jp2"}
+    | {".avif"}
 )
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF", "TGA")
+"""What files of these suffixes hold, whatever they are called. Pillow's other decoders see no bytes: one of them would
+start another program. TGA is the last since it has no mark of its own."""
 
 
 class EncodedSource(ABC):
@@ -49,47 +42,73 @@ class EncodedSource(ABC):
 
 
 def read_image(
-    content: Path | bytes, *, formats: tuple[str, ...] | None = None, max_pixels: int = MAX_PIXELS
+    file: Path | bytes | BinaryIO, most_pixels: int = MAX_PIXELS, formats: Sequence[str] = FORMATS
 ) -> Image.Image:
-    """Decode one image file.
+    """Decode one image file, of several frames or pages the first one.
 
     Args:
-        content: the file or what is in it.
-        formats: Pillow's names of the formats that are tried; None for all.
-        max_pixels: that are decoded; the header is asked before.
+        file: where it is, its content, or something to read it from.
+        most_pixels: that are decoded; the header is asked before.
+        formats: Pillow's names of those that are tried.
 
     Raises:
         DataError: too small, too large, empty, truncated or not an image; the message does not name the file.
     """
-    with open_image(content, formats=formats, max_pixels=max_pixels) as image:
+    with open_image(file, most_pixels, formats) as image:
         try:
-            with warnings.catch_warnings(action="ignore", category=UserWarning):
+            with warnings.catch_warnings(action="ignore"):
                 image.load()
         except Exception as error:  # each of Pillow's decoders raises what it likes
-            raise DataError(f"damaged ({error})") from error
+            raise DataError(f"damaged ({excerpt(error)})") from error
+        check_size(image.size, most_pixels)  # some formats tell their true size only now
         return image.copy()
 
 
 def open_image(
-    content: Path | bytes, *, formats: tuple[str, ...] | None = None, max_pixels: int = MAX_PIXELS
+    file: Path | bytes | BinaryIO, most_pixels: int = MAX_PIXELS, formats: Sequence[str] = FORMATS
 ) -> Image.Image:
     """Read the header of one image file, not its pixels; arguments as :func:`read_image` takes them.
 
     Raises:
         DataError: too small, too large, empty or not an image; the message does not name the file.
     """
-    if (content.stat().st_size if isinstance(content, Path) else len(content)) == 0:
+    size = _size(file)
+    if size == 0:
         raise DataError("zero bytes")
-    # Pillow warns of large images before we can look at the size; our own limit follows at once.
-    Image.MAX_IMAGE_PIXELS = None
     try:
-        with warnings.catch_warnings(action="ignore", category=UserWarning):  # of damaged metadata
-            image = Image.open(content if isinstance(content, Path) else BytesIO(content), formats=formats)
+        with warnings.catch_warnings(action="ignore"):  # of damaged metadata, of sizes that we look at ourselves
+            image = Image.open(BytesIO(file) if isinstance(file, bytes) else file, formats=_known(tuple(formats)))
+    except Image.DecompressionBombError as error:
+        raise TooManyPixels(f"more than {most_pixels:,} pixels are not decoded, shrink the image first") from error
     except Exception as error:  # each of Pillow's formats raises what it likes
+        if isinstance(error, OSError) and error.strerror:
+            raise DataError(f"cannot be opened ({error.strerror})") from error
         raise DataError("not an image that Pillow can read") from error
     try:
-        check_size(image.size, max_pixels)
+        check_size(image.size, most_pixels)
     except DataError:
         image.close()
         raise
     return image
+
+
+@cache
+def _known(formats: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of some formats that this Pillow was built with."""
+    Image.init()
+    return tuple(name for name in formats if name in Image.OPEN)
+
+
+def _size(file: Path | bytes | BinaryIO) -> int:
+    """Bytes of a file, which must be one: whoever opens a pipe waits for its other end."""
+    if isinstance(file, bytes):
+        return len(file)
+    if not isinstance(file, Path):
+        return file.seek(0, os.SEEK_END)
+    try:
+        status = file.stat()
+    except (OSError, ValueError) as error:  # a path in a table may hold a zero byte
+        raise DataError(f"cannot be opened ({excerpt(getattr(error, 'strerror', None) or error)})") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise DataError("a folder, a pipe or a device, no file")
+    return status.st_size

@@ -20,7 +20,7 @@ from ctfgan.data.sources.base import UNLABELLED, Labels, file_identity, label_id
 from ctfgan.data.sources.encoded import SUFFIXES, EncodedSource
 from ctfgan.data.sources.generated import SET_MANIFEST, classes_of_folders
 from ctfgan.data.sources.parts import TEST, TRAIN, VALIDATION, WHOLE, Opener
-from ctfgan.errors import DataError
+from ctfgan.errors import DataError, shown
 
 SPLIT_FOLDERS = {"train": TRAIN, "val": VALIDATION, "valid": VALIDATION, "validation": VALIDATION, "test": TEST}
 
@@ -46,11 +46,14 @@ class FolderSource(EncodedSource):
         self.classes: tuple[str, ...] = tuple(sorted(set(folders)))
         for name in self.classes:
             if readable(name) != name:
-                raise DataError(f"the folder name {readable(name)!r} in {root} is not valid UTF-8; rename the folder")
+                raise DataError(
+                    f"the folder name {readable(name)!r} in {root} is not valid UTF-8, or holds characters that control "
+                    "a terminal; rename the folder"
+                )
         self.notes: tuple[str, ...] = ()
         if others:
             kinds = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common())
-            self.notes = (f"{sum(others.values())} files that are no images were ignored ({kinds})",)
+            self.notes = (readable(f"{sum(others.values())} files that are no images were ignored ({kinds})"),)
         if self.classes == (".",):
             self.classes = ()
             self.labels: Labels = np.full(len(self._files), UNLABELLED, dtype=np.int64)
@@ -103,8 +106,10 @@ def walk(root: Path) -> Iterator[list[Path]]:
 
 
 def readable(name: str) -> str:
-    """A file name that can be printed: bytes that are no UTF-8 become question marks in a diamond."""
-    return os.fsencode(name).decode(errors="replace")
+    """A file name that can be printed: bytes that are no UTF-8 become question marks in a diamond, and so do characters
+    that control a terminal.
+    """
+    return shown(os.fsencode(name).decode(errors="replace"))
 
 
 def _files(folder: Path) -> list[Path]:

@@ -48,7 +48,8 @@ class GntSource:
         records = np.concatenate([records for records, _ in scans])
         self.notes: tuple[str, ...] = tuple(note for _, note in scans if note)
         if not len(records):
-            raise DataError(f"{location} holds no characters{''.join(f' ({note})' for note in self.notes[:1])}")
+            why = "".join(f" ({note})" for note in self.notes[:1])
+            raise DataError(f"{location} holds no characters{why}; fetch it again")
         self._offsets = records[:, 0].copy()
         self._sizes = records[:, 2:].astype(np.uint16)
         codes, numbers = np.unique(records[:, 1], return_inverse=True)

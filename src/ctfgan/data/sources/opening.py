@@ -8,7 +8,7 @@ from pathlib import Path
 from ctfgan.data.catalogue import is_published, locate
 from ctfgan.data.packed import is_packed
 from ctfgan.data.sources.arrays import IDX_IMAGES, idx_parts, npz_parts
-from ctfgan.data.sources.base import ImageSource
+from ctfgan.data.sources.base import ImageSource, check_names
 from ctfgan.data.sources.cifar import cifar_parts, is_cifar
 from ctfgan.data.sources.encoded import SUFFIXES
 from ctfgan.data.sources.folder import folder_parts, walk
@@ -48,6 +48,8 @@ def open_source(location: str, part: Part = "all", columns: Columns | None = Non
     source = take_part(location, _parts(location, columns or Columns()), part)
     if len(source.labels) == 0:
         raise DataError(f"{location} holds no images; give {FORMS}")
+    if not isinstance(source, PackedSource):  # its names are bytes of a file and were looked at there
+        check_names(location, source.classes)
     return labelled_only(source)
 
 

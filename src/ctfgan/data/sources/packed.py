@@ -8,8 +8,10 @@ from pathlib import Path
 from PIL import Image
 
 from ctfgan.data.images import to_picture
+from ctfgan.data.manifest import check_manifest
 from ctfgan.data.packed import Survey, open_packed
 from ctfgan.data.sources.base import file_identity
+from ctfgan.errors import shown
 
 
 class PackedSource:
@@ -17,8 +19,9 @@ class PackedSource:
 
     def __init__(self, folder: Path) -> None:
         packed = open_packed(folder)
+        check_manifest(packed.manifest, folder)
         note = f"built from {packed.survey.location} at {packed.form}, fit {packed.fit}"
-        survey = replace(packed.survey, location=str(folder), notes=(*packed.survey.notes, note))
+        survey = replace(packed.survey, location=str(folder), notes=tuple(map(shown, (*packed.survey.notes, note))))
         self.packed = replace(packed, survey=survey)
         self.location = str(folder)
         self.classes = self.packed.names

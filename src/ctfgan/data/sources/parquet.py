@@ -16,7 +16,7 @@ from ctfgan.data.sources.base import file_identity, label_identity
 from ctfgan.data.sources.encoded import EncodedSource
 from ctfgan.data.sources.parts import Opener, by_split, part_location
 from ctfgan.data.sources.tables import Column, Columns, choose_columns, encoded, library, numbered
-from ctfgan.errors import DataError
+from ctfgan.errors import DataError, excerpt
 
 
 def parquet_parts(root: Path, files: Iterable[Path], columns: Columns) -> dict[str, Opener]:
@@ -99,7 +99,7 @@ def _damage(file: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # pyarrow and json raise whatever the remains of a table run into
-        raise DataError(f"{file} is no readable parquet file ({error}); fetch it again") from error
+        raise DataError(f"{file} is no readable parquet file ({excerpt(error)}); fetch it again") from error
 
 
 def _columns(schema: Any) -> list[Column]:

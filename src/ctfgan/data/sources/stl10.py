@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ctfgan.data.sources.base import ArraySource
+from ctfgan.data.sources.base import ArraySource, names_in
 from ctfgan.data.sources.parts import TEST, TRAIN, Opener, part_location
 from ctfgan.errors import DataError
 
@@ -39,6 +39,6 @@ def _open(folder: Path, split: str) -> ArraySource:
         raise DataError(f"{labels} does not exist; put the labels file beside {pixels.name}")
     columns = np.memmap(pixels, dtype=np.uint8, mode="r").reshape(-1, *SHAPE)
     numbers = np.fromfile(labels, dtype=np.uint8).astype(np.int64) - 1  # published from 1 on
-    classes = tuple(names.read_text().split()) if names.is_file() else None
+    classes = names_in(names) if names.is_file() else None
     files = [pixels, labels, *([names] if names.is_file() else [])]
     return ArraySource(part_location(folder, split), columns.transpose(0, 3, 2, 1), numbers, classes, files)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ctfgan.data.sources.base import UNLABELLED, Labels
-from ctfgan.errors import ConfigError, DataError
+from ctfgan.errors import ConfigError, DataError, excerpt
 
 LABEL_NAMES = frozenset({"label", "labels", "class", "cls", "target", "y"})
 
@@ -103,10 +103,10 @@ def numbered(
     Raises:
         DataError: another type of value, or a number beyond the names.
     """
-    distinct = set(values) - {None, UNLABELLED}
-    strange = next((value for value in distinct if isinstance(value, bool) or not isinstance(value, int | str)), None)
+    strange = next((value for value in values if type(value) not in (int, str, type(None))), None)
+    distinct = set() if strange is not None else set(values) - {None, UNLABELLED}
     if strange is not None or len({type(value) for value in distinct}) > 1:
-        shown = "numbers and texts" if strange is None else f"values such as {strange!r}"
+        shown = "numbers and texts" if strange is None else f"values such as {excerpt(repr(strange), 60)}"
         raise DataError(f"{location}: the labels are {shown}; they must be whole numbers or texts, all of one kind")
     if not distinct:
         return (), np.full(len(values), UNLABELLED, dtype=np.int64)
@@ -119,7 +119,7 @@ def numbered(
         outside = [value for value in distinct if not 0 <= value < len(names)]
         if outside:
             raise DataError(
-                f"{location}: label {outside[0]} is outside 0 ... {len(names) - 1}, the number of class names"
+                f"{location}: label {outside[0]} is outside 0 ... {len(names) - 1}; labels must index the class names"
             )
         number = {value: value for value in distinct}
     return names, np.array([number.get(value, UNLABELLED) for value in values], dtype=np.int64)

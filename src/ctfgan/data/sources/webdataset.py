@@ -15,10 +15,12 @@ from ctfgan.data.sources.base import file_identity
 from ctfgan.data.sources.encoded import SUFFIXES, EncodedSource, open_image
 from ctfgan.data.sources.parts import Opener, by_split, part_location
 from ctfgan.data.sources.tables import numbered
-from ctfgan.errors import DataError
+from ctfgan.errors import DataError, excerpt, shown
 
 HEADER_BYTES = 1 << 16
 """Enough of an encoded image to know its size, unless its metadata are unusually long."""
+LONGEST_LABEL = 1 << 20
+"""Bytes of a file with a label; a .json may describe the image at length."""
 
 
 def webdataset_parts(root: Path, files: Iterable[Path]) -> dict[str, Opener]:
@@ -61,14 +63,15 @@ class TarSource(EncodedSource):
         if without:
             self.notes += (f"{without:,} samples without an image are unused",)
         if not self._names:
-            raise DataError(f"{location} holds no images{''.join(f' ({note})' for note in self.notes[:1])}")
+            why = "".join(f" ({note})" for note in self.notes[:1])
+            raise DataError(f"{location} holds no images{why}; give shards of image files")
         self.classes, self.labels = numbered(_alike([s.label for found in samples for s in found]), None, location)
 
     def identity(self) -> str:
         return file_identity(self._shards)
 
     def name(self, index: int) -> str:
-        return f"{self._shard(index)}:{self._names[index]}"
+        return shown(f"{self._shard(index)}:{self._names[index]}")
 
     def content(self, index: int) -> bytes:
         return self._bytes(index, int(self._places[index, 1]))
@@ -108,7 +111,7 @@ def _scan(shard: Path) -> tuple[list[_Sample], str]:
         tar = tarfile.open(shard, "r:")  # noqa: SIM115  closed below
     except (tarfile.TarError, OSError) as error:
         raise DataError(
-            f"{shard} is no plain tar file ({error}); unpack it if it is compressed, or fetch it again"
+            f"{shard} is no plain tar file ({excerpt(error)}); unpack it if it is compressed, or fetch it again"
         ) from error
     with tar:
         tar.offset = 0  # opening has passed over the first header
@@ -117,9 +120,11 @@ def _scan(shard: Path) -> tuple[list[_Sample], str]:
             try:
                 # Unlike next(), this keeps no list of all headers, and does not take a damaged one for the end.
                 member = _header_at(tar, offset)
-            except (tarfile.TarError, OSError) as error:
-                damage = "" if _is_end_mark(shard, offset) else _cut_off(shard, offset, str(error))
+            except Exception as error:  # tarfile raises what the remains of an extended header run into
+                damage = "" if _is_end_mark(shard, offset) else _cut_off(shard, offset, excerpt(error))
                 return list(samples.values()), damage
+            if member.size < 0 or tar.offset <= offset:  # it would lead back, for ever
+                return list(samples.values()), _cut_off(shard, offset, f"{member.name} has {member.size} bytes")
             if member.offset_data + member.size > end:
                 return list(samples.values()), _cut_off(shard, offset, f"{member.name} is not whole")
             if member.isreg():
@@ -143,6 +148,10 @@ def _take(samples: dict[str, _Sample], shard: Path, tar: tarfile.TarFile, member
     if f".{kind}" in SUFFIXES and not sample.image:
         sample.image, sample.offset, sample.size = member.name, member.offset_data, member.size
     elif kind in ("cls", "json"):
+        if member.size > LONGEST_LABEL:
+            raise DataError(
+                f"{shard}:{member.name} has {member.size:,} bytes; a label must have at most {LONGEST_LABEL:,}"
+            )
         file = tar.extractfile(member)
         assert file is not None, "a regular file has content"
         label = _label(file.read(), kind, f"{shard}:{member.name}")
@@ -153,12 +162,12 @@ def _label(content: bytes, kind: str, name: str) -> int | str | None:
     try:
         text = content.decode()
         label = text.strip() if kind == "cls" else json.loads(text).get("label")
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise DataError(
-            f"{name} is no label ({error}); a .cls holds a number or a name, a .json an entry 'label'"
+            f"{name} is no label ({excerpt(error)}); a .cls holds a number or a name, a .json an entry 'label'"
         ) from error
     if label is not None and (isinstance(label, bool) or not isinstance(label, int | str) or label == ""):
-        raise DataError(f"{name} holds the label {label!r}; it must be a whole number or a name")
+        raise DataError(f"{name} holds the label {excerpt(repr(label), 60)}; it must be a whole number or a name")
     return label
 
 
@@ -170,4 +179,4 @@ def _is_end_mark(shard: Path, offset: int) -> bool:
 
 
 def _cut_off(shard: Path, offset: int, reason: str) -> str:
-    return f"{shard} is damaged or cut off at byte {offset:,} ({reason}); the files before it are used"
+    return shown(f"{shard} is damaged or cut off at byte {offset:,} ({reason}); the files before it are used")

@@ -1,0 +1,5 @@
+"""``python -m fuzz READER``."""
+
+from fuzz.driver import main
+
+main()

@@ -1,0 +1,1 @@
+"""One module for each reader under test; each offers a ``READER``."""
