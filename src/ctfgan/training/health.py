@@ -18,6 +18,7 @@ NEVER = 1 << 30  # a step that no stage reaches
 WON = 1e-4  # a discriminator's loss this near its end moves nothing
 CONSTANT = 1e-4  # range of logits, relative to their size but at least to 1, that is no judgement
 EXPLODED = 1e6  # of a loss, either way
+FEWEST_RANGED = 4
 VICTORY = "victory"
 
 LOWER_BOTH = "lower rates"
@@ -101,10 +102,10 @@ class Health:
         if loss is not None and self._won is not None and loss < self._won + WON:
             words = f"the discriminator tells all images apart (its loss is {loss:.2g}) and the samples do not improve"
             found[VICTORY] = words, SPARE_THE_GENERATOR
-        if "logit_range" in line:
-            real, fake, size = line["logit_real"], line["logit_fake"], line["logit_range"]
-            if size <= CONSTANT * max(1.0, abs(real), abs(fake)):
-                words = f"the discriminator says the same of every image (a logit of {real:.4g})"
+        for kind in ("real", "fake"):
+            size, mean = line.get(f"{kind}_logit_range"), line.get(f"{kind}_logit", 0.0)
+            if size is not None and size <= CONSTANT * max(1.0, abs(mean)):
+                words = f"the discriminator says the same of every {kind} image (a logit of {mean:.4g})"
                 found["constant"] = words, LOWER_BOTH
         name, value = max(line.items(), key=lambda item: abs(item[1]), default=("", 0.0))
         if abs(value) > EXPLODED:
@@ -125,7 +126,13 @@ class Health:
 
 
 def logit_figures(logits: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
-    """What a line of the journal says of the discriminator: means of real and fake logits ``(N,)``, range of both."""
-    real, fake = logits
-    both = torch.cat(logits)
-    return {"logit_real": real.mean(), "logit_fake": fake.mean(), "logit_range": both.max() - both.min()}
+    """What a line of the journal says of the discriminator: mean and range of real and of fake logits, ``(N,)`` each.
+
+    No range is given of very few images, which may well get the same logit.
+    """
+    found = {}
+    for kind, values in zip(("real", "fake"), logits, strict=True):
+        found[f"{kind}_logit"] = values.mean()
+        if len(values) >= FEWEST_RANGED:
+            found[f"{kind}_logit_range"] = values.max() - values.min()
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from ctfgan.training.health import Unhealthy
 from ctfgan.training.run_folder import RECIPE, Journal, RunFolder
 from ctfgan.training.settings import RecoverySettings, StageSettings
 
-ROLLBACK, DIAGNOSIS = "rollback", "diagnosis"
+ROLLBACK, DIAGNOSIS, ALARM = "rollback", "diagnosis", "alarm"  # events of the journal
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class Rollback:
     """From now on, before the stage's decay."""
     discriminator_rate: float
     """From now on, before the stage's decay."""
+    slowed: float
+    """What all rates of the recipe are multiplied by."""
 
 
 class Recovery:
@@ -131,6 +134,24 @@ def diagnosis(failure: Unhealthy, stage: str, step: int, recovery: Recovery, rat
         f"{rates[0]:.3g} and discriminator_rate {rates[1]:.3g}; train again with {failure.remedy} (--set), or raise "
         f"training.recovery.attempts in {recovery.run / RECIPE} and go on with 'ctfgan resume {recovery.run}'"
     )
+
+
+@dataclass(frozen=True)
+class HealthRecord:
+    """What figures of a run should say of its health."""
+
+    rollbacks: int
+    slowed: float
+    """What the recipe's rates were multiplied by at the end."""
+    alarms: dict[str, int]
+    """Warnings by kind."""
+
+    @classmethod
+    def of(cls, journal: Journal) -> HealthRecord:
+        """As a run's journal tells."""
+        rollbacks = journal.read(ROLLBACK)
+        alarms = Counter(line["kind"] for line in journal.read(ALARM))
+        return cls(len(rollbacks), rollbacks[-1]["slowed"] if rollbacks else 1.0, dict(alarms))
 
 
 def many(times: int) -> str:

@@ -28,7 +28,7 @@ from ctfgan.training.keeping import Keeper, Snapshot
 from ctfgan.training.loop import StepLosses, Updates, play
 from ctfgan.training.objectives.adversarial import AdversarialGame
 from ctfgan.training.plateau import Plateau
-from ctfgan.training.recovery import DIAGNOSIS, ROLLBACK, Recovery, Rollback, cut_back, diagnosis
+from ctfgan.training.recovery import ALARM, DIAGNOSIS, ROLLBACK, Recovery, Rollback, cut_back, diagnosis
 from ctfgan.training.run_folder import RunFolder, StoredCheckpoint
 from ctfgan.training.runtime import Engine, StopRequest, compile_players, wait_for
 from ctfgan.training.settings import StageSettings, TrainingSettings
@@ -258,7 +258,7 @@ class Trainer:
         self._write("check", seconds=round(self._seconds, 2), **report.line())
         alarms = self._alarms.look(report)
         for alarm in alarms:
-            self._write("alarm", **asdict(alarm))
+            self._write(ALARM, **asdict(alarm))
         self._save(report.distance)
         observer.on_check(report)
         for alarm in alarms:
@@ -296,7 +296,7 @@ class Trainer:
         else:
             rollback = Rollback(
                 stage.name, step, self._stage.name, self._updates.step, str(failure), recovery.count, recovery.attempts,
-                *recovery.rates(self._stage.settings),
+                *recovery.rates(self._stage.settings), recovery.slowed,
             )  # fmt: skip
             self._write(ROLLBACK, **asdict(rollback), figures=figures)
             observer.on_rollback(rollback)
