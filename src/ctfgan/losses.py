@@ -43,14 +43,16 @@ class AdversarialLoss(NamedTuple):
     generator: Callable[[Tensor | None, Tensor], Tensor]
     generator_sees_real: bool
     """Whether the generator's side needs the logits of real images; None is passed if not."""
+    won: float | None
+    """The discriminator's loss once it has nothing left to learn; None where there is no such point."""
 
 
 AdversarialLossName = Literal["hinge", "relativistic", "wasserstein"]
 
 ADVERSARIAL_LOSSES: dict[AdversarialLossName, AdversarialLoss] = {
-    "hinge": AdversarialLoss(hinge_discriminator, rising_generator, False),
-    "relativistic": AdversarialLoss(relativistic_discriminator, relativistic_generator, True),
-    "wasserstein": AdversarialLoss(wasserstein_discriminator, rising_generator, False),
+    "hinge": AdversarialLoss(hinge_discriminator, rising_generator, False, 0.0),
+    "relativistic": AdversarialLoss(relativistic_discriminator, relativistic_generator, True, 0.0),
+    "wasserstein": AdversarialLoss(wasserstein_discriminator, rising_generator, False, None),
 }
 
 

@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -22,6 +23,7 @@ from ctfgan.recipes.build import build_generator
 from ctfgan.recipes.recipe import Recipe, StartSettings, parse_recipe
 from ctfgan.training.ema import released_average
 from ctfgan.training.processes import Processes
+from ctfgan.training.recovery import HealthRecord
 from ctfgan.training.run_folder import BUNDLE, DATA, RECIPE, RECOGNISER, RunFolder, StoredCheckpoint
 from ctfgan.training.runtime import start_engine, stop_on_signals
 from ctfgan.training.tensor_files import below
@@ -224,6 +226,7 @@ def _release(place: Workplace, folder: RunFolder) -> None:
         "counts": folder.read_json(DATA)["counts"],
         "seeds": {"training": place.recipe.seed, "data": place.recipe.data.seed},
         "steps": folder.journal().generator_steps(),
+        "health": asdict(HealthRecord.of(folder.journal())),
         "weights": {"checkpoint": choice.name, "stage": manifest["stage"], "step": manifest["stage_step"]},
         "versions": environment(),
     }

@@ -17,8 +17,10 @@ from ctfgan.progress import Progress, silent
 from ctfgan.recipes.build import Shape, build_method
 from ctfgan.recipes.checks import check_recipe
 from ctfgan.recipes.recipe import Recipe
+from ctfgan.training.alarms import Alarm
 from ctfgan.training.checks import CheckReport
 from ctfgan.training.loop import StepLosses
+from ctfgan.training.recovery import Rollback
 from ctfgan.training.runtime import Engine, start_engine
 from ctfgan.training.settings import StageSettings
 from ctfgan.training.trainer import Method, Observer
@@ -34,6 +36,12 @@ class Quiet:
         """Nothing."""
 
     def on_check(self, report: CheckReport) -> None:
+        """Nothing."""
+
+    def on_alarm(self, alarm: Alarm) -> None:
+        """Nothing."""
+
+    def on_rollback(self, rollback: Rollback) -> None:
         """Nothing."""
 
     def on_stage_end(self, name: str, reason: str) -> None:

@@ -14,8 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ctfgan.launcher import is_main
+from ctfgan.training.alarms import Alarm
 from ctfgan.training.checks import CheckReport
 from ctfgan.training.loop import StepLosses
+from ctfgan.training.recovery import Rollback
 from ctfgan.training.settings import StageSettings
 from ctfgan.workplace import Quiet, Watch
 
@@ -105,13 +107,29 @@ class TrainingView(Quiet):
         text += f" (to training images); sheet {report.sheet}"
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=report.step)
-            self._bar.console.print(text, markup=False)
-        else:
-            say(text)
+        self._say(text)
+
+    def on_alarm(self, alarm: Alarm) -> None:
+        self._say(f"warning: {alarm.message}")
+
+    def on_rollback(self, rollback: Rollback) -> None:
+        self.close()
+        say(
+            f"{self._name}: {rollback.reason}; going back to step {rollback.to_step:,} of stage {rollback.to_stage!r} "
+            f"with generator_rate {rollback.generator_rate:.3g} and discriminator_rate "
+            f"{rollback.discriminator_rate:.3g} (rollback {rollback.number} of at most {rollback.of})"
+        )
 
     def on_stage_end(self, name: str, reason: str) -> None:
         self.close()
         say(f"{self._name} ended: {reason}")
+
+    def _say(self, text: str) -> None:
+        """Print a line, above the bar if there is one."""
+        if self._bar is None:
+            say(text)
+        else:
+            self._bar.console.print(text, markup=False)
 
     def close(self) -> None:
         """Take the bar off the screen."""

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ctfgan.data.findings import small_classes
 from ctfgan.data.low_quality import LowQuality
 from ctfgan.data.packed import PackedImages
 from ctfgan.data.prepare import Dataset
 from ctfgan.data.settings import PUBLISHED, DataSettings
 from ctfgan.data.sources.base import Labels
+
+EXAMPLES = 5
 
 
 def describe(dataset: Dataset, settings: DataSettings) -> list[str]:
@@ -27,6 +30,7 @@ def describe(dataset: Dataset, settings: DataSettings) -> list[str]:
         + ("none" if dataset.has_own_reference else f"{len(dataset.reference):,}")
         + " held out as the reference"
     )
+    lines += _small_class_lines(dataset)
     if dataset.has_own_reference:
         lines += _reference_lines(dataset, settings)
     if dataset.measured.is_part:
@@ -53,6 +57,15 @@ def describe(dataset: Dataset, settings: DataSettings) -> list[str]:
             "because it leaves no others"
         )
     return [*lines, *_pairing_lines(side, settings)]
+
+
+def _small_class_lines(dataset: Dataset) -> list[str]:
+    names = dataset.high_quality.names
+    counts = np.bincount(dataset.labels(dataset.training), minlength=len(names))
+    return [
+        f"  note: {found.summary} ({', '.join(found.examples[:EXAMPLES])}{', ...' * (found.count > EXAMPLES)})"
+        for found in small_classes(names, counts, fewest=1)
+    ]
 
 
 def _reference_lines(dataset: Dataset, settings: DataSettings) -> list[str]:

@@ -58,17 +58,32 @@ def classes_and_levels(location: str, classes: tuple[str, ...], counts: Labels) 
         return [Finding("no labels", summary)]
     if len(classes) == 1:
         return [Finding("single class", f"{classes[0]!r} is the only class; is {location} one level too deep?")]
-    findings = _levels(location, classes)
-    for topic, low, high, rule in (
-        ("tiny classes", 0, MIN_IMAGES_PER_CLASS, "training refuses them; add images or remove the classes"),
-        ("small classes", MIN_IMAGES_PER_CLASS, FEW_IMAGES_PER_CLASS, "they may be learned poorly"),
-    ):
-        chosen = np.flatnonzero((counts >= low) & (counts < high))
-        first = chosen[np.argsort(counts[chosen], kind="stable")][:EXAMPLES_KEPT]
-        shown = [f"{classes[label]}: {counts[label]:,}" for label in first]
-        summary = f"{many(len(chosen), 'class', 'classes')} with {low} to {high - 1} images; {rule}"
-        findings += _finding(topic, summary, shown, len(chosen))
-    return findings
+    refused = "training refuses them; add images or remove the classes"
+    tiny = _of_sizes("tiny classes", classes, counts, 0, MIN_IMAGES_PER_CLASS, refused)
+    return [*_levels(location, classes), *tiny, *small_classes(classes, counts, MIN_IMAGES_PER_CLASS)]
+
+
+def small_classes(classes: Sequence[str], counts: Labels, fewest: int) -> list[Finding]:
+    """Classes with few images, but at least ``fewest``.
+
+    Args:
+        classes: C names.
+        counts: images of each class that are looked at, ``(C,)``.
+        fewest: below it, something else is said of a class.
+    """
+    rule = (
+        "they may be learned poorly and lose their variety; what helps is more images, or augmentation "
+        "(--set augmentation.policy=\"['translation', 'cutout']\")"
+    )
+    return _of_sizes("small classes", classes, counts, fewest, FEW_IMAGES_PER_CLASS, rule)
+
+
+def _of_sizes(topic: str, classes: Sequence[str], counts: Labels, low: int, high: int, rule: str) -> list[Finding]:
+    chosen = np.flatnonzero((counts >= low) & (counts < high))
+    first = chosen[np.argsort(counts[chosen], kind="stable")][:EXAMPLES_KEPT]
+    shown = [f"{classes[label]}: {counts[label]:,}" for label in first]
+    summary = f"{many(len(chosen), 'class', 'classes')} with {low} to {high - 1} images; {rule}"
+    return _finding(topic, summary, shown, len(chosen))
 
 
 def _levels(location: str, classes: tuple[str, ...]) -> list[Finding]:

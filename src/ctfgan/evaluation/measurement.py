@@ -26,6 +26,7 @@ from ctfgan.metrics.recogniser import TrainingImages
 from ctfgan.metrics.settings import EvaluationSettings
 from ctfgan.progress import silent
 from ctfgan.runs import released_checkpoint
+from ctfgan.training.recovery import HealthRecord
 from ctfgan.training.run_folder import RunFolder
 from ctfgan.training.synthesis import balanced_labels
 from ctfgan.workplace import Watch, Workplace
@@ -161,6 +162,7 @@ class Measurement:
         checkpoint = self._folder.manifest(released_checkpoint(recipe, self._folder))
         moment = f"stage {checkpoint['stage']!r}, step {checkpoint['stage_step']:,}"
         own = dataset.reference.packed is dataset.high_quality
+        health = HealthRecord.of(self._folder.journal())
         return Protocol(
             real=len(self._measured.reference),
             fake=len(self._numbers),
@@ -182,6 +184,8 @@ class Measurement:
             training_seed=recipe.seed,
             evaluation_seed=self._settings.seed,
             device=self._work.engine.describe(),
+            rollbacks=health.rollbacks,
+            slowed=health.slowed,
         )
 
 

@@ -81,6 +81,6 @@ def with_earlier(now: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
 
 
 def _images(protocol: dict[str, Any]) -> dict[str, Any]:
-    # A file from before there were probe classes does not say of how many classes, since it measured them all.
-    filled = {"of_classes": protocol["classes"]} | protocol
+    # A file from before there were probe classes measured them all, one from before rollbacks had none.
+    filled = {"of_classes": protocol["classes"], "rollbacks": 0, "slowed": 1.0} | protocol
     return {name: value for name, value in filled.items() if name != "extractors"}

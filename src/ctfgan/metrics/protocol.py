@@ -51,6 +51,10 @@ class Protocol:
     training_seed: int
     evaluation_seed: int
     device: str
+    rollbacks: int = 0
+    """Times that training failed and went back, to go on with lower rates."""
+    slowed: float = 1.0
+    """What the recipe's learning rates were multiplied by in the end."""
 
     def sentence(self) -> str:
         """All of it in one line."""
@@ -62,8 +66,14 @@ class Protocol:
             f"score over {self.score_splits} splits, kernel distance over {self.kernel_subsets} subsets of up to "
             f"{self.kernel_subset_size:,}, precision, recall, density and coverage with k = {self.neighbours} on up to "
             f"{self.neighbours_images:,} images; {self.low_quality}, weights: {self.weights}, "
-            f"training seed {self.training_seed}, {self.device}"
+            f"training seed {self.training_seed}, {self.device}{self._rollbacks()}"
         )
+
+    def _rollbacks(self) -> str:
+        if not self.rollbacks:
+            return ""
+        times = "once" if self.rollbacks == 1 else f"{self.rollbacks} times"
+        return f"; training was rolled back {times} and ended with {self.slowed:.3g} of the recipe's learning rates"
 
     def _classes(self) -> str:
         if self.classes == self.of_classes:

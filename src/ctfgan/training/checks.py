@@ -1,10 +1,12 @@
-"""Looking at a generator while it trains: a distance to training images, and a sheet of samples."""
+"""Looking at a generator while it trains: a distance to training images, variety, weights, and a sheet of samples."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,8 +17,10 @@ from ctfgan.data.prepare import Dataset
 from ctfgan.files import write_file
 from ctfgan.metrics.figures import frechet_distance
 from ctfgan.metrics.recogniser import TrainedRecogniser
+from ctfgan.metrics.variety import ClassVariety, pick_by_class, relative_variety
 from ctfgan.training.runtime import Engine
 from ctfgan.training.settings import CheckSettings
+from ctfgan.training.spectra import largest_singular_values
 from ctfgan.training.synthesis import balanced_labels, draw_condition, synthesise
 
 CHECK_SEED = 20_190_924  # of all checks and sheets; any constant would do
@@ -34,6 +38,33 @@ class CheckReport:
     """Share of samples whose class the recogniser ranks first; None for a generator without classes."""
     sheet: Path
     """The sample sheet."""
+    images: int = 0
+    """Samples that were measured."""
+    variety: float | None = None
+    """Mean distance between samples over that between training images, on the recogniser's features; None if the
+    training images are all alike."""
+    class_variety: list[float | None] | None = None
+    """The same within each measured class; None for a generator without classes, and for a single sample of each."""
+    variety_floor: float = 0.0
+    """What a class's real images reach by chance, as many as there are samples."""
+    spectra: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Greatest singular value of every layer, by player."""
+
+    def line(self) -> dict[str, Any]:
+        """For the journal."""
+        known = [ratio for ratio in self.class_variety or [] if ratio is not None]
+        largest = {
+            f"{player}_singular_value": max(layers.values()) for player, layers in self.spectra.items() if layers
+        }
+        return {
+            "stage": self.stage,
+            "step": self.step,
+            "distance": self.distance,
+            "top_1": self.top_1,
+            "variety": _rounded(self.variety),
+            "least_class_variety": _rounded(min(known, default=None)),
+            **{name: _rounded(value) for name, value in largest.items()},
+        }
 
 
 class Checker:
@@ -61,9 +92,20 @@ class Checker:
         self._engine = engine
         self._by_class = by_class
         self._compared: Tensor | None = None  # features of training images
+        self._class_variety: ClassVariety | None = None
 
-    def check(self, generator: nn.Module, stage: str, number: int, step: int) -> CheckReport:
-        """Measure and draw a generator; the sheet is named by stage number, stage and step."""
+    def check(
+        self, generator: nn.Module, players: Mapping[str, nn.Module], stage: str, number: int, step: int
+    ) -> CheckReport:
+        """Measure and draw a generator; the sheet is named by stage number, stage and step.
+
+        Args:
+            generator: whose images are looked at.
+            players: networks whose weights are looked at, by name.
+            stage: its name.
+            number: 1 for the first stage.
+            step: of the stage.
+        """
         numbers = balanced_labels(self._settings.images, len(self._measured.labels))
         # One column per class, always the same noise, so that sheets of different steps compare.
         last = len(self._measured.names) - 1
@@ -73,20 +115,43 @@ class Checker:
         path = self._sheets / f"{number}-{stage}-{step:06d}.png"
 
         def look() -> CheckReport:
-            distance, top_1 = self._measure(samples, numbers)
+            features, probabilities = self._recogniser.read(samples)
+            compared = self._training_features()
+            by_class = self._variety_by_class(features, len(numbers) // len(self._measured.labels))
             self._draw(columns, shown, path)
-            return CheckReport(stage, step, distance, top_1, path)
+            return CheckReport(
+                stage=stage,
+                step=step,
+                distance=frechet_distance(compared, features),
+                top_1=(probabilities.argmax(dim=1) == numbers).double().mean().item() if self._by_class else None,
+                sheet=path,
+                images=len(numbers),
+                variety=relative_variety(features, compared),
+                class_variety=by_class,
+                variety_floor=0.0 if self._class_variety is None else self._class_variety.floor or 0.0,
+                spectra={name: largest_singular_values(network) for name, network in players.items()},
+            )
 
         return self._engine.processes.on_main(look)
 
-    def _measure(self, samples: Bytes, numbers: Tensor) -> tuple[float, float | None]:
+    def _training_features(self) -> Tensor:
         if self._compared is None:
             training = self._measured.training.rows
             rows = np.random.default_rng(CHECK_SEED).permutation(training)[: self._settings.images]
             self._compared, _ = self._recogniser.read(self._dataset.images(np.sort(rows)))
-        features, probabilities = self._recogniser.read(samples)
-        top_1 = (probabilities.argmax(dim=1) == numbers).double().mean().item() if self._by_class else None
-        return frechet_distance(self._compared, features), top_1
+        return self._compared
+
+    def _variety_by_class(self, features: Tensor, each: int) -> list[float | None] | None:
+        """Of samples ``(N, D)`` as :func:`balanced_labels` orders them, ``each`` of every class."""
+        if not self._by_class or each < 2:
+            return None
+        if self._class_variety is None:
+            training, count = self._measured.training, len(self._measured.labels)
+            # Twice as many, so that one half says how much the other varies by chance.
+            places = pick_by_class(training.labels, 2 * each, CHECK_SEED)
+            real, _ = self._recogniser.read(training.packed.images[training.rows[places]])
+            self._class_variety = ClassVariety(real, training.labels[places], count, each)
+        return self._class_variety.of(features.unflatten(0, (each, -1)).transpose(0, 1))
 
     def _draw(self, images: Bytes, shown: list[int], path: Path) -> None:
         names = self._measured.names
@@ -100,3 +165,7 @@ class Checker:
     def _samples(self, generator: nn.Module, numbers: Tensor) -> Bytes:
         labels = self._measured.labels_of(numbers)
         return synthesise(generator, draw_condition(labels, self._bank, CHECK_SEED), CHECK_SEED, self._engine)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)

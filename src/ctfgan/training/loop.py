@@ -50,13 +50,22 @@ class Updates:
         discriminator: what learns to judge.
         stage: rates, and the parts that a batch is taken in.
         engine: its processes average their gradients; its precision is that of the losses.
+        slowed: factor on both rates of a run that was rolled back (decision 28).
 
     Attributes:
         step: generator steps done in this stage.
     """
 
-    def __init__(self, generator: nn.Module, discriminator: nn.Module, stage: StageSettings, engine: Engine) -> None:
+    def __init__(
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        stage: StageSettings,
+        engine: Engine,
+        slowed: float = 1.0,
+    ) -> None:
         self.step = 0
+        self._slowed = slowed
         self._stage = stage
         self._critic = discriminator
         self._engine = engine
@@ -119,7 +128,7 @@ class Updates:
             optimiser.collect()
             for name, term in terms.items():
                 losses[name] = losses.get(name, 0) + term.detach() / parts
-        optimiser.step(rate * decay(self.step / self._stage.steps, self._stage.decay_from))
+        optimiser.step(rate * self._slowed * decay(self.step / self._stage.steps, self._stage.decay_from))
         return losses
 
 

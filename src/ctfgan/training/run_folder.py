@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -183,13 +183,19 @@ class RunFolder:
             raise damaged(folder, "state.pt")
         return StoredCheckpoint(tensors, state)
 
-    def load_newest(self, warn: Callable[[str], None]) -> tuple[Path, StoredCheckpoint]:
+    def load_newest(
+        self, warn: Callable[[str], None], among: Sequence[Path] | None = None
+    ) -> tuple[Path, StoredCheckpoint]:
         """The newest checkpoint that is intact; damaged ones are named to ``warn`` and passed over.
+
+        Args:
+            warn: is told of each damaged one.
+            among: folders to choose from, oldest first; None chooses from all.
 
         Raises:
             RunError: none is intact.
         """
-        for folder in reversed(self.checkpoints()):
+        for folder in reversed(self.checkpoints() if among is None else among):
             try:
                 return folder, self.load(folder)
             except RunError as error:
@@ -227,6 +233,10 @@ class RunFolder:
         ]
         return min(scored)[2] if scored else folders[-1]
 
+    def good(self) -> list[Path]:
+        """Checkpoints that a run may be rolled back to, oldest first: of healthy checks and of starts of stages."""
+        return [folder for folder in self.checkpoints() if self.manifest(folder).get("good", True)]
+
     def released(self, release: Literal["best", "last"]) -> Path:
         """The checkpoint whose weights a bundle carries."""
         return self.best() if release == "best" else self.checkpoints()[-1]
@@ -235,8 +245,8 @@ class RunFolder:
         return self.path / CHECKPOINTS / f"step-{step:08d}"
 
     def prune(self, keep: int) -> None:
-        """Delete all checkpoints but the newest ``keep`` and the best."""
-        kept = {*self.checkpoints()[-keep:], self.best()}
+        """Delete all checkpoints but the newest ``keep``, as many good ones, and the best."""
+        kept = {*self.checkpoints()[-keep:], *self.good()[-keep:], self.best()}
         for folder in self.checkpoints():
             if folder not in kept:
                 shutil.rmtree(folder)

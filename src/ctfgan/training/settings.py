@@ -143,10 +143,37 @@ class CheckSettings(Settings):
     """Classes on a sheet at most, spread evenly over all of them."""
 
 
+class RecoverySettings(Settings):
+    """What happens when training diverges or the discriminator collapses (decision 28)."""
+
+    attempts: int = Field(default=3, ge=0)
+    """Times that a run goes back to its last good checkpoint before it stops with a diagnosis; 0 stops at once."""
+    rate_factor: float = Field(default=0.5, gt=0, lt=1)
+    """What both learning rates are multiplied by each time, for the rest of the run."""
+    window: int = Field(default=10, ge=2)
+    """Lines of the journal in a row that must show a collapse; what is not finite counts at once."""
+
+
+class AlarmSettings(Settings):
+    """When a check warns; training goes on as it was (decision 28)."""
+
+    checks: int = Field(default=3, ge=1)
+    """Checks in a row that must show it; a sudden growth of weights and a loss of all classes count at once."""
+    variety: float = Field(default=0.3, ge=0, lt=1)
+    """Mean distance between samples of a class, relative to its real images, below which they count as alike; where
+    there are few images it is lowered to what real ones reach by chance. 0 is silent."""
+    distance: float = Field(default=2.0, gt=1)
+    """Times the best check's distance, above which a rising one counts."""
+    growth: float = Field(default=2.0, gt=1)
+    """Times the largest of the last checks, above which a layer's greatest singular value counts."""
+
+
 class TrainingSettings(Settings):
     """What all stages share."""
 
     checks: CheckSettings = CheckSettings()
+    alarms: AlarmSettings = AlarmSettings()
+    recovery: RecoverySettings = RecoverySettings()
     strengthening: StrengtheningSettings = StrengtheningSettings()
     ema_decay: float | None = Field(default=0.999, gt=0, lt=1)
     """Decay of the generator's moving average per step; None switches it off."""

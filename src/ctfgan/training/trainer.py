@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from math import isfinite
+from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ctfgan.chance import Chance
 from ctfgan.data.batches import BatchStream
 from ctfgan.data.prepare import Dataset
-from ctfgan.errors import CtfganError, Interrupted, ProcessLost, RunError
+from ctfgan.errors import Interrupted, ProcessLost, RunError
 from ctfgan.metrics.recogniser import TrainedRecogniser
 from ctfgan.nn.row_parts import Kept, kept_of
+from ctfgan.training.alarms import Alarm, Alarms
 from ctfgan.training.checks import Checker, CheckReport
-from ctfgan.training.collecting import not_finite, on_main_with_all_rows, overwrite
+from ctfgan.training.collecting import overwrite
 from ctfgan.training.ema import Ema
+from ctfgan.training.health import Health, Unhealthy, logit_figures
+from ctfgan.training.keeping import Keeper, Snapshot
 from ctfgan.training.loop import StepLosses, Updates, play
 from ctfgan.training.objectives.adversarial import AdversarialGame
 from ctfgan.training.plateau import Plateau
-from ctfgan.training.run_folder import Checkpoint, RunFolder, StoredCheckpoint
+from ctfgan.training.recovery import ALARM, DIAGNOSIS, ROLLBACK, Recovery, Rollback, cut_back, diagnosis
+from ctfgan.training.run_folder import RunFolder, StoredCheckpoint
 from ctfgan.training.runtime import Engine, StopRequest, compile_players, wait_for
 from ctfgan.training.settings import StageSettings, TrainingSettings
-from ctfgan.training.tensor_files import Rows
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,12 @@ class Observer(Protocol):
     def on_check(self, report: CheckReport) -> None:
         """A check is done and its sheet and checkpoint are written."""
 
+    def on_alarm(self, alarm: Alarm) -> None:
+        """A check warns of something; training goes on."""
+
+    def on_rollback(self, rollback: Rollback) -> None:
+        """Training has failed and goes on from an earlier checkpoint, whose stage is announced next."""
+
     def on_stage_end(self, name: str, reason: str) -> None:
         """A stage has ended."""
 
@@ -97,34 +108,46 @@ class Trainer:
         self._seconds = 0.0
         self._counted = time.monotonic()  # when the seconds of training were last added up
         self._steps_before = 0  # generator steps of the stages that are done
+        self._figures: dict[str, float] = {}  # of the last line of the journal
+        self._keeper = Keeper(folder, engine, settings.keep_checkpoints)
+        self._recovery = Recovery(settings.recovery, folder)
         self._checker = Checker(
             dataset, recogniser, settings.checks, folder.path / "sheets", engine, by_class=method.is_conditional
         )
+        training = dataset.measured.training
+        self._counts = np.bincount(training.labels, minlength=len(dataset.measured.labels)).tolist()
         engine.prepare(method.networks)
         self._enter(0)
 
     def run(self, observer: Observer, stop: StopRequest) -> None:
-        """Train all remaining stages.
+        """Train all remaining stages; after a failure, go on from the last good checkpoint with lower rates.
 
         Raises:
             Interrupted: a signal asked for an end; the state is saved.
             ProcessLost: another process died; see :meth:`rescue`.
-            RunError: training diverged; the checkpoints on disk are from before.
+            RunError: training failed again and again; the checkpoints on disk are from before.
         """
         if not self._engine.processes.on_main(lambda: bool(self._folder.checkpoints())):
             self._save()
-        while True:
-            stage = self._stage
-            observer.on_stage(
-                stage.name, self._number + 1, len(self._method.stages), self._updates.step, stage.settings
-            )
-            reason = self._play(stage, observer, stop)
-            self._write("stage-end", stage=stage.name, step=self._updates.step, reason=reason)
-            observer.on_stage_end(stage.name, reason)
-            if self._number + 1 == len(self._method.stages):
-                return
-            self._hand_over()
-            self._save()
+        is_done = False
+        while not is_done:
+            try:
+                is_done = self._finish_stage(observer, stop)
+            except Unhealthy as failure:
+                self._roll_back(failure, observer)
+
+    def _finish_stage(self, observer: Observer, stop: StopRequest) -> bool:
+        """Play the stage to its end and enter the next one; returns whether there is none."""
+        stage = self._stage
+        observer.on_stage(stage.name, self._number + 1, len(self._method.stages), self._updates.step, stage.settings)
+        reason = self._play(stage, observer, stop)
+        self._write("stage-end", stage=stage.name, step=self._updates.step, reason=reason)
+        observer.on_stage_end(stage.name, reason)
+        if self._number + 1 == len(self._method.stages):
+            return True
+        self._hand_over()
+        self._save()
+        return False
 
     def _play(self, stage: Stage, observer: Observer, stop: StopRequest) -> str:
         """Play one stage; return why it ended."""
@@ -136,6 +159,7 @@ class Trainer:
             step = self._updates.step
             if self._ema is not None:
                 self._ema.update(stage.game.generator, self._updates.generator_changes)
+            self._health.follow(losses, step)
             observer.on_step(step, losses)
             signal_number = self._engine.processes.agreed(stop.signal_number or 0)
             if step % self._settings.journal_every == 0:
@@ -148,9 +172,11 @@ class Trainer:
             if signal_number:
                 if not is_check:
                     self._count_seconds()
-                    self._save()
+                    self._health.require_finite(step)
+                    self._save(good=False)
                 raise Interrupted(
-                    f"stopped in stage {stage.name!r} after step {step}, state saved; {self._way_on()}", signal_number
+                    f"stopped in stage {stage.name!r} after step {step}, state saved; {self._keeper.way_on}",
+                    signal_number,
                 )
         return f"all {stage.settings.steps} steps done"
 
@@ -165,7 +191,9 @@ class Trainer:
         self._number = number
         self._stage = stage
         generator = stage.game.generator.train()
-        self._updates = Updates(generator, stage.game.discriminator, stage.settings, self._engine)
+        self._updates = Updates(
+            generator, stage.game.discriminator, stage.settings, self._engine, self._recovery.slowed
+        )
         self._ema = None if self._settings.ema_decay is None else Ema(generator, self._settings.ema_decay)
         if self._settings.compile:
             compile_players(generator, stage.game.discriminator)
@@ -178,6 +206,9 @@ class Trainer:
             self._device,
         )
         self._plateau = Plateau(self._settings.checks, stage.settings.patience)
+        window = self._settings.recovery.window
+        self._health = Health(window, stage.game.won, self._engine.processes, self._device)
+        self._alarms = Alarms(self._settings.alarms, self._dataset.measured.names, self._counts)
 
     def _hand_over(self) -> None:
         """Go to the next stage."""
@@ -197,9 +228,6 @@ class Trainer:
         self._seconds += now - self._counted
         self._counted = now
 
-    def _way_on(self) -> str:
-        return f"go on with 'ctfgan resume {self._folder.path}'"
-
     def _write(self, event: str, **content: Any) -> None:
         """A line of the journal, from the main process."""
         if self._engine.processes.is_main:
@@ -208,45 +236,86 @@ class Trainer:
     def _log(self, stage: Stage, losses: StepLosses) -> None:
         terms = {f"discriminator_{name}": term for name, term in losses.discriminator.items()}
         terms |= {f"generator_{name}": term for name, term in losses.generator.items()}
+        if stage.game.logits is not None:
+            terms |= logit_figures(stage.game.logits)
         means = self._engine.processes.mean(torch.stack(list(terms.values())))
         self._count_seconds()
         values = dict(zip(terms, means.tolist(), strict=True)) | stage.game.readings()
+        self._figures = values
+        self._health.judge(self._updates.step, values)
         rounded = {name: round(value, 6) for name, value in values.items()}
         seconds = round(self._seconds, 2)
         self._write("step", stage=stage.name, step=self._updates.step, seconds=seconds, **rounded)
 
     def _check(self, stage: Stage, observer: Observer) -> None:
         self._count_seconds()
-        report = self._checker.check(self._generator(), stage.name, self._number + 1, self._updates.step)
+        self._health.require_finite(self._updates.step)
+        players = {"generator": stage.game.generator, "discriminator": stage.game.discriminator}
+        report = self._checker.check(self._generator(), players, stage.name, self._number + 1, self._updates.step)
+        if report.distance < min(self._plateau.distances, default=float("inf")):
+            self._health.progress()
         self._plateau.distances.append(report.distance)
-        self._write(
-            "check",
-            stage=stage.name,
-            step=report.step,
-            seconds=round(self._seconds, 2),
-            distance=report.distance,
-            top_1=report.top_1,
-        )
+        self._write("check", seconds=round(self._seconds, 2), **report.line())
+        alarms = self._alarms.look(report)
+        for alarm in alarms:
+            self._write(ALARM, **asdict(alarm))
         self._save(report.distance)
         observer.on_check(report)
+        for alarm in alarms:
+            observer.on_alarm(alarm)
         self._counted = time.monotonic()
 
-    def _save(self, distance: float | None = None) -> None:
-        """Write a checkpoint; ``distance`` is what a check of exactly these weights found.
+    def _roll_back(self, failure: Unhealthy, observer: Observer) -> None:
+        """Go back to the last good checkpoint, there to go on with lower rates.
 
         Raises:
-            RunError: a weight is not finite; the checkpoints on disk are from before.
+            RunError: it was tried often enough; the run stands at that checkpoint.
         """
-        kept, processes = self._kept(), self._engine.processes
-        self._refuse([name for names in processes.all_of(not_finite(kept)) for name in names])
-        on_main_with_all_rows(processes, kept, lambda whole: self._save_here(whole, distance))
+        self._count_seconds()
+        stage, step, recovery, seconds = self._stage, self._updates.step, self._recovery, self._seconds
+        processes = self._engine.processes
 
-    def _refuse(self, broken: list[str]) -> None:
-        if broken:
-            raise RunError(
-                f"training diverged in stage {self._stage.name!r} before step {self._updates.step} ({broken[0]} is not "
-                "finite); lower its learning rates with --set and train again"
-            )
+        def warn(message: str) -> None:
+            observer.on_alarm(Alarm("checkpoint", stage.name, step, message))
+
+        target = Path(processes.on_main(lambda: str(recovery.target(failure, warn))))
+        checkpoint = processes.main_first(lambda: self._folder.load(target))
+        verdict = None
+        if recovery.is_spent:
+            verdict = diagnosis(failure, stage.name, step, recovery, recovery.rates(stage.settings))
+        else:
+            recovery.lower()
+        self._continue_from(checkpoint)
+        self._seconds = seconds  # what failed has cost time, too
+        recovery.went_to(self._position())
+        if processes.is_main:
+            cut_back(self._journal, checkpoint.state["journal"])
+        figures = {name: value if isfinite(value) else str(value) for name, value in self._figures.items()}
+        if verdict is not None:
+            self._write(DIAGNOSIS, stage=stage.name, step=step, message=verdict, figures=figures)
+        else:
+            rollback = Rollback(
+                stage.name, step, self._stage.name, self._updates.step, str(failure), recovery.count, recovery.attempts,
+                *recovery.rates(self._stage.settings), recovery.slowed,
+            )  # fmt: skip
+            self._write(ROLLBACK, **asdict(rollback), figures=figures)
+            observer.on_rollback(rollback)
+        self._save(self._folder.manifest(target)["distance"])
+        if verdict is not None:
+            raise RunError(verdict)
+
+    def _save(self, distance: float | None = None, *, good: bool = True) -> None:
+        """Write a checkpoint.
+
+        Args:
+            distance: what a check of exactly these weights found.
+            good: whether a rollback may end here, if nothing speaks against it; not where a signal fell, so that a run
+                that was resumed goes back to where it would have gone without.
+
+        Raises:
+            Unhealthy: a weight is not finite; the checkpoints on disk are from before.
+        """
+        self._keeper.save(self._snapshot(distance, good=good))
 
     def _kept(self) -> dict[str, Kept]:
         """The tensors of a checkpoint."""
@@ -255,7 +324,7 @@ class Trainer:
             kept |= kept_of(self._ema.network, "average.")
         return kept | {f"moments.{name}": tensor for name, tensor in self._updates.moments().items()}
 
-    def _save_here(self, tensors: Mapping[str, Tensor | Rows], distance: float | None) -> None:
+    def _snapshot(self, distance: float | None = None, *, good: bool = False) -> Snapshot:
         state = {
             "stage": self._number,
             "updates": self._updates.state(),
@@ -267,47 +336,41 @@ class Trainer:
             "steps_before": self._steps_before,
             "seconds": self._seconds,
             "journal": self._journal.size(),
+            "health": self._health.state(),
+            "alarms": self._alarms.state(),
+            "recovery": self._recovery.state(),
         }
-        note = {"stage": self._stage.name, "stage_step": self._updates.step, "distance": distance}
-        self._folder.save(self._position(), Checkpoint(tensors, state), note)
-        self._folder.prune(self._settings.keep_checkpoints)
+        note = {
+            "stage": self._stage.name,
+            "stage_step": self._updates.step,
+            "distance": distance,
+            "good": good and self._health.is_good,
+        }
+        return Snapshot(self._position(), self._kept(), state, note)
 
     def _position(self) -> int:
         """Number of a checkpoint: generator steps and stage switches so far."""
         return self._steps_before + self._updates.step + self._number
 
     def rescue(self, lost: ProcessLost) -> ProcessLost:
-        """Save the run after another process was lost in the middle of a step; returns what to say about it.
-
-        Every process holds the whole state and changes it only after all have agreed, so whoever gets the run's lock
-        may save it: the main process has it, and after its death the first survivor on a machine that sees the folder.
-        Of sharded tables nobody has the lost rows, so there is nothing to save.
-        The step under way begins anew on resuming, discriminator steps that it had done remain done. On a GPU a broken
-        exchange may have reached the weights before anybody knew, so there the last checkpoint has to do.
+        """Save the run after another process was lost (:meth:`~ctfgan.training.keeping.Keeper.rescue`); returns what to
+        say about it.
         """
-        if self._device.type != "cpu":
-            return ProcessLost(f"{lost}; nothing was saved beyond the last checkpoint, {self._way_on()}")
-        kept = self._kept()
-        whole = {name: tensor for name, tensor in kept.items() if isinstance(tensor, Tensor)}
-        if len(whole) < len(kept):
-            last = next(reversed(self._folder.checkpoints()), None)
-            return ProcessLost(f"{lost}, and with it rows of sharded tables; what is left is {last}, {self._way_on()}")
-        where = f"in stage {self._stage.name!r} after step {self._updates.step}"
-        try:
-            with nullcontext() if self._engine.processes.is_main else self._folder.held():
-                is_new = not self._folder.has(self._position())
-                if is_new:
-                    self._refuse(not_finite(kept))
-                    self._save_here(whole, None)
-        except (CtfganError, OSError) as error:
-            return ProcessLost(f"{lost}; its state {where} was not saved here ({error}); {self._way_on()}")
-        return ProcessLost(f"{lost}; stopped {where}, state saved; {self._way_on()}", has_saved=is_new)
+        return self._keeper.rescue(self._snapshot(), lost)
 
     def restore(self, checkpoint: StoredCheckpoint) -> None:
         """Continue from a checkpoint, bit for bit on the same device and number of threads."""
-        state = checkpoint.state
-        if "game" not in state:
+        if "game" not in checkpoint.state:
             raise RunError(f"{self._folder.path} was trained by an earlier version; train it again")
+        if "recovery" in checkpoint.state:
+            self._recovery.restore(checkpoint.state["recovery"])
+        self._continue_from(checkpoint)
+        if self._engine.processes.is_main:
+            self._journal.truncate(checkpoint.state["journal"])
+
+    def _continue_from(self, checkpoint: StoredCheckpoint) -> None:
+        """All of a checkpoint but how often the run was rolled back."""
+        state = checkpoint.state
         self._enter(state["stage"])
         if self._ema is not None:
             self._ema.updates = state["ema_updates"]
@@ -319,5 +382,6 @@ class Trainer:
         self._plateau.distances = list(state["distances"])
         self._steps_before = state["steps_before"]
         self._seconds = state["seconds"]
-        if self._engine.processes.is_main:
-            self._journal.truncate(state["journal"])
+        if "health" in state:  # a run that began before there was any goes on as if it had begun here
+            self._health.restore(state["health"])
+            self._alarms.restore(state["alarms"])

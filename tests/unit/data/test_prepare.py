@@ -216,6 +216,18 @@ def test_a_long_list_of_bad_images_is_cut_short(tmp_path: Path, cache: Path, wri
     assert "    ... and 1,224 more" in lines
 
 
+def test_classes_with_few_images_for_training_are_named_smallest_first(
+    tmp_path: Path, cache: Path, write_classes: WriteClasses
+) -> None:
+    root = write_classes(tmp_path / "hq", {"a": 60, "b": 8, "c": 60, "d": 12})
+    (note,) = [line for line in describe(prepared(str(root)), DataSettings()) if "learned poorly" in line]
+    assert note.startswith("  note: 2 classes with 1 to 19 images; they may be learned poorly and lose their variety")
+    assert "augmentation.policy" in note
+    assert note.endswith("(b: 7, d: 11)"), "a tenth is held out"
+    write_classes(tmp_path / "large", {"a": 30, "b": 30})
+    assert not any("learned poorly" in line for line in describe(prepared(str(tmp_path / "large")), DataSettings()))
+
+
 def test_the_description_says_all_that_a_user_should_check(
     tmp_path: Path, cache: Path, write_classes: WriteClasses
 ) -> None:

@@ -33,6 +33,12 @@ def test_the_sentence_says_which_classes_were_measured() -> None:
     assert "balanced over 10 probe classes of 1,000,000, seed" in replace(PROTOCOL, of_classes=1_000_000).sentence()
 
 
+def test_the_sentence_says_that_rates_were_lowered_after_failures() -> None:
+    assert "rolled back" not in PROTOCOL.sentence()
+    said = replace(PROTOCOL, rollbacks=2, slowed=0.25).sentence()
+    assert said.endswith("; training was rolled back 2 times and ended with 0.25 of the recipe's learning rates")
+
+
 def test_figures_of_enough_images_need_no_note() -> None:
     assert PROTOCOL.notes({"recogniser": FIGURES, "inception": FIGURES}) == []
 

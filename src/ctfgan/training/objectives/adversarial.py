@@ -81,6 +81,10 @@ class AdversarialGame:
     Args:
         setup: the players, and what they play.
         self_supervision: Task 3's weights; None if the discriminator has no box head.
+
+    Attributes:
+        logits: of real and of synthetic images in the last discriminator step (the last part of its batch), ``(N,)``
+            each, without a gradient; None before the first.
     """
 
     def __init__(self, setup: GameSetup, self_supervision: SelfSupervisionSettings | None = None) -> None:
@@ -91,6 +95,12 @@ class AdversarialGame:
         self._strengthening = setup.strengthening
         self._chance = setup.chance
         self._self_supervision = self_supervision
+        self.logits: tuple[Tensor, Tensor] | None = None
+
+    @property
+    def won(self) -> float | None:
+        """The discriminator's adversarial loss once it has nothing left to learn, if there is such a point."""
+        return self._loss.won
 
     def advance(self, progress: float) -> None:
         """Told before every generator step how far its stage is, 0 ... 1; most games do not change on the way."""
@@ -117,6 +127,7 @@ class AdversarialGame:
                 boxes.append(box)
         features = self._critic.features(torch.cat(images), torch.cat(image_labels))
         real_logits, fake_logits = self._judge(features[: 2 * count], labels).split(count)
+        self.logits = real_logits.detach(), fake_logits.detach()
         terms = {"adversarial": self._loss.discriminator(real_logits, fake_logits)}
         terms |= self._strengthening.terms(both, real_logits, fake_logits)
         terms |= self._more_discriminator_terms(Judged(both, labels, features[: 2 * count], real_logits, fake_logits))
