@@ -226,6 +226,7 @@ class Trainer:
             seconds=round(self._seconds, 2),
             distance=report.distance,
             top_1=report.top_1,
+            sheet=f"sheets/{report.sheet.name}",
         )
         self._save(report.distance)
         observer.on_check(report)
