@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import time
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import ClassVar
@@ -95,6 +96,8 @@ class TensorBoard(Tracker):
         self._inner.log_images({name: _pixels(path)[None]}, step=step, dataformats="NHWC")
 
     def _build(self, known_as: str | None, first_step: int | None) -> GeneralTracker:
+        if first_step is not None:
+            time.sleep(1.0)  # event files are read in the order of the seconds they were begun in
         return TensorBoardTracker(self._name, self._run, purge_step=first_step)
 
     def _identity(self) -> str:
