@@ -1,4 +1,7 @@
-"""Writing that never leaves a half: files and folders appear whole, under their final name, or not at all."""
+"""Writing that never leaves a half: files and folders appear whole, under their final name, or not at all.
+
+And where what can be made again is kept.
+"""
 
 from __future__ import annotations
 
@@ -74,6 +77,13 @@ def write_file(path: Path, content: bytes) -> None:
 def is_taken(path: Path) -> bool:
     """Whether something is at a path that writing there would mix with or replace; an empty folder is nothing."""
     return path.exists() and (not path.is_dir() or any(path.iterdir()))
+
+
+def cache_folder() -> Path:
+    """Where packed images and recognisers are kept: ``$CTFGAN_CACHE``, else the user's cache folder."""
+    if "CTFGAN_CACHE" in os.environ:
+        return Path(os.environ["CTFGAN_CACHE"])
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ctfgan"
 
 
 def sha256(path: Path) -> str:
