@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from functools import partial
 
 from ctfgan.doctor.findings import Check, Finding, Status, examined
-from ctfgan.doctor.libraries import libraries, traps
+from ctfgan.doctor.folders import fonts, places, weights
+from ctfgan.doctor.installed import libraries, traps
 from ctfgan.doctor.machine import devices, system
-from ctfgan.doctor.places import fonts, places, weights
-from ctfgan.doctor.self_test import self_test
+from ctfgan.doctor.small_run import self_test
 
 __all__ = ["Finding", "Status", "examine"]
 

@@ -11,16 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from ctfgan.doctor import Finding, examine, libraries, places
+from ctfgan.doctor import Finding, examine, folders, installed
 from ctfgan.doctor.findings import examined
 from tests.conftest import snapshot
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty machine: its home, cache, data and working folder are below ``tmp_path``."""
     for variable, name in {"HOME": ".", "CTFGAN_CACHE": "cache", "CTFGAN_DATA": "data", "TORCH_HOME": "torch"}.items():
         monkeypatch.setenv(variable, str(tmp_path / name))
+    monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path_factory.mktemp("matplotlib")))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -68,9 +69,9 @@ def test_a_torchvision_of_another_torch_is_named_as_the_cause(monkeypatch: pytes
         raise RuntimeError("operator torchvision::nms does not exist")
 
     versions = {"torchvision": "0.20.0"}
-    monkeypatch.setattr(libraries, "_version", versions.get)
+    monkeypatch.setattr(installed, "_version", versions.get)
     monkeypatch.setattr("importlib.import_module", broken)
-    found = next(iter(libraries.traps()))
+    found = next(iter(installed.traps()))
     assert (found.status, found.detail) == ("fail", "RuntimeError: operator torchvision::nms does not exist")
     assert "torchvision 0.20.0 may be of another torch" in found.remedy
 
@@ -83,14 +84,14 @@ def test_a_torchvision_of_another_torch_is_named_as_the_cause(monkeypatch: pytes
 def test_a_library_is_held_against_what_the_project_asks_for(
     version: str | None, status: str, detail: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(libraries, "_version", lambda name: version)
-    (torch,) = [finding for finding in libraries.libraries() if finding.name == "torch"]
+    monkeypatch.setattr(installed, "_version", lambda name: version)
+    (torch,) = [finding for finding in installed.libraries() if finding.name == "torch"]
     assert (torch.status, torch.detail) == (status, detail)
     assert ("pip install 'torch<3,>=2.11'" in torch.remedy) == (status == "fail")
 
 
 def test_an_extra_that_is_missing_says_what_needs_it_and_every_extra_is_known() -> None:
-    assert {*(metadata("ctfgan").get_all("Provides-Extra") or ())} <= libraries.NEEDED_BY.keys()
+    assert {*(metadata("ctfgan").get_all("Provides-Extra") or ())} <= installed.NEEDED_BY.keys()
 
 
 def test_a_folder_that_cannot_be_written_fails_with_a_way_out(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +106,7 @@ def test_a_folder_that_cannot_be_written_fails_with_a_way_out(here: Path, monkey
 @pytest.mark.parametrize(("free", "status"), [(6 << 30, "ok"), (1 << 30, "warn"), (1 << 20, "fail")])
 def test_little_room_on_a_disk_is_seen(free: int, status: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda place: type("Usage", (), {"free": free}))
-    assert [finding.status for finding in places.places()][:3] == [status] * 3
+    assert [finding.status for finding in folders.places()][:3] == [status] * 3
 
 
 def test_locks_that_do_not_hold_are_seen(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,4 +136,4 @@ def test_a_check_that_breaks_is_a_finding_itself() -> None:
 
 def test_a_launcher_that_went_wrong_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "two")
-    assert [finding.status for finding in libraries.traps()][-1] == "fail"
+    assert [finding.status for finding in installed.traps()][-1] == "fail"
