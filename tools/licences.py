@@ -17,8 +17,9 @@ EXTRAS = ("hub", "export")
 # Licences that ask for no more than to be named and passed on; MPL-2.0 binds changes to its own files alone.
 ALLOWED = {
     "MIT", "MIT License", "MIT-CMU", "HPND", "BSD", "BSD License", "BSD-2-Clause", "BSD-3-Clause", "0BSD", "ISC",
-    "Apache", "Apache-2.0", "Apache 2.0", "Apache License 2.0", "Apache Software License", "Zlib", "CC0-1.0", "Unlicense",
-    "PSF-2.0", "Python-2.0", "Python Software Foundation License", "MPL-2.0", "BSL-1.0", "Apache-2.0 WITH LLVM-exception",
+    "Apache", "Apache-2.0", "Apache 2.0", "Apache License 2.0", "Apache Software License", "Zlib", "CC0-1.0",
+    "Unlicense", "PSF-2.0", "Python-2.0", "Python Software Foundation License", "MPL-2.0", "BSL-1.0",
+    "Apache-2.0 WITH LLVM-exception",
     "Mozilla Public License 2.0 (MPL 2.0)", "The Unlicense (Unlicense)", "3-Clause BSD License", "CNRI-Python",
     "ISC License (ISCL)", "BSD 3-Clause License", "MIT-0",
 }  # fmt: skip
@@ -67,8 +68,9 @@ def page(always: dict[str, Dependency], extra: dict[str, Dependency]) -> str:
     parts = [
         "# Licences of what ctfgan needs",
         "",
-        "ctfgan itself is under the MIT licence. This page is written by `python tools/licences.py` from what the packages",
-        "say about themselves, in the versions of `constraints.txt`; `.ci/run` refuses a licence that nobody has allowed.",
+        "ctfgan itself is under the MIT licence. This page is written by `python tools/licences.py` from what the",
+        "packages say about themselves, in the versions of `constraints.txt`; `.ci/run` refuses a licence that nobody has",
+        "allowed.",
         "torch's build for CUDA brings NVIDIA's libraries besides, under NVIDIA's terms.",
     ]
     for title, found in (("Always", always), (f"With the extras {' and '.join(EXTRAS)}", extra)):

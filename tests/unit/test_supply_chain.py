@@ -52,6 +52,7 @@ def test_a_package_without_a_pin_or_of_another_version_is_named(tool: Any, monke
 
     found = {"numpy": fake("numpy", "2.0"), "new": fake("new", "1"), "torch": fake("torch", "2.13.0+cpu"),
              "nvidia-nccl": fake("nvidia-nccl", "3", is_fixed=True)}  # fmt: skip
+    monkeypatch.setattr(lock, "here", lambda: "Python 3.11 on Linux x86_64")
     monkeypatch.setattr(lock, "direct", lambda extras: [])
     monkeypatch.setattr(lock, "installed", lambda wanted: found)
     monkeypatch.setattr(lock, "pins", lambda: {"numpy": "2.4", "torch": "2.13.0", "old": "1"})
@@ -59,7 +60,7 @@ def test_a_package_without_a_pin_or_of_another_version_is_named(tool: Any, monke
     with pytest.raises(SystemExit) as end:
         lock.main()
     assert str(end.value) == (
-        "constraints.txt: new is needed and has no pin; numpy is 2.0, pinned is 2.4; old is pinned and nothing needs it; "
+        "constraints.txt: numpy is 2.0, pinned is 2.4; new is needed and has no pin; old is pinned and nothing needs it; "
         "run python tools/lock.py in a fresh environment"
     )
 
