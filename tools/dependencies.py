@@ -107,7 +107,7 @@ def pins() -> dict[str, str]:
 
 
 def licence(dist: Distribution) -> str:
-    """What a distribution says about its licence: an expression, else its classifiers, else the first line of a text."""
+    """What a distribution says about its licence: an expression, else classifiers, else a text's first line."""
     found = dist.metadata
     if expression := found.get("License-Expression"):
         return str(expression)

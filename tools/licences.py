@@ -69,8 +69,8 @@ def page(always: dict[str, Dependency], extra: dict[str, Dependency]) -> str:
         "# Licences of what ctfgan needs",
         "",
         "ctfgan itself is under the MIT licence. This page is written by `python tools/licences.py` from what the",
-        "packages say about themselves, in the versions of `constraints.txt`; `.ci/run` refuses a licence that nobody has",
-        "allowed.",
+        "packages say about themselves, in the versions of `constraints.txt`; `.ci/run` refuses a licence that nobody",
+        "has allowed.",
         "torch's build for CUDA brings NVIDIA's libraries besides, under NVIDIA's terms.",
     ]
     for title, found in (("Always", always), (f"With the extras {' and '.join(EXTRAS)}", extra)):

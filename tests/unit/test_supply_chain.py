@@ -60,14 +60,15 @@ def test_a_package_without_a_pin_or_of_another_version_is_named(tool: Any, monke
     with pytest.raises(SystemExit) as end:
         lock.main()
     assert str(end.value) == (
-        "constraints.txt: numpy is 2.0, pinned is 2.4; new is needed and has no pin; old is pinned and nothing needs it; "
-        "run python tools/lock.py in a fresh environment"
+        "constraints.txt: numpy is 2.0, pinned is 2.4; new is needed and has no pin; old is pinned and nothing "
+        "needs it; run python tools/lock.py in a fresh environment"
     )
 
 
 @pytest.mark.parametrize(
     ("fields", "allowed"),
-    [({"License-Expression": "Apache-2.0 OR GPL-3.0-only"}, True), ({"License-Expression": "MIT AND GPL-3.0-only"}, False),
+    [({"License-Expression": "Apache-2.0 OR GPL-3.0-only"}, True),
+     ({"License-Expression": "MIT AND GPL-3.0-only"}, False),
      ({"Classifier": "License :: OSI Approved :: MIT License"}, True), ({"License": "MIT\n\nlong text"}, True),
      ({"Classifier": "License :: OSI Approved :: GNU General Public License v3 (GPLv3)"}, False), ({}, False)],
 )  # fmt: skip
