@@ -1,6 +1,6 @@
 """Writing that never leaves a half: files and folders appear whole, under their final name, or not at all.
 
-Reading JSON that anybody may have written is here, too.
+Reading JSON that anybody may have written is here, too, and where what can be made again is kept.
 """
 
 from __future__ import annotations
@@ -130,6 +130,11 @@ def read_json(path: Path, longest: int = LONGEST_JSON) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError("no JSON object")
     return content
+def cache_folder() -> Path:
+    """Where packed images and recognisers are kept: ``$CTFGAN_CACHE``, else the user's cache folder."""
+    if "CTFGAN_CACHE" in os.environ:
+        return Path(os.environ["CTFGAN_CACHE"])
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ctfgan"
 
 
 def sha256(path: Path) -> str:

@@ -27,6 +27,7 @@ from ctfgan.training.recovery import HealthRecord
 from ctfgan.training.run_folder import BUNDLE, DATA, RECIPE, RECOGNISER, RunFolder, StoredCheckpoint
 from ctfgan.training.runtime import start_engine, stop_on_signals
 from ctfgan.training.tensor_files import below
+from ctfgan.training.tracking import tracked
 from ctfgan.training.trainer import Trainer
 from ctfgan.workplace import Watch, Workplace, heard, open_workplace
 
@@ -47,11 +48,17 @@ def train(recipe: Recipe, out: str | Path | None = None, watch: Watch | None = N
     engine = start_engine(recipe.device, recipe.training.precision)
     processes = engine.processes
     watch = heard(watch or Watch(), engine)
-    path = Path(processes.on_main(lambda: _free_path(recipe, out)))
+    folder = RunFolder(Path(processes.on_main(lambda: _free_path(recipe, out))))
     start = open_start(recipe.start)
     if start is not None:
         known = StartSettings(path=start.path, sha256=model_hash(start.bundle))
         recipe = recipe.model_copy(update={"start": known})
+    with tracked(recipe.training.tracker, folder, engine, watch.say):
+        return _begin(recipe, folder, start, watch, processes)
+
+
+def _begin(recipe: Recipe, folder: RunFolder, start: Start | None, watch: Watch, processes: Processes) -> Path:
+    """Make the run folder once data and recogniser are there, and train."""
     try:
         place = open_workplace(recipe, watch)
         begin = None if start is None else matched_start(start, place, watch)
@@ -61,12 +68,11 @@ def train(recipe: Recipe, out: str | Path | None = None, watch: Watch | None = N
         raise Interrupted(message, signal.SIGINT) from None
 
     def create() -> None:
-        folder = RunFolder.create(path, recipe.to_json())
-        write_file(path / RECOGNISER, recogniser.weights.read_bytes())
+        RunFolder.create(folder.path, recipe.to_json())
+        write_file(folder.path / RECOGNISER, recogniser.weights.read_bytes())
         folder.write_json(DATA, _summary(place, recogniser))
 
     processes.on_main(create)
-    folder = RunFolder(path)
     with _held(folder, processes):
         return _finish(place, recogniser, folder, None, watch, begin)
 
@@ -117,7 +123,10 @@ def resume(path: str | Path, watch: Watch | None = None, device: str | None = No
     newest = folder.checkpoints()[-1]
     checkpoint = place.engine.processes.main_first(lambda: folder.load(newest))
     watch.say(f"resuming from {newest}")
-    with _held(folder, place.engine.processes):
+    with (
+        _held(folder, place.engine.processes),
+        tracked(place.recipe.training.tracker, folder, place.engine, watch.say),
+    ):
         return _finish(place, recogniser, folder, checkpoint, watch)
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import torch
 
 from ctfgan.data.describe import describe
-from ctfgan.data.packing import cache_folder
 from ctfgan.data.prepare import Dataset, prepare
 from ctfgan.errors import ConfigError
+from ctfgan.files import cache_folder
 from ctfgan.metrics.recogniser import TrainedRecogniser, TrainingImages, recogniser_for
 from ctfgan.nn.class_tables import lazy_tables
 from ctfgan.progress import Progress, silent

@@ -29,6 +29,7 @@ COMMANDS = {
     "sweep": "Run a series of settings and draw one plot.",
     "data": "Check, pack, fetch or list data sets.",
     "bench": "Measure speed.",
+    "doctor": "Say whether this machine is fit, and what to mend.",
 }
 
 

@@ -18,15 +18,8 @@ from ctfgan.data.packed import CONTENT, FORMAT, IMAGES, PackedImages, Survey, fi
 from ctfgan.data.sources.base import ImageSource
 from ctfgan.data.sources.packed import PackedSource
 from ctfgan.errors import DataError
-from ctfgan.files import is_taken, new_folder
+from ctfgan.files import cache_folder, is_taken, new_folder
 from ctfgan.progress import Progress, silent
-
-
-def cache_folder() -> Path:
-    """Where packed images and recognisers are kept: ``$CTFGAN_CACHE``, else the user's cache folder."""
-    if "CTFGAN_CACHE" in os.environ:
-        return Path(os.environ["CTFGAN_CACHE"])
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ctfgan"
 
 
 def look(source: ImageSource) -> Survey:

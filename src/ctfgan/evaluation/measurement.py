@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ctfgan.data.packing import cache_folder
 from ctfgan.data.sources.base import Labels
 from ctfgan.data.splits import Rows
 from ctfgan.evaluation.result import FLOOR, Evaluation
 from ctfgan.evaluation.streams import CHUNK, ImageSet, Sieve, generated, image_sets, real, reported_set
+from ctfgan.files import cache_folder
 from ctfgan.metrics.classification import ClassificationScore, classification_score
 from ctfgan.metrics.copies import CopyCheck, check_copies
 from ctfgan.metrics.extractor import Extractor, Pixels

@@ -64,6 +64,7 @@ class CheckReport:
             "variety": _rounded(self.variety),
             "least_class_variety": _rounded(min(known, default=None)),
             **{name: _rounded(value) for name, value in largest.items()},
+            "sheet": f"sheets/{self.sheet.name}",
         }
 
 

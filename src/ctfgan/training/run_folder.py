@@ -25,6 +25,7 @@ FIGURES = "figures.json"
 BUNDLE = "bundle"
 RECOGNISER = "recogniser.safetensors"
 CHECKPOINTS = "checkpoints"
+TRACKER = "tracker.json"
 MANIFEST = "checkpoint.json"
 LOCK = ".lock"
 
@@ -49,11 +50,21 @@ class StoredCheckpoint:
     """As in :class:`Checkpoint`."""
 
 
+Listener = Callable[[Mapping[str, Any]], None]
+"""Is told every line of a journal after it was written."""
+
+
 class RunFolder:
-    """A run on disk."""
+    """A run on disk.
+
+    Attributes:
+        path: the folder.
+        listeners: who follows its journal.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.listeners: list[Listener] = []
 
     @classmethod
     def check_free(cls, path: Path) -> None:
@@ -147,7 +158,7 @@ class RunFolder:
 
     def journal(self) -> Journal:
         """The run's journal."""
-        return Journal(self.path / JOURNAL)
+        return Journal(self.path / JOURNAL, self.listeners)
 
     def checkpoints(self) -> list[Path]:
         """Folders of the complete checkpoints, oldest first."""
@@ -255,16 +266,20 @@ class RunFolder:
 class Journal:
     """``journal.jsonl``: one JSON object per line, appended and flushed as things happen."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, listeners: Sequence[Listener] = ()) -> None:
         self._path = path
+        self._listeners = listeners
 
     def write(self, event: str, **content: Any) -> None:
-        """Append one line."""
+        """Append one line, then tell it to the listeners."""
+        line = {"event": event, **content}
         try:
             with self._path.open("a") as file:
-                file.write(json.dumps({"event": event, **content}, ensure_ascii=False) + "\n")
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
         except OSError as error:
             raise RunError(f"{self._path} cannot be written ({error}); free some space, then resume the run") from error
+        for listener in self._listeners:
+            listener(line)
 
     def generator_steps(self) -> int:
         """Generator steps over all stages, at the last check."""

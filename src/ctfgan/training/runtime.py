@@ -16,6 +16,7 @@ from types import FrameType
 import torch
 import torch.distributed as dist
 from accelerate import PartialState
+from accelerate.utils import clear_environment
 from torch import Tensor, nn
 
 from ctfgan.errors import ConfigError
@@ -118,6 +119,22 @@ def _joined(device: str, launched: Launch) -> tuple[torch.device, Processes]:
 
 
 _processes: Processes | None = None  # of this process, once it has joined the others: torch knows one default group
+
+
+@contextmanager
+def accelerate_state() -> Iterator[None]:
+    """While the block lasts, accelerate knows its processes, which its trackers insist on even for a single one."""
+    if PartialState._shared_state:
+        yield
+        return
+    # Of a launcher of one process it would make a group, and set threads and a device that are not its to choose; what
+    # it remembers is forgotten afterwards, so that a program around ours can use accelerate in its own way.
+    with clear_environment():
+        PartialState(cpu=True)
+    try:
+        yield
+    finally:
+        PartialState._reset_state()
 
 
 def _leave() -> None:

@@ -9,6 +9,7 @@ from pydantic import Field
 from ctfgan.settings import Settings
 
 Precision = Literal["float32", "bfloat16"]
+TrackerName = Literal["tensorboard", "wandb", "mlflow", "trackio"]
 
 
 class StageSettings(Settings):
@@ -188,3 +189,6 @@ class TrainingSettings(Settings):
     """Weights that the bundle carries: of the last stage's best check, or of its end."""
     journal_every: int = Field(default=50, ge=1)
     """Generator steps between lines of the journal."""
+    tracker: TrackerName | None = "tensorboard"
+    """Who else shows what the journal says: ``tensorboard`` writes into the run folder; the others need their package.
+    None shows it to nobody."""
