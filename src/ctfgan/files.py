@@ -130,6 +130,8 @@ def read_json(path: Path, longest: int = LONGEST_JSON) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError("no JSON object")
     return content
+
+
 def cache_folder() -> Path:
     """Where packed images and recognisers are kept: ``$CTFGAN_CACHE``, else the user's cache folder."""
     if "CTFGAN_CACHE" in os.environ:

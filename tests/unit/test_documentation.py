@@ -10,6 +10,9 @@ import click
 import pytest
 
 from ctfgan.cli.main import cli
+from ctfgan.errors import ConfigError
+from ctfgan.recipes.catalogue import named_recipe
+from ctfgan.recipes.overlay import with_settings
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "SECURITY.md", ROOT / "CONTRIBUTING.md"]
@@ -28,7 +31,7 @@ SHOWN = [(page.name, line) for page in PAGES if page.exists() and page not in HI
 
 
 def parse(line: str) -> None:
-    """Parse a command line as click does, without running it."""
+    """Parse a command line as click does, settings included, without running it."""
     words = shlex.split(line)[1:]
     command: click.Command = cli
     context = click.Context(cli, info_name="ctfgan")
@@ -39,7 +42,9 @@ def parse(line: str) -> None:
         command = found
         context = click.Context(command, info_name=name, parent=context)
     if not isinstance(command, click.Group):
-        command.make_context(command.name, words, parent=context)
+        parsed = command.make_context(command.name, words, parent=context)
+        if command.name == "train":
+            with_settings(named_recipe(parsed.params["recipe"] or "ctf-folders"), {}, parsed.params["assignments"])
 
 
 def test_the_pages_show_commands() -> None:
@@ -51,7 +56,10 @@ def test_every_command_of_the_pages_can_be_typed(page: str, line: str) -> None:
     parse(line)
 
 
-@pytest.mark.parametrize("line", ["ctfgan trian", "ctfgan train --hg good", "ctfgan sample runs/mine -n many"])
+@pytest.mark.parametrize(
+    "line",
+    ["ctfgan trian", "ctfgan train --hg good", "ctfgan sample runs/mine -n many", "ctfgan train --set generate.step=3"],
+)
 def test_a_command_that_does_not_exist_would_be_found(line: str) -> None:
-    with pytest.raises((AssertionError, click.ClickException)):
+    with pytest.raises((AssertionError, click.ClickException, ConfigError)):
         parse(line)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ctfgan.cli.options import DEVICE
+
 if TYPE_CHECKING:
     from ctfgan.bench.report import Report
 
@@ -34,7 +36,7 @@ def bench() -> None:
               help="Only compare with a plain PyTorch implementation (bench/plain.py), turn by turn.")  # fmt: skip
 @click.option("--compare", "others", metavar="A,B,...",
               help="Only compare with other recipes, turn by turn; RECIPE:STAGE names one stage.")  # fmt: skip
-@click.option("--device", metavar="NAME", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
+@DEVICE
 @click.option("--json", "out", metavar="FILE", type=click.Path(path_type=Path), help="Write all figures as JSON, too.")
 def step(
     recipe: str,

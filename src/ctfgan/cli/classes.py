@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ctfgan.cli.options import DEVICE, SEED
+
 if TYPE_CHECKING:
     from ctfgan.bundle import Bundle
 
@@ -103,8 +105,8 @@ def map_(model: Path, table: Path, out: Path) -> None:
 @click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Steps of learning a mixture; 200 without it.")
 @click.option("--candidates", type=click.IntRange(min=1), metavar="N",
               help="Old classes that may take part in a mixture; 64 without it.")  # fmt: skip
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**48 - 1))
-@click.option("--device", default="auto", show_default=True)
+@SEED
+@DEVICE
 @OUT
 def add(
     model: Path,

@@ -12,7 +12,15 @@ import click
 @click.option("--out", default="compare.png", show_default=True, metavar="PNG", type=click.Path(path_type=Path),
               help="The plot.")  # fmt: skip
 def compare(runs: tuple[Path, ...], out: Path) -> None:
-    """Show runs side by side: images, steps, seconds and figures as a table, distances as a plot."""
+    """Show runs side by side: images, steps, seconds and figures as a table, distances as a plot.
+
+    Notes say where runs do not compare: other real images, another recogniser, another number of samples. Figures are
+    those of 'ctfgan evaluate'; a run without any shows what its checks found.
+
+    \b
+    ctfgan compare runs/mine runs/baseline
+    ctfgan compare runs/* --out all.png
+    """
     from ctfgan.cli import show
     from ctfgan.cli.output import check_output
     from ctfgan.files import write_file

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from ctfgan.cli.options import OTHER_DEVICE
+
 FILE = click.Path(path_type=Path)
 
 
@@ -23,7 +25,7 @@ FILE = click.Path(path_type=Path)
               help="Also measure with an extractor of your own; the file is run. May be repeated.")  # fmt: skip
 @click.option("--inception", is_flag=True, help="Also Inception score, FID, KID; downloads the weights if need be.")
 @click.option("--inception-weights", type=FILE, metavar="FILE.pth", help="The same from weights at hand.")
-@click.option("--device", metavar="NAME", help="Another device than the run's recipe names.")
+@OTHER_DEVICE
 def evaluate(
     run: Path,
     images: int | None,

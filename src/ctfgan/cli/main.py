@@ -13,25 +13,35 @@ import click
 from ctfgan.errors import ConfigError, CtfganError, ProcessLost, suggestion
 from ctfgan.launcher import is_main, launch
 
-COMMANDS = {
-    "train": "Train a generator: on two folders of images, or on the embedded glyphs.",
-    "resume": "Continue a run that was stopped.",
-    "evaluate": "Measure a run against held-out real images.",
-    "compare": "Show several runs side by side.",
-    "report": "Write one page about a run, or about several.",
-    "sample": "Make images of chosen classes.",
-    "enhance": "Turn low-quality images of a class into high-quality ones.",
-    "export": "Write a model for ONNX, torch.export or the Hugging Face Hub.",
-    "serve": "Show a model in the browser, and answer in JSON.",
-    "classes": "Rename, drop, map or add classes of a trained model.",
-    "recipes": "List the named recipes.",
-    "reproduce": "Run a table of the paper: train, evaluate, report.",
-    "sweep": "Run a series of settings and draw one plot.",
-    "data": "Check, pack, fetch or list data sets.",
-    "bench": "Measure speed.",
-    "doctor": "Say whether this machine is fit, and what to mend.",
+SECTIONS = {
+    "Train": {
+        "train": "Train a generator: on two folders of images, or on the embedded glyphs.",
+        "resume": "Continue a run that was stopped.",
+        "recipes": "List the named recipes.",
+        "data": "Check, pack, fetch or list data sets.",
+    },
+    "Measure": {
+        "evaluate": "Measure a run against held-out real images.",
+        "report": "Write one page about a run, or about several.",
+        "compare": "Show several runs side by side.",
+    },
+    "Use it": {
+        "sample": "Make images of chosen classes: a sheet to look at, or a set to train on.",
+        "enhance": "Turn low-quality images of a class into high-quality ones.",
+        "serve": "Show a model in the browser, and answer in JSON.",
+        "export": "Write a model for ONNX, torch.export or the Hugging Face Hub.",
+        "classes": "Rename, drop, map or add classes of a trained model.",
+    },
+    "Research": {
+        "reproduce": "Run a table of the paper: train, evaluate, report.",
+        "sweep": "Run a series of settings and draw one plot.",
+        "bench": "Measure speed.",
+    },
+    "This machine": {
+        "doctor": "Say whether this machine is fit, and what to mend.",
+    },
 }
-
+COMMANDS = [name for section in SECTIONS.values() for name in section]
 
 SHARED = ("train", "resume", "evaluate", "sample")  # commands that several processes can share
 GRACE_SECONDS = 10.0  # that the main process may be behind another one in finding a mistake
@@ -42,7 +52,7 @@ class LazyGroup(click.Group):
     """Looks a command up in its own module, ``ctfgan.cli.<name>``."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return COMMANDS
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
@@ -57,14 +67,15 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        for title, commands in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl(list(commands.items()))
 
     def resolve_command(
         self, context: click.Context, arguments: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if arguments and arguments[0] not in COMMANDS:
-            context.fail(f"No such command {arguments[0]!r}. {suggestion(arguments[0], list(COMMANDS))}")
+            context.fail(f"No such command {arguments[0]!r}. {suggestion(arguments[0], COMMANDS)}")
         return super().resolve_command(context, arguments)
 
 

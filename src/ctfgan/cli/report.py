@@ -19,6 +19,10 @@ def report(runs: tuple[Path, ...], out: Path | None, images: int, device: str) -
 
     The page needs nothing else and can be sent around. An older report at its place is replaced, any other file is
     not. Several runs share a page, side by side first.
+
+    \b
+    ctfgan report runs/mine
+    ctfgan report runs/mine runs/baseline --out both.html
     """
     from ctfgan.cli import show
     from ctfgan.cli.output import check_output

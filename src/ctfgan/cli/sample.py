@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from ctfgan.cli.options import DEVICE, SEED
+
 SHEET_COUNT = 16
 
 
@@ -18,7 +20,7 @@ SHEET_COUNT = 16
               "together [default: as many as the largest class].")  # fmt: skip
 @click.option("--balance-with", "real", metavar="PATH",
               help="Real images, in any form that 'ctfgan train --hq' takes: make what each class lacks.")  # fmt: skip
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**48 - 1))
+@SEED
 @click.option("--lq", "low_quality", multiple=True, metavar="IMAGES", type=click.Path(path_type=Path),
               help="Own low-quality images, files or folders, in place of the bundle's; may be repeated.")  # fmt: skip
 @click.option("--out", default="samples.png", show_default=True, metavar="DIR|PNG", type=click.Path(path_type=Path),
@@ -26,7 +28,7 @@ SHEET_COUNT = 16
 @click.option("--format", "form", type=click.Choice(["folders", "parquet", "webdataset"]),
               help="Of a set: a subfolder for each class [default], or shards with classes mixed.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Say what a set would hold and take, then stop.")
-@click.option("--device", default="auto", show_default=True)
+@DEVICE
 def sample(
     model: Path,
     classes: tuple[str, ...],

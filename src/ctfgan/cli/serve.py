@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from ctfgan.cli.options import DEVICE
+
 
 @click.command()
 @click.argument("model", metavar="RUN_OR_BUNDLE", type=click.Path(path_type=Path))
@@ -18,7 +20,7 @@ import click
               help="Size of an own image, in MiB.")  # fmt: skip
 @click.option("--requests-per-minute", default=300, show_default=True, type=click.IntRange(1, 1_000_000),
               help="From one address.")  # fmt: skip
-@click.option("--device", default="auto", show_default=True)
+@DEVICE
 def serve(
     model: Path,
     host: str,
