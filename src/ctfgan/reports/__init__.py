@@ -1,1 +1,1 @@
-"""Tables and plots of finished runs."""
+"""Tables, plots and pages of runs."""
