@@ -152,6 +152,10 @@ def test_both_parts_of_a_published_split_are_built_and_trained_on(run_cli: RunCl
     counts = json.loads(Path("run/data.json").read_text())["counts"]
     assert (counts["pool"], counts["reference"]) == (40, 12)
     assert json.loads(Path("run/recipe.json").read_text())["data"]["reference"] == str(Path("test").absolute())
+    assert run_cli("evaluate", "run").code == 0
+    assert str(Path.cwd()) in Path("run/figures.json").read_text()
+    for file in Path("run/bundle").iterdir():  # a bundle is made to be given away
+        assert str(Path.cwd()).encode() not in file.read_bytes(), file
 
 
 def test_build_chooses_the_median_side_up_to_that_of_training(run_cli: RunCli, write_classes: WriteClasses) -> None:

@@ -45,9 +45,9 @@ def kind_of(name: str) -> Callable[[], Bundle]:
         "ctf-gan, shuffled, batch statistics": lambda: random_bundle(
             "ctf-folders", "features.ctf=shuffled", "features.statistics=batch"
         ),
-        "ac-gan, factorised": lambda: random_bundle("ac-gan-folders", *FACTORISED),
+        "ac-gan, factorised, colour": lambda: random_bundle("ac-gan-folders", *FACTORISED, shape=COLOUR),
         "sn-gan": lambda: random_bundle("sn-gan-folders"),
-        "sn-gan-concat, colour": lambda: random_bundle("sn-gan-concat-folders", shape=COLOUR),
+        "sn-gan-concat": lambda: random_bundle("sn-gan-concat-folders"),
         "projection": lambda: random_bundle("projection-folders"),
         "prog-gan, row-lazy": lambda: random_bundle("prog-gan-folders", *LAZY),
     }
@@ -56,7 +56,7 @@ def kind_of(name: str) -> Callable[[], Bundle]:
 
 SLOW_KINDS = (
     "ctf-gan", "ctf-gan, independent, factorised, row-lazy, colour", "ctf-gan, without block noise, soft threshold",
-    "ctf-gan, shuffled, batch statistics", "ac-gan, factorised", "sn-gan-concat, colour", "prog-gan, row-lazy",
+    "ctf-gan, shuffled, batch statistics", "ac-gan, factorised, colour", "sn-gan-concat", "prog-gan, row-lazy",
 )  # fmt: skip
 
 
