@@ -41,7 +41,7 @@ def random_bundle(name: str, *settings: str, matched: bool = True, shape: Shape 
         nn.init.normal_(generator.get_submodule(table).weight)
     bank, labels = None, ()
     if recipe.method.uses_low_quality:
-        images = np.random.default_rng(0).integers(0, 256, (11, 8, 8, 1), dtype=np.uint8)
+        images = np.random.default_rng(0).integers(0, 256, (11, 8, 8, shape.channels), dtype=np.uint8)
         order = np.array([3, 0, 4, 1, 2])
         bank = LowQualityBank(images, np.append(np.arange(10) % 5, -1), order if matched else None)
         labels = tuple("bdeac")
