@@ -15,6 +15,8 @@ from huggingface_hub import ModelCard
 
 import ctfgan
 from ctfgan.bundle import load_bundle
+from ctfgan.cli import export as command
+from ctfgan.export import FORMATS, PARTS
 from tests.unit.export.test_export_graphs import check_folder, check_no_path, run_readme
 
 
@@ -97,7 +99,8 @@ def test_graphs_are_written_compared_and_explained_and_nothing_else_is_said(
     assert run_readme(folder, monkeypatch).shape == (4, 16, 16, 1)
 
 
-def test_help_shows_an_example(run_cli: Callable) -> None:
+def test_help_shows_an_example_and_all_there_is(run_cli: Callable) -> None:
+    assert (tuple(FORMATS), PARTS) == (command.GRAPHS, command.PARTS)
     shown = run_cli("export", "--help")
     assert shown.code == 0
     assert "ctfgan export runs/my-run --to onnx --out my-model-onnx" in shown.out

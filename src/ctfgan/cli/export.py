@@ -13,7 +13,7 @@ PARTS = ("generator", "enhancer")
 
 @click.command()
 @click.argument("model", metavar="RUN_OR_BUNDLE", type=click.Path(path_type=Path))
-@click.option("--to", required=True, type=click.Choice([*GRAPHS, HUB]), help="What to write; see below.")
+@click.option("--to", required=True, type=click.Choice([*GRAPHS, HUB]), help="What to write.")
 @click.option("--out", required=True, metavar="DIR", type=click.Path(path_type=Path), help="The new folder.")
 @click.option("--part", type=click.Choice(PARTS), help="Only this graph of a ctf-gan model; both without it.")
 @click.option("--license", "licence", metavar="ID", help="Licence of the weights as the Hub writes it, such as "
