@@ -63,21 +63,29 @@ def save_bundle(bundle: Bundle, path: Path) -> None:
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in bundle.generator.state_dict().items()}
         save_file(tensors, folder / MODEL)
         (folder / RECIPE).write_text(recipe.to_json())
-        label_of_class = None if bundle.bank is None else bundle.bank.label_of_class
-        content = {
-            "classes": bundle.classes,
-            "low_quality_classes": bundle.low_quality_classes,
-            "label_of_class": None if label_of_class is None else label_of_class.tolist(),
-            "shape": bundle.shape.model_dump(),
-        }
+        content = class_names(bundle) | {"shape": bundle.shape.model_dump()}
         (folder / CLASSES).write_text(json.dumps(content, ensure_ascii=False, indent=1))
         if bundle.bank is not None:
-            images = bundle.bank.images[np.arange(len(bundle.bank))]
-            np.savez_compressed(folder / BANK, images=images, labels=bundle.bank.labels)
+            write_bank(bundle.bank, folder / BANK)
         hashes = {file.name: sha256(file) for file in sorted(folder.iterdir())}
         provenance = {**bundle.provenance, "sha256": hashes}
         (folder / PROVENANCE).write_text(json.dumps(provenance, ensure_ascii=False, indent=1))
         (folder / CARD).write_text(model_card(recipe, bundle.classes, provenance))
+
+
+def class_names(bundle: Bundle) -> dict[str, Any]:
+    """For JSON: names of classes and of low-quality labels, and with matched pairing which of these a class has."""
+    label_of_class = None if bundle.bank is None else bundle.bank.label_of_class
+    return {
+        "classes": bundle.classes,
+        "low_quality_classes": bundle.low_quality_classes,
+        "label_of_class": None if label_of_class is None else label_of_class.tolist(),
+    }
+
+
+def write_bank(bank: LowQualityBank, file: Path) -> None:
+    """Write a bank as plain arrays: ``images`` uint8 ``(L, r, r, K)``, ``labels`` ``(L,)``."""
+    np.savez_compressed(file, images=bank.images[np.arange(len(bank))], labels=bank.labels)
 
 
 def load_bundle(path: Path) -> Bundle:

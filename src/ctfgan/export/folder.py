@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ctfgan.bundle import BANK, CARD, CLASSES, MODEL, Bundle, environment
+from ctfgan.bundle import BANK, CARD, CLASSES, MODEL, Bundle, class_names, environment, write_bank
 from ctfgan.data.sources.tables import library
 from ctfgan.errors import ConfigError, pick
 from ctfgan.export.graph import Graph, Port, graphs_of
+from ctfgan.export.onnx_graph import write_onnx
 from ctfgan.export.parity import BATCHES, TOLERANCE, Run, max_error
+from ctfgan.export.program import write_program
 from ctfgan.export.readme import readme
 from ctfgan.files import is_taken, new_folder, sha256
 from ctfgan.model_card import Rights
@@ -30,16 +29,10 @@ class Format:
     """A kind of graph file."""
 
     suffix: str
-    writer: str
-    """``module:function`` of this package; imported when it is used."""
+    write: Callable[[Graph, Path, Mapping[str, str]], Run]
+    """Writes a graph's file with texts about it inside; returns what runs it."""
     needs: tuple[str, ...]
     """Optional libraries, the one that runs the graph last; without any, torch runs it."""
-
-    def write(self, graph: Graph, file: Path, metadata: Mapping[str, str]) -> Run:
-        """Write the graph's file; returns what runs it."""
-        module, _, name = self.writer.partition(":")
-        write: Callable[[Graph, Path, Mapping[str, str]], Run] = getattr(import_module(module), name)
-        return write(graph, file, metadata)
 
     @property
     def runner(self) -> str:
@@ -48,8 +41,8 @@ class Format:
 
 
 FORMATS = {
-    "onnx": Format(".onnx", "ctfgan.export.onnx_graph:write_onnx", ("onnx", "onnxscript", "onnxruntime")),
-    "torch-export": Format(".pt2", "ctfgan.export.program:write_program", ()),
+    "onnx": Format(".onnx", write_onnx, ("onnx", "onnxscript", "onnxruntime")),
+    "torch-export": Format(".pt2", write_program, ()),
 }
 
 
@@ -96,13 +89,9 @@ def export_graphs(
     rights = Rights.stated(bundle.provenance, license)
     exported = []
     with new_folder(out) as folder:
-        names = {"classes": bundle.classes, "low_quality_classes": bundle.low_quality_classes}
-        matched = None if bundle.bank is None else bundle.bank.label_of_class
-        content = {**names, "label_of_class": None if matched is None else matched.tolist()}
-        (folder / CLASSES).write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
+        (folder / CLASSES).write_text(json.dumps(class_names(bundle), ensure_ascii=False, indent=1), encoding="utf-8")
         if bundle.bank is not None:
-            images = bundle.bank.images[np.arange(len(bundle.bank))]
-            np.savez_compressed(folder / BANK, images=images, labels=bundle.bank.labels)
+            write_bank(bundle.bank, folder / BANK)
         for graph in graphs:
             say(f"{graph.part}: tracing and writing")
             file = folder / f"{graph.part}{form.suffix}"

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ctfgan.bundle import Bundle
 from ctfgan.errors import ConfigError, CtfganError
-from ctfgan.export import export_graphs, onnx_graph, program
+from ctfgan.export import FORMATS, export_graphs, onnx_graph, program
 from ctfgan.export.graph import FlatGenerator, Graph, graphs_of
 from ctfgan.export.parity import max_error
 from ctfgan.models.generator_a import TransferGenerator
@@ -200,7 +200,7 @@ def test_a_graph_that_is_off_is_not_released(
         file.write_bytes(b"graph")
         return lambda inputs: change(graph.run(inputs))
 
-    monkeypatch.setattr(program, "write_program", wrong)
+    monkeypatch.setitem(FORMATS, "torch-export", replace(FORMATS["torch-export"], write=wrong))
     with pytest.raises(CtfganError, match=message) as error:
         export_graphs(random_bundle("sn-gan-folders"), "torch-export", tmp_path / "out")
     assert "nothing was written" in str(error.value)
