@@ -12,7 +12,7 @@ from torch import Tensor
 from ctfgan.data.sources.tables import library
 from ctfgan.export.graph import Graph
 from ctfgan.export.parity import Run
-from ctfgan.export.program import quiet, traced
+from ctfgan.export.program import convertible, quiet, traced
 
 OPSET = 18  # the exporter's own; newer runtimes read it too
 EXTERNAL_BYTES = 1 << 30
@@ -26,21 +26,26 @@ def write_onnx(graph: Graph, file: Path, metadata: Mapping[str, str]) -> Run:
         graph: what to write.
         file: where.
         metadata: texts that are kept inside as metadata properties.
+
+    Raises:
+        CtfganError: torch has no ONNX for an operation.
     """
     onnx, onnxruntime = (library(name, "export to onnx", "export") for name in ("onnx", "onnxruntime"))
     names = {one.name: None for one in graph.inputs}
-    with quiet():
+    trace = traced(graph)
+    with convertible(graph.part):
         program = torch.onnx.export(
-            traced(graph),
+            trace,
             dynamo=True,
             opset_version=OPSET,
             output_names=[graph.output.name],
             dynamic_shapes=names | {graph.inputs[0].name: {0: "batch"}},  # all batches are one; this names it
             verbose=False,
         )
-        assert program is not None
-        _strip(program.model)
-        program.model.metadata_props.update(metadata)
+    assert program is not None
+    _strip(program.model)
+    program.model.metadata_props.update(metadata)
+    with quiet():
         program.save(file, external_data=_weight_bytes(graph) > EXTERNAL_BYTES)
     onnx.checker.check_model(str(file), full_check=True)
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])

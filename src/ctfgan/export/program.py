@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch.export import Dim, ExportedProgram
 
+from ctfgan.errors import CtfganError
 from ctfgan.export.graph import Graph
 from ctfgan.export.parity import Run
 
@@ -18,12 +19,16 @@ EXAMPLE_IMAGES = 3  # a batch of 0 or 1 would be taken for the only size
 
 
 def traced(graph: Graph) -> ExportedProgram:
-    """The graph's operations for any batch size, with no path of this machine in them."""
+    """The graph's operations for any batch size, with no path of this machine in them.
+
+    Raises:
+        CtfganError: torch cannot trace them.
+    """
     inputs = graph.random_inputs(EXAMPLE_IMAGES, seed=0)
     # What layers keep from their first call, such as the matrix of a DCT, must be kept of a real call, not of a trace.
     graph.run(inputs)
     batch = Dim("batch")
-    with torch.no_grad(), quiet():
+    with torch.no_grad(), convertible(graph.part):
         program = torch.export.export(graph.module, (), inputs, dynamic_shapes={name: {0: batch} for name in inputs})
     for module in program.graph_module.modules():
         if isinstance(module, torch.fx.GraphModule):
@@ -44,6 +49,23 @@ def write_program(graph: Graph, file: Path, metadata: Mapping[str, str]) -> Run:
         torch.export.save(traced(graph), file, extra_files=dict(metadata))
         module = torch.export.load(file).module()
     return lambda inputs: module(**inputs)
+
+
+@contextmanager
+def convertible(part: str) -> Iterator[None]:
+    """Says in one sentence that torch cannot make a graph of a part.
+
+    Raises:
+        CtfganError: whatever the exporter raised.
+    """
+    try:
+        with quiet():
+            yield
+    except Exception as error:  # the exporter passes on whatever its passes over the graph raise
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise CtfganError(
+            f"torch cannot make a graph of the {part} ({reason}); nothing was written, please report this"
+        ) from error
 
 
 @contextmanager

@@ -128,6 +128,6 @@ class TransferFeatures(nn.Module):
 
 
 def _half_way_round(part: Tensor) -> Tensor:
-    """Roll by half a batch; ONNX has no roll by a number that depends on the batch."""
-    kept = part.shape[0] - part.shape[0] // 2
-    return torch.cat([part[kept:], part[:kept]])
+    """Roll by half a batch; written with indices, since ONNX has no roll by a number that depends on the batch."""
+    count = part.shape[0]
+    return part[torch.arange(count, device=part.device) - count // 2]  # from the end where negative

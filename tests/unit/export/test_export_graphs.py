@@ -207,6 +207,16 @@ def test_a_graph_that_is_off_is_not_released(
     assert not list(tmp_path.iterdir())
 
 
+def test_what_torch_cannot_trace_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*given: object, **how: object) -> None:
+        raise RuntimeError("no such operator\nmore\nand more")
+
+    monkeypatch.setattr(torch.export, "export", broken)
+    with pytest.raises(CtfganError, match=r"cannot make a graph of the generator \(no such operator\); nothing was"):
+        export_graphs(random_bundle("sn-gan-folders"), "torch-export", tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.slow
 def test_the_first_call_of_a_dct_is_no_trace() -> None:
     """A matrix kept from a trace would break every later call in this process."""
