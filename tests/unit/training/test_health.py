@@ -32,6 +32,18 @@ def test_a_loss_that_was_not_finite_between_two_lines_is_found_with_its_step() -
         watch.judge(5, WELL | {"generator_adversarial": float("nan")})
 
 
+def test_following_a_step_waits_for_no_device() -> None:
+    """A meta tensor has no number to read: whoever asks for one gets an error."""
+    meta = torch.device("meta")
+    watch = Health(3, 0.0, Processes(), meta)
+    for step in range(1, 4):
+        watch.follow(
+            StepLosses({"adversarial": torch.ones((), device=meta)}, {"box": torch.ones((), device=meta)}), step
+        )
+    with pytest.raises(RuntimeError, match="meta"):
+        watch.judge(3, WELL)
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
