@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ctfgan.training.health import Health, Unhealthy, logit_figures
+from ctfgan.training.health import Health, Unhealthy, line_figures
 from ctfgan.training.loop import StepLosses
 from ctfgan.training.processes import Processes
 
@@ -85,8 +85,11 @@ def test_a_wasserstein_critic_cannot_win() -> None:
 
 
 def test_the_figures_are_means_and_ranges_and_no_range_of_a_few_images() -> None:
-    figures = logit_figures((torch.tensor([1.0, 2.0, 3.0, 6.0]), torch.tensor([-1.0, -1.0])))
+    logits = torch.tensor([1.0, 2.0, 3.0, 6.0]), torch.tensor([-1.0, -1.0])
+    figures = line_figures(losses(4.0), logits)
     assert {name: value.item() for name, value in figures.items()} == {
+        "discriminator_adversarial": 1.0,
+        "generator_adversarial": 4.0,
         "real_logit": 3.0,
         "real_logit_range": 5.0,
         "fake_logit": -1.0,
