@@ -20,10 +20,10 @@ from ctfgan.recipes.recipe import Recipe
 from ctfgan.training.alarms import Alarm
 from ctfgan.training.checks import CheckReport
 from ctfgan.training.loop import StepLosses
+from ctfgan.training.method import Method, Observer
 from ctfgan.training.recovery import Rollback
 from ctfgan.training.runtime import Engine, start_engine
 from ctfgan.training.settings import StageSettings
-from ctfgan.training.trainer import Method, Observer
 
 
 class Quiet:

@@ -23,9 +23,9 @@ from ctfgan.recipes.overlay import with_settings
 from ctfgan.recipes.recipe import Recipe, parse_recipe
 from ctfgan.sampling import Model
 from ctfgan.training.loop import Updates, total
+from ctfgan.training.method import Method
 from ctfgan.training.runtime import alone
 from ctfgan.training.synthesis import draw_condition, synthesise
-from ctfgan.training.trainer import Method
 
 CPU = alone(torch.device("cpu"))
 SHAPE = Shape(num_classes=4, num_low_quality_labels=3, low_quality_size=8, channels=1)

@@ -19,8 +19,8 @@ from ctfgan.recipes.overlay import with_settings
 from ctfgan.recipes.recipe import Recipe
 from ctfgan.training.ema import Ema
 from ctfgan.training.loop import Updates
+from ctfgan.training.method import Method
 from ctfgan.training.synthesis import draw_condition, synthesise
-from ctfgan.training.trainer import Method
 from tests.contract.test_recipes import CPU, ONE_OF_EACH, SHAPE, after_backward, batch, narrow
 
 CONDITIONAL = tuple(name for name in ONE_OF_EACH if name != "sn-gan-folders")

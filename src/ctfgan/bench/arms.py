@@ -20,9 +20,9 @@ from ctfgan.recipes.build import Shape, build_method
 from ctfgan.recipes.recipe import Recipe, SnGan
 from ctfgan.training.ema import Ema
 from ctfgan.training.loop import Updates
+from ctfgan.training.method import Method, Stage
 from ctfgan.training.runtime import alone, place, wait_for
 from ctfgan.training.settings import StageSettings
-from ctfgan.training.trainer import Method, Stage
 
 ENDLESS = 10**9  # steps of a stage that is only timed: its learning rate stays
 PLAIN_RESOLUTION = 32

@@ -29,8 +29,8 @@ from ctfgan.recipes.overlay import with_settings
 from ctfgan.recipes.recipe import Recipe
 from ctfgan.training.ema import AveragedTable, Ema
 from ctfgan.training.loop import Updates, play
+from ctfgan.training.method import Method
 from ctfgan.training.runtime import describe_device, place, wait_for
-from ctfgan.training.trainer import Method
 from ctfgan.workplace import Watch, Workplace, open_workplace
 
 RESOLUTION = 16

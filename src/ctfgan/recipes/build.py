@@ -23,6 +23,7 @@ from ctfgan.models.widths import Plan, growing_plan, plan_for
 from ctfgan.nn.class_tables import CLASSES, LOW_QUALITY_LABELS, ClassSpace
 from ctfgan.recipes.recipe import AcGan, CtfGan, MethodSettings, ProgGan, Recipe, ResnetMethod, SnGan
 from ctfgan.settings import Settings
+from ctfgan.training.method import Method, Stage
 from ctfgan.training.objectives.adversarial import AdversarialGame, GameSetup
 from ctfgan.training.objectives.classified import ClassifiedGame, ClassTerm
 from ctfgan.training.objectives.growing import GrowingGame
@@ -30,7 +31,6 @@ from ctfgan.training.objectives.transfer import TransferGame
 from ctfgan.training.processes import Processes
 from ctfgan.training.settings import StageSettings
 from ctfgan.training.strengthening import Strengthening
-from ctfgan.training.trainer import Method, Stage
 
 SAMPLED_CLASSES = 1_024  # that stand for all others in a class loss, where there are too many to look at
 

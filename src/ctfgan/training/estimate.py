@@ -14,8 +14,8 @@ from ctfgan.data.batches import BatchStream
 from ctfgan.data.prepare import Dataset
 from ctfgan.nn.class_tables import lazy_tables
 from ctfgan.training.loop import Updates, play
+from ctfgan.training.method import Method
 from ctfgan.training.runtime import Engine, wait_for
-from ctfgan.training.trainer import Method
 
 TIMED_STEPS = 3
 DENSE_FLOATS = 5  # weight, gradient, two moments of Adam, moving average

@@ -125,13 +125,18 @@ class Health:
         return torch.tensor(value, device=self._device)
 
 
-def logit_figures(logits: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
-    """What a line of the journal says of the discriminator: mean and range of real and of fake logits, ``(N,)`` each.
+def line_figures(losses: StepLosses, logits: tuple[Tensor, Tensor] | None) -> dict[str, Tensor]:
+    """What a line of the journal says of a step: losses, mean and range of the real and of the fake logits.
 
     No range is given of very few images, which may well get the same logit.
+
+    Args:
+        losses: of the step.
+        logits: of the last discriminator step, real and fake, ``(N,)`` each; None if the game has none.
     """
-    found = {}
-    for kind, values in zip(("real", "fake"), logits, strict=True):
+    found = {f"discriminator_{name}": term for name, term in losses.discriminator.items()}
+    found |= {f"generator_{name}": term for name, term in losses.generator.items()}
+    for kind, values in zip(("real", "fake"), logits or (), strict=False):
         found[f"{kind}_logit"] = values.mean()
         if len(values) >= FEWEST_RANGED:
             found[f"{kind}_logit_range"] = values.max() - values.min()

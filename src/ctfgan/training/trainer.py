@@ -3,82 +3,33 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from ctfgan.chance import Chance
 from ctfgan.data.batches import BatchStream
 from ctfgan.data.prepare import Dataset
 from ctfgan.errors import Interrupted, ProcessLost, RunError
 from ctfgan.metrics.recogniser import TrainedRecogniser
 from ctfgan.nn.row_parts import Kept, kept_of
 from ctfgan.training.alarms import Alarm, Alarms
-from ctfgan.training.checks import Checker, CheckReport
+from ctfgan.training.checks import Checker
 from ctfgan.training.collecting import overwrite
 from ctfgan.training.ema import Ema
-from ctfgan.training.health import Health, Unhealthy, logit_figures
+from ctfgan.training.health import Health, Unhealthy, line_figures
 from ctfgan.training.keeping import Keeper, Snapshot
 from ctfgan.training.loop import StepLosses, Updates, play
-from ctfgan.training.objectives.adversarial import AdversarialGame
+from ctfgan.training.method import Method, Observer, Stage
 from ctfgan.training.plateau import Plateau
 from ctfgan.training.recovery import ALARM, DIAGNOSIS, ROLLBACK, Recovery, Rollback, cut_back, diagnosis
 from ctfgan.training.run_folder import RunFolder, StoredCheckpoint
 from ctfgan.training.runtime import Engine, StopRequest, compile_players, wait_for
-from ctfgan.training.settings import StageSettings, TrainingSettings
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One adversarial game of a method."""
-
-    name: str
-    settings: StageSettings
-    game: AdversarialGame
-    enter: Callable[[], None]
-    """Called once when the stage begins or is resumed: freezes what the stage must not change."""
-    hands_over_average: bool = True
-    """Whether the next stage builds on the moving average of what this one trained; if not, on the weights."""
-
-
-@dataclass(frozen=True)
-class Method:
-    """What the trainer trains: networks by name, and the stages that share them."""
-
-    networks: nn.ModuleDict
-    stages: tuple[Stage, ...]
-    is_conditional: bool
-    """Whether its images are meant to show the class that was asked for."""
-    chance: Chance
-    """Every random draw of training comes from here: conditions, noise, patches."""
-
-
-class Observer(Protocol):
-    """Somebody who watches a run, such as the command line."""
-
-    def on_stage(self, name: str, number: int, of: int, step: int, settings: StageSettings) -> None:
-        """A stage begins, or goes on at ``step``."""
-
-    def on_step(self, step: int, losses: StepLosses) -> None:
-        """A generator step is done."""
-
-    def on_check(self, report: CheckReport) -> None:
-        """A check is done and its sheet and checkpoint are written."""
-
-    def on_alarm(self, alarm: Alarm) -> None:
-        """A check warns of something; training goes on."""
-
-    def on_rollback(self, rollback: Rollback) -> None:
-        """Training has failed and goes on from an earlier checkpoint, whose stage is announced next."""
-
-    def on_stage_end(self, name: str, reason: str) -> None:
-        """A stage has ended."""
+from ctfgan.training.settings import TrainingSettings
 
 
 class Trainer:
@@ -234,13 +185,10 @@ class Trainer:
             self._journal.write(event, **content)
 
     def _log(self, stage: Stage, losses: StepLosses) -> None:
-        terms = {f"discriminator_{name}": term for name, term in losses.discriminator.items()}
-        terms |= {f"generator_{name}": term for name, term in losses.generator.items()}
-        if stage.game.logits is not None:
-            terms |= logit_figures(stage.game.logits)
-        means = self._engine.processes.mean(torch.stack(list(terms.values())))
+        figures = line_figures(losses, stage.game.logits)
+        means = self._engine.processes.mean(torch.stack(list(figures.values())))
         self._count_seconds()
-        values = dict(zip(terms, means.tolist(), strict=True)) | stage.game.readings()
+        values = dict(zip(figures, means.tolist(), strict=True)) | stage.game.readings()
         self._figures = values
         self._health.judge(self._updates.step, values)
         rounded = {name: round(value, 6) for name, value in values.items()}

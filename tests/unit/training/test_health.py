@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ctfgan.training.health import Health, Unhealthy, logit_figures
+from ctfgan.training.health import Health, Unhealthy, line_figures
 from ctfgan.training.loop import StepLosses
 from ctfgan.training.processes import Processes
 
@@ -30,6 +30,18 @@ def test_a_loss_that_was_not_finite_between_two_lines_is_found_with_its_step() -
         watch.judge(5, WELL)
     with pytest.raises(Unhealthy, match=r"^generator_adversarial is nan since step 3$"):
         watch.judge(5, WELL | {"generator_adversarial": float("nan")})
+
+
+def test_following_a_step_waits_for_no_device() -> None:
+    """A meta tensor has no number to read: whoever asks for one gets an error."""
+    meta = torch.device("meta")
+    watch = Health(3, 0.0, Processes(), meta)
+    for step in range(1, 4):
+        watch.follow(
+            StepLosses({"adversarial": torch.ones((), device=meta)}, {"box": torch.ones((), device=meta)}), step
+        )
+    with pytest.raises(RuntimeError, match="meta"):
+        watch.judge(3, WELL)
 
 
 @pytest.mark.parametrize(
@@ -73,8 +85,11 @@ def test_a_wasserstein_critic_cannot_win() -> None:
 
 
 def test_the_figures_are_means_and_ranges_and_no_range_of_a_few_images() -> None:
-    figures = logit_figures((torch.tensor([1.0, 2.0, 3.0, 6.0]), torch.tensor([-1.0, -1.0])))
+    logits = torch.tensor([1.0, 2.0, 3.0, 6.0]), torch.tensor([-1.0, -1.0])
+    figures = line_figures(losses(4.0), logits)
     assert {name: value.item() for name, value in figures.items()} == {
+        "discriminator_adversarial": 1.0,
+        "generator_adversarial": 4.0,
         "real_logit": 3.0,
         "real_logit_range": 5.0,
         "fake_logit": -1.0,
