@@ -75,6 +75,9 @@ class Guard:
         is_api = scope["path"].startswith("/api/")
         if (is_api or not is_read_only) and _is_foreign(headers):
             raise Refusal(403, "the request comes from another web page; use the page of this server")
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if is_api and scope["method"] == "POST" and scope["path"] not in UPLOADS and kind != "application/json":
+            raise Refusal(415, "the body is not said to be JSON; send it with Content-Type: application/json")
         if is_api:
             address = scope["client"][0] if scope.get("client") else ""
             wait = self._buckets.take(address, CHEAP if is_read_only else 1.0)

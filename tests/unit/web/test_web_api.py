@@ -209,7 +209,7 @@ def test_a_body_that_is_no_request_is_refused(client: TestClient, body: bytes) -
 
 def test_other_forms_than_json_are_refused(client: TestClient) -> None:
     plain = client.post("/api/sample", content=b'{"classes": ["a"]}', headers={"Content-Type": "text/plain"})
-    error_in(plain, 422)
+    assert "send it with Content-Type: application/json" in error_in(plain, 415)
     assert "send multipart/form-data" in error_in(client.post("/api/enhance", json={"class": "a"}), 415)
 
 

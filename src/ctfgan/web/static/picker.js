@@ -13,6 +13,8 @@ export class Picker {
     this.list = root.querySelector(".options");
     this.chips = root.querySelector(".chips");
     this.active = -1;
+    this.isSearching = false;
+    this.takesFirst = false; // Enter came before the hits did
     this.input.addEventListener("input", () => this.search(WAIT));
     this.input.addEventListener("focus", () => this.search(0));
     this.input.addEventListener("click", () => this.list.hidden && this.search(0));
@@ -64,6 +66,7 @@ export class Picker {
   search(wait) {
     clearTimeout(this.timer);
     this.asking?.abort();
+    this.isSearching = true;
     this.timer = setTimeout(async () => {
       this.asking = new AbortController();
       try {
@@ -77,6 +80,12 @@ export class Picker {
 
   open({ classes, more }, problem) {
     if (document.activeElement !== this.input) return;
+    this.isSearching = false;
+    if (this.takesFirst && classes.length) {
+      this.add(classes[0]);
+      return;
+    }
+    this.takesFirst = false;
     const options = classes.map((name, index) => this.option(name, index));
     if (problem || !classes.length) options.push(this.remark(problem ?? "No class has that in its name."));
     if (more) options.push(this.remark("There are more; type on."));
@@ -108,6 +117,7 @@ export class Picker {
   close() {
     clearTimeout(this.timer);
     this.asking?.abort();
+    this.isSearching = this.takesFirst = false;
     this.list.hidden = true;
     this.input.setAttribute("aria-expanded", "false");
     this.input.removeAttribute("aria-activedescendant");
@@ -133,6 +143,11 @@ export class Picker {
     if (event.key === "Backspace" && !this.input.value && this.chosen.length) {
       this.set(this.chosen.slice(0, -1));
       this.onChange();
+      return;
+    }
+    if (event.key === "Enter" && this.isSearching && this.input.value) {
+      event.preventDefault();
+      this.takesFirst = true;
       return;
     }
     if (this.list.hidden) {
