@@ -92,4 +92,4 @@ def look_at(source: ImageSource) -> None:
             continue
         check(small.shape == (8, 8, 1), "a wrong shape")
         check(size is None or image.size == size, "header and image differ in size")
-        check(4 <= min(image.size) and image.width * image.height <= MAX_PIXELS, "a size outside the limits")
+        check(min(image.size) >= 4 and image.width * image.height <= MAX_PIXELS, "a size outside the limits")

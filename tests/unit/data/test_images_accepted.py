@@ -36,8 +36,9 @@ def written(image: Image.Image, form: str, **options: object) -> bytes:
 
 def chunked(*chunks: tuple[bytes, bytes]) -> bytes:
     """A PNG of chunks with right checksums."""
-    framed = (struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-              for kind, data in chunks)  # fmt: skip
+    framed = (
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
     return b"\x89PNG\r\n\x1a\n" + b"".join(framed)
 
 
@@ -93,8 +94,7 @@ USED: dict[str, tuple[Callable[[], bytes], tuple[int, ...]]] = {
     "TIFF of many pages": (lambda: written(flat(), "TIFF", save_all=True, append_images=[flat(BLUE)] * 300), RED),
     "CMYK JPEG": (lambda: written(flat((0, 255, 255, 0), "CMYK"), "JPEG", quality=100), (255, 0, 0)),
     "16-bit grey PNG": (lambda: written(Image.fromarray(DEEP), "PNG"), (100, 100, 100)),
-    "16-bit colour PNG": (
-        lambda: grey_png(20, 12, depth=16, kind=2, row=bytes([200, 9, 30, 9, 40, 9]) * 20), RED),
+    "16-bit colour PNG": (lambda: grey_png(20, 12, depth=16, kind=2, row=bytes([200, 9, 30, 9, 40, 9]) * 20), RED),
     "32-bit float TIFF": (lambda: written(Image.fromarray(FLOATS), "TIFF"), (77, 77, 77)),
     "1-bit PNG": (lambda: written(Image.new("1", SIZE, 1), "PNG"), (255, 255, 255)),
     "palette with a transparent colour": (transparent_palette, (255, 255, 255)),
@@ -103,7 +103,7 @@ USED: dict[str, tuple[Callable[[], bytes], tuple[int, ...]]] = {
     "damaged EXIF": (lambda: written(flat(), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\xff", quality=100), RED),
     "image under another image's suffix": (lambda: written(flat(), "GIF"), RED),
     "4 x 10,000 pixels": (lambda: written(Image.new("RGB", (4, 10_000), RED), "PNG"), RED),
-}  # fmt: skip
+}
 
 PASSED_OVER: dict[str, Callable[[], bytes]] = {
     "zero bytes": lambda: b"",
@@ -131,10 +131,21 @@ def rows(heading: str) -> dict[str, str]:
     return dict(cells[1:])
 
 
-OTHERWISE = {"PNG, JPEG, WebP, BMP, GIF, TIFF, PPM, TGA, JPEG 2000, AVIF", "arithmetic-coded JPEG", "EXIF rotation",
-             "link to an image", "name that is no UTF-8", "PNG cut off in its header", "PNG cut off in its pixels",
-             "JPEG cut off in its header", "JPEG cut off in its pixels", "broken link", "link in a circle",
-             "file that may not be read", "pipe called x.png"}  # fmt: skip
+OTHERWISE = {
+    "PNG, JPEG, WebP, BMP, GIF, TIFF, PPM, TGA, JPEG 2000, AVIF",
+    "arithmetic-coded JPEG",
+    "EXIF rotation",
+    "link to an image",
+    "name that is no UTF-8",
+    "PNG cut off in its header",
+    "PNG cut off in its pixels",
+    "JPEG cut off in its header",
+    "JPEG cut off in its pixels",
+    "broken link",
+    "link in a circle",
+    "file that may not be read",
+    "pipe called x.png",
+}
 """Rows with tests of their own below, or elsewhere (every form: test_sources_folder.py)."""
 
 
@@ -182,7 +193,7 @@ def test_an_arithmetic_coded_jpeg_is_read() -> None:
     try:
         assert read_image(bytes(content)).size == SIZE
     except DataError as error:  # a libjpeg without arithmetic coding
-        assert str(error).startswith("damaged")
+        assert str(error).startswith("damaged")  # noqa: PT017  either may happen
 
 
 def test_links_pipes_and_names_that_are_no_text(tmp_path: Path) -> None:
@@ -206,9 +217,13 @@ def test_links_pipes_and_names_that_are_no_text(tmp_path: Path) -> None:
             said[name] = f"`{error}`"
     table = rows("Passed over")
     assert said == {
-        "broken.png": table["broken link"], "circle.png": table["link in a circle"], "pipe.png": table["pipe called x.png"],
-        "link.png": str(SIZE), "x.png": str(SIZE), "\ufffd.png": str(SIZE),
-    }  # fmt: skip
+        "broken.png": table["broken link"],
+        "circle.png": table["link in a circle"],
+        "pipe.png": table["pipe called x.png"],
+        "link.png": str(SIZE),
+        "x.png": str(SIZE),
+        "\ufffd.png": str(SIZE),
+    }
     assert source.classes == ("a", "a/folder.png")
 
 
