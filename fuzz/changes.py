@@ -44,7 +44,7 @@ def number(rng: Random) -> int:
 
 
 def changed_json(value: Any, rng: Random) -> Any:
-    """One or two values, names or entries of a JSON value replaced, deleted or added; the value itself stays as it is."""
+    """One or two values, names or entries of a JSON value replaced, deleted or added, in a copy."""
     root = [json.loads(json.dumps(value))]
     for _ in range(rng.choice((1, 1, 2))):
         places = [(root, 0), *_places(root[0])]

@@ -45,7 +45,7 @@ class TooSlow(BaseException):
 @click.option("--out", type=click.Path(path_type=Path), help="A folder for the inputs of findings.")
 @click.option("--here", is_flag=True, hidden=True)
 def main(names: tuple[str, ...], runs: int, seed: int, engine: str, out: Path | None, here: bool) -> None:
-    """Give readers broken inputs; exit code 1 if one crashes, hangs, fills the memory or accepts what is wrong.
+    r"""Give readers broken inputs; exit code 1 if one crashes, hangs, fills the memory or accepts what is wrong.
 
     \b
     python -m fuzz all --runs 1000

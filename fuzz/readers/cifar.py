@@ -17,9 +17,27 @@ FILES = {
     b"p": ("data_batch_1", "batches.meta"),
     b"c": ("train", "meta"),
 }
-OPCODES = (b"r\xff\xff\xff\x7f", b"j\xff\xff\xff\x7f", b"\x8d\xff\xff\xff\xff\xff\xff\xff\x7f", b"\x8e" + bytes(5) + b"\x01\0\0",
-           b"cos\nsystem\n", b"cbuiltins\neval\n", b"cnumpy\nload\n", b"cnumpy\nndarray\n", b"R", b"b", b"0", b"2", b"(", b"t",
-           b"\x95\xff\xff\xff\xff\0\0\0\0", b"I" + b"9" * 5000 + b"\n", b"]" + b"2a" * 30, b"\x8a\x08" + b"\xff" * 8, b"N")  # fmt: skip
+OPCODES = (
+    b"r\xff\xff\xff\x7f",
+    b"j\xff\xff\xff\x7f",
+    b"\x8d\xff\xff\xff\xff\xff\xff\xff\x7f",
+    b"\x8e" + bytes(5) + b"\x01\0\0",
+    b"cos\nsystem\n",
+    b"cbuiltins\neval\n",
+    b"cnumpy\nload\n",
+    b"cnumpy\nndarray\n",
+    b"R",
+    b"b",
+    b"0",
+    b"2",
+    b"(",
+    b"t",
+    b"\x95\xff\xff\xff\xff\0\0\0\0",
+    b"I" + b"9" * 5000 + b"\n",
+    b"]" + b"2a" * 30,
+    b"\x8a\x08" + b"\xff" * 8,
+    b"N",
+)
 """Pieces of pickles that ask for much or for code."""
 
 

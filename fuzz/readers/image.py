@@ -27,15 +27,37 @@ def seeds() -> list[bytes]:
     exif[0x0112] = 6
     frames = {"save_all": True, "append_images": [colour.transpose(Image.Transpose.ROTATE_180)]}
     forms: list[tuple[Image.Image, str, dict[str, object]]] = [
-        (colour, "PNG", {"exif": exif}), (grey, "PNG", {}), (deep, "PNG", {}), (alpha, "PNG", {}), (colour, "PNG", frames),
-        (colour.quantize(8), "PNG", {"transparency": 1}), (colour, "JPEG", {"exif": exif}), (grey, "JPEG", {}),
-        (colour.convert("CMYK"), "JPEG", {}), (colour, "JPEG", {"progressive": True}), (colour, "GIF", frames),
-        (colour, "WEBP", {}), (alpha, "WEBP", {"lossless": True}), (colour, "WEBP", frames), (colour, "BMP", {}),
-        (colour.quantize(8), "BMP", {}), (colour, "TIFF", {}), (deep, "TIFF", {"compression": "tiff_lzw"}),
-        (colour, "TIFF", {"compression": "tiff_adobe_deflate"}), (grey.convert("F"), "TIFF", {}), (colour, "TIFF", frames),
-        (colour, "PPM", {}), (grey.convert("1"), "PPM", {}), (colour, "TGA", {"compression": "tga_rle"}), (grey, "TGA", {}),
-        (colour, "JPEG2000", {}), (colour, "AVIF", {}), (colour, "ICO", {}), (colour, "PCX", {}), (colour, "EPS", {}),
-    ]  # fmt: skip
+        (colour, "PNG", {"exif": exif}),
+        (grey, "PNG", {}),
+        (deep, "PNG", {}),
+        (alpha, "PNG", {}),
+        (colour, "PNG", frames),
+        (colour.quantize(8), "PNG", {"transparency": 1}),
+        (colour, "JPEG", {"exif": exif}),
+        (grey, "JPEG", {}),
+        (colour.convert("CMYK"), "JPEG", {}),
+        (colour, "JPEG", {"progressive": True}),
+        (colour, "GIF", frames),
+        (colour, "WEBP", {}),
+        (alpha, "WEBP", {"lossless": True}),
+        (colour, "WEBP", frames),
+        (colour, "BMP", {}),
+        (colour.quantize(8), "BMP", {}),
+        (colour, "TIFF", {}),
+        (deep, "TIFF", {"compression": "tiff_lzw"}),
+        (colour, "TIFF", {"compression": "tiff_adobe_deflate"}),
+        (grey.convert("F"), "TIFF", {}),
+        (colour, "TIFF", frames),
+        (colour, "PPM", {}),
+        (grey.convert("1"), "PPM", {}),
+        (colour, "TGA", {"compression": "tga_rle"}),
+        (grey, "TGA", {}),
+        (colour, "JPEG2000", {}),
+        (colour, "AVIF", {}),
+        (colour, "ICO", {}),
+        (colour, "PCX", {}),
+        (colour, "EPS", {}),
+    ]
     files = []
     for image, form, options in forms:
         file = io.BytesIO()
@@ -65,8 +87,12 @@ def one_input(content: bytes) -> None:
         check(image.size == struct.unpack(">II", content[16:24]), "another size than the header's")
     if content[:2] == b"BM":
         check(image.size == tuple(abs(side) for side in _bmp(content)), "another size than the header's")
-    check(content[:2] not in (b"%!", b"\0\0") or content[4:8] in (b"ftyp", b"jP  ") or content[2:3] in b"\x01\x02\x03\x09\x0a\x0b",
-          "a form that is not meant")  # fmt: skip
+    check(
+        content[:2] not in (b"%!", b"\0\0")
+        or content[4:8] in (b"ftyp", b"jP  ")
+        or content[2:3] in b"\x01\x02\x03\x09\x0a\x0b",
+        "a form that is not meant",
+    )
     for channels in (1, 3):
         small = square(image, 8, channels, "crop")
         check(small.shape == (8, 8, channels) and small.dtype == np.uint8, "a wrong array")

@@ -15,8 +15,30 @@ from fuzz.changes import TEXTS, changed_bytes, number
 from fuzz.judging import Reader, check
 from fuzz.places import look_at, put
 
-DTYPES = ("|u1", "|i1", "<i8", ">i8", "<u8", "<f8", "|b1", "|O", "<U3", "<U1000000000", "|S3", "|V5", "<M8[s]", "<m8[s]",
-          "<c16", "<f2", "|u0", "<U0", "<i9", "", "[('a','|u1')]", "('|u1',(1000,1000,1000))")  # fmt: skip
+DTYPES = (
+    "|u1",
+    "|i1",
+    "<i8",
+    ">i8",
+    "<u8",
+    "<f8",
+    "|b1",
+    "|O",
+    "<U3",
+    "<U1000000000",
+    "|S3",
+    "|V5",
+    "<M8[s]",
+    "<m8[s]",
+    "<c16",
+    "<f2",
+    "|u0",
+    "<U0",
+    "<i9",
+    "",
+    "[('a','|u1')]",
+    "('|u1',(1000,1000,1000))",
+)
 
 
 def seeds() -> list[bytes]:

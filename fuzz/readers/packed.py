@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from random import Random
@@ -68,7 +69,7 @@ def one_input(content: bytes) -> None:
     check(sorted(order) == [row for row, label in enumerate(labels) if label >= 0], "an order that is none")
     check([labels[row] for row in order] == sorted(chosen), "an order that does not follow the labels")
     check(offsets == [sum(label < c for label in chosen) for c in range(len(offsets))], "offsets that do not fit")
-    names = [text[start:end].decode() for start, end in zip(name_offsets, name_offsets[1:], strict=False)]
+    names = [text[start:end].decode() for start, end in itertools.pairwise(name_offsets)]
     check(list(source.classes) == (names if chosen else list(source.classes)), "other names")
     check("".join(names).encode() == text, "names that do not add up")
     look_at(source)

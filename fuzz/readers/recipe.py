@@ -38,8 +38,23 @@ def change(content: bytes, rng: Random) -> bytes:
             return kind + dumped(changed_json(json.loads(text), rng), rng)
         except (ValueError, RecursionError):
             return kind + changed_bytes(text, rng)
-    values = [*TEXTS, "[" * 3000, "{a=" * 900, "1" * 5000, "inf", "nan", "2000-13-01", "1979-05-27", str(number(rng)), "[1,2]",
-              "{a=1}", "'''\n'''", "true", "0x10", "1e400"]  # fmt: skip
+    values = [
+        *TEXTS,
+        "[" * 3000,
+        "{a=" * 900,
+        "1" * 5000,
+        "inf",
+        "nan",
+        "2000-13-01",
+        "1979-05-27",
+        str(number(rng)),
+        "[1,2]",
+        "{a=1}",
+        "'''\n'''",
+        "true",
+        "0x10",
+        "1e400",
+    ]
     if rng.random() < 0.5:
         lines = text.split(b"\n")
         at = rng.randrange(len(lines))

@@ -59,8 +59,14 @@ def change(content: bytes, rng: Random) -> bytes:
     elif size == 12:
         value = number(rng)
         octal = b"%011o\0" % (abs(value) % 8**11)
-        block[at + start : at + start + 12] = rng.choice((octal, b"\xff" + (value % 2**88).to_bytes(11, "big"),
-                                                          b"\x80" + (value % 2**88).to_bytes(11, "big"), b" " * 12))  # fmt: skip
+        block[at + start : at + start + 12] = rng.choice(
+            (
+                octal,
+                b"\xff" + (value % 2**88).to_bytes(11, "big"),
+                b"\x80" + (value % 2**88).to_bytes(11, "big"),
+                b" " * 12,
+            )
+        )
     else:
         odd = (
             b"x/0.png",
@@ -93,9 +99,17 @@ def one_input(content: bytes) -> None:
             check(source.content(index) == content[offset : offset + size], "other bytes")
             header = content[offset - 512 : offset]
             stored = header[148:156].strip(b"\0 ")
-            check(header[156:157] in b"S" or sum(header[:148] + b" " * 8 + header[156:]) == int(stored or b"0", 8) or
-                  stored[:1] in b"\x80\xff", "a header that is none")  # fmt: skip
+            check(
+                header[156:157] in b"S" or int(stored or b"0", 8) in _sums(header) or stored[:1] in b"\x80\xff",
+                "a header that is none",
+            )
     look_at(source)
+
+
+def _sums(header: bytes) -> tuple[int, int]:
+    """The checksum of a header, of unsigned bytes and, as some old programs have it, of signed ones."""
+    summed = header[:148] + b" " * 8 + header[156:]
+    return sum(summed), sum(byte - 256 * (byte > 127) for byte in summed)
 
 
 def _png(grey: int) -> bytes:

@@ -98,8 +98,8 @@ def write_bank(bank: LowQualityBank, file: Path) -> None:
 def load_bundle(path: Path) -> Bundle:
     """Read a bundle folder, which anybody may have written, after checking every hash, size, shape and count.
 
-    Nothing but the files of a bundle is opened, whatever their contents name, and nothing is unpickled. Files beside them
-    are passed over; links are followed, as in the cache of the Hugging Face Hub.
+    Nothing but the files of a bundle is opened, whatever their contents name, and nothing is unpickled. Files beside
+    them are passed over; links are followed, as in the cache of the Hugging Face Hub.
 
     Raises:
         BundleError: no bundle, a missing or changed file, or contents that do not fit together.
@@ -214,7 +214,7 @@ class _Classes(Settings):
 
     classes: tuple[str, ...]
     low_quality_classes: tuple[str, ...]
-    label_of_class: tuple[Annotated[int, Field(ge=0)], ...] | None
+    label_of_class: tuple[Annotated[int, Field(ge=0, lt=2**48)], ...] | None
     shape: Shape
 
     def check(self, recipe: Recipe) -> None:

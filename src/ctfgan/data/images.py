@@ -76,7 +76,8 @@ def plain(image: Image.Image, channels: int) -> Image.Image:
         levels = np.asarray(image, dtype=np.float64) / 257.0
         image = Image.fromarray(levels.clip(0, 255).astype(np.uint8))
     elif image.mode == "F":
-        levels = np.nan_to_num(np.asarray(image, dtype=np.float64))  # a TIFF may hold anything
+        with np.errstate(invalid="ignore"):  # a TIFF may hold anything
+            levels = np.nan_to_num(np.asarray(image).astype(np.float64))
         image = Image.fromarray(levels.clip(0, 255).astype(np.uint8))
     if "A" in image.mode or "transparency" in image.info:
         image = image.convert("RGBA")

@@ -115,8 +115,8 @@ def check_memory(path: Path, needed: int) -> None:
     free = psutil.virtual_memory().available
     if needed > free:
         raise DataError(
-            f"{path} would take {needed / 1e9:,.1f} GB of memory, of which {free / 1e9:,.1f} GB are free; unpack it into "
-            "a folder of image files, which are read one by one"
+            f"{path} would take {needed / 1e9:,.1f} GB of memory, of which {free / 1e9:,.1f} GB are free; unpack it "
+            "into a folder of image files, which are read one by one"
         )
 
 

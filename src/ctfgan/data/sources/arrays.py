@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 import struct
+import sys
 import zlib
 from functools import partial
 from pathlib import Path
@@ -65,6 +66,13 @@ def _names(location: str, names: NDArray[Any]) -> tuple[str, ...]:
     """Class names from an array of texts, of UTF-8 bytes or of whole numbers."""
     if names.dtype.kind not in "USiu":
         raise DataError(f"{location}: class names have type {names.dtype}; they must be texts")
+    if names.dtype.kind == "U" and names.nbytes:
+        # numpy makes texts of any numbers, even of those that are no characters.
+        codes = np.ascontiguousarray(names).reshape(-1).view(np.dtype(np.uint32).newbyteorder(names.dtype.byteorder))
+        if codes.max() > sys.maxunicode:
+            raise DataError(
+                f"{location}: the class names are no texts ({codes.max()} is no character); write them anew"
+            )
     try:
         values = names.reshape(-1).tolist()
         return tuple(name.decode() if isinstance(name, bytes) else str(name) for name in values)

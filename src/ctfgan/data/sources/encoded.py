@@ -12,7 +12,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from ctfgan.data.images import MAX_PIXELS, TooManyPixels, check_size
 from ctfgan.errors import DataError, excerpt
@@ -83,7 +83,8 @@ def open_image(
     except Exception as error:  # each of Pillow's formats raises what it likes
         if isinstance(error, OSError) and error.strerror:
             raise DataError(f"cannot be opened ({error.strerror})") from error
-        raise DataError("not an image that Pillow can read") from error
+        reason = "" if isinstance(error, UnidentifiedImageError) else f" ({excerpt(error)})"
+        raise DataError(f"not an image that Pillow can read{reason}") from error
     try:
         check_size(image.size, most_pixels)
     except DataError:

@@ -47,8 +47,8 @@ class FolderSource(EncodedSource):
         for name in self.classes:
             if readable(name) != name:
                 raise DataError(
-                    f"the folder name {readable(name)!r} in {root} is not valid UTF-8, or holds characters that control "
-                    "a terminal; rename the folder"
+                    f"the folder name {readable(name)!r} in {root} is not valid UTF-8, or holds characters that "
+                    "control a terminal; rename the folder"
                 )
         self.notes: tuple[str, ...] = ()
         if others:

@@ -1,0 +1,78 @@
+"""A few hundred inputs of every harness in ``fuzz/``; ``python -m fuzz all --runs 100000`` makes many more."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from random import Random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ctfgan.errors import ConfigError, CtfganError
+from fuzz.driver import READERS
+from fuzz.judging import Reader, Unsound, judged
+
+FEWER = {"bundle": 25, "parquet": 60, "folder": 60, "packed": 100, "npz": 100}
+
+
+def loaded(name: str) -> Reader:
+    reader: Reader = importlib.import_module(f"fuzz.readers.{name}").READER
+    return reader
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_broken_inputs_are_refused_in_one_sentence_and_whole_ones_read_right(name: str) -> None:
+    reader = loaded(name)
+    seeds = reader.seeds()
+
+    @settings(
+        max_examples=FEWER.get(name, 200), derandomize=True, deadline=None, database=None,
+        suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    @given(st.integers(0, 2**32))
+    def explore(number: int) -> None:
+        content = reader.inputs(Random(number), seeds)
+        with warnings.catch_warnings(action="error"):
+            verdict = judged(reader, content)
+        assert not verdict.finding, (verdict, content[:2000])
+
+    explore()
+
+
+@pytest.mark.parametrize("name", sorted(set(READERS) - {"image", "folder"}))
+def test_every_seed_is_accepted(name: str) -> None:
+    reader = loaded(name)
+    for content in reader.seeds():
+        assert judged(reader, content).accepted
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "finding"),
+    [
+        (KeyError("x"), "KeyError"),
+        (Unsound("too many"), "accepted: too many"),
+        (ConfigError("it broke"), "no way out"),
+        (ConfigError("a; " + "b" * 2000), "too long"),
+        (ConfigError("a; b"), ""),
+    ],
+)
+def test_the_judge_knows_a_finding_from_a_refusal(error: Exception, finding: str) -> None:
+    verdict = judged(Reader("x", list, lambda content, rng: content, lambda content: _raise(error)), b"")
+    assert finding in verdict.finding
+    assert bool(finding) == bool(verdict.finding)
+
+
+def test_a_refusal_that_only_the_end_of_memory_brought_is_a_finding() -> None:
+    def one_input(content: bytes) -> None:
+        try:
+            raise MemoryError
+        except MemoryError as error:
+            raise CtfganError("no; do") from error
+
+    assert "memory ran out" in judged(Reader("x", list, lambda content, rng: content, one_input), b"").finding
