@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, Literal
 
-try:
-    import fcntl
-except ImportError:  # not on Windows
-    fcntl = None  # type: ignore[assignment]
-
-import torch
-from torch import Tensor
-
 from ctfgan.errors import RunError
-from ctfgan.files import is_taken, new_folder, sha256, write_file
-from ctfgan.training.tensor_files import Rows, StoredTensors, damaged, write_tensors
+from ctfgan.files import clear_remains, delete_folder, is_remains, lock, new_folder, write_file
+from ctfgan.training.checkpoint_files import (
+    MANIFEST,
+    Checkpoint,
+    StoredCheckpoint,
+    check_files,
+    read_checkpoint,
+    read_manifest,
+    write_checkpoint,
+)
+from ctfgan.training.journal import Journal
+from ctfgan.training.tensor_files import WAY_OUT, StoredTensors
 
 RECIPE = "recipe.json"
 JOURNAL = "journal.jsonl"
@@ -31,28 +31,10 @@ FIGURES = "figures.json"
 BUNDLE = "bundle"
 RECOGNISER = "recogniser.safetensors"
 CHECKPOINTS = "checkpoints"
-MANIFEST = "checkpoint.json"
+ASIDE = "damaged-"
 LOCK = ".lock"
 
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """One complete checkpoint, to be written."""
-
-    tensors: Mapping[str, Tensor | Rows]
-    """Weights of the networks and of their averages."""
-    state: dict[str, Any]
-    """Optimisers, random generators, positions, counters: plain values and tensors only."""
-
-
-@dataclass(frozen=True)
-class StoredCheckpoint:
-    """One complete checkpoint on disk."""
-
-    tensors: StoredTensors
-    """As in :class:`Checkpoint`; read when they are asked for."""
-    state: dict[str, Any]
-    """As in :class:`Checkpoint`."""
+__all__ = ["Checkpoint", "Journal", "RunFolder", "StoredCheckpoint"]
 
 
 class RunFolder:
@@ -68,11 +50,14 @@ class RunFolder:
         Raises:
             RunError: a file, or a folder that holds something.
         """
-        if (path / RECIPE).is_file() and cls(path).checkpoints():
-            raise RunError(f"run {path} exists already; go on with 'ctfgan resume {path}', or choose another --out")
         if (path / RECIPE).is_file():
-            raise RunError(f"run {path} ended before its first checkpoint; delete it, or choose another --out")
-        if is_taken(path):
+            raise RunError(f"run {path} exists already; go on with 'ctfgan resume {path}', or choose another --out")
+        if path.is_dir():
+            # A start that was killed may have left its lock.
+            is_free = all(entry.name == LOCK or is_remains(entry) for entry in path.iterdir())
+        else:
+            is_free = not path.exists()
+        if not is_free:
             raise RunError(f"{path} exists already and is no run; choose another --out")
         home = path.absolute()
         while not home.exists():
@@ -82,7 +67,7 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path, recipe: str) -> RunFolder:
-        """A new run folder with its recipe.
+        """A new run folder with its recipe; of several processes that begin at the same time, one gets it.
 
         Raises:
             RunError: something is there already.
@@ -92,15 +77,18 @@ class RunFolder:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(f"{path} cannot be made ({error.strerror}); choose another --out") from error
-        write_file(path / RECIPE, recipe.encode())
-        return cls(path)
+        run = cls(path)
+        with run.held():
+            cls.check_free(path)  # again: another process may have been faster
+            write_file(path / RECIPE, recipe.encode())
+        return run
 
     @classmethod
-    def open(cls, path: Path) -> RunFolder:
-        """An existing run folder.
+    def begun(cls, path: Path) -> RunFolder:
+        """A run folder, however far the run got.
 
         Raises:
-            RunError: no run there, or one that never got as far as its first checkpoint.
+            RunError: no run there.
         """
         if not path.is_dir():
             raise RunError(f"{path} is no run folder; give the folder that 'ctfgan train' printed")
@@ -108,36 +96,39 @@ class RunFolder:
             raise RunError(
                 f"{path} has no {RECIPE}, so it is no run folder; give the folder that 'ctfgan train' printed"
             )
-        run = cls(path)
-        if not run.checkpoints():
-            raise RunError(f"{path} has no complete checkpoint; delete it and train again")
-        return run
+        return cls(path)
 
-    def discard(self) -> None:
-        """Delete a run that has no checkpoint yet, so that it can begin anew.
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """A run folder with something to read: at least one complete checkpoint.
 
         Raises:
-            RunError: it holds remains of checkpoints, which might be worth saving.
+            RunError: no run there, or one that never got as far as its first checkpoint.
         """
-        if any((self.path / CHECKPOINTS).glob("step-*")):
-            raise RunError(f"{self.path} holds no complete checkpoint, but remains of some; move it away and try again")
-        shutil.rmtree(self.path)
+        run = cls.begun(path)
+        if not run.checkpoints():
+            raise RunError(f"{path} has no complete checkpoint yet; go on with 'ctfgan resume {path}'")
+        return run
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Keep other processes from working on this run; where files cannot be locked, nothing is kept.
+    def held(self, warn: Callable[[str], None] = lambda line: None) -> Iterator[None]:
+        """Keep other processes from working on this run, and tidy up after those that were killed.
+
+        The lock goes with the process, however that ends. Where files cannot be locked (Windows, some network file
+        systems), nothing is kept, which ``warn`` is told.
 
         Raises:
             RunError: another process works on it.
         """
-        if fcntl is None:
-            yield
-            return
         with (self.path / LOCK).open("w") as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock(file)
             except BlockingIOError as error:
                 raise RunError(f"another process is at work on run {self.path}; wait for it, or stop it") from error
+            except OSError as error:
+                warn(f"{self.path} cannot be locked here ({error}); see to it that no other process works on it")
+            else:
+                clear_remains(self.path)
             yield
 
     def read_json(self, name: str) -> dict[str, Any]:
@@ -164,16 +155,18 @@ class RunFolder:
 
     def checkpoints(self) -> list[Path]:
         """Folders of the complete checkpoints, oldest first."""
-        return sorted(path.parent for path in (self.path / CHECKPOINTS).glob(f"step-*/{MANIFEST}"))
+        return [folder for folder in self._step_folders() if (folder / MANIFEST).is_file()]
+
+    def is_untrained(self) -> bool:
+        """Whether the run never got as far as its first checkpoint, so that beginning anew loses nothing."""
+        return not self._step_folders() and not list((self.path / CHECKPOINTS).glob(f"{ASIDE}*"))
 
     def save(self, step: int, checkpoint: Checkpoint, note: dict[str, Any]) -> Path:
         """Write a checkpoint whole, with the hashes of its files; a later one of the same step replaces it."""
         target = self._checkpoint(step)
+        self.journal().flush()
         with new_folder(target) as folder:
-            write_tensors(checkpoint.tensors, folder)
-            torch.save(checkpoint.state, folder / "state.pt")
-            hashes = {file.name: sha256(file) for file in sorted(folder.iterdir())}
-            (folder / MANIFEST).write_text(json.dumps({"step": step, **note, "sha256": hashes}, indent=1))
+            write_checkpoint(checkpoint, folder, {"step": step, **note})
         return target
 
     def has(self, step: int) -> bool:
@@ -186,52 +179,50 @@ class RunFolder:
         Raises:
             RunError: a file is missing or was changed.
         """
-        tensors = self.load_tensors(folder)
-        try:
-            # What was saved on a GPU must load without one; optimisers move their state to their parameters.
-            state = torch.load(folder / "state.pt", weights_only=True, map_location="cpu")
-        except (UnpicklingError, OSError, RuntimeError, EOFError) as error:
-            raise damaged(folder, "state.pt") from error
-        return StoredCheckpoint(tensors, state)
+        check_files(folder)
+        return read_checkpoint(folder)
 
     def load_newest(self, warn: Callable[[str], None]) -> tuple[Path, StoredCheckpoint]:
-        """The newest checkpoint that is intact; damaged ones are named to ``warn`` and passed over.
+        """The newest intact checkpoint, after checking all of them; for who holds the run.
+
+        Damaged ones are named to ``warn`` and put aside, so that they are neither the newest nor the best.
 
         Raises:
             RunError: none is intact.
         """
-        for folder in reversed(self.checkpoints()):
+        for folder in self._step_folders():
             try:
-                return folder, self.load(folder)
+                check_files(folder)
             except RunError as error:
-                warn(f"{error}; going back to the checkpoint before")
-        raise RunError(f"{self.path} has no intact checkpoint; restore one from a copy, or train again")
+                warn(f"{str(error).removesuffix(WAY_OUT)}; put aside as {self._put_aside(folder).name}")
+        if not self.checkpoints():
+            raise RunError(f"{self.path} has no intact checkpoint; restore one from a copy, or train again")
+        newest = self.checkpoints()[-1]
+        return newest, read_checkpoint(newest)
 
     def load_tensors(self, folder: Path) -> StoredTensors:
         """The weights of a checkpoint alone, after checking all hashes."""
-        for name, expected in self.manifest(folder)["sha256"].items():
-            if not (folder / name).is_file() or sha256(folder / name) != expected:
-                raise damaged(folder, name)
+        check_files(folder)
         return StoredTensors(folder)
 
     def manifest(self, folder: Path) -> dict[str, Any]:
         """What was noted beside a checkpoint: step, stage, distance."""
-        try:
-            content: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
-        except (OSError, ValueError) as error:
-            raise damaged(folder, MANIFEST) from error
-        if not {"sha256", "step", "stage", "stage_step", "distance"} <= content.keys():
-            raise damaged(folder, MANIFEST)
-        return content
+        return read_manifest(folder)
 
     def best(self) -> Path:
-        """The checkpoint of the newest stage with the smallest distance; the newest one if none was measured."""
+        """The checkpoint of the newest stage with the smallest distance; the newest one if none was measured.
+
+        One whose manifest is damaged is passed over.
+        """
         folders = self.checkpoints()
-        newest_stage = self.manifest(folders[-1])["stage"]
+        notes: list[tuple[Path, dict[str, Any]]] = []
+        for folder in folders:
+            with suppress(RunError):  # resuming names it; the others count
+                notes.append((folder, read_manifest(folder)))
         scored = [
-            (manifest["distance"], -manifest["step"], folder)
-            for folder in folders
-            if (manifest := self.manifest(folder))["stage"] == newest_stage and manifest["distance"] is not None
+            (note["distance"], -note["step"], folder)
+            for folder, note in notes
+            if note["stage"] == notes[-1][1]["stage"] and note["distance"] is not None
         ]
         return min(scored)[2] if scored else folders[-1]
 
@@ -239,53 +230,22 @@ class RunFolder:
         """The checkpoint whose weights a bundle carries."""
         return self.best() if release == "best" else self.checkpoints()[-1]
 
-    def _checkpoint(self, step: int) -> Path:
-        return self.path / CHECKPOINTS / f"step-{step:08d}"
-
     def prune(self, keep: int) -> None:
         """Delete all checkpoints but the newest ``keep`` and the best."""
         kept = {*self.checkpoints()[-keep:], self.best()}
         for folder in self.checkpoints():
             if folder not in kept:
-                shutil.rmtree(folder)
+                delete_folder(folder)
 
+    def _checkpoint(self, step: int) -> Path:
+        return self.path / CHECKPOINTS / f"step-{step:08d}"
 
-class Journal:
-    """``journal.jsonl``: one JSON object per line, appended and flushed as things happen."""
+    def _step_folders(self) -> list[Path]:
+        """Folders of checkpoints, damaged ones among them, oldest first."""
+        return sorted(folder for folder in (self.path / CHECKPOINTS).glob("step-*") if folder.is_dir())
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def write(self, event: str, **content: Any) -> None:
-        """Append one line."""
-        try:
-            with self._path.open("a") as file:
-                file.write(json.dumps({"event": event, **content}, ensure_ascii=False) + "\n")
-        except OSError as error:
-            raise RunError(f"{self._path} cannot be written ({error}); free some space, then resume the run") from error
-
-    def generator_steps(self) -> int:
-        """Generator steps over all stages, at the last check."""
-        return sum({check["stage"]: check["step"] for check in self.read("check")}.values())
-
-    def size(self) -> int:
-        """Bytes written so far."""
-        return self._path.stat().st_size if self._path.exists() else 0
-
-    def truncate(self, size: int) -> None:
-        """Forget what was written after a checkpoint that the run goes back to."""
-        if self.size() > size:
-            with self._path.open("r+b") as file:
-                file.truncate(size)
-
-    def read(self, event: str | None = None) -> list[dict[str, Any]]:
-        """All lines, or those of one event."""
-        if not self._path.exists():
-            return []
-        # A line without its end was being written when the run was killed.
-        complete = [line for line in self._path.read_text().splitlines(keepends=True) if line.endswith("\n")]
-        try:
-            lines = [json.loads(line) for line in complete]
-            return [line for line in lines if event is None or line["event"] == event]
-        except (ValueError, KeyError, TypeError) as error:
-            raise RunError(f"{self._path} is damaged ({error}); restore it or train again") from error
+    def _put_aside(self, folder: Path) -> Path:
+        names = (f"{ASIDE}{folder.name}{suffix}" for suffix in ("", *(f".{number}" for number in count(2))))
+        aside = next(path for name in names if not (path := folder.with_name(name)).exists())
+        folder.rename(aside)
+        return aside

@@ -21,6 +21,7 @@ from ctfgan.errors import RunError
 TOGETHER = "networks.safetensors"
 SHARDS = "tables-*.safetensors"
 SHARD_BYTES = 1 << 28
+WAY_OUT = "; restore it, or resume the run, which goes on from the checkpoint before"
 
 
 class Rows(Protocol):
@@ -101,7 +102,7 @@ class StoredTensors(Mapping[str, Tensor]):
 
 def damaged(folder: Path, name: str) -> RunError:
     """What to say of a damaged file in a checkpoint."""
-    return RunError(f"{folder / name} is missing or damaged; delete {folder} and resume from the checkpoint before it")
+    return RunError(f"{folder / name} is missing or damaged{WAY_OUT}")
 
 
 def _parts(tensors: Mapping[str, Tensor | Rows], shard_bytes: int) -> Iterator[tuple[str, int, Tensor]]:
