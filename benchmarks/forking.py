@@ -16,10 +16,11 @@ from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch
 
+import torch._dynamo  # noqa: F401  (torch's optimisers import it at their first step)
+
 import ctfgan.cli.show
 import ctfgan.evaluation
-import ctfgan.runs
-import torch._dynamo  # noqa: F401  (torch's optimisers import it at their first step)
+import ctfgan.runs  # noqa: F401
 from ctfgan.cli.main import main
 
 POLL_SECONDS = 0.0005
