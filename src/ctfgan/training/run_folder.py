@@ -245,7 +245,10 @@ class RunFolder:
         return sorted(folder for folder in (self.path / CHECKPOINTS).glob("step-*") if folder.is_dir())
 
     def _put_aside(self, folder: Path) -> Path:
-        names = (f"{ASIDE}{folder.name}{suffix}" for suffix in ("", *(f".{number}" for number in count(2))))
-        aside = next(path for name in names if not (path := folder.with_name(name)).exists())
+        aside = folder.with_name(f"{ASIDE}{folder.name}")
+        for number in count(2):
+            if not aside.exists():
+                break
+            aside = folder.with_name(f"{ASIDE}{folder.name}.{number}")
         folder.rename(aside)
         return aside
