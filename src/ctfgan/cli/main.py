@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import signal
 import sys
@@ -86,6 +87,9 @@ def main() -> None:
     Of several processes the main one speaks. The others may find the same mistake sooner, and a launcher stops all as
     soon as one ends: so they wait a little before they end.
     """
+    if not faulthandler.is_enabled():
+        # Images on disk are mapped: when their file is cut off, SIGBUS ends Python. At least say where.
+        faulthandler.enable(sys.__stderr__)
     try:
         with unwinding_on_sigterm():
             cli(standalone_mode=False)
