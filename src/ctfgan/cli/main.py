@@ -89,7 +89,7 @@ def main() -> None:
     """
     if not faulthandler.is_enabled():
         # Images on disk are mapped: when their file is cut off, SIGBUS ends Python. At least say where.
-        faulthandler.enable(sys.__stderr__)
+        faulthandler.enable()
     try:
         with unwinding_on_sigterm():
             cli(standalone_mode=False)
@@ -99,10 +99,9 @@ def main() -> None:
     except click.ClickException as error:
         context = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "ctfgan"
         _end(f"{context}: {error.format_message()} ('{context} --help' explains)", 2)
-    except Terminated as stop:
-        _end("stopped", stop.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        _end("stopped", 130)
+    except (click.Abort, KeyboardInterrupt) as stop:
+        # click turns what interrupts a command into its own error.
+        _end("stopped", Terminated.exit_code if isinstance(stop.__cause__ or stop, Terminated) else 130)
     except ProcessLost as error:
         _end(f"ctfgan: {error}", error.exit_code, speaks=is_main() or error.has_saved)
     except CtfganError as error:
