@@ -157,7 +157,7 @@ def test_every_check_leaves_a_sheet(whole: Path) -> None:
 
 
 def test_a_run_whose_images_changed_is_not_resumed(whole: Path, tmp_path: Path) -> None:
-    run = shutil.copytree(whole, tmp_path / "run")
+    run = unfinished(whole, tmp_path / "run")
     recipe = json.loads((run / "recipe.json").read_text())
     recipe["data"]["glyphs"]["images_per_class"] = 13
     (run / "recipe.json").write_text(json.dumps(recipe))
@@ -297,7 +297,7 @@ def _losses(run: Path) -> list[dict[str, object]]:
 
 
 def test_a_run_whose_low_quality_images_changed_is_not_resumed(recipe: Recipe, whole: Path, tmp_path: Path) -> None:
-    run = shutil.copytree(whole, tmp_path / "run")
+    run = unfinished(whole, tmp_path / "run")
     changed = json.loads((run / "recipe.json").read_text())
     changed["data"]["degradation"]["noise"] = 0.5
     (run / "recipe.json").write_text(json.dumps(changed))
