@@ -61,6 +61,12 @@ class Interrupted(CtfganError):
         self.exit_code = 128 + signal_number
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM where nobody asks for it between steps: it unwinds what is being done, like Ctrl-C."""
+
+    exit_code = 143
+
+
 class ProcessLost(CtfganError):
     """Another process of the run is gone, so this one cannot go on.
 

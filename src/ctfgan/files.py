@@ -9,7 +9,9 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,25 +28,28 @@ from ctfgan.errors import CtfganError
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 LONGEST_JSON = 1 << 24
 """Bytes of a JSON file that is read, unless more are expected."""
+REMAINS = re.compile(r"\.(?P<name>.+)\.(?P<kind>partial|replaced|deleted)-\d+")  # what a killed process leaves behind
+YOUNG_SECONDS = 60.0  # the owner of a younger folder may not have locked it yet
 
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside ``path``; at the end flush it to disk and rename it to ``path``.
 
-    A folder that is there already is replaced, once the new one is complete.
+    A folder that is there already is replaced, once the new one is complete. What processes that were killed left of
+    earlier attempts goes away.
 
     Raises:
         CtfganError: the disk is full or not writable; what was at ``path`` before is untouched.
     """
     path = path.absolute()
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    replaced = path.with_name(f".{path.name}.replaced-{os.getpid()}")
+    partial, replaced = _beside(path, "partial"), _beside(path, "replaced")
     with _disk_errors(path):
+        _clear_abandoned(path)
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
     try:
-        with _disk_errors(path):
+        with _locked(partial), _disk_errors(path):
             try:
                 yield partial
             except Exception as error:
@@ -53,12 +58,12 @@ def new_folder(path: Path) -> Iterator[Path]:
                 raise
             for file in partial.rglob("*"):
                 if file.is_file():
-                    _flush(file)
-            _flush(partial)
+                    flush(file)
+            flush(partial)
             if path.exists():
                 path.rename(replaced)
             partial.rename(path)
-            _flush(path.parent)
+            flush(path.parent)
     finally:
         if replaced.exists() and not path.exists():  # interrupted between the two renames
             replaced.rename(path)
@@ -66,27 +71,27 @@ def new_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(replaced, ignore_errors=True)
 
 
-def write_file(path: Path, content: bytes, *, flush: bool = True) -> None:
+def write_file(path: Path, content: bytes, *, durable: bool = True) -> None:
     """Replace ``path`` by ``content`` in one step.
 
     Args:
         path: of the file.
         content: all of it.
-        flush: whether it is on the disk afterwards. Of thousands of small files each would wait for the disk; without,
-            :func:`flush_all` waits once for all of them.
+        durable: whether it is on the disk afterwards. Of thousands of small files each would wait for the disk;
+            without, :func:`flush_all` waits once for all of them.
 
     Raises:
         CtfganError: the disk is full or not writable; the old content is untouched.
     """
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    partial = _beside(path, "partial")
     try:
         with _disk_errors(path):
             partial.write_bytes(content)
-            if flush:
-                _flush(partial)
+            if durable:
+                flush(partial)
             partial.replace(path)
-            if flush:
-                _flush(path.parent)
+            if durable:
+                flush(path.parent)
     finally:
         with suppress(OSError):
             partial.unlink()
@@ -98,20 +103,39 @@ def flush_all() -> None:
         os.sync()
 
 
+def delete_folder(path: Path) -> None:
+    """Delete a folder; it disappears at once, so that nobody takes a rest of it for the whole."""
+    doomed = _beside(path.absolute(), "deleted")
+    path.rename(doomed)
+    shutil.rmtree(doomed)
+
+
+def clear_remains(folder: Path) -> None:
+    """Tidy up a folder, and those in it, after processes that were killed while they wrote or deleted something there.
+
+    What was about to be replaced comes back. Only for who knows that nobody is writing there, by holding a lock.
+    """
+    for place in [folder, *(path for path in folder.iterdir() if path.is_dir() and not is_remains(path))]:
+        for path in [path for path in place.iterdir() if is_remains(path)]:
+            found = REMAINS.fullmatch(path.name)
+            assert found is not None
+            whole = path.with_name(found["name"])
+            if found["kind"] == "replaced" and not whole.exists():
+                path.rename(whole)
+            elif path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def is_remains(path: Path) -> bool:
+    """Whether a path is called like what a process leaves behind that is killed while it writes or deletes."""
+    return REMAINS.fullmatch(path.name) is not None
+
+
 def is_taken(path: Path) -> bool:
     """Whether something is at a path that writing there would mix with or replace; an empty folder is nothing."""
     return path.exists() and (not path.is_dir() or any(path.iterdir()))
-
-
-def try_lock(file: IO[str]) -> bool:
-    """Whether an open file is now this process's own, until it is closed; where files cannot be locked it always is."""
-    if fcntl is None:
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def read_json(path: Path, longest: int = LONGEST_JSON) -> dict[str, Any]:
@@ -145,12 +169,62 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _flush(path: Path) -> None:
+def lock(file: IO[str] | int) -> None:
+    """Lock an open file or folder for this process, until it is closed or the process ends, however it ends.
+
+    Raises:
+        BlockingIOError: another process has it.
+        OSError: files cannot be locked here.
+    """
+    if fcntl is None:
+        raise OSError(errno.ENOTSUP, "no file locks on this system")
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def flush(path: Path) -> None:
+    """Wait until a file, or the list of names in a folder, is on the disk itself."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _beside(path: Path, kind: str) -> Path:
+    return path.with_name(f".{path.name}.{kind}-{os.getpid()}")
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Lock a folder, and tell whether that worked; the lock goes with the process, however that ends."""
+    if fcntl is None:
+        yield False
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            lock(handle)
+            has_lock = True
+        except OSError:  # another one's, or on a file system that knows no locks
+            has_lock = False
+        yield has_lock
+    finally:
+        os.close(handle)
+
+
+def _clear_abandoned(path: Path) -> None:
+    """Delete partial folders of ``path`` whose owners are dead; in a cache, others may be at work on the same."""
+    if not path.parent.is_dir():
+        return
+    for remains in path.parent.iterdir():
+        found = REMAINS.fullmatch(remains.name)
+        if found is None or (found["name"], found["kind"]) != (path.name, "partial"):
+            continue
+        with suppress(FileNotFoundError):  # another process clears up, too
+            if remains.is_dir() and time.time() - remains.stat().st_mtime > YOUNG_SECONDS:
+                with _locked(remains) as is_abandoned:
+                    if is_abandoned:
+                        shutil.rmtree(remains)
 
 
 def _tells_of_full_disk(error: Exception, folder: Path) -> bool:
@@ -162,7 +236,7 @@ def _tells_of_full_disk(error: Exception, folder: Path) -> bool:
     probe = folder / ".probe"
     try:
         probe.write_bytes(bytes(1 << 16))
-        _flush(probe)
+        flush(probe)
     except OSError as full:
         return full.errno in FULL_DISK
     return False

@@ -5,16 +5,25 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from ctfgan.bundle import Bundle, bank_for_bundle, environment, save_bundle
+from ctfgan.bundle import Bundle, bank_for_bundle, environment, load_bundle, save_bundle
 from ctfgan.data.prepare import Dataset
-from ctfgan.errors import ConfigError, DataError, Interrupted, ProcessLost, RunError
+from ctfgan.errors import (
+    BundleError,
+    ConfigError,
+    CtfganError,
+    DataError,
+    Interrupted,
+    ProcessLost,
+    RunError,
+    Terminated,
+)
 from ctfgan.files import write_file
 from ctfgan.lifecycle.starting import Matched, Start, model_hash, open_start
 from ctfgan.metrics.recogniser import TrainedRecogniser, load_recogniser
@@ -24,7 +33,7 @@ from ctfgan.recipes.recipe import Recipe, StartSettings, parse_recipe
 from ctfgan.training.ema import released_average
 from ctfgan.training.processes import Processes
 from ctfgan.training.recovery import HealthRecord
-from ctfgan.training.run_folder import BUNDLE, DATA, RECIPE, RECOGNISER, RunFolder, StoredCheckpoint
+from ctfgan.training.run_folder import BUNDLE, DATA, JOURNAL, RECIPE, RECOGNISER, RunFolder, StoredCheckpoint
 from ctfgan.training.runtime import start_engine, stop_on_signals
 from ctfgan.training.tensor_files import below
 from ctfgan.training.tracking import tracked
@@ -49,32 +58,48 @@ def train(recipe: Recipe, out: str | Path | None = None, watch: Watch | None = N
     processes = engine.processes
     watch = heard(watch or Watch(), engine)
     folder = RunFolder(Path(processes.on_main(lambda: _free_path(recipe, out))))
+    with tracked(recipe.training.tracker, folder, engine, watch.say):
+        with _interrupted("stopped before training began, nothing was saved; run the same command again"):
+            beginning = _prepared(recipe, watch)
+
+        def create() -> None:
+            RunFolder.create(folder.path, beginning.place.recipe.to_json())
+
+        processes.on_main(create)
+        with _held(folder, processes, watch):
+            return _begin(beginning, folder, watch)
+
+
+@dataclass(frozen=True)
+class _Beginning:
+    """What a run needs before its first step."""
+
+    place: Workplace
+    recogniser: TrainedRecogniser
+    start: Matched | None
+
+
+def _prepared(recipe: Recipe, watch: Watch) -> _Beginning:
     start = open_start(recipe.start)
     if start is not None:
         known = StartSettings(path=start.path, sha256=model_hash(start.bundle))
         recipe = recipe.model_copy(update={"start": known})
-    with tracked(recipe.training.tracker, folder, engine, watch.say):
-        return _begin(recipe, folder, start, watch, processes)
+    place = open_workplace(recipe, watch)
+    matched = None if start is None else matched_start(start, place, watch)
+    recogniser = place.engine.processes.main_first(lambda: place.recogniser(watch.progress))
+    return _Beginning(place, recogniser, matched)
 
 
-def _begin(recipe: Recipe, folder: RunFolder, start: Start | None, watch: Watch, processes: Processes) -> Path:
-    """Make the run folder once data and recogniser are there, and train."""
-    try:
-        place = open_workplace(recipe, watch)
-        begin = None if start is None else matched_start(start, place, watch)
-        recogniser = processes.main_first(lambda: place.recogniser(watch.progress))
-    except KeyboardInterrupt:
-        message = "stopped before training began, nothing was saved; run the same command again"
-        raise Interrupted(message, signal.SIGINT) from None
+def _begin(beginning: _Beginning, folder: RunFolder, watch: Watch) -> Path:
+    """Train from the first step, in a folder that is held and has a recipe."""
 
-    def create() -> None:
-        RunFolder.create(folder.path, recipe.to_json())
-        write_file(folder.path / RECOGNISER, recogniser.weights.read_bytes())
-        folder.write_json(DATA, _summary(place, recogniser))
+    def note() -> None:
+        folder.journal().truncate(0)
+        write_file(folder.path / RECOGNISER, beginning.recogniser.weights.read_bytes())
+        folder.write_json(DATA, _summary(beginning.place, beginning.recogniser))
 
-    processes.on_main(create)
-    with _held(folder, processes):
-        return _finish(place, recogniser, folder, None, watch, begin)
+    beginning.place.engine.processes.on_main(note)
+    return _finish(beginning.place, beginning.recogniser, folder, None, watch, beginning.start)
 
 
 def matched_start(start: Start, place: Workplace, watch: Watch) -> Matched:
@@ -102,9 +127,11 @@ def _free_path(recipe: Recipe, out: str | Path | None) -> str:
 
 
 def resume(path: str | Path, watch: Watch | None = None, device: str | None = None) -> Path:
-    """Continue a run from its newest checkpoint; on a CPU with the same number of threads, bit for bit.
+    """Continue a run from its newest intact checkpoint; on a CPU with the same number of threads, bit for bit.
 
-    The number of processes may be another one than before; then the order of summation is, too.
+    A run that was stopped before its first checkpoint begins anew. Damaged checkpoints are named and put aside, a
+    damaged bundle is made again. The number of processes may be another one than before; then the order of summation
+    is, too.
 
     Args:
         path: the run folder.
@@ -112,33 +139,62 @@ def resume(path: str | Path, watch: Watch | None = None, device: str | None = No
         device: another device than the recipe's.
 
     Raises:
-        RunError: no run there, a damaged checkpoint, or data that changed since the run began.
+        RunError: no run there, no intact checkpoint, or data that changed since the run began.
     """
-    folder = RunFolder.open(Path(path))
-    place, recogniser = reopen(folder, watch or Watch(), device)
-    watch = heard(watch or Watch(), place.engine)
-    if is_finished(folder):
+    folder = RunFolder.begun(Path(path))
+    recipe = _recipe_of(folder, device)
+    engine = start_engine(recipe.device, recipe.training.precision)
+    watch = heard(watch or Watch(), engine)
+    processes = engine.processes
+    if processes.on_main(lambda: _has_intact_bundle(folder, watch)):
         watch.say(f"{path} is finished already")
         return folder.path
-    newest = folder.checkpoints()[-1]
-    checkpoint = place.engine.processes.main_first(lambda: folder.load(newest))
-    watch.say(f"resuming from {newest}")
-    with (
-        _held(folder, place.engine.processes),
-        tracked(place.recipe.training.tracker, folder, place.engine, watch.say),
-    ):
+    with _held(folder, processes, watch), tracked(recipe.training.tracker, folder, engine, watch.say):
+        stopped = f"stopped before training went on, nothing was changed; go on with 'ctfgan resume {path}'"
+        if processes.on_main(folder.is_untrained):
+            watch.say(f"{path} was stopped before its first checkpoint and begins anew")
+            with _interrupted(stopped):
+                beginning = _prepared(recipe, watch)
+            return _begin(beginning, folder, watch)
+        with _interrupted(stopped):
+            place, recogniser = reopen(folder, watch, device)
+            newest = Path(processes.on_main(lambda: _newest(folder, recipe, watch)))
+            checkpoint = processes.main_first(lambda: folder.load(newest))
+        watch.say(f"resuming from {newest}")
         return _finish(place, recogniser, folder, checkpoint, watch)
+
+
+def _newest(folder: RunFolder, recipe: Recipe, watch: Watch) -> str:
+    newest, checkpoint = folder.load_newest(watch.say)
+    folder.prune(recipe.training.keep_checkpoints)  # what a run that was killed did not come to
+    if folder.journal().size() < checkpoint.state["journal"]:
+        watch.say(f"{folder.path / JOURNAL} has lost lines since {newest.name} was saved; training does not need them")
+    return str(newest)
+
+
+def _has_intact_bundle(folder: RunFolder, watch: Watch) -> bool:
+    if not is_finished(folder):
+        return False
+    try:
+        load_bundle(folder.path / BUNDLE)
+    except BundleError as error:
+        watch.say(f"{error}; it is made again from the run's checkpoint")
+        return False
+    return True
+
+
+def _recipe_of(folder: RunFolder, device: str | None) -> Recipe:
+    recipe = parse_recipe(folder.read_json(RECIPE), str(folder.path / RECIPE))
+    return recipe if device is None else recipe.model_copy(update={"device": device})
 
 
 def reopen(folder: RunFolder, watch: Watch, device: str | None = None) -> tuple[Workplace, TrainedRecogniser]:
     """The data and the recogniser that a run began with.
 
     Raises:
-        RunError: the high- or low-quality images have changed since.
+        RunError: the high- or low-quality images have changed since, or the recogniser is lost.
     """
-    recipe = parse_recipe(folder.read_json(RECIPE), str(folder.path / RECIPE))
-    if device is not None:
-        recipe = recipe.model_copy(update={"device": device})
+    recipe = _recipe_of(folder, device)
     try:
         place = open_workplace(recipe, watch)
     except DataError as error:
@@ -149,9 +205,28 @@ def reopen(folder: RunFolder, watch: Watch, device: str | None = None) -> tuple[
             raise RunError(
                 f"the {side} images have changed since {folder.path} began; restore them, or train a new run"
             )
+    return place, place.engine.processes.main_first(
+        lambda: _own_recogniser(place, folder, then.get("extractor"), watch)
+    )
+
+
+def _own_recogniser(place: Workplace, folder: RunFolder, name: object, watch: Watch) -> TrainedRecogniser:
+    """The run's own recogniser, known by its name, which holds its hash; from the cache if the run's is damaged."""
     weights = folder.path / RECOGNISER
     classes = len(place.dataset.measured.labels)
-    return place, load_recogniser(weights, place.shape.channels, classes, recipe.recogniser, place.device)
+    with suppress(CtfganError):  # damaged as below
+        own = load_recogniser(weights, place.shape.channels, classes, place.recipe.recogniser, place.device)
+        if own.card.name == name:
+            return own
+    watch.say(f"{weights} is missing or damaged and is made again from the run's images")
+    again = place.recogniser(watch.progress)
+    if again.card.name != name:
+        raise RunError(
+            f"{weights} is missing or damaged, and {again.card.name} is another one than the run's {name}; restore the "
+            "file, or train a new run"
+        )
+    write_file(weights, again.weights.read_bytes())
+    return again
 
 
 def is_finished(folder: RunFolder) -> bool:
@@ -199,31 +274,40 @@ def _finish(
     trainer = Trainer(method, place.dataset, recogniser, recipe.training, folder, recipe.seed, place.engine)
     if checkpoint is not None:
         trainer.restore(checkpoint)
+    way_on = f"go on from the last checkpoint with 'ctfgan resume {folder.path}'"
     try:
-        with stop_on_signals() as stop:
+        with _interrupted(f"stopped at once; {way_on}"), stop_on_signals() as stop:
             trainer.run(watch.observer, stop)
-    except KeyboardInterrupt:
-        message = f"stopped at once; go on from the last checkpoint with 'ctfgan resume {folder.path}'"
-        raise Interrupted(message, signal.SIGINT) from None
     except ProcessLost as lost:
         raise trainer.rescue(lost) from lost
     except Interrupted:
         place.engine.processes.forget_requests()
         raise
     place.engine.processes.forget_requests()
-    place.engine.processes.on_main(lambda: _release(place, folder))
+    with _interrupted(f"stopped before the bundle was written; {way_on}"):
+        place.engine.processes.on_main(lambda: _release(place, folder, len(method.stages)))
     return folder.path
 
 
 @contextmanager
-def _held(folder: RunFolder, processes: Processes) -> Iterator[None]:
+def _held(folder: RunFolder, processes: Processes, watch: Watch) -> Iterator[None]:
     """The run's lock, in the hand of the main process."""
     with ExitStack() as lock:
-        processes.on_main(lambda: lock.enter_context(folder.held()))
+        processes.on_main(lambda: lock.enter_context(folder.held(watch.say)))
         yield
 
 
-def _release(place: Workplace, folder: RunFolder) -> None:
+@contextmanager
+def _interrupted(message: str) -> Iterator[None]:
+    """Say ``message`` where Ctrl-C or SIGTERM ends what is being done."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        number = signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT
+        raise Interrupted(message, number) from None
+
+
+def _release(place: Workplace, folder: RunFolder, stages: int) -> None:
     generator = released_generator(place, folder)
     choice = released_checkpoint(place.recipe, folder)
     side = place.dataset.low_quality
@@ -234,8 +318,9 @@ def _release(place: Workplace, folder: RunFolder) -> None:
     provenance = {
         "counts": folder.read_json(DATA)["counts"],
         "seeds": {"training": place.recipe.seed, "data": place.recipe.data.seed},
-        "steps": folder.journal().generator_steps(),
         "health": asdict(HealthRecord.of(folder.journal())),
+        # A checkpoint's number counts the switches between stages, too.
+        "steps": folder.manifest(folder.checkpoints()[-1])["step"] - (stages - 1),
         "weights": {"checkpoint": choice.name, "stage": manifest["stage"], "step": manifest["stage_step"]},
         "versions": environment(),
     }

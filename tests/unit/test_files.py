@@ -3,13 +3,16 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from ctfgan.errors import CtfganError, DataError
-from ctfgan.files import new_folder, sha256, write_file
+from ctfgan.files import clear_remains, delete_folder, new_folder, sha256, write_file
 
 
 def fail_with(number: int) -> Callable[..., None]:
@@ -103,3 +106,79 @@ def test_a_place_that_may_not_be_written_is_named(tmp_path: Path, monkeypatch: p
 def test_the_hash_is_sha_256(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x").write_bytes(content)
     assert sha256(tmp_path / "x") == hashlib.sha256(content).hexdigest()
+
+
+def killed(source: str) -> int:
+    """Run Python lines in a process of their own, which must kill itself; returns its id."""
+    process = subprocess.Popen([sys.executable, "-c", f"{source}\n"])
+    assert process.wait() == -signal.SIGKILL
+    return process.pid
+
+
+DYING = """
+import os, signal
+from pathlib import Path
+from ctfgan.files import {function}
+def die(*arguments):
+    os.kill(os.getpid(), signal.SIGKILL)
+path = Path({path!r})
+"""
+
+
+def test_what_a_killed_process_left_goes_away(tmp_path: Path) -> None:
+    lines = DYING.format(function="new_folder", path=str(tmp_path / "x"))
+    pid = killed(lines + "with new_folder(path) as folder:\n    (folder / 'half').touch()\n    die()")
+    lines = DYING.format(function="write_file", path=str(tmp_path / "y"))
+    other = killed(lines + "os.fsync = die\nwrite_file(path, b'half')")
+    assert names(tmp_path) == sorted([f".x.partial-{pid}", f".y.partial-{other}"])
+    (tmp_path / ".z.partial-notes").touch()  # somebody else's
+    clear_remains(tmp_path)
+    assert names(tmp_path) == [".z.partial-notes"]
+
+
+def test_an_old_folder_comes_back_after_a_death_between_the_two_renames(tmp_path: Path) -> None:
+    with new_folder(tmp_path / "in" / "x") as folder:
+        (folder / "old").touch()
+    lines = DYING.format(function="new_folder", path=str(tmp_path / "in" / "x"))
+    lines += "rename = Path.rename\n"
+    lines += (
+        "Path.rename = lambda self, target: (rename(self, target), die()) if self == path else rename(self, target)\n"
+    )
+    killed(lines + "with new_folder(path) as folder:\n    (folder / 'new').touch()")
+    assert not (tmp_path / "in" / "x").exists()
+    clear_remains(tmp_path)  # of a folder in it, too
+    assert names(tmp_path / "in") == ["x"]
+    assert names(tmp_path / "in" / "x") == ["old"]
+
+
+def test_a_folder_that_is_being_deleted_is_gone_at_once(tmp_path: Path) -> None:
+    (tmp_path / "x" / "deep").mkdir(parents=True)
+    lines = DYING.format(function="delete_folder", path=str(tmp_path / "x"))
+    killed(lines + "import shutil\nshutil.rmtree = die\ndelete_folder(path)")
+    assert not (tmp_path / "x").exists()
+    clear_remains(tmp_path)
+    assert names(tmp_path) == []
+    (tmp_path / "y").mkdir()
+    delete_folder(tmp_path / "y")
+    assert names(tmp_path) == []
+
+
+def test_a_partial_folder_of_the_dead_is_cleared_and_one_of_the_living_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = DYING.format(function="new_folder", path=str(tmp_path / "x"))
+    dead = killed(lines + "with new_folder(path) as folder:\n    die()")
+    alive = subprocess.Popen(
+        [sys.executable, "-c", lines + "with new_folder(path) as folder:\n    print(1, flush=True)\n    input()"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert alive.stdout is not None
+    alive.stdout.readline()
+    with new_folder(tmp_path / "x"):
+        assert f".x.partial-{dead}" in names(tmp_path), "too young to judge"
+    monkeypatch.setattr("ctfgan.files.YOUNG_SECONDS", 0.0)
+    with new_folder(tmp_path / "x"):
+        assert names(tmp_path) == sorted([f".x.partial-{alive.pid}", f".x.partial-{os.getpid()}", "x"])
+    alive.communicate(b"\n")
+    assert alive.returncode == 0
+    assert names(tmp_path) == ["x"]

@@ -100,14 +100,10 @@ def run_campaign(
 
 def _complete(path: Path, recipe: Recipe, watch: Watch, extractors: Sequence[Extractor]) -> None:
     folder = RunFolder(path)
-    if (path / RECIPE).is_file() and not is_finished(folder):
-        if folder.checkpoints():
-            resume(path, watch, recipe.device)
-        else:
-            watch.say(f"{path} has no checkpoint yet and begins anew")
-            folder.discard()
-    if not is_finished(folder):
+    if not (path / RECIPE).is_file():
         train(recipe, path, watch)
+    elif not is_finished(folder):
+        resume(path, watch, recipe.device)
     if not _is_measured(folder, recipe, extractors):
         quiet = Watch(progress=watch.progress)  # the data were described when training began
         evaluate(path, quiet, recipe.device, extractors=extractors)

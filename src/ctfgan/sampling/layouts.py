@@ -143,7 +143,7 @@ class ClassFolders(Layout):
         """One file for each image; whether they got to the disk is seen when the set is gone on with."""
         (root / piece.path).mkdir(exist_ok=True)
         for file, row in zip(self.files(root, piece), rows, strict=True):
-            write_file(file, row.content, flush=False)
+            write_file(file, row.content, durable=False)
 
     def files(self, root: Path, piece: Piece) -> list[Path]:
         """One for each image."""

@@ -28,7 +28,7 @@ from typing import IO, Any
 from ctfgan.bundle import environment
 from ctfgan.data.sources.generated import SET_KIND, SET_MANIFEST, UNFINISHED
 from ctfgan.errors import ConfigError
-from ctfgan.files import flush_all, is_taken, try_lock, write_file
+from ctfgan.files import flush_all, is_taken, lock, write_file
 from ctfgan.progress import Progress
 from ctfgan.sampling.layouts import Layout
 
@@ -83,8 +83,12 @@ class SetFolder:
                 return []
         self._path.mkdir(exist_ok=True)
         self._record = (self._path / UNFINISHED).open("a+", encoding="utf-8")
-        if not try_lock(self._record):
-            raise ConfigError(f"another process is making {self._path}; wait for it, or stop it")
+        try:
+            lock(self._record)
+        except OSError as error:
+            if isinstance(error, BlockingIOError):
+                raise ConfigError(f"another process is making {self._path}; wait for it, or stop it") from error
+            # A file system without locks: two at once would only do everything twice.
         lines = self._lines()
         if manifest is None and lines:
             self._compare(lines[0])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ctfgan.errors import RunError
+from ctfgan.files import delete_folder
 from ctfgan.training.health import Unhealthy
 from ctfgan.training.run_folder import RECIPE, Journal, RunFolder
 from ctfgan.training.settings import RecoverySettings, StageSettings
@@ -92,16 +92,16 @@ class Recovery:
         Raises:
             RunError: there is none.
         """
+        self._folder.put_damaged_aside(warn)
         good = self._folder.good()
         if len(good) > 1 and self._folder.manifest(good[-1])["step"] == self._target:
             good.pop()
         if not good:
             raise RunError(f"training failed before its first checkpoint ({failure}); train again with lower rates")
-        target, _ = self._folder.load_newest(warn, good)
         everything = self._folder.checkpoints()
-        for folder in everything[everything.index(target) + 1 :]:
-            shutil.rmtree(folder)
-        return target
+        for folder in everything[everything.index(good[-1]) + 1 :]:
+            delete_folder(folder)
+        return good[-1]
 
     def went_to(self, position: int) -> None:
         """Remember the checkpoint that the run has gone back to."""
@@ -149,8 +149,9 @@ class HealthRecord:
     @classmethod
     def of(cls, journal: Journal) -> HealthRecord:
         """As a run's journal tells."""
-        rollbacks = journal.read(ROLLBACK)
-        alarms = Counter(line["kind"] for line in journal.read(ALARM))
+        lines, _ = journal.readable()  # figures must not wait for a damaged line
+        rollbacks = [line for line in lines if line["event"] == ROLLBACK]
+        alarms = Counter(line["kind"] for line in lines if line["event"] == ALARM)
         return cls(len(rollbacks), rollbacks[-1]["slowed"] if rollbacks else 1.0, dict(alarms))
 
 
@@ -162,8 +163,8 @@ def many(times: int) -> str:
 def cut_back(journal: Journal, size: int) -> None:
     """Forget what the journal says of the steps that a rollback undoes, but not that there were rollbacks before it."""
     events = (ROLLBACK, DIAGNOSIS)
-    lines = [line for line in journal.read() if line["event"] in events]
+    lines = [line for line in journal.readable()[0] if line["event"] in events]
     journal.truncate(size)
-    kept = sum(line["event"] in events for line in journal.read())
+    kept = sum(line["event"] in events for line in journal.readable()[0])
     for line in lines[kept:]:
         journal.write(**line)

@@ -19,7 +19,7 @@ from accelerate import PartialState
 from accelerate.utils import clear_environment
 from torch import Tensor, nn
 
-from ctfgan.errors import ConfigError
+from ctfgan.errors import ConfigError, Terminated
 from ctfgan.launcher import Launch, launch
 from ctfgan.nn.class_tables import lazy_tables
 from ctfgan.nn.shared_norm import share_batch_norm
@@ -246,7 +246,7 @@ class StopRequest:
         if self.signal_number is None:
             self.signal_number = number
         elif not self._patient:
-            raise KeyboardInterrupt
+            raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
 
 @contextmanager

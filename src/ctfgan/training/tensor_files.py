@@ -23,6 +23,7 @@ SHARDS = "tables-*.safetensors"
 SHARD_BYTES = 1 << 28
 LONGEST_HEADER = 1 << 23
 """Bytes of a header from elsewhere; that of a network has some hundred for each of its tensors."""
+WAY_OUT = "; restore it, or resume the run, which goes on from the checkpoint before"
 
 
 class Rows(Protocol):
@@ -143,7 +144,7 @@ class StoredTensors(Mapping[str, Tensor]):
 
 def damaged(folder: Path, name: str) -> RunError:
     """What to say of a damaged file in a checkpoint."""
-    return RunError(f"{folder / name} is missing or damaged; delete {folder} and resume from the checkpoint before it")
+    return RunError(f"{folder / name} is missing or damaged{WAY_OUT}")
 
 
 def _parts(tensors: Mapping[str, Tensor | Rows], shard_bytes: int) -> Iterator[tuple[str, int, Tensor]]:

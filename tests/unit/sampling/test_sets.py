@@ -92,7 +92,7 @@ def test_a_set_that_was_interrupted_ends_byte_for_byte_as_one_that_was_not(
         if calls % 7 == 0:
             path.with_name(f".{path.name}.partial-1").write_bytes(content[:10])  # as a killed process leaves it
             raise CtfganError("killed")
-        write(path, content, flush=flush)
+        write(path, content, durable=durable)
 
     monkeypatch.setattr(layouts, "write_file", failing)
     stopped = 0

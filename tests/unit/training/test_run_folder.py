@@ -3,15 +3,22 @@ from __future__ import annotations
 import errno
 import json
 import os
+import resource
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors import SafetensorError
 
 from ctfgan.errors import CtfganError, RunError
 from ctfgan.training.run_folder import Checkpoint, Journal, RunFolder
+from ctfgan.training.tensor_files import write_tensors
 
 
 def checkpoint(value: float) -> Checkpoint:
@@ -77,7 +84,7 @@ def test_a_damaged_checkpoint_is_refused_by_name(run: RunFolder, name: str) -> N
     content = bytearray((folder / name).read_bytes())
     content[-1] ^= 1
     (folder / name).write_bytes(content)
-    with pytest.raises(RunError, match=rf"{name} is missing or damaged; delete .*step-00000001"):
+    with pytest.raises(RunError, match=rf"step-00000001/{name} is missing or damaged; restore it, or resume the run"):
         run.load(folder)
     (folder / name).unlink()
     with pytest.raises(RunError, match=rf"{name} is missing or damaged"):
@@ -132,16 +139,146 @@ def test_the_journal_gives_back_what_was_written(tmp_path: Path) -> None:
 def test_a_damaged_manifest_is_named(run: RunFolder, content: str) -> None:
     folder = run.save(1, checkpoint(1.0), note())
     (folder / "checkpoint.json").write_text(content)
-    with pytest.raises(RunError, match=r"step-00000001/checkpoint.json is missing or damaged; delete"):
+    with pytest.raises(RunError, match=r"step-00000001/checkpoint.json is missing or damaged; restore"):
         run.load(folder)
 
 
-def test_a_run_that_never_saved_is_to_be_deleted_and_not_resumed(run: RunFolder) -> None:
-    with pytest.raises(RunError, match="ended before its first checkpoint; delete it"):
+def test_a_run_that_never_saved_is_resumed_and_not_written_over(run: RunFolder) -> None:
+    with pytest.raises(RunError, match=r"exists already; go on with 'ctfgan resume"):
         RunFolder.check_free(run.path)
+    with pytest.raises(RunError, match=r"no complete checkpoint yet; go on with 'ctfgan resume"):
+        RunFolder.open(run.path)
+    assert RunFolder.begun(run.path).is_untrained()
     run.save(1, checkpoint(1.0), note())
-    with pytest.raises(RunError, match="go on with 'ctfgan resume"):
-        RunFolder.check_free(run.path)
+    assert not RunFolder.open(run.path).is_untrained()
+
+
+def test_a_folder_that_a_killed_start_left_is_free(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".lock").touch()
+    (tmp_path / "run" / ".recipe.json.partial-123").write_text("{")
+    run = RunFolder.create(tmp_path / "run", "{}")
+    assert sorted(path.name for path in run.path.iterdir()) == [".lock", "recipe.json"]
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / ".lock").touch()
+    (tmp_path / "other" / "thesis.tex").touch()
+    with pytest.raises(RunError, match="exists already and is no run"):
+        RunFolder.create(tmp_path / "other", "{}")
+
+
+@pytest.mark.parametrize("name", ["networks.safetensors", "state.pt", "checkpoint.json"])
+@pytest.mark.parametrize("which", [1, 2, 3])
+def test_a_damaged_checkpoint_is_named_put_aside_and_no_longer_counts(run: RunFolder, name: str, which: int) -> None:
+    for step in (1, 2, 3):
+        run.save(step, checkpoint(step), note(4.0 if step != which else 1.0))
+    victim = run.path / f"checkpoints/step-0000000{which}"
+    (victim / name).unlink()
+    told: list[str] = []
+    newest, stored = run.load_newest(told.append)
+    assert told == [f"{victim / name} is missing or damaged; put aside as damaged-{victim.name}"]
+    assert stored.tensors["weight"][0].item() == (3 if which != 3 else 2)
+    assert newest == run.checkpoints()[-1]
+    assert len(run.checkpoints()) == 2
+    assert not run.has(which)
+    assert run.best() != victim, "it had the smallest distance"
+    run.save(which, checkpoint(which), note())
+    (run.path / f"checkpoints/step-0000000{which}" / name).unlink()
+    run.load_newest(told.append)
+    assert told[1].endswith(f"put aside as damaged-{victim.name}.2")
+    assert not run.is_untrained()
+
+
+def test_a_run_without_an_intact_checkpoint_is_not_begun_anew(run: RunFolder) -> None:
+    (run.save(1, checkpoint(1.0), note()) / "state.pt").write_bytes(b"")
+    with pytest.raises(RunError, match="has no intact checkpoint; restore one from a copy, or train again"):
+        run.load_newest(print)
+    assert not run.is_untrained()
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", "3", '{"step": 1}'])
+def test_choosing_and_deleting_checkpoints_stands_a_damaged_manifest(run: RunFolder, content: str) -> None:
+    for step, distance in enumerate([3.0, 1.0, 2.0, 4.0], start=1):
+        run.save(step, checkpoint(step), note(distance))
+    for step in (2, 4):
+        (run.path / f"checkpoints/step-0000000{step}/checkpoint.json").write_text(content)
+    assert run.best().name == "step-00000003"
+    run.prune(keep=1)
+    assert [path.name for path in run.checkpoints()] == ["step-00000003", "step-00000004"]
+
+
+def test_a_manifest_from_before_manifests_knew_their_own_hash_is_read(run: RunFolder) -> None:
+    folder = run.save(1, checkpoint(1.5), note(2.0))
+    content = json.loads((folder / "checkpoint.json").read_text())
+    del content["digest"]
+    (folder / "checkpoint.json").write_text(json.dumps(content, indent=1))
+    assert values(run) == [1.5]
+    (folder / "checkpoint.json").write_text(json.dumps(content | {"more": 1}, indent=1))
+    with pytest.raises(RunError, match=r"checkpoint.json is missing or damaged"):
+        run.load(folder)
+
+
+@pytest.fixture(scope="module")
+def two_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    run = RunFolder.create(tmp_path_factory.mktemp("two") / "run", "{}")
+    for step in (1, 2):
+        tensors = {"weight": torch.full((3,), float(step)), "table": torch.arange(step, 400 + step).view(100, 4)}
+        with pytest.MonkeyPatch.context() as patch:  # so that the table takes shards
+            patch.setattr(write_tensors, "__defaults__", (600,))
+            run.save(step, Checkpoint(tensors, {"step": step}), note(2.5))
+    assert len(list((run.path / "checkpoints/step-00000002").iterdir())) == 10
+    return run
+
+
+@settings(max_examples=120, deadline=None)
+@given(data=st.data())
+def test_no_flipped_bit_and_no_lost_end_of_any_file_is_loaded(two_checkpoints: RunFolder, data: st.DataObject) -> None:
+    run, newest = two_checkpoints, two_checkpoints.path / "checkpoints/step-00000002"
+    file = data.draw(st.sampled_from(sorted(newest.iterdir())), label="file")
+    whole = file.read_bytes()
+    if data.draw(st.booleans(), label="truncated"):
+        broken = whole[: data.draw(st.integers(0, len(whole) - 1), label="length")]
+    else:
+        bit = data.draw(st.integers(0, 8 * len(whole) - 1), label="bit")
+        broken = bytearray(whole)
+        broken[bit // 8] ^= 1 << bit % 8
+    told: list[str] = []
+    try:
+        file.write_bytes(broken)
+        folder, stored = run.load_newest(told.append)
+        assert folder.name == "step-00000001"
+        assert stored.tensors["weight"].tolist() == [1.0] * 3
+        assert told == [f"{file} is missing or damaged; put aside as damaged-step-00000002"]
+    finally:
+        aside = newest.with_name("damaged-step-00000002")
+        if aside.exists():
+            aside.rename(newest)
+        file.write_bytes(whole)
+    assert run.load_newest(told.append)[0] == newest
+
+
+@pytest.mark.parametrize("room", [0, 1, 20])
+def test_a_journal_line_that_finds_no_room_leaves_no_half(tmp_path: Path, room: int) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.write("step", step=1)
+    size = journal.size()
+    with limited_file_size(size + room), pytest.raises(RunError, match=r"journal.jsonl cannot be written .*free some"):
+        journal.write("step", step=2, name="一" * 10)
+    assert journal.size() == size
+    journal.write("step", step=3)
+    assert [line["step"] for line in journal.read()] == [1, 3]
+
+
+@contextmanager
+def limited_file_size(size: int) -> Iterator[None]:
+    """What this process writes beyond so many bytes of a file fails, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
 
 
 def test_two_processes_cannot_work_on_one_run(tmp_path: Path) -> None:
@@ -152,3 +289,18 @@ def test_two_processes_cannot_work_on_one_run(tmp_path: Path) -> None:
             pass
     with folder.held():  # and afterwards it is free
         pass
+
+
+def test_where_files_cannot_be_locked_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = RunFolder.create(tmp_path / "run", "{}")
+
+    def no_locks(*arguments: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    told: list[str] = []
+    with folder.held(told.append):
+        pass
+    (line,) = told
+    assert "cannot be locked here" in line
+    assert "see to it that no other process works on it" in line

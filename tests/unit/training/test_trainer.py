@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -156,7 +157,7 @@ def test_every_check_leaves_a_sheet(whole: Path) -> None:
 
 
 def test_a_run_whose_images_changed_is_not_resumed(whole: Path, tmp_path: Path) -> None:
-    run = shutil.copytree(whole, tmp_path / "run")
+    run = unfinished(whole, tmp_path / "run")
     recipe = json.loads((run / "recipe.json").read_text())
     recipe["data"]["glyphs"]["images_per_class"] = 13
     (run / "recipe.json").write_text(json.dumps(recipe))
@@ -172,14 +173,111 @@ def test_only_the_newest_and_the_best_checkpoints_stay(recipe: Recipe, tmp_path:
     assert set(folder.checkpoints()) == {folder.checkpoints()[-1], folder.best()}
 
 
-def test_a_damaged_checkpoint_is_named_and_not_loaded(whole: Path, tmp_path: Path) -> None:
-    run = shutil.copytree(whole, tmp_path / "run", ignore=shutil.ignore_patterns("bundle"))
-    newest = RunFolder(run).checkpoints()[-1]
-    content = bytearray((newest / "networks.safetensors").read_bytes())
+def flip_last_bit(file: Path) -> None:
+    content = bytearray(file.read_bytes())
     content[-1] ^= 1
-    (newest / "networks.safetensors").write_bytes(content)
-    with pytest.raises(RunError, match=r"networks.safetensors is missing or damaged; delete .*step-00000009"):
+    file.write_bytes(content)
+
+
+def unfinished(whole: Path, run: Path) -> Path:
+    """A copy of a run that was killed while it wrote its bundle."""
+    return shutil.copytree(whole, run, ignore=shutil.ignore_patterns("bundle"))
+
+
+def resumed(run: Path) -> list[str]:
+    """Resume a run; returns what was said of it."""
+    told: list[str] = []
+    ctfgan.resume(run, Watch(say=told.append))
+    return [line for line in told if str(run) in line]
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(whole: Path, tmp_path: Path) -> None:
+    run = unfinished(whole, tmp_path / "run")
+    for newest in RunFolder(run).checkpoints()[-2:]:
+        flip_last_bit(newest / "networks.safetensors")
+    assert resumed(run) == [
+        f"{run}/checkpoints/step-00000007/networks.safetensors is missing or damaged; put aside as "
+        "damaged-step-00000007",
+        f"{run}/checkpoints/step-00000009/networks.safetensors is missing or damaged; put aside as "
+        "damaged-step-00000009",
+        f"resuming from {run}/checkpoints/step-00000005",
+    ]
+    assert_same_bits(run, whole)
+    assert RunFolder(run).best().name == RunFolder(whole).best().name
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(whole: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    shutil.copy(whole / "recipe.json", run)
+    (run / "journal.jsonl").write_text('{"event": "step", "st')
+    (run / "checkpoints/.step-00000000.partial-1").mkdir(parents=True)
+    assert resumed(run) == [f"{run} was stopped before its first checkpoint and begins anew"]
+    assert_same_bits(run, whole)
+    assert not [path for path in run.rglob(".*") if path.name != ".lock"]
+
+
+def test_a_damaged_bundle_is_made_again(whole: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(whole, tmp_path / "run")
+    assert resumed(run) == [f"{run} is finished already"]
+    flip_last_bit(run / "bundle/model.safetensors")
+    first, second = resumed(run)
+    assert "model.safetensors has another hash than provenance.json says" in first
+    assert first.endswith("it is made again from the run's checkpoint")
+    assert second == f"resuming from {run}/checkpoints/step-00000009"
+    assert (run / "bundle/model.safetensors").read_bytes() == (whole / "bundle/model.safetensors").read_bytes()
+    assert_same_bits(run, whole)
+
+
+@pytest.mark.parametrize("damage", [flip_last_bit, Path.unlink, lambda file: file.write_bytes(b"")])
+def test_a_damaged_recogniser_is_made_again_or_named(
+    damage: Callable[[Path], None], whole: Path, tmp_path: Path
+) -> None:
+    run = unfinished(whole, tmp_path / "run")
+    damage(run / "recogniser.safetensors")
+    assert (
+        resumed(run)[0] == f"{run}/recogniser.safetensors is missing or damaged and is made again from the run's images"
+    )
+    assert (run / "recogniser.safetensors").read_bytes() == (whole / "recogniser.safetensors").read_bytes()
+    data = json.loads((run / "data.json").read_text())
+    data["extractor"] = "ctfgan-recogniser-of-old"
+    (run / "data.json").write_text(json.dumps(data))
+    shutil.rmtree(run / "bundle")
+    with pytest.raises(RunError, match=r"another one than the run's ctfgan-recogniser-of-old; restore the file"):
         ctfgan.resume(run)
+
+
+def test_a_lost_journal_is_told_and_costs_nothing_else(whole: Path, tmp_path: Path) -> None:
+    run = unfinished(whole, tmp_path / "run")
+    (run / "journal.jsonl").unlink()
+    assert (
+        resumed(run)[0]
+        == f"{run}/journal.jsonl has lost lines since step-00000009 was saved; training does not need them"
+    )
+    steps = [json.loads((of / "bundle/provenance.json").read_text())["steps"] for of in (run, whole)]
+    assert steps == [8, 8]
+
+
+@pytest.mark.parametrize("name", ["recipe.json", "data.json"])
+def test_a_damaged_json_file_is_named(name: str, whole: Path, tmp_path: Path) -> None:
+    run = unfinished(whole, tmp_path / "run")
+    (run / name).write_bytes((run / name).read_bytes()[:-20])
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    with pytest.raises(RunError, match=rf"{name} is missing or damaged .*; restore it or train again"):
+        ctfgan.resume(run)
+    after = {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != ".lock"}
+    assert before.items() >= after.items()
+
+
+def test_a_second_process_is_refused_before_it_looks_at_data(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = unfinished(whole, tmp_path / "run")
+    monkeypatch.setattr("ctfgan.runs.open_workplace", None)
+    with RunFolder(run).held(), pytest.raises(RunError, match="another process is at work on run"):
+        ctfgan.resume(run)
+    with pytest.raises(RunError, match="exists already; go on with 'ctfgan resume"):
+        ctfgan.train(ctfgan.recipe("ctf-glyphs", *TINY), run)
 
 
 class _given:
@@ -199,7 +297,7 @@ def _losses(run: Path) -> list[dict[str, object]]:
 
 
 def test_a_run_whose_low_quality_images_changed_is_not_resumed(recipe: Recipe, whole: Path, tmp_path: Path) -> None:
-    run = shutil.copytree(whole, tmp_path / "run")
+    run = unfinished(whole, tmp_path / "run")
     changed = json.loads((run / "recipe.json").read_text())
     changed["data"]["degradation"]["noise"] = 0.5
     (run / "recipe.json").write_text(json.dumps(changed))
