@@ -86,7 +86,7 @@ def test_a_set_that_was_interrupted_ends_byte_for_byte_as_one_that_was_not(
     assert (made.images, made.made) == (100, 100)
     write, calls = layouts.write_file, 0
 
-    def failing(path: Path, content: bytes, *, flush: bool = True) -> None:
+    def failing(path: Path, content: bytes, *, durable: bool = True) -> None:
         nonlocal calls
         calls += 1
         if calls % 7 == 0:
