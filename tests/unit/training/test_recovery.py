@@ -14,6 +14,8 @@ import ctfgan
 from ctfgan.data.batches import Batch
 from ctfgan.errors import RunError
 from ctfgan.recipes.overlay import with_settings
+from ctfgan.training.alarms import Alarm
+from ctfgan.training.checks import CheckReport
 from ctfgan.training.loop import Updates
 from ctfgan.training.objectives.adversarial import AdversarialGame, LossTerms
 from ctfgan.training.recovery import Rollback
@@ -105,6 +107,31 @@ def test_a_second_failure_in_a_row_goes_one_good_checkpoint_further_back(
     found = [(line["number"], line["to_stage"], line["to_step"]) for line in lines(run, "rollback")]
     assert found == [(1, "generate", 2), (2, "generate", 0)], "the first line has survived the second rollback"
     assert lines(run, "rollback")[1]["generator_rate"] == RECIPE.method.generate.generator_rate / 4  # type: ignore[union-attr]
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(
+    fragile: Callable[[int, float], None], tmp_path: Path
+) -> None:
+    fragile(3, 0.5)
+    told: list[str] = []
+
+    class Vandal(Listener):
+        def on_stage(self, name: str, number: int, of: int, step: int, settings: object) -> None:
+            self.number = number
+
+        def on_check(self, report: CheckReport) -> None:
+            if (self.number, report.step, self.rollbacks) == (2, 2, []):
+                (RunFolder(tmp_path / "run").checkpoints()[-1] / "state.pt").write_bytes(b"")
+
+        def on_alarm(self, alarm: Alarm) -> None:
+            told.append(alarm.message)
+
+    listener = Vandal()
+    ctfgan.train(RECIPE, tmp_path / "run", Watch(listener))
+    assert [(found.to_stage, found.to_step) for found in listener.rollbacks] == [("generate", 0)]
+    (message,) = told
+    assert "step-00000007/state.pt is missing or damaged" in message
+    assert message.endswith("going back to the checkpoint before")
 
 
 def test_a_lowered_rate_is_that_of_the_step(fragile: Callable[[int, float], None], tmp_path: Path) -> None:
