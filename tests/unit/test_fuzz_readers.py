@@ -14,7 +14,7 @@ from ctfgan.errors import ConfigError, CtfganError
 from fuzz.driver import READERS
 from fuzz.judging import Reader, Unsound, judged
 
-FEWER = {"bundle": 25, "parquet": 60, "folder": 60, "packed": 100, "npz": 100}
+FEWER = {"bundle": 15, "parquet": 40, "folder": 40, "packed": 60, "npz": 40}
 
 
 def loaded(name: str) -> Reader:
@@ -28,7 +28,7 @@ def test_broken_inputs_are_refused_in_one_sentence_and_whole_ones_read_right(nam
     seeds = reader.seeds()
 
     @settings(
-        max_examples=FEWER.get(name, 200), derandomize=True, deadline=None, database=None,
+        max_examples=FEWER.get(name, 100), derandomize=True, deadline=None, database=None,
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     @given(st.integers(0, 2**32))

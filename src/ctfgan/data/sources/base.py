@@ -91,7 +91,7 @@ class ArraySource:
             self.labels: Labels = np.full(len(images), UNLABELLED, dtype=np.int64)
             self.classes: tuple[str, ...] = ()
             return
-        if labels.dtype.kind not in "iu":
+        if labels.size and labels.dtype.kind not in "iu":
             raise DataError(f"{location}: labels have type {labels.dtype}; they must be integers")
         if labels.size != len(images):
             raise DataError(f"{location}: {len(images)} images but {labels.size} labels; one label per image")
