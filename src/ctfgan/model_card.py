@@ -15,7 +15,7 @@ from typing import Any
 
 from ctfgan.data.sources.hub import HUB
 from ctfgan.data.sources.opening import name_of
-from ctfgan.errors import ConfigError
+from ctfgan.errors import ConfigError, excerpt
 from ctfgan.recipes.recipe import Recipe
 
 SHOWN_CLASSES = 20
@@ -53,8 +53,12 @@ class Rights:
     @classmethod
     def of(cls, provenance: dict[str, Any]) -> Rights:
         """What a bundle says; nothing unless somebody stated it."""
-        said = dict(provenance.get("rights", {}))
-        return cls(said.get("license"), tuple(said.get("datasets", ())))
+        said = provenance.get("rights", {})
+        license, datasets = (said.get("license"), said.get("datasets", ())) if isinstance(said, dict) else (None, said)
+        are_names = isinstance(datasets, list | tuple) and all(isinstance(name, str) for name in datasets)
+        if not are_names or not isinstance(license, str | None):
+            raise ConfigError(f"rights {excerpt(said)} are no licence and names of data sets; state them again")
+        return cls(license, tuple(datasets))
 
     @classmethod
     def stated(cls, provenance: dict[str, Any], license: str | None, datasets: Sequence[str] = ()) -> Rights:

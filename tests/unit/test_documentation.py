@@ -22,9 +22,9 @@ HISTORY = {ROOT / "docs/log.md"}  # commands as they were on their day
 def commands(page: Path) -> list[str]:
     """Lines of a page's blocks of code that call ``ctfgan``, without comments; continued lines are joined."""
     text = page.read_text().replace("\\\n", " ")
-    lines = (line.strip() for line in text.splitlines() if re.match(r"( {4}|\t)", line) or line.startswith("ctfgan "))
+    lines = (line.strip() for line in text.splitlines() if line.startswith("    "))
     found = (re.search(r"(?:^|&& |-m )(ctfgan [^&|]+)", line) for line in lines)
-    return [match[1].split("  #")[0].strip() for match in found if match]
+    return [match[1].split(" # ")[0].strip() for match in found if match]
 
 
 SHOWN = [(page.name, line) for page in PAGES if page.exists() and page not in HISTORY for line in commands(page)]

@@ -158,7 +158,7 @@ def test_a_file_name_that_cannot_be_written_down_does_no_harm(tmp_path: Path, wr
         ("text", "not an image"),
         ("truncated", "damaged"),
         ("1x1", "1x1 pixels; each side must have at least 4"),
-        ("20000x20000", "more than 64,000,000 pixels are not decoded, shrink"),
+        ("20000x20000", "more pixels than the 64,000,000 that are decoded; shrink"),
     ],
 )
 def test_bad_images_say_what_is_wrong(tmp_path: Path, bad_images: dict[str, bytes], kind: str, reason: str) -> None:

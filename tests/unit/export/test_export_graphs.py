@@ -29,7 +29,7 @@ from tests.contract.test_changed_classes import random_bundle, through_disk
 from tests.contract.test_table_forms import FACTORISED, LAZY
 
 COLOUR = Shape(num_classes=5, num_low_quality_labels=5, low_quality_size=8, channels=3)
-HOSTILE = ('it\'s "x"', "a\n```\n---\nb", "\\n`", "é\U0001f600\u2028", "$(rm) | ; <b>")
+HOSTILE = ('it\'s "x"', "a ``` --- b", "\\n`", "é\U0001f600", "$(rm) | ; <b>")
 ALL = ["class_id", "noise", "block_noise", "low_quality", "low_quality_label"]
 
 

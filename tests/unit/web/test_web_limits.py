@@ -62,9 +62,9 @@ def gif_with_a_frame_beyond_its_canvas() -> bytes:
         (image_file(kind="TIFF"), 415, "this is no PNG"),  # an image, but of a kind that is not decoded here
         (image_file((600, 600))[:4_000], 422, "the image cannot be read: damaged"),
         (image_file((3, 3)), 422, "3x3 pixels; each side must have at least 4"),
-        (png_of(20_000, 20_000, b""), 413, "20000x20000 pixels; more than 16,000,000 are not decoded"),
+        (png_of(20_000, 20_000, b""), 413, "the image has more pixels than the 16,000,000 that are decoded; shrink"),
         (png_of(5_000, 5_000, bytes(5_001) * 5_000), 413, "5000x5000 pixels"),  # 25 kB that unpack to 25 MB
-        (gif_with_a_frame_beyond_its_canvas(), 413, "65535x65535 pixels"),
+        (gif_with_a_frame_beyond_its_canvas(), 413, "more pixels than the 16,000,000"),
     ],
 )
 def test_what_cannot_be_decoded_safely_is_refused(

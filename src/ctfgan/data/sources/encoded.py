@@ -79,7 +79,7 @@ def open_image(
         with warnings.catch_warnings(action="ignore"):  # of damaged metadata, of sizes that we look at ourselves
             image = Image.open(BytesIO(file) if isinstance(file, bytes) else file, formats=_known(tuple(formats)))
     except Image.DecompressionBombError as error:
-        raise TooManyPixels(f"more than {most_pixels:,} pixels are not decoded, shrink the image first") from error
+        raise TooManyPixels(f"more pixels than the {most_pixels:,} that are decoded; shrink the image first") from error
     except Exception as error:  # each of Pillow's formats raises what it likes
         if isinstance(error, OSError) and error.strerror:
             raise DataError(f"cannot be opened ({error.strerror})") from error
