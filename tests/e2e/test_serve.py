@@ -40,6 +40,7 @@ def fetched(address: str) -> dict:
         return json.load(answer)
 
 
+@pytest.mark.slow
 def test_it_says_where_it_is_and_ends_on_ctrl_c(finished_run: Path) -> None:
     with serving(finished_run, "--port", 0) as (process, address, printed):
         assert printed == f"{address}   Ctrl-C ends it.\n"

@@ -55,6 +55,7 @@ def newest_step(run: Path) -> int:
     return int(folder.manifest(folder.checkpoints()[-1])["stage_step"])
 
 
+@pytest.mark.slow
 def test_a_stopped_a_broken_and_an_ordinary_process_go_on_with_one_run(tmp_path: Path) -> None:
     run = tmp_path / "run"
     # Two processes of a launcher, which is told to stop.
