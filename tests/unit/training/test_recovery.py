@@ -131,7 +131,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(
     assert [(found.to_stage, found.to_step) for found in listener.rollbacks] == [("generate", 0)]
     (message,) = told
     assert "step-00000007/state.pt is missing or damaged" in message
-    assert message.endswith("going back to the checkpoint before")
+    assert "put aside as damaged-step-" in message
 
 
 def test_a_lowered_rate_is_that_of_the_step(fragile: Callable[[int, float], None], tmp_path: Path) -> None:
