@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
@@ -17,6 +18,7 @@ from ctfgan.data.prepare import Dataset
 from ctfgan.errors import Interrupted, ProcessLost, RunError
 from ctfgan.metrics.recogniser import TrainedRecogniser
 from ctfgan.nn.row_parts import Kept, kept_of
+from ctfgan.progress import silent
 from ctfgan.training.alarms import Alarm, Alarms
 from ctfgan.training.checks import Checker
 from ctfgan.training.collecting import overwrite
@@ -28,7 +30,7 @@ from ctfgan.training.method import Method, Observer, Stage
 from ctfgan.training.plateau import Plateau
 from ctfgan.training.recovery import ALARM, DIAGNOSIS, ROLLBACK, Recovery, Rollback, cut_back, diagnosis
 from ctfgan.training.run_folder import RunFolder, StoredCheckpoint
-from ctfgan.training.runtime import Engine, StopRequest, compile_players, wait_for
+from ctfgan.training.runtime import Engine, Stopped, StopRequest, compile_players, wait_for
 from ctfgan.training.settings import TrainingSettings
 
 
@@ -59,6 +61,7 @@ class Trainer:
         self._seconds = 0.0
         self._counted = time.monotonic()  # when the seconds of training were last added up
         self._steps_before = 0  # generator steps of the stages that are done
+        self._is_saved = False  # as it stands now
         self._figures: dict[str, float] = {}  # of the last line of the journal
         self._keeper = Keeper(folder, engine, settings.keep_checkpoints)
         self._recovery = Recovery(settings.recovery, folder)
@@ -101,39 +104,50 @@ class Trainer:
         return False
 
     def _play(self, stage: Stage, observer: Observer, stop: StopRequest) -> str:
-        """Play one stage; return why it ended."""
-        checks = self._settings.checks
-        if self._plateau.is_reached():  # saved between the last check and the switch
-            return self._plateau_reason()
+        """Play one stage from where it stands, be that a step, a check that is due or its end; return why it ended."""
         self._counted = time.monotonic()
-        for losses in play(stage.game, self._batches, stage.settings, self._updates):
-            step = self._updates.step
-            if self._ema is not None:
-                self._ema.update(stage.game.generator, self._updates.generator_changes)
-            self._health.follow(losses, step)
-            observer.on_step(step, losses)
-            signal_number = self._engine.processes.agreed(stop.signal_number or 0)
-            if step % self._settings.journal_every == 0:
-                self._log(stage, losses)
-            is_check = step % checks.every == 0 or step == stage.settings.steps
-            if is_check:
-                self._check(stage, observer)
-                if self._plateau.is_reached():
-                    return self._plateau_reason()
-            if signal_number:
-                if not is_check:
-                    self._count_seconds()
-                    self._health.require_finite(step)
-                    self._save(good=False)
-                raise Interrupted(
-                    f"stopped in stage {stage.name!r} after step {step}, state saved; {self._keeper.way_on}",
-                    signal_number,
-                )
-        return f"all {stage.settings.steps} steps done"
+        steps = play(stage.game, self._batches, stage.settings, self._updates)
+        while True:
+            self._heed(stop)
+            if self._check_is_due:
+                with suppress(Stopped):  # the request is heeded next
+                    self._check(stage, observer, stop)
+                self._counted = time.monotonic()  # a check is no training
+            elif self._plateau.is_reached():
+                return self._plateau.reason()
+            elif (losses := next(steps, None)) is not None:
+                self._follow(stage, losses, observer)
+            else:
+                return f"all {stage.settings.steps} steps done"
 
-    def _plateau_reason(self) -> str:
-        significant = self._settings.checks.significant
-        return f"no improvement by {significant:.0%} in {self._plateau.stale_checks()} checks"
+    def _follow(self, stage: Stage, losses: StepLosses, observer: Observer) -> None:
+        """What comes after every step."""
+        step = self._updates.step
+        self._is_saved = False
+        self._check_is_due = step % self._settings.checks.every == 0 or step == stage.settings.steps
+        if self._ema is not None:
+            self._ema.update(stage.game.generator, self._updates.generator_changes)
+        self._health.follow(losses, step)
+        observer.on_step(step, losses)
+        if step % self._settings.journal_every == 0:
+            self._log(stage, losses)
+
+    def _heed(self, stop: StopRequest) -> None:
+        """End here, with the state saved, if a signal asked for it; a check that is due waits until the run goes on.
+
+        Raises:
+            Interrupted: it did.
+        """
+        signal_number = self._engine.processes.agreed(stop.signal_number or 0)
+        if not signal_number:
+            return
+        step = self._updates.step
+        if not self._is_saved:
+            self._count_seconds()
+            self._health.require_finite(step)
+            self._save(good=False)
+        place = f"in stage {self._stage.name!r} after step {step}{', before its check' if self._check_is_due else ''}"
+        raise Interrupted(f"stopped {place}, state saved; {self._keeper.way_on}", signal_number)
 
     def _enter(self, number: int) -> None:
         """Set up the optimisers, batches and average of a stage."""
@@ -141,6 +155,7 @@ class Trainer:
         stage.enter()
         self._number = number
         self._stage = stage
+        self._check_is_due = False  # of the step that was done last
         generator = stage.game.generator.train()
         self._updates = Updates(
             generator, stage.game.discriminator, stage.settings, self._engine, self._recovery.slowed
@@ -195,11 +210,22 @@ class Trainer:
         seconds = round(self._seconds, 2)
         self._write("step", stage=stage.name, step=self._updates.step, seconds=seconds, **rounded)
 
-    def _check(self, stage: Stage, observer: Observer) -> None:
+    def _check(self, stage: Stage, observer: Observer, stop: StopRequest) -> None:
+        """Look, warn and save.
+
+        Several processes, whose shares of the work differ, do not leave it in its middle.
+
+        Raises:
+            Stopped: a signal came before it had looked; nothing has changed.
+        """
         self._count_seconds()
         self._health.require_finite(self._updates.step)
         players = {"generator": stage.game.generator, "discriminator": stage.game.discriminator}
-        report = self._checker.check(self._generator(), players, stage.name, self._number + 1, self._updates.step)
+        progress = stop.leave if self._engine.processes.count == 1 else silent
+        report = self._checker.check(
+            self._generator(), players, stage.name, self._number + 1, self._updates.step, progress
+        )
+        self._check_is_due = False
         if report.distance < min(self._plateau.distances, default=float("inf")):
             self._health.progress()
         self._plateau.distances.append(report.distance)
@@ -211,7 +237,6 @@ class Trainer:
         observer.on_check(report)
         for alarm in alarms:
             observer.on_alarm(alarm)
-        self._counted = time.monotonic()
 
     def _roll_back(self, failure: Unhealthy, observer: Observer) -> None:
         """Go back to the last good checkpoint, there to go on with lower rates.
@@ -264,6 +289,7 @@ class Trainer:
             Unhealthy: a weight is not finite; the checkpoints on disk are from before.
         """
         self._keeper.save(self._snapshot(distance, good=good))
+        self._is_saved = True
 
     def _kept(self) -> dict[str, Kept]:
         """The tensors of a checkpoint."""
@@ -281,6 +307,7 @@ class Trainer:
             "batches": self._batches.state(),
             "rng": self._method.chance.rng.get_state(),
             "distances": list(self._plateau.distances),
+            "check_due": self._check_is_due,
             "steps_before": self._steps_before,
             "seconds": self._seconds,
             "journal": self._journal.size(),
@@ -328,8 +355,10 @@ class Trainer:
         self._batches.restore(state["batches"])
         self._method.chance.rng.set_state(state["rng"])
         self._plateau.distances = list(state["distances"])
+        self._check_is_due = state.get("check_due", False)  # a run of before finished its checks
         self._steps_before = state["steps_before"]
         self._seconds = state["seconds"]
         if "health" in state:  # a run that began before there was any goes on as if it had begun here
             self._health.restore(state["health"])
             self._alarms.restore(state["alarms"])
+        self._is_saved = True
