@@ -23,7 +23,7 @@ from ctfgan.errors import CtfganError
 from ctfgan.files import sha256, write_file
 from ctfgan.metrics.extractor import RECOGNISER, ExtractorCard, Pixels
 from ctfgan.metrics.settings import RecogniserSettings
-from ctfgan.progress import Progress
+from ctfgan.progress import Progress, silent
 
 
 class Recogniser(nn.Module):
@@ -67,10 +67,11 @@ class TrainedRecogniser:
         self._device = device
 
     @torch.no_grad()
-    def read(self, images: Pixels) -> tuple[Tensor, Tensor]:
+    def read(self, images: Pixels, progress: Progress = silent) -> tuple[Tensor, Tensor]:
         """Features ``(N, features)`` and class probabilities ``(N, C)`` of uint8 images ``(N, R, R, K)``."""
         features, probabilities = [], []
-        for start in range(0, len(images), 512):
+        starts = range(0, len(images), 512)
+        for start in progress(starts, len(starts), "recognising"):
             seen, logits = self.network(_prepared(images[start : start + 512], self._device))
             features.append(seen.cpu())
             probabilities.append(logits.softmax(dim=1).cpu())

@@ -18,6 +18,7 @@ from ctfgan.files import write_file
 from ctfgan.metrics.figures import frechet_distance
 from ctfgan.metrics.recogniser import TrainedRecogniser
 from ctfgan.metrics.variety import ClassVariety, pick_by_class, relative_variety
+from ctfgan.progress import Progress, silent
 from ctfgan.training.runtime import Engine
 from ctfgan.training.settings import CheckSettings
 from ctfgan.training.spectra import largest_singular_values
@@ -96,7 +97,13 @@ class Checker:
         self._class_variety: ClassVariety | None = None
 
     def check(
-        self, generator: nn.Module, players: Mapping[str, nn.Module], stage: str, number: int, step: int
+        self,
+        generator: nn.Module,
+        players: Mapping[str, nn.Module],
+        stage: str,
+        number: int,
+        step: int,
+        progress: Progress = silent,
     ) -> CheckReport:
         """Measure and draw a generator; the sheet is named by stage number, stage and step.
 
@@ -106,19 +113,20 @@ class Checker:
             stage: its name.
             number: 1 for the first stage.
             step: of the stage.
+            progress: of every loop over images; what it raises leaves no trace.
         """
         numbers = balanced_labels(self._settings.images, len(self._measured.labels))
         # One column per class, always the same noise, so that sheets of different steps compare.
         last = len(self._measured.names) - 1
         shown = sorted({int(c) for c in np.linspace(0, last, self._settings.sheet_classes)})
-        samples = self._samples(generator, numbers)
-        columns = self._samples(generator, torch.tensor(shown).repeat(self._settings.sheet_rows))
+        samples = self._samples(generator, numbers, progress)
+        columns = self._samples(generator, torch.tensor(shown).repeat(self._settings.sheet_rows), progress)
         path = self._sheets / f"{number}-{stage}-{step:06d}.png"
 
         def look() -> CheckReport:
-            features, probabilities = self._recogniser.read(samples)
-            compared = self._training_features()
-            by_class = self._variety_by_class(features, len(numbers) // len(self._measured.labels))
+            features, probabilities = self._recogniser.read(samples, progress)
+            compared = self._training_features(progress)
+            by_class = self._variety_by_class(features, len(numbers) // len(self._measured.labels), progress)
             self._draw(columns, shown, path)
             return CheckReport(
                 stage=stage,
@@ -135,14 +143,14 @@ class Checker:
 
         return self._engine.processes.on_main(look)
 
-    def _training_features(self) -> Tensor:
+    def _training_features(self, progress: Progress) -> Tensor:
         if self._compared is None:
             training = self._measured.training.rows
             rows = np.random.default_rng(CHECK_SEED).permutation(training)[: self._settings.images]
-            self._compared, _ = self._recogniser.read(self._dataset.images(np.sort(rows)))
+            self._compared, _ = self._recogniser.read(self._dataset.images(np.sort(rows)), progress)
         return self._compared
 
-    def _variety_by_class(self, features: Tensor, each: int) -> list[float | None] | None:
+    def _variety_by_class(self, features: Tensor, each: int, progress: Progress) -> list[float | None] | None:
         """Of samples ``(N, D)`` as :func:`balanced_labels` orders them, ``each`` of every class."""
         if not self._by_class or each < 2:
             return None
@@ -150,7 +158,7 @@ class Checker:
             training, count = self._measured.training, len(self._measured.labels)
             # Twice as many, so that one half says how much the other varies by chance.
             places = pick_by_class(training.labels, 2 * each, CHECK_SEED)
-            real, _ = self._recogniser.read(training.packed.images[training.rows[places]])
+            real, _ = self._recogniser.read(training.packed.images[training.rows[places]], progress)
             self._class_variety = ClassVariety(real, training.labels[places], count, each)
         return self._class_variety.of(features.unflatten(0, (each, -1)).transpose(0, 1))
 
@@ -163,9 +171,10 @@ class Checker:
         path.parent.mkdir(exist_ok=True)
         write_file(path, content.getvalue())
 
-    def _samples(self, generator: nn.Module, numbers: Tensor) -> Bytes:
+    def _samples(self, generator: nn.Module, numbers: Tensor, progress: Progress) -> Bytes:
         labels = self._measured.labels_of(numbers)
-        return synthesise(generator, draw_condition(labels, self._bank, CHECK_SEED), CHECK_SEED, self._engine)
+        condition = draw_condition(labels, self._bank, CHECK_SEED)
+        return synthesise(generator, condition, CHECK_SEED, self._engine, progress)
 
 
 def _rounded(value: float | None) -> float | None:

@@ -24,6 +24,10 @@ class Plateau:
         """Whether the smoothed distance has gone ``patience`` checks without a significant improvement."""
         return self._patience is not None and self.stale_checks() >= self._patience
 
+    def reason(self) -> str:
+        """What is reached, in words."""
+        return f"no improvement by {self._checks.significant:.0%} in {self.stale_checks()} checks"
+
     def stale_checks(self) -> int:
         """Checks since the smoothed distance last improved significantly."""
         best, stale = float("inf"), 0

@@ -6,7 +6,7 @@ import atexit
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
@@ -226,6 +226,10 @@ def wait_for(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+class Stopped(Exception):
+    """Work that can be done again was left in its middle: a signal asked for an end."""
+
+
 class StopRequest:
     """Whether SIGINT or SIGTERM asked for an end.
 
@@ -247,6 +251,17 @@ class StopRequest:
             self.signal_number = number
         elif not self._patient:
             raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+    def leave(self, items: Iterable[int], total: int, what: str) -> Iterator[int]:
+        """A :data:`~ctfgan.progress.Progress` that shows nothing, of work that may be left in its middle.
+
+        Raises:
+            Stopped: before an item, once there was a signal.
+        """
+        for item in items:
+            if self.signal_number is not None:
+                raise Stopped
+            yield item
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from ctfgan.data.images import Bytes, to_bytes
 from ctfgan.data.pairing import LowQualityBank
 from ctfgan.models.interfaces import Condition, Generator, Noise
 from ctfgan.nn.row_parts import is_sharded
+from ctfgan.progress import Progress, silent
 from ctfgan.training.runtime import Engine
 
 CHUNK = 250  # images per forward; large enough for speed, small enough for memory
@@ -26,7 +27,9 @@ def draw_condition(labels: Tensor, bank: LowQualityBank | None, seed: int) -> Co
     return Condition(labels, *bank.draw(labels, Chance.of(seed)))
 
 
-def synthesise(network: nn.Module, condition: Condition, seed: int, engine: Engine) -> Bytes:
+def synthesise(
+    network: nn.Module, condition: Condition, seed: int, engine: Engine, progress: Progress = silent
+) -> Bytes:
     """Images of a condition, uint8 ``(N, R, R, K)``; the same for the same seed, whatever the chunk size.
 
     Args:
@@ -34,14 +37,20 @@ def synthesise(network: nn.Module, condition: Condition, seed: int, engine: Engi
         condition: classes and low-quality images.
         seed: of the noise.
         engine: where the network is, and who shares the work.
+        progress: of the chunks of this process.
     """
     noise = cast(Generator, network).draw_noise(len(condition), Chance.of(seed))
-    return synthesise_from(network, condition, noise, engine)
+    return synthesise_from(network, condition, noise, engine, progress=progress)
 
 
 @torch.no_grad()
 def synthesise_from(
-    network: nn.Module, condition: Condition, noise: Noise, engine: Engine, chunk: int = CHUNK
+    network: nn.Module,
+    condition: Condition,
+    noise: Noise,
+    engine: Engine,
+    chunk: int = CHUNK,
+    progress: Progress = silent,
 ) -> Bytes:
     """Images of a condition and of given noise, uint8 ``(N, R, R, K)``.
 
@@ -54,6 +63,7 @@ def synthesise_from(
         noise: of each image, on the CPU.
         engine: where the network is, and who shares the work.
         chunk: images per forward.
+        progress: of the chunks of this process.
     """
     generator = cast(Generator, network)
     was_training = network.training
@@ -67,11 +77,14 @@ def synthesise_from(
         padded = torch.arange(ceil(wanted / at_once) * at_once).clamp(max=wanted - 1)
         condition, noise = condition[padded], noise.part(padded)
     starts = range(0, len(condition), size)
+    turns = starts[processes.rank :: processes.count]
     own = []
-    for start in starts[processes.rank :: processes.count]:
-        rows = slice(start, start + size)
-        own.append(to_bytes(generator(condition[rows].to(device), noise.part(rows).to(device))))
-    network.train(was_training)
+    try:
+        for start in progress(turns, len(turns), "synthesising"):
+            rows = slice(start, start + size)
+            own.append(to_bytes(generator(condition[rows].to(device), noise.part(rows).to(device))))
+    finally:
+        network.train(was_training)
     everyones = processes.all_of(own)
     count = processes.count
     return np.concatenate([everyones[turn % count][turn // count] for turn in range(len(starts))])[:wanted]

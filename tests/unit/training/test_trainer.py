@@ -132,17 +132,6 @@ def test_a_growing_run_plays_every_size_and_releases_the_full_one(tmp_path: Path
     assert bundle.sample(["0"], 3).images.shape == (3, 16, 16, 1)
 
 
-def test_a_stop_right_after_a_check_keeps_what_the_check_found(
-    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    request = StopRequest()
-    monkeypatch.setattr("ctfgan.runs.stop_on_signals", lambda: _given(request))
-    with pytest.raises(Interrupted):
-        ctfgan.train(recipe, tmp_path / "run", Watch(Stopper(2, request)))
-    folder = RunFolder(tmp_path / "run")
-    assert folder.manifest(folder.checkpoints()[-1])["distance"] is not None
-
-
 def test_the_journal_tells_why_each_stage_ended_and_when(whole: Path) -> None:
     lines = [json.loads(line) for line in (whole / "journal.jsonl").read_text().splitlines()]
     ends = [(line["stage"], line["step"], line["reason"]) for line in lines if line["event"] == "stage-end"]
