@@ -85,7 +85,7 @@ def explore(reader: Reader, seeds: Sequence[bytes], corpus: Path, seed: int, one
 
 
 def run_quietly(command: Sequence[str]) -> int:
-    """Run a command and show what libFuzzer prints, but of the inputs that it keeps only the last; return its exit code."""
+    """Run a command; of libFuzzer's lines about inputs that it keeps show only the last. Returns the exit code."""
     last = b""
     with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
         assert process.stderr is not None

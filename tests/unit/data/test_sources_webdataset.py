@@ -3,7 +3,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +124,42 @@ def test_a_damaged_header_inside_a_shard_is_not_taken_for_its_end(tmp_path: Path
     source = open_source(str(path))
     assert greys(source) == [0, 1]
     assert f"cut off at byte {offset:,} (bad checksum)" in source.notes[0]
+
+
+def test_a_checksum_of_signed_bytes_is_right_and_any_other_is_not(tmp_path: Path) -> None:
+    content = bytearray(write_tar(tmp_path / "shard.tar", {"é.png": png(7)}).read_bytes())
+    right = int(content[148:154], 8)
+    for stored, reads in ((right, True), (right - 2 * 256, True), (right - 1, False), (right - 256, False)):
+        content[148:154] = b"%06o" % stored  # é is two bytes over 127
+        (tmp_path / "shard.tar").write_bytes(content)
+        with nullcontext() if reads else pytest.raises(DataError, match="bad checksum"):
+            assert greys(open_source(str(tmp_path / "shard.tar"))) == [7]
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_a_shard_packed_with_holes_is_refused(tmp_path: Path, kind: int) -> None:
+    image = png(7).ljust(600, b"\0")
+    with tarfile.open(tmp_path / "shard.tar", "w", format=kind) as tar:
+        member = tarfile.TarInfo("a.png")
+        stored = image[:512]
+        if kind == tarfile.PAX_FORMAT:
+            member.pax_headers = {"GNU.sparse.map": "0,512", "GNU.sparse.size": "600"}
+        member.size = len(stored)
+        tar.addfile(member, io.BytesIO(stored))
+    if kind == tarfile.GNU_FORMAT:
+        content = bytearray((tmp_path / "shard.tar").read_bytes())
+        content[156:157] = tarfile.GNUTYPE_SPARSE
+        content[386:410] = b"%011o\0%011o\0" % (0, 512)
+        content[483:495] = b"%011o\0" % 600
+        content[148:156] = b" " * 8
+        content[148:156] = b"%06o\0 " % sum(content[:512])
+        (tmp_path / "shard.tar").write_bytes(content)
+    with tarfile.open(tmp_path / "shard.tar") as tar:
+        file = tar.extractfile("a.png")
+        assert file is not None
+        assert file.read() == image
+    with pytest.raises(DataError, match=r"a\.png is packed with holes; the shard must be made without tar --sparse"):
+        open_source(str(tmp_path / "shard.tar"))
 
 
 def test_a_damaged_image_is_skipped_by_name(tmp_path: Path, bad_images: dict[str, bytes]) -> None:

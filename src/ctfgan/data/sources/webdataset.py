@@ -47,7 +47,7 @@ class TarSource(EncodedSource):
     cut off, what lies before is used.
 
     Raises:
-        DataError: a file that is no tar, a label that is none, or no image.
+        DataError: a file that is no tar or one with holes, a label that is none, or no image.
     """
 
     def __init__(self, location: str, shards: list[Path]) -> None:
@@ -125,6 +125,10 @@ def _scan(shard: Path) -> tuple[list[_Sample], str]:
                 return list(samples.values()), damage
             if member.size < 0 or tar.offset <= offset:  # it would lead back, for ever
                 return list(samples.values()), _cut_off(shard, offset, f"{member.name} has {member.size} bytes")
+            if member.issparse():  # its content does not lie there in one piece
+                raise DataError(
+                    f"{shard}:{member.name} is packed with holes; the shard must be made without tar --sparse"
+                )
             if member.offset_data + member.size > end:
                 return list(samples.values()), _cut_off(shard, offset, f"{member.name} is not whole")
             if member.isreg():
