@@ -31,6 +31,8 @@ ADDRESS_SPACE = 3 << 30
 """Bytes that a process may reserve besides what it has when it begins."""
 STUCK = 120
 """Seconds after which a process is ended that is stuck where Python cannot interrupt it."""
+FOUND = 3
+"""Exit code of a process with findings; 1 is also that of one which could not go on."""
 PAGE = resource.getpagesize()
 
 
@@ -77,7 +79,7 @@ def main(names: tuple[str, ...], runs: int, seed: int, engine: str, out: Path | 
         last = (IN_MEMORY if IN_MEMORY.is_dir() else Path(tempfile.gettempdir())) / f"fuzz-last-{name}-{os.getpid()}"
         command = [sys.executable, "-m", "fuzz", name, *options, f"--here={last}"]
         code = guided.run_quietly(command) if engine == "atheris" else subprocess.run(command, check=False).returncode
-        if code in (0, 1):
+        if code in (0, FOUND):
             last.unlink(missing_ok=True)
         else:
             click.echo(f"{name}: the process ended with {code}; its last input is in {last}")
@@ -121,7 +123,7 @@ class Run:
         for _ in range(runs):
             self.one(self._reader.inputs(rng, seeds))
         self.report()
-        sys.exit(bool(self._findings))
+        sys.exit(FOUND if self._findings else 0)
 
     def one(self, content: bytes) -> None:
         """Judge one input."""
@@ -179,7 +181,7 @@ class Run:
         if self._count >= runs:
             self.report()
             atexit._run_exitfuncs()
-            os._exit(bool(self._findings))
+            os._exit(FOUND if self._findings else 0)
 
 
 def _reader(name: str) -> Reader:

@@ -74,8 +74,8 @@ def explore(reader: Reader, seeds: Sequence[bytes], corpus: Path, seed: int, one
         "seed": seed + 1,  # 0 is the clock
         "max_len": max(ROOM, 2 * max(map(len, seeds))),
         "len_control": 0,  # valid inputs are long
-        "rss_limit_mb": 0,  # time, memory and crashes are looked at as in a random run
-        "timeout": 0,
+        "rss_limit_mb": 0,  # memory and crashes are looked at as in a random run
+        "timeout": 1200,  # as is time, long before; 0 would end the process at once
         **{f"handle_{name}": 0 for name in SIGNALS},
         "artifact_prefix": f"{corpus}-",
     }
