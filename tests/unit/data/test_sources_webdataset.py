@@ -137,6 +137,27 @@ def test_a_checksum_of_signed_bytes_is_right_and_any_other_is_not(tmp_path: Path
 
 
 @pytest.mark.parametrize("kind", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+@pytest.mark.parametrize("claim", [2**35, 2**70, -(2**70)])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_long_name_that_claims_impossible_bytes_is_not_asked_for(
+    tmp_path: Path, kind: int, claim: int, first: bool
+) -> None:
+    before = write_tar(tmp_path / "before.tar", {"a.png": png(7)}).read_bytes()[:1024]
+    content = bytearray(write_tar(tmp_path / "shard.tar", {"ö" * 200 + ".png": png(8)}, kind=kind).read_bytes())
+    content[124:136] = (b"\x80" if claim > 0 else b"\xff") + (claim % 2**88).to_bytes(11, "big")
+    content[148:156] = b" " * 8
+    content[148:156] = b"%06o\0 " % sum(content[:512])
+    (tmp_path / "shard.tar").write_bytes(bytes(content) if first else before + content)
+    if first:
+        with pytest.raises(DataError, match="no plain tar file"):
+            open_source(str(tmp_path / "shard.tar"))
+    else:
+        source = open_source(str(tmp_path / "shard.tar"))
+        assert greys(source) == [7]
+        assert "damaged or cut off at byte 1,024 (a header claims" in source.notes[0]
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 def test_a_shard_packed_with_holes_is_refused(tmp_path: Path, kind: int) -> None:
     image = png(7).ljust(600, b"\0")
     with tarfile.open(tmp_path / "shard.tar", "w", format=kind) as tar:
