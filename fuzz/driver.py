@@ -59,13 +59,13 @@ class TooSlow(BaseException):
 )
 @click.option("--here", type=click.Path(path_type=Path), hidden=True)  # in this process; where the last input lies
 def main(names: tuple[str, ...], runs: int, seed: int, engine: str, out: Path | None, here: Path | None) -> None:
-    r"""Give readers broken inputs; exit code 1 if one crashes, hangs, fills the memory or accepts what is wrong.
+    """Give readers broken inputs; exit code 1 if one crashes, hangs, fills the memory or accepts what is wrong.
 
     \b
     python -m fuzz all --runs 1000
     python -m fuzz npz --runs 100000 --seed 1 --out findings
     python -m fuzz npz --runs 100000 --engine atheris
-    """
+    """  # noqa: D301  click reads \b as "do not wrap"
     if engine == "atheris":
         guided.check_atheris()
     chosen = READERS if "all" in names else tuple(dict.fromkeys(names))
