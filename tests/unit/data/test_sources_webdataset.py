@@ -157,6 +157,23 @@ def test_a_long_name_that_claims_impossible_bytes_is_not_asked_for(
         assert "damaged or cut off at byte 1,024 (a header claims" in source.notes[0]
 
 
+def test_two_sizes_of_one_file_do_not_lead_out_of_the_shard(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "shard.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        for name, headers in (("a.png", {}), ("b.png", {"size": "none"})):
+            member = tarfile.TarInfo(name)
+            member.size, member.pax_headers = len(png(7)), headers
+            tar.addfile(member, io.BytesIO(png(7)))
+    content = bytearray((tmp_path / "shard.tar").read_bytes())
+    at = content.index(b"b.png")
+    content[at + 124 : at + 136] = b"\x80" + (2**70).to_bytes(11, "big")
+    content[at + 148 : at + 156] = b" " * 8
+    content[at + 148 : at + 156] = b"%06o\0 " % sum(content[at : at + 512])
+    (tmp_path / "shard.tar").write_bytes(content)
+    source = open_source(str(tmp_path / "shard.tar"))
+    assert greys(source) == [7]
+    assert "damaged or cut off at byte 1,024 (b.png is not whole)" in source.notes[0]
+
+
 @pytest.mark.parametrize("kind", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 def test_a_shard_packed_with_holes_is_refused(tmp_path: Path, kind: int) -> None:
     image = png(7).ljust(600, b"\0")

@@ -143,7 +143,8 @@ def _samples(shard: Path, tar: tarfile.TarFile) -> tuple[list[_Sample], str]:
             return list(samples.values()), _cut_off(shard, offset, f"{member.name} has {member.size} bytes")
         if member.issparse():  # its content does not lie there in one piece
             raise DataError(f"{shard}:{member.name} is packed with holes; the shard must be made without tar --sparse")
-        if member.offset_data + member.size > end:
+        # An extended header may tell another size than the one that the next header is looked for by.
+        if max(member.offset_data + member.size, tar.offset - tarfile.BLOCKSIZE) > end:
             return list(samples.values()), _cut_off(shard, offset, f"{member.name} is not whole")
         if member.isreg():
             _take(samples, shard, tar, member)
