@@ -3,7 +3,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +124,79 @@ def test_a_damaged_header_inside_a_shard_is_not_taken_for_its_end(tmp_path: Path
     source = open_source(str(path))
     assert greys(source) == [0, 1]
     assert f"cut off at byte {offset:,} (bad checksum)" in source.notes[0]
+
+
+def test_a_checksum_of_signed_bytes_is_right_and_any_other_is_not(tmp_path: Path) -> None:
+    content = bytearray(write_tar(tmp_path / "shard.tar", {"é.png": png(7)}).read_bytes())
+    right = int(content[148:154], 8)
+    for stored, reads in ((right, True), (right - 2 * 256, True), (right - 1, False), (right - 256, False)):
+        content[148:154] = b"%06o" % stored  # é is two bytes over 127
+        (tmp_path / "shard.tar").write_bytes(content)
+        with nullcontext() if reads else pytest.raises(DataError, match="bad checksum"):
+            assert greys(open_source(str(tmp_path / "shard.tar"))) == [7]
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+@pytest.mark.parametrize("claim", [2**35, 2**70, -(2**70)])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_long_name_that_claims_impossible_bytes_is_not_asked_for(
+    tmp_path: Path, kind: int, claim: int, first: bool
+) -> None:
+    before = write_tar(tmp_path / "before.tar", {"a.png": png(7)}).read_bytes()[:1024]
+    content = bytearray(write_tar(tmp_path / "shard.tar", {"ö" * 200 + ".png": png(8)}, kind=kind).read_bytes())
+    content[124:136] = (b"\x80" if claim > 0 else b"\xff") + (claim % 2**88).to_bytes(11, "big")
+    content[148:156] = b" " * 8
+    content[148:156] = b"%06o\0 " % sum(content[:512])
+    (tmp_path / "shard.tar").write_bytes(bytes(content) if first else before + content)
+    if first:
+        with pytest.raises(DataError, match="no plain tar file"):
+            open_source(str(tmp_path / "shard.tar"))
+    else:
+        source = open_source(str(tmp_path / "shard.tar"))
+        assert greys(source) == [7]
+        assert "damaged or cut off at byte 1,024 (a header claims" in source.notes[0]
+
+
+def test_two_sizes_of_one_file_do_not_lead_out_of_the_shard(tmp_path: Path) -> None:
+    before = write_tar(tmp_path / "before.tar", {"a.png": png(7)}).read_bytes()[:1024]
+    for_all = {"size": "none"}
+    with tarfile.open(tmp_path / "shard.tar", "w", format=tarfile.PAX_FORMAT, pax_headers=for_all) as tar:
+        tar.addfile(tarfile.TarInfo("b.png"))
+    content = bytearray(before + (tmp_path / "shard.tar").read_bytes())
+    at = content.rindex(b"b.png")
+    content[at + 124 : at + 136] = b"\x80" + (2**70).to_bytes(11, "big")
+    content[at + 148 : at + 156] = b" " * 8
+    content[at + 148 : at + 156] = b"%06o\0 " % sum(content[at : at + 512])
+    (tmp_path / "shard.tar").write_bytes(content)
+    source = open_source(str(tmp_path / "shard.tar"))
+    assert greys(source) == [7]
+    assert "damaged or cut off at byte 1,024 (b.png is not whole)" in source.notes[0]
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_a_shard_packed_with_holes_is_refused(tmp_path: Path, kind: int) -> None:
+    image = png(7).ljust(600, b"\0")
+    with tarfile.open(tmp_path / "shard.tar", "w", format=kind) as tar:
+        member = tarfile.TarInfo("a.png")
+        stored = image[:512]
+        if kind == tarfile.PAX_FORMAT:
+            member.pax_headers = {"GNU.sparse.map": "0,512", "GNU.sparse.size": "600"}
+        member.size = len(stored)
+        tar.addfile(member, io.BytesIO(stored))
+    if kind == tarfile.GNU_FORMAT:
+        content = bytearray((tmp_path / "shard.tar").read_bytes())
+        content[156:157] = tarfile.GNUTYPE_SPARSE
+        content[386:410] = b"%011o\0%011o\0" % (0, 512)
+        content[483:495] = b"%011o\0" % 600
+        content[148:156] = b" " * 8
+        content[148:156] = b"%06o\0 " % sum(content[:512])
+        (tmp_path / "shard.tar").write_bytes(content)
+    with tarfile.open(tmp_path / "shard.tar") as tar:
+        file = tar.extractfile("a.png")
+        assert file is not None
+        assert file.read() == image
+    with pytest.raises(DataError, match=r"a\.png is packed with holes; the shard must be made without tar --sparse"):
+        open_source(str(tmp_path / "shard.tar"))
 
 
 def test_a_damaged_image_is_skipped_by_name(tmp_path: Path, bad_images: dict[str, bytes]) -> None:

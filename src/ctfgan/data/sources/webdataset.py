@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tarfile
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +22,7 @@ from ctfgan.errors import DataError, excerpt, shown
 HEADER_BYTES = 1 << 16
 """Enough of an encoded image to know its size, unless its metadata are unusually long."""
 LONGEST_LABEL = 1 << 20
-"""Bytes of a file with a label; a .json may describe the image at length."""
+"""Bytes of a file with a label, and of the name in an extended header; a .json may describe the image at length."""
 
 
 def webdataset_parts(root: Path, files: Iterable[Path]) -> dict[str, Opener]:
@@ -47,7 +49,7 @@ class TarSource(EncodedSource):
     cut off, what lies before is used.
 
     Raises:
-        DataError: a file that is no tar, a label that is none, or no image.
+        DataError: a file that is no tar or one with holes, a label that is none, or no image.
     """
 
     def __init__(self, location: str, shards: list[Path]) -> None:
@@ -103,32 +105,49 @@ def _alike(labels: list[int | str | None]) -> list[int | str | None]:
     return numbers if [None if number is None else str(number) for number in numbers] == texts else texts
 
 
+class _Shard(io.BufferedReader):
+    """A file for tarfile, which would ask for as many bytes as the header of a long name claims to have."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is None or not 0 <= size <= LONGEST_LABEL:
+            raise tarfile.ReadError(f"a header claims {size} bytes")
+        return super().read(size)
+
+
 def _scan(shard: Path) -> tuple[list[_Sample], str]:
     """The samples of a shard in order, and a sentence about damage, if any."""
+    with ExitStack() as opened:
+        try:
+            file = opened.enter_context(_Shard(io.FileIO(shard)))
+            tar = opened.enter_context(tarfile.open(fileobj=file, mode="r:"))
+        except Exception as error:  # tarfile raises what the remains of an extended header run into
+            raise DataError(
+                f"{shard} is no plain tar file ({excerpt(error)}); unpack it if it is compressed, or fetch it again"
+            ) from error
+        return _samples(shard, tar)
+
+
+def _samples(shard: Path, tar: tarfile.TarFile) -> tuple[list[_Sample], str]:
     samples: dict[str, _Sample] = {}
     end = shard.stat().st_size
-    try:
-        tar = tarfile.open(shard, "r:")  # noqa: SIM115  closed below
-    except (tarfile.TarError, OSError) as error:
-        raise DataError(
-            f"{shard} is no plain tar file ({excerpt(error)}); unpack it if it is compressed, or fetch it again"
-        ) from error
-    with tar:
-        tar.offset = 0  # opening has passed over the first header
-        while True:
-            offset = tar.offset
-            try:
-                # Unlike next(), this keeps no list of all headers, and does not take a damaged one for the end.
-                member = _header_at(tar, offset)
-            except Exception as error:  # tarfile raises what the remains of an extended header run into
-                damage = "" if _is_end_mark(shard, offset) else _cut_off(shard, offset, excerpt(error))
-                return list(samples.values()), damage
-            if member.size < 0 or tar.offset <= offset:  # it would lead back, for ever
-                return list(samples.values()), _cut_off(shard, offset, f"{member.name} has {member.size} bytes")
-            if member.offset_data + member.size > end:
-                return list(samples.values()), _cut_off(shard, offset, f"{member.name} is not whole")
-            if member.isreg():
-                _take(samples, shard, tar, member)
+    tar.offset = 0  # opening has passed over the first header
+    while True:
+        offset = tar.offset
+        try:
+            # Unlike next(), this keeps no list of all headers, and does not take a damaged one for the end.
+            member = _header_at(tar, offset)
+        except Exception as error:  # tarfile raises what the remains of an extended header run into
+            damage = "" if _is_end_mark(shard, offset) else _cut_off(shard, offset, excerpt(error))
+            return list(samples.values()), damage
+        if member.size < 0 or tar.offset <= offset:  # it would lead back, for ever
+            return list(samples.values()), _cut_off(shard, offset, f"{member.name} has {member.size} bytes")
+        if member.issparse():  # its content does not lie there in one piece
+            raise DataError(f"{shard}:{member.name} is packed with holes; the shard must be made without tar --sparse")
+        # An extended header may tell another size than the one that the next header is looked for by.
+        if max(member.offset_data + member.size, tar.offset - tarfile.BLOCKSIZE) > end:
+            return list(samples.values()), _cut_off(shard, offset, f"{member.name} is not whole")
+        if member.isreg():
+            _take(samples, shard, tar, member)
 
 
 def _header_at(tar: tarfile.TarFile, offset: int) -> tarfile.TarInfo:
