@@ -82,7 +82,7 @@ def facts(run: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for path in sorted(run.rglob("*")):
         name = str(path.relative_to(run))
-        if path.is_dir() or name == ".lock":
+        if path.is_dir() or name == ".lock" or name.startswith("tensorboard/"):  # of which each line has a time
             continue
         if path.name == "state.pt":
             state = torch.load(path, weights_only=True)

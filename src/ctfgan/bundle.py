@@ -31,13 +31,13 @@ from ctfgan.recipes.build import Shape, build_generator
 from ctfgan.recipes.recipe import Recipe, parse_recipe
 from ctfgan.recipes.sharing import shareable
 from ctfgan.settings import Settings, first_mistake
+from ctfgan.training.run_folder import PROVENANCE
 from ctfgan.training.tensor_files import read_tensors
 
 MODEL = "model.safetensors"
 RECIPE = "recipe.json"
 CLASSES = "classes.json"
 BANK = "low_quality_bank.npz"
-PROVENANCE = "provenance.json"
 CARD = "README.md"
 FILES = (MODEL, RECIPE, CLASSES, BANK, PROVENANCE, CARD)
 

@@ -128,7 +128,7 @@ def _use(recipe: Recipe, classes: Sequence[str]) -> list[str]:
         "In this folder; from elsewhere write its path, or `hf:owner/name` on the command line and `owner/name` in",
         "Python if it lies on the Hugging Face Hub.",
         "",
-        fenced(f"ctfgan sample . {chosen}-n 16 --out samples"),
+        fenced(f"ctfgan sample . {chosen}-n 16 --out ../samples"),
         "",
         fenced(code, "python"),
         "",

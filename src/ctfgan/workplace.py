@@ -17,35 +17,12 @@ from ctfgan.progress import Progress, silent
 from ctfgan.recipes.build import Shape, build_method
 from ctfgan.recipes.checks import check_recipe
 from ctfgan.recipes.recipe import Recipe
-from ctfgan.training.alarms import Alarm
-from ctfgan.training.checks import CheckReport
-from ctfgan.training.loop import StepLosses
 from ctfgan.training.method import Method, Observer
-from ctfgan.training.recovery import Rollback
 from ctfgan.training.runtime import Engine, start_engine
-from ctfgan.training.settings import StageSettings
 
 
-class Quiet:
-    """An observer that says nothing."""
-
-    def on_stage(self, name: str, number: int, of: int, step: int, settings: StageSettings) -> None:
-        """Nothing."""
-
-    def on_step(self, step: int, losses: StepLosses) -> None:
-        """Nothing."""
-
-    def on_check(self, report: CheckReport) -> None:
-        """Nothing."""
-
-    def on_alarm(self, alarm: Alarm) -> None:
-        """Nothing."""
-
-    def on_rollback(self, rollback: Rollback) -> None:
-        """Nothing."""
-
-    def on_stage_end(self, name: str, reason: str) -> None:
-        """Nothing."""
+class Quiet(Observer):
+    """An observer that says nothing; base of those who say something of some events."""
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ def read_run(path: Path) -> RunResult:
     except (KeyError, TypeError) as error:
         raise RunError(f"{path / RECIPE} or {path / DATA} is damaged (no {error}); train again") from error
     journal = folder.journal()
-    return RunResult(path, method, counts, journal.generator_steps(), course_of(journal.read()), figures)
+    return RunResult(path, method, counts, journal.generator_steps(), course_of(journal.readable()[0]), figures)
 
 
 def table(runs: list[RunResult]) -> list[tuple[str, ...]]:

@@ -18,6 +18,7 @@ AlarmKind = Literal["class variety", "variety", "recognition", "distance", "grow
 
 NAMED = 5  # classes or layers that a sentence names
 SKILL = 0.3  # of recognition above chance, 0 ... 1, that a generator must have had to lose it
+LOST_SKILL = 0.1  # of the same, at most, where recognition counts as lost
 
 
 @dataclass(frozen=True)
@@ -115,11 +116,13 @@ class Alarms:
         self._best_top_1 = max(best, report.top_1)
         chance = 1 / len(self._classes)
         error = sqrt(chance * (1 - chance) / report.images)
-        if (best - chance) / (1 - chance) < SKILL or report.top_1 > chance + 3 * error:
+        skill = (report.top_1 - chance) / (1 - chance)
+        if (best - chance) / (1 - chance) < SKILL or skill > LOST_SKILL or report.top_1 > chance + 3 * error:
             return None
         message = (
-            f"the classes of the samples cannot be told any more: top-1 is {report.top_1:.1%}, after {best:.1%}; what "
-            "helps is lower rates, and training.release=best keeps the best check's weights"
+            f"the classes of the samples cannot be told any more: top-1 is {report.top_1:.1%} where chance is "
+            f"{chance:.1%}, after {best:.1%}; what helps is lower rates, and training.release=best keeps the best "
+            "check's weights"
         )
         return Alarm("recognition", report.stage, report.step, message)
 

@@ -28,6 +28,11 @@ class Journal:
             RunError: the disk is full or not writable.
         """
         line = {"event": event, **content}
+        self._append(line)
+        for listener in self._listeners:
+            listener(line)
+
+    def _append(self, line: Mapping[str, Any]) -> None:
         size = self.size()
         try:
             with self._path.open("ab") as file:
@@ -35,12 +40,20 @@ class Journal:
         except OSError as error:
             self.truncate(size)  # the part of the line that found room
             raise RunError(f"{self._path} cannot be written ({error}); free some space, then resume the run") from error
-        for listener in self._listeners:
-            listener(line)
+
+    def keep(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        """Append lines that were there before; no listener hears them twice.
+
+        Raises:
+            RunError: the disk is full or not writable.
+        """
+        for line in lines:
+            self._append(line)
 
     def generator_steps(self) -> int:
         """Generator steps over all stages, at the last check."""
-        return sum({check["stage"]: check["step"] for check in self.read("check")}.values())
+        checks = [line for line in self.readable()[0] if line["event"] == "check"]
+        return sum({check["stage"]: check["step"] for check in checks}.values())
 
     def size(self) -> int:
         """Bytes written so far."""
@@ -71,7 +84,7 @@ class Journal:
             lines = [json.loads(line) for line in complete]
             return [line for line in lines if event is None or line["event"] == event]
         except (ValueError, KeyError, TypeError) as error:
-            raise RunError(f"{self._path} is damaged ({error}); restore it or train again") from error
+            raise RunError(f"{self._path} is damaged ({error}); restore it, or delete the line") from error
 
     def readable(self) -> tuple[list[dict[str, Any]], int]:
         """The lines that can be read, and how many cannot: for those who tell what happened and go on with nothing."""

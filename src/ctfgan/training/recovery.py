@@ -166,5 +166,4 @@ def cut_back(journal: Journal, size: int) -> None:
     lines = [line for line in journal.readable()[0] if line["event"] in events]
     journal.truncate(size)
     kept = sum(line["event"] in events for line in journal.readable()[0])
-    for line in lines[kept:]:
-        journal.write(**line)
+    journal.keep(lines[kept:])

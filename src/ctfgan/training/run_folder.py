@@ -29,6 +29,7 @@ JOURNAL = "journal.jsonl"
 DATA = "data.json"
 FIGURES = "figures.json"
 BUNDLE = "bundle"
+PROVENANCE = "provenance.json"  # of bundles, which have a recipe, too
 RECOGNISER = "recogniser.safetensors"
 CHECKPOINTS = "checkpoints"
 TRACKER = "tracker.json"
@@ -103,6 +104,8 @@ class RunFolder:
             raise RunError(
                 f"{path} has no {RECIPE}, so it is no run folder; give the folder that 'ctfgan train' printed"
             )
+        if (path / PROVENANCE).exists():
+            raise RunError(f"{path} is a bundle, not a run; give the folder that 'ctfgan train' printed")
         return cls(path)
 
     @classmethod

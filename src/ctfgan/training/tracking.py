@@ -89,7 +89,7 @@ class Tracking:
         Raises:
             ConfigError: it refuses, such as for want of a login.
         """
-        for line in self._folder.journal().read():
+        for line in self._folder.journal().readable()[0]:  # a damaged line must not keep a run from going on
             position = self._position(line)
             if line["event"] in CURVES:
                 self._reached[line["event"]] = position

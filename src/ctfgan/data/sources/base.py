@@ -124,6 +124,7 @@ class ArraySource:
         return ("RGB" if self._images.ndim == 4 else "L"), (width, height)
 
     def read(self, index: int) -> Image.Image:
+        self.header(index)
         return Image.fromarray(self._images[index])
 
 
