@@ -42,6 +42,7 @@ CARD = "README.md"
 FILES = (MODEL, RECIPE, CLASSES, BANK, PROVENANCE, CARD)
 
 COMPARED_NAMES = 10_000  # with an unknown one
+WAY_OUT = "; copy the whole bundle folder again"  # of what is damaged
 BANK_IMAGES = 4_096  # at most, unless matched pairing needs one for each of more classes
 BANK_IMAGES_READ = 8 * BANK_IMAGES  # since every change of the classes may add to them
 LONGEST_CLASSES = 1 << 27  # bytes; three million classes and their labels
@@ -107,9 +108,9 @@ def load_bundle(path: Path) -> Bundle:
     provenance = _provenance(path)
     for name, expected in provenance["sha256"].items():
         if not (path / name).is_file():
-            raise BundleError(f"{path / name} is missing; copy the whole bundle folder again")
+            raise BundleError(f"{path / name} is missing{WAY_OUT}")
         if sha256(path / name) != expected:
-            raise BundleError(f"{path / name} has another hash than {PROVENANCE} says; copy the bundle again")
+            raise BundleError(f"{path / name} has another hash than {PROVENANCE} says{WAY_OUT}")
     try:
         recipe = parse_recipe(read_json(path / RECIPE), RECIPE)
         content = _Classes.model_validate(read_json(path / CLASSES, LONGEST_CLASSES))
@@ -169,6 +170,21 @@ def find_bundle(folder: Path) -> Path:
         what = "is no folder" if folder.exists() else "does not exist"
         raise BundleError(f"{folder} {what}; give a run folder or a bundle folder")
     return folder
+
+
+def open_bundle(folder: Path) -> Bundle:
+    """The bundle that a path means, as :func:`find_bundle` finds it.
+
+    Raises:
+        BundleError: nothing to load there, or a damaged bundle.
+    """
+    found = find_bundle(folder)
+    try:
+        return load_bundle(found)
+    except BundleError as error:
+        if found.parent != folder:
+            raise
+        raise BundleError(f"{str(error).removesuffix(WAY_OUT)}; 'ctfgan resume {folder}' makes it again") from error
 
 
 def add_figures(path: Path, figures: dict[str, Any]) -> None:
@@ -235,7 +251,7 @@ class _Classes(Settings):
 
 
 def _misfit(path: Path, reason: str) -> BundleError:
-    return BundleError(f"{path} holds contents that do not fit together ({reason}); copy the bundle again")
+    return BundleError(f"{path} holds contents that do not fit together ({reason}){WAY_OUT}")
 
 
 def _provenance(path: Path) -> dict[str, Any]:
@@ -246,11 +262,11 @@ def _provenance(path: Path) -> dict[str, Any]:
         _Provenance.model_validate(provenance)
     except (OSError, ValueError) as error:
         reason = first_mistake(error) if isinstance(error, ValidationError) else excerpt(error)
-        raise BundleError(f"{path / PROVENANCE} is damaged ({reason}); copy the bundle again") from error
+        raise BundleError(f"{path / PROVENANCE} is damaged ({reason}){WAY_OUT}") from error
     names = set(provenance["sha256"])
     if names not in ({MODEL, RECIPE, CLASSES}, {MODEL, RECIPE, CLASSES, BANK}):
         listed = excerpt(sorted(names))
-        raise BundleError(f"{path / PROVENANCE} lists {listed}, not a bundle's files; copy the bundle again")
+        raise BundleError(f"{path / PROVENANCE} lists {listed}, not a bundle's files{WAY_OUT}")
     return provenance
 
 

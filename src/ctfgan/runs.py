@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ctfgan.bundle import Bundle, bank_for_bundle, environment, load_bundle, save_bundle
+from ctfgan.bundle import WAY_OUT, Bundle, bank_for_bundle, environment, load_bundle, save_bundle
 from ctfgan.data.prepare import Dataset
 from ctfgan.errors import (
     BundleError,
@@ -178,7 +178,7 @@ def _has_intact_bundle(folder: RunFolder, watch: Watch) -> bool:
     try:
         load_bundle(folder.path / BUNDLE)
     except BundleError as error:
-        watch.say(f"{error}; it is made again from the run's checkpoint")
+        watch.say(f"{str(error).removesuffix(WAY_OUT)}; it is made again from the run's checkpoint")
         return False
     return True
 

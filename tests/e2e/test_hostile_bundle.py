@@ -209,7 +209,7 @@ def test_a_hostile_bundle_is_refused_in_one_sentence(bundle: Path, name: str) ->
     assert message in said
     assert len(said.splitlines()) == 1
     assert len(said) < 1_000
-    assert "; copy the bundle again" in said
+    assert "; copy the whole bundle folder again" in said
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400 << 10  # kB; a million names take some
 
 
@@ -236,7 +236,7 @@ def test_hashes_of_other_files_are_refused_and_those_not_opened(bundle: Path, li
 )
 def test_a_list_of_hashes_that_is_none_is_damage(bundle: Path, content: str) -> None:
     (bundle / "provenance.json").write_text(content)
-    with pytest.raises(BundleError, match=r"provenance\.json is damaged .*; copy the bundle again"):
+    with pytest.raises(BundleError, match=r"provenance\.json is damaged .*; copy the whole bundle folder again"):
         load_bundle(bundle)
 
 

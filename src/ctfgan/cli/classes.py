@@ -150,9 +150,9 @@ def add(
 
 
 def _load(model: Path) -> Bundle:
-    from ctfgan.bundle import find_bundle, load_bundle
+    from ctfgan.bundle import open_bundle
 
-    return load_bundle(find_bundle(model))
+    return open_bundle(model)
 
 
 def _check_free(out: Path) -> None:

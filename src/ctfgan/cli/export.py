@@ -33,7 +33,7 @@ def export(model: Path, to: str, out: Path, part: str | None, licence: str | Non
     """
     import shlex
 
-    from ctfgan.bundle import find_bundle, load_bundle
+    from ctfgan.bundle import open_bundle
     from ctfgan.cli import show
     from ctfgan.cli.output import check_output
     from ctfgan.errors import ConfigError
@@ -44,7 +44,7 @@ def export(model: Path, to: str, out: Path, part: str | None, licence: str | Non
         raise ConfigError(f"--part {part} is for graphs, but --to hub writes the whole bundle; leave it out")
     if to != HUB and datasets:
         raise ConfigError(f"--dataset {datasets[0]} is for the model card of --to hub; leave it out")
-    bundle = load_bundle(find_bundle(model))
+    bundle = open_bundle(model)
     name = shlex.quote(str(out))
     if to == HUB:
         error = export_hub(bundle, out, license=licence, datasets=datasets)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ctfgan.bundle import MODEL, Bundle, find_bundle, load_bundle
+from ctfgan.bundle import MODEL, Bundle, open_bundle
 from ctfgan.errors import ConfigError
 from ctfgan.nn.class_tables import CLASSES, LOW_QUALITY_LABELS, START_ITERATIONS, NormalisedTable, table_spaces
 from ctfgan.recipes.build import Shape, class_spaces
@@ -109,7 +109,7 @@ def open_start(settings: StartSettings) -> Start | None:
     if settings.path is None:
         return None
     folder = Path(settings.path)
-    bundle = load_bundle(find_bundle(folder))
+    bundle = open_bundle(folder)
     if settings.sha256 not in (None, model_hash(bundle)):
         raise ConfigError(f"{folder} holds other weights than start.sha256 says; give those, or set start.sha256=none")
     discriminator = None

@@ -101,7 +101,7 @@ def _nearest(name: str, known: list[str]) -> str:
     same = [full for full in known if full.split(".")[-1] == name.split(".")[-1]]
     typo = difflib.get_close_matches(name, endings, n=1, cutoff=0.85)
     near = [endings[match] for match in typo] or same[:4]
-    near = near or [endings[match] for match in difflib.get_close_matches(name, endings, n=1)]
+    near = near or [endings[match] for match in difflib.get_close_matches(name, endings, n=1, cutoff=0.7)]
     return f"Did you mean {' or '.join(map(repr, near))}?" if near else "'ctfgan recipes NAME' lists all settings."
 
 

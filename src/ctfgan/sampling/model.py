@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from ctfgan.bundle import FILES, Bundle, class_numbers, find_bundle, load_bundle, look_up, publish
+from ctfgan.bundle import FILES, Bundle, class_numbers, look_up, open_bundle, publish
 from ctfgan.data.images import Bytes, square, to_float
 from ctfgan.data.sources.base import UNLABELLED
 from ctfgan.data.sources.encoded import SUFFIXES, read_image
@@ -279,7 +279,7 @@ def load(path: str | Path, device: str = "auto", engine: Engine | None = None) -
     Raises:
         BundleError: nothing to load there, or a damaged bundle.
     """
-    return Model(load_bundle(find_bundle(Path(path))), device, engine)
+    return Model(open_bundle(Path(path)), device, engine)
 
 
 def from_pretrained(

@@ -26,13 +26,20 @@ from pathlib import Path
 from typing import IO, Any
 
 from ctfgan.bundle import environment
-from ctfgan.data.sources.generated import SET_KIND, SET_MANIFEST, UNFINISHED
+from ctfgan.data.sources.generated import (
+    SET_KIND,
+    SET_MANIFEST,
+    SET_VERSION,
+    UNFINISHED,
+    NumberedRecord,
+    SetHead,
+    require,
+    set_manifest,
+)
 from ctfgan.errors import ConfigError
 from ctfgan.files import flush_all, is_taken, lock, write_file
 from ctfgan.progress import Progress
 from ctfgan.sampling.layouts import Layout
-
-FORMAT_VERSION = 1
 
 
 def check_set_folder(out: Path) -> None:
@@ -43,7 +50,7 @@ def check_set_folder(out: Path) -> None:
     """
     if not out.absolute().parent.is_dir():
         raise ConfigError(f"folder {out.absolute().parent} does not exist; make it first, or choose another --out")
-    if is_taken(out) and _manifest(out) is None and not (out / UNFINISHED).is_file():
+    if is_taken(out) and set_manifest(out) is None and not (out / UNFINISHED).is_file():
         raise ConfigError(
             f"{out} exists already; choose another --out, or move it away: it is no set of samples to go on with"
         )
@@ -61,7 +68,7 @@ class SetFolder:
     def __init__(self, path: Path, layout: Layout, told: Mapping[str, Any]) -> None:
         self._path = path
         self._layout = layout
-        self._told = {"format_version": FORMAT_VERSION, **json.loads(json.dumps(told))}
+        self._told = {"format_version": SET_VERSION, **json.loads(json.dumps(told))}
         self._pieces = layout.pieces()
         self._done: dict[int, tuple[int, str]] = {}
         self._record: IO[str] | None = None
@@ -73,7 +80,7 @@ class SetFolder:
             ConfigError: something else is there, the set was begun with other arguments, or another process makes it.
         """
         check_set_folder(self._path)
-        manifest = _manifest(self._path)
+        manifest = set_manifest(self._path)
         if manifest is not None:
             self._compare(manifest)
             recorded = {number: (piece["bytes"], piece["sha256"]) for number, piece in enumerate(manifest["pieces"])}
@@ -169,11 +176,15 @@ class SetFolder:
         """The record's lines; one without its end was being written when the process was killed."""
         assert self._record is not None, "opened"
         self._record.seek(0)
+        place = self._path / UNFINISHED
         try:
-            return [json.loads(line) for line in self._record if line.endswith("\n")]
-        except ValueError as error:
-            place = self._path / UNFINISHED
+            lines = [json.loads(line) for line in self._record if line.endswith("\n")]
+        except (ValueError, RecursionError) as error:
             raise ConfigError(f"{place} is damaged ({error}); delete the folder, or choose another --out") from error
+        for number, line in enumerate(lines):
+            if number or line.get("format_version") == SET_VERSION:
+                require(NumberedRecord if number else SetHead, line, place)
+        return lines
 
     def _note(self, number: int) -> None:
         size, digest = self._done[number]
@@ -183,15 +194,6 @@ class SetFolder:
         assert self._record is not None, "opened"
         self._record.write(json.dumps(line, ensure_ascii=False) + "\n")
         self._record.flush()
-
-
-def _manifest(path: Path) -> dict[str, Any] | None:
-    """The manifest of a finished set; None if there is none of ours."""
-    try:
-        content = json.loads((path / SET_MANIFEST).read_text())
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) and content.get("kind") == SET_KIND else None
 
 
 def _difference(begun: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:

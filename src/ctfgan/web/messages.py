@@ -145,6 +145,8 @@ def _sentence(mistake: Any) -> str:
     message = mistake["msg"][0].lower() + mistake["msg"][1:]
     if mistake["type"] == "missing":
         return f"{place} is missing; send it"
+    if mistake["type"] == "extra_forbidden":
+        return f"{place} is no field of this request; /docs lists them"
     shown = repr(mistake.get("input"))
     if len(shown) > SHOWN:
         shown = shown[:SHOWN] + "..."

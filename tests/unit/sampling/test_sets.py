@@ -9,6 +9,7 @@ import signal
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet
@@ -305,3 +306,21 @@ def test_a_signal_keeps_whole_pieces_and_says_how_to_go_on(model: Model, tmp_pat
         write_set(model, layout, tmp_path / "set", progress=after_one_round)
     assert end.value.exit_code == 130
     assert write_set(model, layout, tmp_path / "set").made == 16
+
+
+@pytest.mark.parametrize("damage", [
+    lambda told: told.pop("model"), lambda told: told.update(classes=3), lambda told: told["pieces"][0].pop("sha256"),
+    lambda told: told["classes"][0].pop("name"), lambda told: told.update(low_quality="x"),
+])  # fmt: skip
+def test_a_damaged_manifest_is_named_and_not_stumbled_over(
+    model: Model, tmp_path: Path, damage: Callable[[dict[str, Any]], object]
+) -> None:
+    out = tmp_path / "set"
+    make(model, out, n=2)
+    told = json.loads((out / "manifest.json").read_text())
+    damage(told)
+    (out / "manifest.json").write_text(json.dumps(told))
+    with pytest.raises(DataError, match=r"manifest\.json is damaged .*; delete the folder"):
+        make(model, out, n=2)
+    with pytest.raises(DataError, match=r"manifest\.json is damaged"):
+        open_source(str(out))

@@ -16,9 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import SafetensorError
 
+import ctfgan
 from ctfgan.errors import CtfganError, RunError
 from ctfgan.training.run_folder import Checkpoint, Journal, RunFolder
 from ctfgan.training.tensor_files import write_tensors
+from tests.conftest import snapshot
 
 
 def checkpoint(value: float) -> Checkpoint:
@@ -304,3 +306,23 @@ def test_where_files_cannot_be_locked_that_is_said(tmp_path: Path, monkeypatch: 
     (line,) = told
     assert "cannot be locked here" in line
     assert "see to it that no other process works on it" in line
+
+
+def test_a_bundle_is_no_run_and_stays_as_it_is(finished_run: Path) -> None:
+    bundle = finished_run / "bundle"
+    before = snapshot(bundle)
+    for command in (RunFolder.begun, RunFolder.open, ctfgan.resume, ctfgan.evaluate):
+        with pytest.raises(RunError, match="is a bundle, not a run"):
+            command(bundle)
+    assert snapshot(bundle) == before
+
+
+def test_lines_that_are_kept_are_told_to_nobody_a_second_time(tmp_path: Path) -> None:
+    told: list[str] = []
+    journal = Journal(tmp_path / "journal.jsonl", [lambda line: told.append(line["event"])])
+    journal.write("rollback", step=3)
+    lines = journal.read()
+    journal.truncate(0)
+    journal.keep(lines)
+    assert journal.read() == lines
+    assert told == ["rollback"]

@@ -335,3 +335,17 @@ def _forgetful_accelerate() -> Iterator[None]:
 
     yield
     PartialState._reset_state()
+
+
+def test_a_damaged_line_of_the_journal_does_not_keep_a_run_from_going_on(tmp_path: Path) -> None:
+    first, folder = follower("tensorboard", tmp_path)
+    folder.journal().write("step", stage="a", step=1, loss=1.0)
+    first.finish()
+    with (folder.path / "journal.jsonl").open("a") as file:
+        file.write('{"event": "st\n')
+    again = Tracking("tensorboard", TRACKERS["tensorboard"]("tensorboard", folder.path), folder, print)
+    again.open()
+    again.on_line({"event": "step", "stage": "a", "step": 2, "loss": 0.5})
+    again.finish()
+    (losses,) = (points for tag, points in curves(folder.path).items() if tag.endswith("loss"))
+    assert losses == [(1, 1.0), (2, 0.5)]
