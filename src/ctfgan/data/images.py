@@ -73,12 +73,13 @@ def plain(image: Image.Image, channels: int) -> Image.Image:
     """An image of any mode as upright 8-bit grey (1 channel) or RGB (3), transparency laid over white."""
     image = _upright(image)
     if image.mode.startswith("I"):
-        levels = np.asarray(image, dtype=np.float64) / 257.0
-        image = Image.fromarray(levels.clip(0, 255).astype(np.uint8))
+        levels = np.array(image, dtype=np.float32)
+        levels /= 257.0  # in place: there may be 64 million of them
+        image = Image.fromarray(levels.clip(0, 255, out=levels).astype(np.uint8))
     elif image.mode == "F":
         with np.errstate(invalid="ignore"):  # a TIFF may hold anything
-            levels = np.nan_to_num(np.asarray(image).astype(np.float64))
-        image = Image.fromarray(levels.clip(0, 255).astype(np.uint8))
+            levels = np.nan_to_num(np.array(image, dtype=np.float32), copy=False)
+        image = Image.fromarray(levels.clip(0, 255, out=levels).astype(np.uint8))
     if "A" in image.mode or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)

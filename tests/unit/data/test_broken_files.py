@@ -7,13 +7,16 @@ import io
 import pickle
 import struct
 import tarfile
+from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from ctfgan.data.images import square
+from ctfgan.data.sources.base import ArraySource
 from ctfgan.data.sources.encoded import read_image
 from ctfgan.data.sources.opening import open_source
 from ctfgan.errors import ConfigError, DataError
@@ -128,3 +131,29 @@ def test_what_is_no_recipe_at_all(content: object) -> None:
     with pytest.raises(ConfigError, match="x: ") as error:
         parse_recipe(content, "x")  # type: ignore[arg-type]
     assert len(str(error.value)) < 1_000
+
+
+def test_a_parquet_footer_that_counts_other_rows_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    file = BytesIO()
+    Image.new("L", (5, 5)).save(file, "PNG")
+    rows = {"image": [{"bytes": file.getvalue(), "path": "a.png"}] * 3, "label": [0, 1, 0]}
+    parquet.write_table(pyarrow.table(rows), tmp_path / "x.parquet")
+    assert len(open_source(str(tmp_path / "x.parquet")).labels) == 3
+
+    class Lying(parquet.ParquetFile):
+        @property
+        def metadata(self) -> object:
+            true = super().metadata
+            return SimpleNamespace(num_rows=0, row_group=true.row_group, num_row_groups=true.num_row_groups)
+
+    monkeypatch.setattr(parquet, "ParquetFile", Lying)
+    with pytest.raises(DataError, match="3 rows, of which the footer counts 0"):
+        open_source(str(tmp_path / "x.parquet"))
+
+
+def test_images_of_an_array_are_too_small_whichever_way_they_are_asked_for() -> None:
+    source = ArraySource("x", np.zeros((2, 2, 15), dtype=np.uint8), None, None, [], "all")
+    for look in (source.header, source.read):
+        with pytest.raises(DataError, match="15x2 pixels; each side must have at least 4"):
+            look(0)

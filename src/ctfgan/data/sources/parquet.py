@@ -64,6 +64,8 @@ class ParquetSource(EncodedSource):
                 )
                 if len(part) != sum(counts):
                     raise ValueError(f"{sum(counts)} rows but {len(part)} labels")
+                if shard.metadata.num_rows != sum(counts):
+                    raise ValueError(f"{sum(counts)} rows, of which the footer counts {shard.metadata.num_rows}")
             values += part
         assert chosen is not None, "the caller names at least one shard"
         self._starts = np.cumsum([0, *lengths])
