@@ -128,7 +128,7 @@ def test_samples_depend_on_the_seed_alone_and_not_on_how_many_are_asked_for_at_o
     assert whole.labels.tolist() == [0] * 4 + [2] * 4
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_signal_saves_and_says_how_to_go_on(number: signal.Signals, tmp_path: Path) -> None:
     settings = [*SETTINGS, "--set", "method.transfer.steps=100000", "--set", "checks.every=100000"]
     command = [sys.executable, "-m", "ctfgan", "train", "--characters", "AB", "--out", "run", *settings]
@@ -185,6 +185,7 @@ def test_the_python_lines_of_the_readme_work(
     assert names["images"].shape == (16, 16, 16, 1)  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_copy_check_and_figures_are_of_the_same_samples(finished_run: Path, tmp_path: Path) -> None:
     import ctfgan
 

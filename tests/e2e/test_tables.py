@@ -61,7 +61,7 @@ TABLES = {
 
 
 @pytest.mark.parametrize(
-    "table", [pytest.param(name, marks=[pytest.mark.slow] if name == "table3" else []) for name in TABLES]
+    "table", [pytest.param(name, marks=[pytest.mark.slow] if name in {"table1", "table3"} else []) for name in TABLES]
 )
 def test_a_table_is_one_command(table: str, data: dict[str, Path], run_cli: RunCli, tmp_path: Path) -> None:
     names, cells = TABLES[table]

@@ -13,6 +13,8 @@ from tests.unit.training.conftest import spawned
 # them by up to 1e-6; everything else agrees to 1e-12.
 TOLERANCE = 2e-6
 
+pytestmark = pytest.mark.slow  # processes that import torch anew
+
 
 def test_two_processes_train_what_one_trains(two: list[dict[str, Any]]) -> None:
     """CTF-GAN in both stages with Task 3, batch norm, averages, augmentation, LeCam and R1."""
@@ -22,7 +24,6 @@ def test_two_processes_train_what_one_trains(two: list[dict[str, Any]]) -> None:
             assert facts[method]["gap"] < TOLERANCE, method
 
 
-@pytest.mark.slow
 def test_four_processes_train_what_one_trains(tmp_path: Path) -> None:
     for facts in spawned(4, tmp_path):
         assert facts["ctf"]["gap"] < TOLERANCE
