@@ -130,9 +130,12 @@ def test_a_complete_set_is_checked_and_what_is_damaged_is_mended(model: Model, f
 def test_a_set_whose_manifest_alone_is_missing_gets_it(
     model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
     make(model, tmp_path / "one-go", n=2)
     with monkeypatch.context() as patch:
-        patch.setattr(set_folder, "flush_all", lambda: os.kill(os.getpid(), signal.SIGINT))
+        patch.setattr(set_folder, "flush_all", interrupt)
         with pytest.raises(KeyboardInterrupt):
             make(model, tmp_path / "set", n=2)
     assert not (tmp_path / "set/manifest.json").exists()
