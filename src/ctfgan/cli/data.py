@@ -117,12 +117,13 @@ def fetch(name: str, to: Path | None) -> None:
     from ctfgan.cli import show
     from ctfgan.data.catalogue import data_home, published
     from ctfgan.data.fetching import fetch as fetch_set
+    from ctfgan.files import as_size
 
     wanted = published(name)
     root = to.absolute() if to is not None else data_home()
     here = wanted.is_in(root)
     if not here:
-        show.say(f"{wanted.title}: {wanted.size / 2**20:,.0f} MiB, into {wanted.home(root)}")
+        show.say(f"{wanted.title}: {as_size(wanted.size)}, into {wanted.home(root)}")
     place = fetch_set(wanted, root, show.progress)
     location = name if root == data_home() else shlex.quote(str(place))
     show.say(f"{name} {'was here already' if here else 'is here'}: {place}. Next: ctfgan train --hq {location}")

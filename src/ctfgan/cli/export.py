@@ -38,6 +38,7 @@ def export(model: Path, to: str, out: Path, part: str | None, licence: str | Non
     from ctfgan.cli.output import check_output
     from ctfgan.errors import ConfigError
     from ctfgan.export import export_graphs, export_hub
+    from ctfgan.files import as_size
 
     check_output(out)
     if to == HUB and part is not None:
@@ -49,14 +50,10 @@ def export(model: Path, to: str, out: Path, part: str | None, licence: str | Non
     if to == HUB:
         error = export_hub(bundle, out, license=licence, datasets=datasets)
         size = sum(file.stat().st_size for file in out.iterdir())
-        show.say(f"read again: max error {error:g}; {_size(size)}: {name}. Next: hf upload OWNER/NAME {name}")
+        show.say(f"read again: max error {error:g}; {as_size(size)}: {name}. Next: hf upload OWNER/NAME {name}")
         return
     exported = export_graphs(bundle, to, out, part=part, license=licence, say=show.say)
     worst = max(one.max_error for one in exported)
-    files = ", ".join(f"{one.file.name} {_size(one.bytes)}" for one in exported)
+    files = ", ".join(f"{one.file.name} {as_size(one.bytes)}" for one in exported)
     levels = worst * 127.5
     show.say(f"max error {worst:.2e} ({levels:.2g} of 255 grey levels); {files}: {name}. Next: read {name}/README.md")
-
-
-def _size(count: int) -> str:
-    return f"{count / 2**20:,.1f} MiB" if count >= 2**20 else f"{count / 2**10:,.0f} KiB"

@@ -10,6 +10,7 @@ from ctfgan.cli.sample import SHEET_COUNT
 from ctfgan.cli.show import duration, progress, say
 from ctfgan.data.images import Bytes
 from ctfgan.data.sources.opening import open_source
+from ctfgan.files import as_size
 from ctfgan.sampling import Layout, Model, Plan, layout_for, plan, plan_balanced, write_set
 
 
@@ -56,14 +57,14 @@ def make_set(
         out,
         low_quality=low_quality,
         progress=progress,
-        on_estimate=lambda seconds, size: say(f"about {duration(seconds)} left; about {_on_disk(size)} in the end"),
+        on_estimate=lambda seconds, size: say(f"about {duration(seconds)} left; about {as_size(size)} in the end"),
     )
     name = shlex.quote(str(out))
     if told.made == 0:
         say(f"{out} is complete already: {told.images:,} images, every file as it was written")
         return
     there = f" ({told.images - told.made:,} were there already)" if told.made < told.images else ""
-    say(f"{told.images:,} images{there}, {_on_disk(told.bytes)}: {out}. Look at them with 'ctfgan data check {name}'")
+    say(f"{told.images:,} images{there}, {as_size(told.bytes)}: {out}. Look at them with 'ctfgan data check {name}'")
 
 
 def _say_plan(layout: Layout, out: Path) -> None:
@@ -73,7 +74,7 @@ def _say_plan(layout: Layout, out: Path) -> None:
     spread = f"{made.min():,} each" if made.min() == made.max() else f"{made.min():,} to {made.max():,} each"
     say(f"{out}: {wanted.total:,} images of {len(made):,} class{'es' * (len(made) != 1)}, {spread}, as {layout.name}")
     place = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
-    say(f"  at most {_on_disk(layout.most_bytes())} on disk, {_on_disk(shutil.disk_usage(place).free)} are free")
+    say(f"  at most {as_size(layout.most_bytes())} on disk, {as_size(shutil.disk_usage(place).free)} are free")
 
 
 def _say_balance(wanted: Plan) -> None:
@@ -87,9 +88,3 @@ def _say_balance(wanted: Plan) -> None:
     )
     for note in balance.notes:
         say(f"  {note}")
-
-
-def _on_disk(size: int) -> str:
-    if size < 1 << 20:
-        return f"{-(-size // 2**10):,} KiB"
-    return f"{size / 2**20:,.1f} MiB" if size < 100 << 20 else f"{size / 2**20:,.0f} MiB"

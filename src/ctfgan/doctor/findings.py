@@ -41,15 +41,6 @@ def reason(error: BaseException) -> str:
     return _shareable(" ".join(f"{type(error).__name__}: {error}".split()))[:300]
 
 
-def size(count: float) -> str:
-    """Bytes in words: ``3.2 GiB``."""
-    for unit in ("bytes", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}"
-        count /= 1024
-    return f"{count:.1f} GiB"
-
-
 def _shareable(text: str) -> str:
     home = str(Path.home())
     return text.replace(home, "~") if len(home) > 1 else text

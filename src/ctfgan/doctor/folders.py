@@ -10,8 +10,8 @@ from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 
 from ctfgan.data.catalogue import CATALOGUE, data_home
-from ctfgan.doctor.findings import Finding, reason, size
-from ctfgan.files import cache_folder, sha256
+from ctfgan.doctor.findings import Finding, reason
+from ctfgan.files import as_size, cache_folder, sha256
 
 LITTLE_ROOM = 5 << 30
 NO_ROOM = 200 << 20
@@ -48,7 +48,7 @@ def weights() -> Iterator[Finding]:
     for name in ("recognisers", "images"):
         files = [path for path in (cache_folder() / name).rglob("*") if path.is_file()]
         count = len([*(cache_folder() / name).glob("*")])
-        yield Finding("ok", f"cached {name}", f"{count}, {size(sum(path.stat().st_size for path in files))}")
+        yield Finding("ok", f"cached {name}", f"{count}, {as_size(sum(path.stat().st_size for path in files))}")
     there = [name for name, published in CATALOGUE.items() if published.is_in(data_home())]
     yield Finding("ok", "data sets", ", ".join(there) or "none ('ctfgan data list' shows what there could be)")
 
@@ -78,7 +78,7 @@ def _writable(name: str, folder: Path, remedy: str) -> Finding:
         free = shutil.disk_usage(place).free
     except OSError as error:
         return Finding("fail", name, f"{folder} cannot be written ({reason(error)})", remedy)
-    text = f"{folder}{'' if folder.exists() else ' (will be made)'}, {size(free)} free"
+    text = f"{folder}{'' if folder.exists() else ' (will be made)'}, {as_size(free)} free"
     if not came_back:
         return Finding("fail", name, f"{text}; what is written does not come back", remedy)
     if free < NO_ROOM:

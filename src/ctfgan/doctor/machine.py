@@ -8,7 +8,8 @@ import platform
 import shutil
 from collections.abc import Iterator
 
-from ctfgan.doctor.findings import Finding, reason, size
+from ctfgan.doctor.findings import Finding, reason
+from ctfgan.files import as_size
 
 LITTLE_MEMORY = 2 << 30
 
@@ -24,7 +25,7 @@ def system() -> Iterator[Finding]:
     yield Finding("ok", "Python", f"{platform.python_version()} ({platform.python_implementation()})")
     yield Finding("ok", "processors", f"{usable_processors()} of {os.cpu_count()} usable by this process")
     memory = psutil.virtual_memory()
-    text = f"{size(memory.available)} of {size(memory.total)} free"
+    text = f"{as_size(memory.available)} of {as_size(memory.total)} free"
     if memory.available < LITTLE_MEMORY:
         yield Finding("warn", "memory", text, "close other programs, or choose smaller batches (--dry-run estimates)")
     else:
@@ -88,7 +89,7 @@ def _gpu(number: int) -> Finding:
     with torch.cuda.device(number):
         free, total = torch.cuda.mem_get_info(number)
         bfloat16 = "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no bfloat16"
-    name = f"{torch.cuda.get_device_name(number)}, {size(free)} of {size(total)} free, {bfloat16}"
+    name = f"{torch.cuda.get_device_name(number)}, {as_size(free)} of {as_size(total)} free, {bfloat16}"
     return _computed(f"CUDA {number}", f"cuda:{number}", name)
 
 

@@ -123,7 +123,7 @@ def test_a_damaged_inception_and_the_recognisers_of_the_cache_are_counted(here: 
     (here / "cache/recognisers").mkdir(parents=True)
     for name in "ab":
         (here / f"cache/recognisers/{name}.safetensors").write_bytes(bytes(1024))
-    assert (named("Inception").status, named("cached recognisers").detail) == ("warn", "2, 2 KiB")
+    assert (named("Inception").status, named("cached recognisers").detail) == ("warn", "2, 2.0 KiB")
 
 
 def test_a_check_that_breaks_is_a_finding_itself() -> None:
