@@ -21,7 +21,11 @@ import pytest
 def serving(*arguments: object) -> Iterator[tuple[subprocess.Popen, str, str]]:
     """The command in a process of its own: the process, the address, and all that it printed until then."""
     command = [sys.executable, "-u", "-m", "ctfgan", "serve", *map(str, arguments)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # As in a terminal: whoever runs the tests in the background may have had SIGINT ignored.
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     printed = ""
     try:
         assert process.stdout is not None
