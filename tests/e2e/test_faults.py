@@ -16,6 +16,8 @@ import pytest
 from ctfgan.training.run_folder import RunFolder
 from tests.conftest import Outcome
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = (
     "glyphs.characters=0123", "glyphs.images_per_class=12", "data.resolution=16", "device=cpu", "keep_checkpoints=1",
     "transfer.steps=2", "generate.steps=2", "transfer.batch_size=6", "generate.batch_size=6",

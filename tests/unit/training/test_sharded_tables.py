@@ -14,6 +14,8 @@ from ctfgan.training.run_folder import RunFolder
 from tests import sharded
 from tests.unit.training.conftest import extend
 
+pytestmark = pytest.mark.slow
+
 TOLERANCE = 2e-6  # as in test_processes.py
 
 
