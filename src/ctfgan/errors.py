@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
 
 LONGEST_NAME = 100
+NAMED = 5  # names in a sentence, before it only counts them
 """Letters of a name that is compared with known ones; looking for likenesses takes the square of the length."""
 _UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -98,6 +99,12 @@ def excerpt(foreign: object, longest: int = 200) -> str:
     text = str(foreign).strip()
     line = text.splitlines()[0] if text else type(foreign).__name__
     return shown(line[:longest]) + (" ..." if len(line) > longest else "")
+
+
+def a_few(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    rest = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + rest
 
 
 def suggestion(name: str, known: list[str]) -> str:

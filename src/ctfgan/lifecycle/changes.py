@@ -10,10 +10,8 @@ from pathlib import Path
 import torch
 
 from ctfgan.bundle import Bundle, labels_of
-from ctfgan.errors import ConfigError
+from ctfgan.errors import ConfigError, a_few
 from ctfgan.lifecycle.rows import Rows, check_conditional, rebuilt
-
-NAMED = 5  # classes that a sentence lists before it only counts them
 
 
 def rename(bundle: Bundle, names: Mapping[str, str]) -> Bundle:
@@ -27,7 +25,7 @@ def rename(bundle: Bundle, names: Mapping[str, str]) -> Bundle:
     for label, new in zip(labels_of(bundle.classes, list(names)), names.values(), strict=True):
         classes[label] = new
     pairs = [f"{old} to {new}" for old, new in names.items()]
-    return rebuilt(bundle, tuple(classes), Rows.copies(torch.arange(len(classes))), f"renamed {_listed(pairs)}")
+    return rebuilt(bundle, tuple(classes), Rows.copies(torch.arange(len(classes))), f"renamed {a_few(pairs)}")
 
 
 def drop(bundle: Bundle, names: Sequence[str]) -> Bundle:
@@ -41,7 +39,7 @@ def drop(bundle: Bundle, names: Sequence[str]) -> Bundle:
     stays[labels_of(bundle.classes, names)] = False
     kept = stays.nonzero().squeeze(1)
     classes = tuple(bundle.classes[label] for label in kept.tolist())
-    return rebuilt(bundle, classes, Rows.copies(kept), f"dropped {_listed(list(names))}")
+    return rebuilt(bundle, classes, Rows.copies(kept), f"dropped {a_few(list(names))}")
 
 
 def map_classes(bundle: Bundle, table: Mapping[str, str]) -> Bundle:
@@ -94,8 +92,3 @@ def _lines(path: Path) -> Iterable[tuple[str, str]]:
         if line and len(line) != 2:
             raise ConfigError(f"{path}, line {number}: {len(line)} columns; write two, the new name and the old one")
     return [(line[0], line[1]) for line in lines if line]
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more

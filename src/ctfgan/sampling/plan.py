@@ -9,10 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ctfgan.data.sources.base import ImageSource, Labels
-from ctfgan.errors import ConfigError
+from ctfgan.errors import ConfigError, a_few
 from ctfgan.sampling.model import ANY_CLASS, Model
-
-SHOWN = 5  # names in a sentence
 
 
 @dataclass(frozen=True)
@@ -88,8 +86,8 @@ def plan_balanced(model: Model, classes: Sequence[str] | None, real: ImageSource
     known = own >= 0
     if not known.any():
         raise ConfigError(
-            f"{real.location} has none of the model's classes (it has {_some(real.classes)}, the model has "
-            f"{_some(model.classes)}); give the real images of the same classes"
+            f"{real.location} has none of the model's classes (it has {_quoted(real.classes)}, the model has "
+            f"{_quoted(model.classes)}); give the real images of the same classes"
         )
     of_source = np.bincount(real.labels[real.labels >= 0], minlength=len(own))
     of_model = np.zeros(len(model.classes), dtype=np.int64)
@@ -98,11 +96,13 @@ def plan_balanced(model: Model, classes: Sequence[str] | None, real: ImageSource
     notes = []
     unknown = [name for name, is_known in zip(real.classes, known, strict=True) if not is_known]
     if unknown:
-        notes.append(f"{_classes(len(unknown))} of {real.location} unknown to the model, left alone: {_some(unknown)}")
+        notes.append(
+            f"{_classes(len(unknown))} of {real.location} unknown to the model, left alone: {_quoted(unknown)}"
+        )
     found = of_model[labels]
     without = [name for name, count in zip(names, found, strict=True) if count == 0]
     if without:
-        notes.append(f"{_classes(len(without))} without a real image, made of generated ones alone: {_some(without)}")
+        notes.append(f"{_classes(len(without))} without a real image, made of generated ones alone: {_quoted(without)}")
     over = int((found > largest).sum())
     if over:
         notes.append(f"{_classes(over)} with more than {largest:,} real images, to which nothing is added")
@@ -124,6 +124,5 @@ def _classes(count: int) -> str:
     return f"{count:,} class{'es' * (count != 1)}"
 
 
-def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(map(repr, names[:SHOWN]))
-    return shown + (f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else "")
+def _quoted(names: Sequence[str]) -> str:
+    return a_few([repr(name) for name in names])

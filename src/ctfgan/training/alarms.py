@@ -11,12 +11,12 @@ from itertools import pairwise
 from math import sqrt
 from typing import Any, Literal
 
+from ctfgan.errors import NAMED, a_few
 from ctfgan.training.checks import CheckReport
 from ctfgan.training.settings import AlarmSettings
 
 AlarmKind = Literal["class variety", "variety", "recognition", "distance", "growth", "checkpoint"]
 
-NAMED = 5  # classes or layers that a sentence names
 SKILL = 0.3  # of recognition above chance, 0 ... 1, that a generator must have had to lose it
 LOST_SKILL = 0.1  # of the same, at most, where recognition counts as lost
 
@@ -85,7 +85,7 @@ class Alarms:
         if not lasting:
             return None
         lasting.sort(key=lambda label: self._counts[label])
-        names = _listed([f"{self._classes[label]!r} ({self._counts[label]:,})" for label in lasting])
+        names = a_few([f"{self._classes[label]!r} ({self._counts[label]:,})" for label in lasting])
         word = "class" if len(lasting) == 1 else "classes"
         worst = max(ratio for label in lasting if (ratio := report.class_variety[label]) is not None)
         return Alarm(
@@ -153,7 +153,7 @@ class Alarms:
         grown.sort(key=lambda name: largest[name] / now[name])
         steps = ", ".join(f"{name} from {largest[name]:.3g} to {now[name]:.3g}" for name in grown[:NAMED])
         message = (
-            f"the greatest singular value of {_listed(grown)} has grown suddenly ({steps}), as it does before a "
+            f"the greatest singular value of {a_few(grown)} has grown suddenly ({steps}), as it does before a "
             "collapse; what helps is lower rates"
         )
         return Alarm("growth", report.stage, report.step, message, tuple(grown))
@@ -177,9 +177,3 @@ class Alarms:
         self._best_top_1 = state["best_top_1"]
         self._values = list(state["values"])
         self._told = dict(state["told"])
-
-
-def _listed(names: Sequence[str]) -> str:
-    """A handful of names, and how many more there are."""
-    rest = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + rest
