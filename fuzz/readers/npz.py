@@ -15,6 +15,7 @@ from fuzz.changes import TEXTS, changed_bytes, number
 from fuzz.judging import Reader, check
 from fuzz.places import look_at, put
 
+PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 DTYPES = (
     "|u1",
     "|i1",
@@ -42,7 +43,7 @@ DTYPES = (
 
 
 def seeds() -> list[bytes]:
-    """Grey and colour, with and without names and labels, one with a test part."""
+    """Grey and colour, with and without names and labels, one with a test part; in every packing."""
     rng = np.random.default_rng(0)
     grey = rng.integers(0, 256, (6, 5, 6), dtype=np.uint8)
     colour = rng.integers(0, 256, (4, 4, 4, 3), dtype=np.uint8)
@@ -58,7 +59,7 @@ def seeds() -> list[bytes]:
         file = io.BytesIO()
         (np.savez_compressed if number_ % 2 else np.savez)(file, **arrays)
         files.append(file.getvalue())
-    return files
+    return files + [_packed(_members(file), packing) for file in files[:2] for packing in PACKINGS[2:]]
 
 
 def change(content: bytes, rng: Random) -> bytes:
@@ -82,13 +83,7 @@ def change(content: bytes, rng: Random) -> bytes:
             members[name] = members[name][:128] + bytes(30_000_000)
         case _:
             members[name] = _other_header(members[name], rng)
-    file = io.BytesIO()
-    with zipfile.ZipFile(
-        file, "w", rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2))
-    ) as packed:
-        for member, data in members.items():
-            packed.writestr(zipfile.ZipInfo(member.encode(errors="replace").decode() or "x"), data)
-    return file.getvalue()
+    return _packed(members, rng.choice(PACKINGS))
 
 
 def one_input(content: bytes) -> None:
@@ -115,6 +110,14 @@ def one_input(content: bytes) -> None:
         if arrays.get(key):
             check(arrays[key][0].lstrip("|<>=")[:1] in "iuUS", f"class names of type {arrays[key][0]}")
             break
+
+
+def _packed(members: dict[str, bytes], packing: int) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as packed:
+        for member, data in members.items():
+            packed.writestr(zipfile.ZipInfo(member.encode(errors="replace").decode() or "x"), data, packing)
+    return file.getvalue()
 
 
 def _members(content: bytes) -> dict[str, bytes]:
