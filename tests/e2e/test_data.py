@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -156,6 +159,29 @@ def test_both_parts_of_a_published_split_are_built_and_trained_on(run_cli: RunCl
     assert str(Path.cwd()) in Path("run/figures.json").read_text()
     for file in Path("run/bundle").iterdir():  # a bundle is made to be given away
         assert str(Path.cwd()).encode() not in file.read_bytes(), file
+
+
+LOGGED = re.findall(r"ctfgan (train .*--hq mnist\.npz .*)", (Path(__file__).parents[2] / "docs/log.md").read_text())
+
+
+@pytest.mark.parametrize("command", LOGGED)
+def test_the_logs_commands_take_an_mnist_npz_that_is_packed_by_lzma(run_cli: RunCli, command: str) -> None:
+    """``numpy.savez`` does not pack so, but published files are packed so."""
+    rng = np.random.default_rng(0)
+    with zipfile.ZipFile("mnist.npz", "w", zipfile.ZIP_LZMA) as archive:
+        for part, count in (("train", 60), ("test", 20)):
+            images = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+            for name, array in ((f"x_{part}", images), (f"y_{part}", (np.arange(count) % 10).astype(np.uint8))):
+                with archive.open(f"{name}.npy", "w") as member:
+                    np.save(member, array)
+    planned = run_cli(*shlex.split(command.replace("$s", "0")), "--dry-run")
+    assert planned.code == 0, planned
+    assert "mnist.npz: 80 images\n" in planned.out
+    assert not Path("runs").exists()
+
+
+def test_the_log_has_commands_with_mnist() -> None:
+    assert len(LOGGED) == 2
 
 
 def test_build_chooses_the_median_side_up_to_that_of_training(run_cli: RunCli, write_classes: WriteClasses) -> None:
