@@ -51,12 +51,12 @@ def test_kernel_distance_equals_explicit_sums_over_all_pairs(scaled: bool) -> No
 
 
 def test_the_score_is_the_exponential_of_the_mean_divergence_from_the_marginal(monkeypatch: pytest.MonkeyPatch) -> None:
-    images = np.random.default_rng(2).integers(0, 256, (300, 4, 4, 1), dtype=np.uint8)
+    images = np.random.default_rng(2).integers(0, 256, (500, 4, 4, 1), dtype=np.uint8)
     extractor = PixelExtractor(width=4, classes=7)
 
     def score() -> reading.Score:
-        chunks = ((images[start : start + 64], None) for start in range(0, 300, 64))
-        found = read_images([extractor], chunks, 300, seed=0)["pixels"].score
+        chunks = ((images[start : start + 64], None) for start in range(0, 500, 64))
+        found = read_images([extractor], chunks, 500, seed=0)["pixels"].score
         assert found is not None
         return found
 
@@ -114,7 +114,7 @@ def test_the_distance_per_class_is_the_mean_of_the_classes_own_distances(monkeyp
 def test_equal_sets_have_distance_zero_and_figures_do_not_touch_the_global_random_state() -> None:
     features = torch.randn(300, 5, generator=torch.Generator().manual_seed(3))
     before = torch.random.get_rng_state()
-    figures = measure(Reading(features, None, None), features, PixelExtractor(5, 2).card, k=5, seed=0)
+    figures = measure(Reading(features, None, False, None), features, PixelExtractor(5, 2).card, None, k=5, seed=0)
     assert figures.frechet == pytest.approx(0, abs=1e-6)
     assert figures.kernel < 0.01  # unbiased, and below zero for a set against itself
     assert figures.neighbours is not None

@@ -22,7 +22,7 @@ from ctfgan.training.settings import StageSettings
 from ctfgan.workplace import Quiet, Watch
 
 LINE_EVERY_SECONDS = 15.0  # between progress lines where no bar can be shown
-TABLE_WIDTH = 180
+TABLE_WIDTH = 200
 BAR_EVERY_SECONDS = 0.2  # reading a loss waits for the device
 
 # Of several processes the main one alone speaks.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ctfgan.data.sources.base import Labels
-from ctfgan.data.splits import Rows
+from ctfgan.data.splits import Rows, stratified_order
 from ctfgan.evaluation.result import FLOOR, Evaluation
 from ctfgan.evaluation.streams import CHUNK, ImageSet, Sieve, generated, image_sets, real, reported_set
 from ctfgan.files import cache_folder
@@ -28,7 +28,7 @@ from ctfgan.progress import silent
 from ctfgan.runs import released_checkpoint
 from ctfgan.training.recovery import HealthRecord
 from ctfgan.training.run_folder import RunFolder
-from ctfgan.training.synthesis import balanced_labels
+from ctfgan.training.synthesis import balanced_labels, labels_in_mix, missing_labels
 from ctfgan.workplace import Watch, Workplace
 
 COPY_CHECK_IMAGES = 1_000
@@ -62,18 +62,22 @@ class Measurement:
         self._settings = settings
         self._watch = watch
         self._measured = work.dataset.measured
-        self._numbers = balanced_labels(settings.images, len(self._measured.labels))
+        count = len(self._measured.labels)
+        mixed = labels_in_mix(np.bincount(self._measured.reference.labels, minlength=count), settings.images)
+        # Distances follow the reference's class mix; top-1 is a mean over classes, with images of each (decision 30).
+        self._numbers = torch.cat([mixed, missing_labels(mixed, count, settings.images // count)])
 
     def result(self) -> Evaluation:
         """Measure everything."""
         measured, settings = self._measured, self._settings
-        one, other = halves(measured.reference.labels, self._work.recipe.data.seed)
-        half, rest = (self._read(self._real(rows), len(rows)) for rows in (one, other))
-        reference = {key: torch.cat([half[key].features, rest[key].features]) for key in half}
+        one, other = floor_split(measured.reference.labels, settings.images, self._work.recipe.data.seed)
+        part, rest = (self._read(self._real(rows), len(rows)) for rows in (one, other))
+        reference = {key: torch.cat([part[key].features, rest[key].features]) for key in part}
         labels = torch.from_numpy(measured.reference.labels[np.concatenate([one, other])])
         by_class = ClassReference(reference, labels, measured.names, settings.per_class)
+        others = {key: reading.features for key, reading in rest.items()}
         floor = _joined(
-            self._figures(half, {key: reading.features for key, reading in rest.items()}),
+            self._figures(part, others, None),
             by_class.floor(torch.arange(len(one)), torch.arange(len(one), len(labels))),
         )
         sets = image_sets(self._work, self._folder)
@@ -81,8 +85,9 @@ class Measurement:
         rows: dict[str, dict[str, Figures]] = {}
         for images in sets:
             chunks = self._samples(images)
-            readings = self._read(sieve.passing(chunks) if images is sets[0] else chunks, len(self._numbers))
-            rows[images.name] = _joined(self._figures(readings, reference), self._class_by_class(images, by_class))
+            readings = self._read(sieve.passing(chunks) if images is sets[0] else chunks, settings.images)
+            found = self._figures(readings, reference, (len(one), others))
+            rows[images.name] = _joined(found, self._class_by_class(images, by_class))
         rows[FLOOR] = floor
         protocol, chosen = self._protocol(), reported_set(sets)
         return Evaluation(
@@ -106,11 +111,18 @@ class Measurement:
     def _read(self, chunks: Iterable[Chunk], count: int) -> dict[str, Reading]:
         return read_images(self._extractors, chunks, count, self._settings.seed)
 
-    def _figures(self, readings: Mapping[str, Reading], reference: Mapping[str, Tensor]) -> dict[str, Figures]:
+    def _figures(
+        self,
+        readings: Mapping[str, Reading],
+        reference: Mapping[str, Tensor],
+        floor: tuple[int, Mapping[str, Tensor]] | None,
+    ) -> dict[str, Figures]:
         k, seed = self._settings.neighbours, self._settings.seed
-        return {
-            key: measure(reading, reference[key], self._cards[key], k=k, seed=seed) for key, reading in readings.items()
-        }
+        found = {}
+        for key, reading in readings.items():
+            compared = None if floor is None else (floor[0], floor[1][key])
+            found[key] = measure(reading, reference[key], self._cards[key], compared, k=k, seed=seed)
+        return found
 
     def _class_by_class(self, images: ImageSet, by_class: ClassReference) -> dict[str, PerClass]:
         count = self._settings.per_class_images
@@ -124,11 +136,12 @@ class Measurement:
     def _classification(self, images: ImageSet) -> ClassificationScore:
         # With the training bank, from which 'ctfgan sample' draws.
         training, reference, recipe = self._measured.training, self._measured.reference, self._work.recipe
+        numbers = balanced_labels(self._settings.images, len(self._measured.labels))
         seed, what = (self._settings.seed, CLASSIFIER), "generating images to train classifiers on"
         return classification_score(
             TrainingImages(training.packed.images, training.rows, training.labels, training.packed.fingerprint),
-            generated(images, self._numbers, seed, self._work.engine, self._watch.progress, what),
-            self._numbers.numpy(),
+            generated(images, numbers, seed, self._work.engine, self._watch.progress, what),
+            numbers.numpy(),
             self._real(np.arange(len(reference))),
             self._measured.names,
             recipe.recogniser,
@@ -165,7 +178,8 @@ class Measurement:
         health = HealthRecord.of(self._folder.journal())
         return Protocol(
             real=len(self._measured.reference),
-            fake=len(self._numbers),
+            fake=self._settings.images,
+            per_class_at_least=int(torch.bincount(self._numbers, minlength=len(self._measured.labels)).min()),
             classes=len(self._measured.labels),
             of_classes=self._measured.of,
             reference="held-out split" if own else dataset.reference.packed.survey.location,
@@ -189,11 +203,15 @@ class Measurement:
         )
 
 
-def halves(labels: Labels, seed: int) -> tuple[Rows, Rows]:
-    """Rows of two halves that share every class evenly, each in order."""
-    shuffled = np.random.default_rng(seed).permutation(len(labels))
-    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
-    return np.sort(by_class[::2]), np.sort(by_class[1::2])
+def floor_split(labels: Labels, images: int, seed: int) -> tuple[Rows, Rows]:
+    """Rows of real images that the floor measures, and of those that it compares them with, each in order.
+
+    As many as ``images``, the number of samples, where that leaves as many for the other side; else one half. Both
+    sides share every class evenly.
+    """
+    order = stratified_order(labels, seed)
+    cut = min(images, len(labels) // 2)
+    return np.sort(order[:cut]), np.sort(order[cut:])
 
 
 def _joined(figures: dict[str, Figures], per_class: Mapping[str, PerClass]) -> dict[str, Figures]:

@@ -14,10 +14,10 @@ from ctfgan.metrics.protocol import Protocol, sentence
 SAMPLES, AS_TRAINED = "samples", "samples without moving average"
 """What names of sets of samples begin with: of the released weights, and of those that they are the average of."""
 
-FLOOR = "floor: real half against real half"
-"""Name of the image set that says what a perfect generator would score."""
+FLOOR = "floor: real against real"
+"""Name of the set of real images that are measured like samples, against other real images."""
 
-FORMAT = 2
+FORMAT = 3
 """Of ``figures.json``; raised whenever readers must know."""
 
 

@@ -16,7 +16,6 @@ from ctfgan.metrics.extractor import Extractor
 from ctfgan.recipes.recipe import Recipe, parse_recipe
 from ctfgan.runs import is_finished, resume, train
 from ctfgan.training.run_folder import FIGURES, RECIPE, RunFolder
-from ctfgan.training.synthesis import balanced_labels
 from ctfgan.workplace import Watch
 
 
@@ -119,8 +118,7 @@ def _is_measured(folder: RunFolder, recipe: Recipe, extractors: Sequence[Extract
         return False
     protocol = figures["protocol"]
     names = {card["name"] for card in protocol["extractors"].values()}
-    wanted = len(balanced_labels(recipe.evaluation.images, protocol["classes"]))
-    return protocol["fake"] == wanted and {extractor.card.name for extractor in extractors} <= names
+    return protocol["fake"] == recipe.evaluation.images and {extractor.card.name for extractor in extractors} <= names
 
 
 def _first_difference(

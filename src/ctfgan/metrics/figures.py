@@ -45,21 +45,26 @@ class Figures:
     real: int
     """Real images that they are compared with."""
     top_1: float | None
-    """Share of images whose intended class the recogniser ranks first, over all classes."""
+    """Share of images whose intended class the recogniser ranks first, mean over the classes."""
     top_5: float | None
-    """Share of images whose intended class is among the first five."""
+    """Share of images whose intended class is among the first five, likewise."""
     score: float | None
-    """Formula of the Inception score on the extractor's classes; mean over splits."""
+    """Formula of the Inception score on the extractor's classes; mean over splits. None for too few images, too."""
     score_spread: float | None
     """Its standard deviation over splits."""
     frechet: float
     """Frechet distance of the features to the reference's; lower is better."""
+    frechet_at_floor: float | None
+    """The same of no more images than the floor has, to the half of the reference that the floor is compared with: the
+    distance of small sets is biased upwards, and this one is so by as much as the floor. None for the floor itself."""
     kernel: float
     """Kernel distance (cubic polynomial MMD, unbiased) to the reference; mean over subsets; lower is better."""
     neighbours: Neighbourhood | None
     """Precision, recall, density, coverage."""
     per_class: PerClass | None = None
     """Frechet distance class by class."""
+    too_few_for_score: bool = False
+    """Whether it is for want of images that there is no score."""
 
 
 class _PassThrough(nn.Module):
@@ -73,13 +78,17 @@ class _PassThrough(nn.Module):
         return features
 
 
-def measure(reading: Reading, reference: Tensor, card: ExtractorCard, *, k: int, seed: int) -> Figures:
+def measure(
+    reading: Reading, reference: Tensor, card: ExtractorCard, floor: tuple[int, Tensor] | None, *, k: int, seed: int
+) -> Figures:
     """All figures of one set of images but the class-wise distance.
 
     Args:
         reading: what the extractor saw in the images.
         reference: its features ``(M, D)`` of real images.
         card: the extractor's.
+        floor: how many real images the floor is measured on, and the features of those that they are compared with;
+            None if this is the floor.
         k: which nearest neighbour bounds the balls of precision and its kin.
         seed: of the kernel distance's subsets and of the images that neighbours are sought among.
     """
@@ -92,8 +101,10 @@ def measure(reading: Reading, reference: Tensor, card: ExtractorCard, *, k: int,
         score=None if score is None else score.mean,
         score_spread=None if score is None else score.spread,
         frechet=frechet_distance(reference, features),
+        frechet_at_floor=None if floor is None else frechet_distance(floor[1], features[: floor[0]]),
         kernel=kernel_distance(reference, features, scaled=card.scaled_kernel, seed=seed),
         neighbours=neighbourhood(reference, features, k, seed),
+        too_few_for_score=reading.too_few_for_score,
     )
 
 

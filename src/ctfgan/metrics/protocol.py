@@ -21,7 +21,9 @@ class Protocol:
     real: int
     """Held-out real images."""
     fake: int
-    """Generated images per set, the same number for every class."""
+    """Generated images per set that distances are taken of, every class as often as in the reference."""
+    per_class_at_least: int
+    """Generated images of the class with fewest; top-1 and top-5 are means over the classes."""
     classes: int
     """That are measured."""
     of_classes: int
@@ -60,8 +62,9 @@ class Protocol:
         """All of it in one line."""
         seen = "; ".join(f"{card.name}, resize: {card.resize}" for card in self.extractors.values())
         return (
-            f"n real {self.real:,} ({self.reference}, data seed {self.data_seed}), n fake {self.fake:,} (balanced over "
-            f"{self._classes()}, seed {self.evaluation_seed}), {self.resolution}x{self.resolution}, extractors: "
+            f"n real {self.real:,} ({self.reference}, data seed {self.data_seed}), n fake {self.fake:,} (in the "
+            f"reference's mix of {self._classes()}; top-1 and top-5: means over classes, {self.per_class_at_least:,} "
+            f"images of each or more; seed {self.evaluation_seed}), {self.resolution}x{self.resolution}, extractors: "
             f"{seen} (the recogniser was trained on {self.recogniser_images:,} real images, none of the reference); "
             f"score over {self.score_splits} splits, kernel distance over {self.kernel_subsets} subsets of up to "
             f"{self.kernel_subset_size:,}, precision, recall, density and coverage with k = {self.neighbours} on up to "
@@ -122,7 +125,10 @@ def sentence(card: ExtractorCard, figures: Figures) -> str:
         parts.append(f"top-1 {figures.top_1:.1%}, top-5 {figures.top_5:.1%}")
     if figures.score is not None:
         parts.append(f"{card.score} {figures.score:.2f} ± {figures.score_spread:.2f}")
-    parts.append(f"{card.distance} {figures.frechet:.2f}, {card.kernel} {figures.kernel:.4f}")
+    elif figures.too_few_for_score:
+        parts.append(f"no {card.score} of so few images")
+    at_floor = "" if figures.frechet_at_floor is None else f" ({figures.frechet_at_floor:.2f} at the floor's size)"
+    parts.append(f"{card.distance} {figures.frechet:.2f}{at_floor}, {card.kernel} {figures.kernel:.4f}")
     if figures.neighbours is not None:
         near = figures.neighbours
         parts.append(f"precision {near.precision:.3f}, recall {near.recall:.3f}")

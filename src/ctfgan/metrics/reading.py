@@ -11,6 +11,8 @@ from torch import Tensor
 from ctfgan.metrics.extractor import Extractor, Pixels
 
 SCORE_SPLITS = 10
+FEWEST_PER_SPLIT = 50
+"""Images in a split of the score: it cannot exceed their number, so that of a few it says nothing."""
 
 Chunk = tuple[Pixels, Tensor | None]
 """uint8 images ``(N, R, R, K)`` and the class that each was meant to show ``(N,)``, or None."""
@@ -28,7 +30,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """How often the intended class is among those that an extractor ranks first."""
+    """How often the intended class is among those that an extractor ranks first: means over the classes that occur."""
 
     top_1: float
     top_5: float
@@ -41,7 +43,9 @@ class Reading:
     features: Tensor
     """``(N, D)``."""
     score: Score | None
-    """None for extractors without probabilities."""
+    """None for extractors without probabilities, and for too few images."""
+    too_few_for_score: bool
+    """Whether it is for want of images that there is no score."""
     accuracy: Accuracy | None
     """None for images without an intended class and for extractors that do not know the classes."""
 
@@ -52,19 +56,20 @@ def read_images(extractors: Sequence[Extractor], chunks: Iterable[Chunk], count:
     Args:
         extractors: with keys of their own.
         chunks: the stream.
-        count: how many images it holds in all.
+        count: how many of its images features and score are taken of, from the first on; what comes after them counts
+            for the accuracy alone.
         seed: assigns images to the splits of the score.
     """
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
-    split = order * min(SCORE_SPLITS, count) // count
+    split = order * SCORE_SPLITS // count
     collectors = [_Collector(extractor, count) for extractor in extractors]
     start = 0
     for images, labels in chunks:
-        rows = slice(start, start + len(images))
+        rows = slice(start, min(start + len(images), count))
         for collector in collectors:
             collector.add(images, labels, rows, split[rows])
-        start = rows.stop
-    assert start == count, f"{count} images were announced and {start} came"
+        start += len(images)
+    assert start >= count, f"{count} images were announced and {start} came"
     return {collector.extractor.card.key: collector.reading() for collector in collectors}
 
 
@@ -77,29 +82,43 @@ class _Collector:
         self.extractor = extractor
         self._features = torch.empty(count, extractor.card.width)
         self._score: _ScoreSums | None = None
-        self._ranked = 0
-        self._hits = torch.zeros(2)
+        self._hits: _ClassHits | None = None
 
     def add(self, images: Pixels, labels: Tensor | None, rows: slice, split: Tensor) -> None:
         features, probabilities = self.extractor.read(images)
-        self._features[rows] = features
+        self._features[rows] = features[: len(split)]
         if probabilities is None:
             return
         if self._score is None:
             self._score = _ScoreSums(probabilities.shape[1])
-        self._score.add(probabilities, split)
+        self._score.add(probabilities[: len(split)], split)
         if labels is not None and self.extractor.card.knows_classes:
-            ranking = probabilities.topk(min(5, probabilities.shape[1]), dim=1).indices == labels[:, None]
-            self._hits += torch.stack([ranking[:, 0].sum(), ranking.any(dim=1).sum()])
-            self._ranked += len(labels)
+            if self._hits is None:
+                self._hits = _ClassHits(probabilities.shape[1])
+            self._hits.add(probabilities, labels)
 
     def reading(self) -> Reading:
-        score = None if self._score is None else self._score.score()
-        accuracy = None
-        if self._ranked:
-            top_1, top_5 = (self._hits.double() / self._ranked).tolist()
-            accuracy = Accuracy(top_1, top_5)
-        return Reading(self._features, score, accuracy)
+        too_few = self._score is not None and len(self._features) < SCORE_SPLITS * FEWEST_PER_SPLIT
+        score = None if self._score is None or too_few else self._score.score()
+        return Reading(self._features, score, too_few, None if self._hits is None else self._hits.accuracy())
+
+
+class _ClassHits:
+    """Per class the images, those that the extractor ranks first, and those among the first five."""
+
+    def __init__(self, classes: int) -> None:
+        self._images = torch.zeros(classes)
+        self._hits = torch.zeros(classes, 2)
+
+    def add(self, probabilities: Tensor, labels: Tensor) -> None:
+        ranking = probabilities.topk(min(5, probabilities.shape[1]), dim=1).indices == labels[:, None]
+        self._images.index_add_(0, labels, torch.ones(len(labels)))
+        self._hits.index_add_(0, labels, torch.stack([ranking[:, 0], ranking.any(dim=1)], dim=1).float())
+
+    def accuracy(self) -> Accuracy:
+        shown = self._images > 0
+        shares = self._hits[shown].double() / self._images[shown, None]
+        return Accuracy(*shares.mean(dim=0).tolist())
 
 
 class _ScoreSums:
@@ -119,9 +138,7 @@ class _ScoreSums:
         self._sums_of_logs.index_add_(0, split, torch.special.xlogy(wide, wide).sum(dim=1))
 
     def score(self) -> Score:
-        used = self._counts > 0
-        counts = self._counts[used]
-        mean = self._sums[used] / counts[:, None]
-        divergence = self._sums_of_logs[used] / counts - torch.special.xlogy(mean, mean).sum(dim=1)
+        mean = self._sums / self._counts[:, None]
+        divergence = self._sums_of_logs / self._counts - torch.special.xlogy(mean, mean).sum(dim=1)
         scores = divergence.exp()
         return Score(scores.mean().item(), scores.std(correction=0).item())

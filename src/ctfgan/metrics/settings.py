@@ -30,7 +30,7 @@ class EvaluationSettings(Settings):
     """What ``ctfgan evaluate`` measures."""
 
     images: int = Field(default=5_000, ge=100)
-    """Generated images per low-quality bank, the same number for every class."""
+    """Generated images per low-quality bank, every class as often as in the reference (decision 30)."""
     seed: Seed = 1
     """Seed of noise and low-quality images; another one than the checks use."""
     without_average: bool = False

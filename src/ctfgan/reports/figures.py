@@ -38,6 +38,7 @@ def figure_table(figures: dict[str, Any], key: str) -> tuple[list[str], list[lis
         "top-5 ↑": top_5,
         f"{card['score']} ↑": score,
         f"{card['distance']} ↓": frechet,
+        "at the floor's size ↓": lambda row: _number(row["frechet_at_floor"], ".2f"),
         f"{card['kernel']} ↓": kernel,
         "precision ↑": lambda row: _near(row, "precision"),
         "recall ↑": lambda row: _near(row, "recall"),
@@ -62,7 +63,9 @@ def top_5(row: Row) -> str:
 
 def score(row: Row) -> str:
     """The score with its spread over splits; empty for an extractor without probabilities."""
-    return "" if row["score"] is None else f"{row['score']:.2f} ± {row['score_spread']:.2f}"
+    if row["score"] is None:
+        return "too few images" if row["too_few_for_score"] else ""
+    return f"{row['score']:.2f} ± {row['score_spread']:.2f}"
 
 
 def frechet(row: Row) -> str:

@@ -33,7 +33,8 @@ def facts(run: Story) -> Facts:
     row, floor = (figures["rows"][name][RECOGNISER] for name in (figures["reported_set"], FLOOR))
     if row["top_1"] is not None:
         shown.append(("recogniser's top-1", f"{row['top_1']:.1%}", f"held-out real images: {floor['top_1']:.1%}"))
-    shown.append(("Frechet distance", f"{row['frechet']:.2f}", f"real half against real half: {floor['frechet']:.2f}"))
+    at_floor = f"real against real: {floor['frechet']:.2f}; samples of that size: {row['frechet_at_floor']:.2f}"
+    shown.append(("Frechet distance", f"{row['frechet']:.2f}", at_floor))
     near = figures["copies"]["closer_than_real"]
     return Facts((*shown, ("suspected copies", f"{near:.1%}", "of samples; chance gives 1 %")))
 
@@ -86,8 +87,9 @@ def figures_section(run: Story, level: int) -> list[Block]:
     for key, card in figures["protocol"]["extractors"].items():
         headings, rows = figure_table(figures, key)
         blocks.append(TableBlock(tuple(headings), tuple(map(tuple, rows)), f"Extractor: {card['name']}"))
-    blocks.append(Paragraph(f"The floor is what real images score against other real images. What stands for the run: "
-                            f"{figures['reported_set']}."))  # fmt: skip
+    blocks.append(Paragraph("The floor is what real images score against other real images; few images make any "
+                            "distance larger, so compare it with samples at the floor's size. What stands for the "
+                            f"run: {figures['reported_set']}."))  # fmt: skip
     if figures["notes"]:
         blocks.append(Items(tuple(f"Note: {note}." for note in figures["notes"])))
     per_class = figures["rows"][figures["reported_set"]][RECOGNISER]["per_class"]

@@ -145,7 +145,7 @@ def _floor(results: Sequence[RunResult], columns: dict[str, tuple[Column, str]])
     first = results[0]  # all runs of a section share data and recogniser; a warning stands below if they do not
     cells = [_cell([read(first, FLOOR)], form) for read, form in columns.values()]
     real = first.measured["protocol"]["real"]
-    return [(f"real halves ({real:,} images in all)", "", "", *cells, *[""] * 5)]
+    return [(f"real against real ({real:,} images in all)", "", "", *cells, *[""] * 5)]
 
 
 def _cell(values: Sequence[float | None], form: str) -> str:

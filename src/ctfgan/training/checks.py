@@ -22,7 +22,7 @@ from ctfgan.progress import Progress, silent
 from ctfgan.training.runtime import Engine
 from ctfgan.training.settings import CheckSettings
 from ctfgan.training.spectra import largest_singular_values
-from ctfgan.training.synthesis import balanced_labels, draw_condition, synthesise
+from ctfgan.training.synthesis import draw_condition, labels_in_mix, missing_labels, synthesise
 
 CHECK_SEED = 20_190_924  # of all checks and sheets; any constant would do
 
@@ -115,7 +115,7 @@ class Checker:
             step: of the stage.
             progress: of every loop over images; what it raises leaves no trace.
         """
-        numbers = balanced_labels(self._settings.images, len(self._measured.labels))
+        numbers, each = self._numbers()
         # One column per class, always the same noise, so that sheets of different steps compare.
         last = len(self._measured.names) - 1
         shown = sorted({int(c) for c in np.linspace(0, last, self._settings.sheet_classes)})
@@ -126,22 +126,32 @@ class Checker:
         def look() -> CheckReport:
             features, probabilities = self._recogniser.read(samples, progress)
             compared = self._training_features(progress)
-            by_class = self._variety_by_class(features, len(numbers) // len(self._measured.labels), progress)
+            by_class = self._variety_by_class(features, numbers, each, progress)
+            mixed = features[: self._settings.images]
             self._draw(columns, shown, path)
             return CheckReport(
                 stage=stage,
                 step=step,
-                distance=frechet_distance(compared, features),
-                top_1=(probabilities.argmax(dim=1) == numbers).double().mean().item() if self._by_class else None,
+                distance=frechet_distance(compared, mixed),
+                top_1=_mean_over_classes(probabilities.argmax(dim=1) == numbers, numbers) if self._by_class else None,
                 sheet=path,
                 images=len(numbers),
-                variety=relative_variety(features, compared),
+                variety=relative_variety(mixed, compared),
                 class_variety=by_class,
                 variety_floor=0.0 if self._class_variety is None else self._class_variety.floor or 0.0,
                 spectra={name: largest_singular_values(network) for name, network in players.items()},
             )
 
         return self._engine.processes.on_main(look)
+
+    def _numbers(self) -> tuple[Tensor, int]:
+        """Measured class of each sample, first ``settings.images`` in the mix of the training images, then what classes
+        lack to have as many each as the second value says (decision 30).
+        """
+        count = len(self._measured.labels)
+        mixed = labels_in_mix(np.bincount(self._measured.training.labels, minlength=count), self._settings.images)
+        each = self._settings.images // count
+        return torch.cat([mixed, missing_labels(mixed, count, each)]), each
 
     def _training_features(self, progress: Progress) -> Tensor:
         if self._compared is None:
@@ -150,8 +160,10 @@ class Checker:
             self._compared, _ = self._recogniser.read(self._dataset.images(np.sort(rows)), progress)
         return self._compared
 
-    def _variety_by_class(self, features: Tensor, each: int, progress: Progress) -> list[float | None] | None:
-        """Of samples ``(N, D)`` as :func:`balanced_labels` orders them, ``each`` of every class."""
+    def _variety_by_class(
+        self, features: Tensor, numbers: Tensor, each: int, progress: Progress
+    ) -> list[float | None] | None:
+        """Of samples ``(N, D)`` and their classes ``(N,)``, the first ``each`` of every class."""
         if not self._by_class or each < 2:
             return None
         if self._class_variety is None:
@@ -160,7 +172,9 @@ class Checker:
             places = pick_by_class(training.labels, 2 * each, CHECK_SEED)
             real, _ = self._recogniser.read(training.packed.images[training.rows[places]], progress)
             self._class_variety = ClassVariety(real, training.labels[places], count, each)
-        return self._class_variety.of(features.unflatten(0, (each, -1)).transpose(0, 1))
+        counts = torch.bincount(numbers)
+        first = counts.cumsum(0) - counts
+        return self._class_variety.of(features[numbers.argsort(stable=True)[first[:, None] + torch.arange(each)]])
 
     def _draw(self, images: Bytes, shown: list[int], path: Path) -> None:
         names = self._measured.names
@@ -175,6 +189,13 @@ class Checker:
         labels = self._measured.labels_of(numbers)
         condition = draw_condition(labels, self._bank, CHECK_SEED)
         return synthesise(generator, condition, CHECK_SEED, self._engine, progress)
+
+
+def _mean_over_classes(hits: Tensor, numbers: Tensor) -> float:
+    """Mean over the classes that occur of the share of hits ``(N,)`` among the images of each."""
+    images = torch.bincount(numbers)
+    shares = torch.bincount(numbers, weights=hits.double()) / images
+    return shares[images > 0].mean().item()
 
 
 def _rounded(value: float | None) -> float | None:

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from ctfgan.chance import Chance
 from ctfgan.data.images import Bytes, to_bytes
 from ctfgan.data.pairing import LowQualityBank
+from ctfgan.data.sources.base import Labels
+from ctfgan.data.splits import stratified_order
 from ctfgan.models.interfaces import Condition, Generator, Noise
 from ctfgan.nn.row_parts import is_sharded
 from ctfgan.progress import Progress, silent
@@ -88,6 +90,25 @@ def synthesise_from(
     everyones = processes.all_of(own)
     count = processes.count
     return np.concatenate([everyones[turn % count][turn // count] for turn in range(len(starts))])[:wanted]
+
+
+def labels_in_mix(counts: Labels, count: int) -> Tensor:
+    """``count`` labels in a fixed order, in every prefix every class as often as in ``counts`` but for rounding
+    (decision 30).
+
+    Args:
+        counts: images of each class that the labels are to be like, ``(C,)``.
+        count: how many labels.
+    """
+    places = (np.arange(count) + 0.5) * (int(counts.sum()) / count)
+    labels = np.searchsorted(np.cumsum(counts), places, side="right")
+    return torch.from_numpy(labels[stratified_order(labels, seed=0)])
+
+
+def missing_labels(labels: Tensor, num_classes: int, each: int) -> Tensor:
+    """The labels that some labels ``(N,)`` lack to hold every class ``each`` times; ascending."""
+    lacking = (each - torch.bincount(labels, minlength=num_classes)).clamp_min(0)
+    return torch.arange(num_classes).repeat_interleave(lacking)
 
 
 def balanced_labels(count: int, num_classes: int) -> Tensor:

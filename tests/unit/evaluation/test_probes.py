@@ -21,8 +21,8 @@ def test_a_run_of_many_classes_is_checked_and_evaluated_by_its_probe_classes(
     run = ctfgan.train(ctfgan.recipe("ctf-glyphs", *TINY_RUN, *settings), tmp_path / "run")
     assert len(load_file(run / "recogniser.safetensors")["to_logits.bias"]) == 3
     found = ctfgan.evaluate(run)
-    assert "balanced over 3 probe classes of 6" in found.protocol.sentence()
-    assert found.protocol.fake == 102  # rounds of three
+    assert "mix of 3 probe classes of 6" in found.protocol.sentence()
+    assert found.protocol.fake == 100
     assert found.reported.real == found.protocol.real == 12  # a tenth of 40 images, of three classes
     assert found.classification is not None
     # No more than the share of the three classes that the GAN sees: about 0.65 of 36 images each.

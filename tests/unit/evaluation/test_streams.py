@@ -11,7 +11,7 @@ from torch import nn
 from ctfgan.chance import Chance
 from ctfgan.data.pairing import LowQualityBank
 from ctfgan.evaluation import streams
-from ctfgan.evaluation.measurement import halves
+from ctfgan.evaluation.measurement import floor_split
 from ctfgan.evaluation.streams import ImageSet, Sieve, generated, reported_set
 from ctfgan.models.interfaces import Condition, Noise, normal_noise
 from ctfgan.progress import silent
@@ -93,9 +93,12 @@ def test_the_held_out_bank_stands_for_a_run_and_the_training_bank_where_none_is_
     assert reported_set([images, raw]) is images
 
 
-def test_the_halves_of_the_reference_share_every_class_and_no_image() -> None:
+def test_the_floor_has_as_many_images_as_samples_or_half_of_the_reference_and_every_class_evenly() -> None:
     labels = np.repeat(np.arange(5), [10, 20, 30, 7, 9])
-    one, other = halves(labels, seed=0)
-    assert sorted([*one, *other]) == list(range(76))
-    assert np.abs(np.bincount(labels[one]) - np.bincount(labels[other])).max() <= 1
-    assert not np.array_equal(one, halves(labels, seed=1)[0])
+    for images, expected in ((20, 20), (38, 38), (39, 38), (5_000, 38)):
+        one, other = floor_split(labels, images, seed=0)
+        assert len(one) == expected
+        assert sorted([*one, *other]) == list(range(76))
+        shares = np.bincount(labels[one]) / np.bincount(labels)
+        assert np.abs(shares - expected / 76).max() <= 1 / 7
+        assert not np.array_equal(one, floor_split(labels, images, seed=1)[0])

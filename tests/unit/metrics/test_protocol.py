@@ -12,9 +12,9 @@ from ctfgan.metrics.protocol import Protocol, sentence
 
 OWN = ExtractorCard("recogniser", "own-0123", 64, "none", "Frechet distance", "kernel distance", "recogniser score",
                     knows_classes=True)  # fmt: skip
-FIGURES = Figures(50_000, 10_000, 0.5, 0.9, 3.0, 0.1, 12.5, 0.01, Neighbourhood(0.7, 0.6, 0.9, 0.8))
+FIGURES = Figures(50_000, 10_000, 0.5, 0.9, 3.0, 0.1, 12.5, 13.5, 0.01, Neighbourhood(0.7, 0.6, 0.9, 0.8))
 PROTOCOL = Protocol(
-    real=10_000, fake=50_000, classes=10, of_classes=10, reference="held-out split",
+    real=10_000, fake=50_000, per_class_at_least=5_000, classes=10, of_classes=10, reference="held-out split",
     extractors={"recogniser": OWN, "inception": CARD}, recogniser_images=90_000, resolution=32,
     low_quality="no LQ bank", weights="last", score_splits=10, kernel_subsets=100, kernel_subset_size=1_000,
     neighbours=5, neighbours_images=10_000, per_class=0, data_seed=7, training_seed=8, evaluation_seed=9, device="cpu",
@@ -29,8 +29,8 @@ def test_the_sentence_holds_what_makes_figures_comparable() -> None:
 
 
 def test_the_sentence_says_which_classes_were_measured() -> None:
-    assert "balanced over 10 classes" in PROTOCOL.sentence()
-    assert "balanced over 10 probe classes of 1,000,000, seed" in replace(PROTOCOL, of_classes=1_000_000).sentence()
+    assert "mix of 10 classes" in PROTOCOL.sentence()
+    assert "mix of 10 probe classes of 1,000,000; top-1" in replace(PROTOCOL, of_classes=1_000_000).sentence()
 
 
 def test_the_sentence_says_that_rates_were_lowered_after_failures() -> None:
@@ -70,7 +70,12 @@ def test_asking_for_classes_that_cannot_be_measured_is_told() -> None:
 
 
 def test_figures_bear_the_names_of_their_extractor() -> None:
-    assert "FID 12.50, KID 0.0100" in sentence(CARD, FIGURES)
+    assert "FID 12.50 (13.50 at the floor's size), KID 0.0100" in sentence(CARD, FIGURES)
     assert "Inception score 3.00 ± 0.10" in sentence(CARD, FIGURES)
-    said = sentence(OWN, replace(FIGURES, top_1=None, top_5=None, score=None, neighbours=None))
+    said = sentence(OWN, replace(FIGURES, top_1=None, top_5=None, score=None, neighbours=None, frechet_at_floor=None))
     assert said == "Frechet distance 12.50, kernel distance 0.0100 (50,000 images against 10,000 real)"
+
+
+def test_a_score_of_too_few_images_is_said_to_be_none() -> None:
+    said = sentence(OWN, replace(FIGURES, score=None, too_few_for_score=True))
+    assert "no recogniser score of so few images" in said

@@ -21,11 +21,11 @@ def test_every_extractor_sees_every_image_once_in_the_chunks_that_come() -> None
 
 
 def test_readings_do_not_depend_on_how_the_stream_is_cut() -> None:
-    images = np.random.default_rng(0).integers(0, 256, (90, 4, 4, 1), dtype=np.uint8)
-    labels = torch.arange(90) % 6
+    images = np.random.default_rng(0).integers(0, 256, (900, 4, 4, 1), dtype=np.uint8)
+    labels = torch.arange(900) % 6
     whole, cut = (
-        read_images([PixelExtractor(2, 6)], chunks, 90, seed=3)["pixels"]
-        for chunks in ([(images, labels)], zip(np.split(images, 9), labels.split(10), strict=True))
+        read_images([PixelExtractor(2, 6)], chunks, 900, seed=3)["pixels"]
+        for chunks in ([(images, labels)], zip(np.split(images, 9), labels.split(100), strict=True))
     )
     assert whole.accuracy == cut.accuracy
     assert whole.score is not None
@@ -47,10 +47,33 @@ def test_no_accuracy_without_an_intended_class_or_with_foreign_classes(
     extractor = PixelExtractor(2, 3, knows_classes=knows_classes)
     reading = read_images([extractor], [(numbered_images(20), labels)], 20, seed=0)["pixels"]
     assert reading.accuracy is None
-    assert reading.score is not None
 
 
-def test_fewer_images_than_splits_are_a_split_each() -> None:
-    score = read_images([PixelExtractor(2, 3)], [(numbered_images(4), None)], 4, seed=0)["pixels"].score
-    assert score is not None
-    assert score.mean == pytest.approx(1)  # a single image does not diverge from itself
+def test_a_score_wants_fifty_images_in_each_of_ten_splits() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (500, 4, 4, 1), dtype=np.uint8)
+    for count, too_few in ((499, True), (500, False)):
+        reading = read_images([PixelExtractor(2, 3)], [(images[:count], None)], count, seed=0)["pixels"]
+        assert reading.too_few_for_score is too_few
+        assert (reading.score is None) is too_few
+
+
+def test_top_1_is_a_mean_over_the_classes_that_occur() -> None:
+    images = np.array([60, 50, 40, 30, 20, 10], dtype=np.uint8).reshape(1, 2, 3, 1).repeat(10, axis=0)
+    labels = torch.tensor([0] * 7 + [1, 1, 5])  # the extractor says 0 to all, with 1 among its first five
+    assert read_images([PixelExtractor(2, 6)], [(images, labels)], 10, seed=0)["pixels"].accuracy == Accuracy(
+        pytest.approx(1 / 3), pytest.approx(2 / 3)
+    )
+
+
+def test_images_after_the_counted_ones_reach_the_accuracy_alone() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (1_200, 4, 4, 1), dtype=np.uint8)
+    labels = torch.arange(1_200) % 6
+    chunks = zip(np.split(images, 12), labels.split(100), strict=True)
+    part = read_images([PixelExtractor(2, 6)], chunks, 550, seed=0)["pixels"]
+    counted = read_images([PixelExtractor(2, 6)], [(images[:550], labels[:550])], 550, seed=0)["pixels"]
+    whole = read_images([PixelExtractor(2, 6)], [(images, labels)], 1_200, seed=0)["pixels"]
+    assert torch.equal(part.features, counted.features)
+    assert part.score is not None
+    assert counted.score is not None
+    assert part.score.mean == pytest.approx(counted.score.mean)
+    assert part.accuracy == whole.accuracy
