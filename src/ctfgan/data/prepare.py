@@ -166,7 +166,7 @@ def _own_reference(packed: PackedImages) -> Subset:
 
 def _check_apart(reference: Subset, packed: PackedImages) -> None:
     """Refuse reference images that are training images too: a folder inside the other, or a test part in both."""
-    shared = shared_rows(reference.packed.images, packed.images)
+    shared = shared_rows(reference.packed.digests, packed.digests)
     if len(shared):
         raise DataError(
             f"{len(shared):,} of the {len(reference):,} reference images in {reference.packed.survey.location} are "
