@@ -129,10 +129,12 @@ def duplicates(source: ImageSource, rows: Rows, digests: Digests) -> list[Findin
     for group in repeats(digests):
         members = rows[group]
         (across if len(np.unique(source.labels[members])) > 1 else within).append(members)
-    wrong = f"{many(len(across), 'picture lies', 'pictures lie')} in more than one class; all labels but one are wrong"
+    together = "training keeps copies on one side of every split"
+    lie = many(len(across), "picture lies", "pictures lie")
+    wrong = f"{lie} in more than one class; all labels but one are wrong, and {together}"
     copies = sum(len(members) - 1 for members in within)
     of = " of the same class" if source.classes else ""
-    same = f"{many(copies, 'image is an exact copy', 'images are exact copies')} of another one{of}"
+    same = f"{many(copies, 'image is an exact copy', 'images are exact copies')} of another one{of}; {together}"
     return [
         *_finding("in several classes", wrong, _groups(source, across), len(across)),
         *_finding("duplicates", same, _groups(source, within), len(within)),
