@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ctfgan.data.manifest import write_manifest
-from ctfgan.data.packed import CONTENT, FORMAT, IMAGES, open_packed
+from ctfgan.data.packed import CONTENT, DIGESTS, FORMAT, IMAGES, open_packed
 
 
 def main() -> None:
@@ -26,6 +26,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         np.lib.format.open_memmap(folder / IMAGES, mode="w+", dtype=np.uint8, shape=shape)
+        np.save(folder / DIGESTS, np.arange(images, dtype=np.uint64))
         started = time.perf_counter()
         write_manifest(folder, np.arange(images) % classes, [f"class {number}" for number in range(classes)])
         (folder / CONTENT).write_text(json.dumps(content))

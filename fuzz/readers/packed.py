@@ -17,7 +17,8 @@ from fuzz.changes import changed_bytes, changed_json, dumped, number
 from fuzz.judging import Reader, check
 from fuzz.places import joined, look_at, parted, put_files, workspace
 
-NAMES = ("packed.json", "images.npy", "labels.npy", "order.npy", "offsets.npy", "names.npy", "name_offsets.npy")
+NAMES = ("packed.json", "images.npy", "labels.npy", "order.npy", "offsets.npy", "names.npy", "name_offsets.npy",
+         "digests.npy")  # fmt: skip
 
 
 def seeds() -> list[bytes]:
@@ -61,7 +62,7 @@ def one_input(content: bytes) -> None:
     """Compare with the arrays read as plain bytes."""
     folder = put_files("packed", NAMES, content)
     source = open_source(str(folder))
-    plain = {name: _plain(folder / name) for name in NAMES[2:5] + NAMES[6:]}
+    plain = {name: _plain(folder / name) for name in NAMES[2:5] + NAMES[6:7]}
     labels, order, offsets, name_offsets = plain.values()
     text = _body(folder / "names.npy")
     chosen = [label for label in labels if label >= 0]
@@ -72,6 +73,10 @@ def one_input(content: bytes) -> None:
     names = [text[start:end].decode() for start, end in itertools.pairwise(name_offsets)]
     check(list(source.classes) == (names if chosen else list(source.classes)), "other names")
     check("".join(names).encode() == text, "names that do not add up")
+    numbers = np.frombuffer(_body(folder / "digests.npy"), "<u8").tolist()
+    check(len(numbers) == len(labels), "a number of images that digests and labels do not agree on")
+    firsts = source.packed.firsts.tolist()
+    check(firsts == [numbers.index(number_) for number_ in numbers], "copies that are none")
     look_at(source)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import signal
 import time
 from collections.abc import Iterator
@@ -331,6 +332,8 @@ def _release(place: Workplace, folder: RunFolder, stages: int) -> None:
 
 def _fingerprints(dataset: Dataset) -> dict[str, str]:
     found = {"high-quality": dataset.high_quality.fingerprint}
+    if dataset.high_quality.copies:  # older runs have them on both sides of their splits
+        found["training"] = hashlib.sha256(dataset.training.tobytes() + dataset.pool.tobytes()).hexdigest()
     if dataset.has_own_reference:
         found["reference"] = dataset.reference.packed.fingerprint
     if dataset.low_quality is not None:

@@ -212,7 +212,11 @@ def test_fetch_and_list_and_training_by_name(
 ) -> None:
     """With a published set of our own in place of MNIST."""
     Path("server").mkdir()
-    np.savez("server/toy.npz", images=np.zeros((60, 16, 16), np.uint8), labels=np.arange(60) % 3)
+    np.savez(
+        "server/toy.npz",
+        images=np.tile(np.arange(60, dtype=np.uint8)[:, None, None], (1, 16, 16)),
+        labels=np.arange(60) % 3,
+    )
     content = Path("server/toy.npz").read_bytes()
     url = Path("server/toy.npz").absolute().as_uri()
     file = catalogue.PublishedFile("toy.npz", len(content), hashlib.sha256(content).hexdigest(), url)

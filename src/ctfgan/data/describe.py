@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ctfgan.data.findings import small_classes
+from ctfgan.data.leakage import shared_rows
 from ctfgan.data.low_quality import LowQuality
 from ctfgan.data.packed import PackedImages
 from ctfgan.data.prepare import Dataset
@@ -24,6 +25,7 @@ def describe(dataset: Dataset, settings: DataSettings) -> list[str]:
     lines.append(f"  classes: {len(packed.names):,}, {_spread(counts)} images each: {_histogram(packed.names, counts)}")
     if packed.names.any_contains("/"):
         lines.append("  note: classes lie in folders of folders; if that is not meant, give the folder one level below")
+    lines += _copies_lines(packed)
     used = len(dataset.training)
     lines.append(
         f"  HQ share: {used:,} of {len(dataset.pool):,} training images ({used / len(dataset.pool):.1%}); "
@@ -39,7 +41,7 @@ def describe(dataset: Dataset, settings: DataSettings) -> list[str]:
     if side is None:
         return [*lines, "low quality: none (this method uses none)"]
     if side.packed is not None:
-        lines += _survey_lines("low quality", side.packed)
+        lines += [*_survey_lines("low quality", side.packed), *_copies_lines(side.packed)]
     else:
         lines.append(
             "low quality: degraded copies of high-quality images, "
@@ -59,6 +61,13 @@ def describe(dataset: Dataset, settings: DataSettings) -> list[str]:
     return [*lines, *_pairing_lines(side, settings)]
 
 
+def _copies_lines(packed: PackedImages) -> list[str]:
+    if not packed.copies:
+        return []
+    count = f"{packed.copies:,} of {len(packed):,} images"
+    return [f"  {count} are copies of others; copies stay on one side of every split"]
+
+
 def _small_class_lines(dataset: Dataset) -> list[str]:
     names = dataset.high_quality.names
     counts = np.bincount(dataset.labels(dataset.training), minlength=len(names))
@@ -72,10 +81,12 @@ def _reference_lines(dataset: Dataset, settings: DataSettings) -> list[str]:
     packed = dataset.reference.packed
     covered = int((packed.manifest.counts() > 0).sum())
     origin = "the published test part" if settings.reference == PUBLISHED else "given images"
-    return [
-        *_survey_lines("reference", packed),
-        f"  {origin}, with images of {covered:,} of {dataset.num_classes:,} classes",
-    ]
+    lines = _survey_lines("reference", packed)
+    lines.append(f"  {origin}, with images of {covered:,} of {dataset.num_classes:,} classes")
+    shared = len(shared_rows(packed.digests, dataset.high_quality.digests))
+    if shared:
+        lines.append(f"  note: {shared:,} of {len(packed):,} test images are copies of training images")
+    return lines
 
 
 def _pairing_lines(side: LowQuality, settings: DataSettings) -> list[str]:

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ctfgan.data.leakage import Digests, digests_of, repeats
 from ctfgan.data.packed import Survey, fingerprint_of
 from ctfgan.data.settings import MIN_IMAGES_PER_CLASS
 from ctfgan.data.sources.base import ImageSource, Labels
 from ctfgan.data.sources.packed import PackedSource
+from ctfgan.data.splits import Rows
 
 FEW_IMAGES_PER_CLASS = 20
 FAR_FROM_MEDIAN = 2.0
 """A shorter side that is more than this many times the median, or less than this part of it, is called odd."""
 EXAMPLES_KEPT = 1_000
-
-Digests = NDArray[np.uint64]
-Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -130,10 +129,12 @@ def duplicates(source: ImageSource, rows: Rows, digests: Digests) -> list[Findin
     for group in repeats(digests):
         members = rows[group]
         (across if len(np.unique(source.labels[members])) > 1 else within).append(members)
-    wrong = f"{many(len(across), 'picture lies', 'pictures lie')} in more than one class; all labels but one are wrong"
+    together = "training keeps copies on one side of every split"
+    lie = many(len(across), "picture lies", "pictures lie")
+    wrong = f"{lie} in more than one class; all labels but one are wrong, and {together}"
     copies = sum(len(members) - 1 for members in within)
     of = " of the same class" if source.classes else ""
-    same = f"{many(copies, 'image is an exact copy', 'images are exact copies')} of another one{of}"
+    same = f"{many(copies, 'image is an exact copy', 'images are exact copies')} of another one{of}; {together}"
     return [
         *_finding("in several classes", wrong, _groups(source, across), len(across)),
         *_finding("duplicates", same, _groups(source, within), len(within)),
@@ -142,16 +143,6 @@ def duplicates(source: ImageSource, rows: Rows, digests: Digests) -> list[Findin
 
 def _groups(source: ImageSource, groups: list[Rows]) -> list[str]:
     return [" = ".join(source.name(int(row)) for row in members) for members in groups[:EXAMPLES_KEPT]]
-
-
-def repeats(digests: Digests) -> Iterable[Rows]:
-    """Positions of equal numbers, one ascending array for each number that occurs more than once."""
-    order = np.argsort(digests, kind="stable")
-    values = digests[order]
-    starts = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
-    lengths = np.diff(np.append(starts, len(values)))
-    for start, length in zip(starts[lengths > 1], lengths[lengths > 1], strict=True):
-        yield order[start : start + length]
 
 
 def shapes(source: ImageSource, rows: Rows, sizes: NDArray[np.int32]) -> list[Finding]:
@@ -191,7 +182,8 @@ def changed_content(source: ImageSource) -> list[Finding]:
     if not isinstance(source, PackedSource):
         return []
     packed = source.packed
-    if fingerprint_of(packed.images, packed.labels, packed.classes) == packed.fingerprint:
+    is_same = fingerprint_of(packed.images, packed.labels, packed.classes) == packed.fingerprint
+    if is_same and np.array_equal(digests_of(packed.images), packed.digests):
         return []
     return [Finding("changed", f"the content of {source.location} is not what was built; build it again")]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 
@@ -11,9 +10,7 @@ from PIL import Image
 
 from ctfgan.data.findings import (
     EXAMPLES_KEPT,
-    Digests,
     Finding,
-    Rows,
     changed_content,
     classes_and_levels,
     duplicates,
@@ -24,9 +21,11 @@ from ctfgan.data.findings import (
     unreadable_images,
 )
 from ctfgan.data.images import plain
+from ctfgan.data.leakage import Digests, digest, shared_rows
 from ctfgan.data.packed import Survey
 from ctfgan.data.settings import MIN_IMAGES_PER_CLASS
 from ctfgan.data.sources.base import ImageSource, Labels
+from ctfgan.data.splits import Rows
 from ctfgan.errors import DataError
 from ctfgan.progress import Progress, silent
 
@@ -117,20 +116,14 @@ def inspect(source: ImageSource, progress: Progress = silent) -> Inspection:
 
 
 def digest_of(image: Image.Image) -> np.uint64:
-    """A 64-bit number for what training would see of an image before it is resized: upright, 8-bit, over white.
-
-    Among 2 million different images, two have the same number with a chance of 1 in 10 million.
-    """
-    pixels = np.asarray(plain(image, 3))
-    digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=8)
-    digest.update(pixels.tobytes())
-    return np.frombuffer(digest.digest(), dtype=np.uint64)[0]
+    """A number for what training would see of an image before it is resized: upright, 8-bit, over white."""
+    return digest(np.asarray(plain(image, 3)))
 
 
 def compare(high: Inspection, low: Inspection) -> list[Finding]:
     """What is odd about two sides taken together: the same pixels on both, class names that nearly agree."""
     findings = []
-    copies = np.flatnonzero(np.isin(low.digests, high.digests))
+    copies = shared_rows(low.digests, high.digests)
     if len(copies):
         first = dict(zip(high.digests[::-1].tolist(), high.rows[::-1].tolist(), strict=True))
         shown = tuple(

@@ -16,7 +16,7 @@ from ctfgan.data.settings import MIN_IMAGES_PER_CLASS, DataSettings
 from ctfgan.data.sources.base import Labels
 from ctfgan.data.sources.opening import open_source
 from ctfgan.data.sources.tables import Columns
-from ctfgan.data.splits import Rows, ascending, covering_prefix, membership, share, stratified_order
+from ctfgan.data.splits import Rows, covering_prefix, membership, share, stratified_order, with_copies
 from ctfgan.errors import DataError
 from ctfgan.progress import Progress
 
@@ -52,20 +52,23 @@ class LowQuality:
         return (self.bank,) if self.held_out is None else (self.bank, self.held_out)
 
 
-def low_quality_side(settings: DataSettings, packed: PackedImages, pool: Rows, progress: Progress) -> LowQuality:
+def low_quality_side(
+    settings: DataSettings, packed: PackedImages, pool: Rows, high_quality: Rows, progress: Progress
+) -> LowQuality:
     """Open or make the low-quality images that go with packed high-quality ones.
 
     Args:
         settings: the recipe's data settings.
         packed: the high-quality images.
         pool: their rows outside the reference, in the nested order that the high-quality fraction cuts.
+        high_quality: those that the fraction keeps.
         progress: shows the decoding of large sets.
 
     Raises:
         DataError: nothing usable, sides that look swapped, or a class without images where pairing needs them.
     """
     if settings.low_quality is None:
-        return _derived(settings, packed, pool)
+        return _derived(settings, packed, pool, high_quality)
     columns = Columns(settings.low_quality_image_column, settings.low_quality_label_column)
     source = open_source(settings.low_quality, columns=columns)
     survey = look(source)
@@ -84,22 +87,29 @@ def low_quality_side(settings: DataSettings, packed: PackedImages, pool: Rows, p
     channels: Literal[1, 3] = 1 if packed.images.shape[3] == 1 else 3
     low = pack(source, survey, size, channels, settings.fit, progress)
     pairing = resolve_pairing(settings.pairing, packed.names, low.names)
-    order = stratified_order(low.labels, settings.seed)
+    order = stratified_order(low.labels, settings.seed, low.firsts)
     if len(low) < MIN_IMAGES_PER_CLASS:
         raise DataError(
             f"{source.location} holds {len(low)} readable images; the low-quality side needs {MIN_IMAGES_PER_CLASS}"
         )
     matched = pairing == "matched"
-    held_out = _first_share(order, low.labels, _held_out_fraction(settings), cover=matched)
+    fraction = _held_out_fraction(settings)
+    held_out = _first_share(order, low, fraction, cover=matched)
     training = np.flatnonzero(~membership(held_out, len(low)))
+    if len(training) == 0:
+        raise DataError(
+            f"a held-out share (data.low_quality_held_out) of {fraction} leaves no image of {source.location} to train "
+            f"on, since copies stay on one side of every split and {low.copies:,} of its {len(low):,} images are "
+            "copies; add other images, or use data.low_quality_held_out=0"
+        )
     of_class = _label_of_class(packed.names, low.names) if matched else None
     views = ImageView(low, training, None, 0), ImageView(low, held_out, None, 0)
-    bank, second = _banks(views, low.labels, (training, held_out), of_class, packed.names)
+    bank, second = _banks(views, low, (training, held_out), of_class, packed.names)
     none = np.empty(0, dtype=np.int64)
     return LowQuality(bank, second, low.names, pairing, low, none, 0, 0)
 
 
-def _derived(settings: DataSettings, packed: PackedImages, pool: Rows) -> LowQuality:
+def _derived(settings: DataSettings, packed: PackedImages, pool: Rows, high_quality: Rows) -> LowQuality:
     """Degrade images of the pool, those that the high-quality fraction left out first."""
     how = settings.degradation
     if how.size > settings.resolution:
@@ -109,19 +119,18 @@ def _derived(settings: DataSettings, packed: PackedImages, pool: Rows) -> LowQua
     pairing = resolve_pairing(settings.pairing, packed.names, packed.names)
     matched = pairing == "matched"
     backwards = pool[::-1]  # images outside the high-quality share come first
-    training = _first_share(backwards, packed.labels, how.share, cover=matched)
-    high_quality = pool[: share(len(pool), settings.high_quality_fraction)]
-    held_out = _unseen_share(backwards, training, high_quality, packed.labels, settings, cover=matched)
+    training = _first_share(backwards, packed, how.share, cover=matched)
+    held_out = _unseen_share(backwards, training, high_quality, packed, settings, cover=matched)
     of_class = np.arange(len(packed.names)) if matched else None
     views = ImageView(packed, training, how, settings.seed), ImageView(packed, held_out, how, settings.seed + 1)
-    bank, second = _banks(views, packed.labels, (training, held_out), of_class, packed.names)
+    bank, second = _banks(views, packed, (training, held_out), of_class, packed.names)
     is_seen = membership(high_quality, len(packed))
     also, seen = int(is_seen[training].sum()), int(is_seen[held_out].sum())
     return LowQuality(bank, second, packed.names, pairing, None, training, also, seen)
 
 
 def _unseen_share(
-    backwards: Rows, training: Rows, high_quality: Rows, labels: Labels, settings: DataSettings, *, cover: bool
+    backwards: Rows, training: Rows, high_quality: Rows, packed: PackedImages, settings: DataSettings, *, cover: bool
 ) -> Rows:
     """Originals of the held-out bank: images that the GAN sees in no form; only if there are none of some class
     (a high-quality fraction near 1) images that it sees as high-quality ones.
@@ -129,29 +138,32 @@ def _unseen_share(
     asked = _held_out_fraction(settings)
     if asked == 0:
         return backwards[:0]
-    rest = backwards[~membership(training, len(labels))[backwards]]
+    rest = backwards[~membership(training, len(packed))[backwards]]
     if len(rest) == 0:
         raise DataError(
             f"data.degradation.share is {settings.degradation.share} and leaves no image to hold out; "
             "use a smaller share, or data.low_quality_held_out=0"
         )
-    unseen = rest[~membership(high_quality, len(labels))[rest]]
+    unseen, labels = rest[~membership(high_quality, len(packed))[rest]], packed.labels
     complete = _classes_in(labels[unseen]) == _classes_in(labels[rest]) if cover else len(unseen) > 0
     candidates = unseen if complete else rest
     fraction = min(1.0, asked * len(backwards) / len(candidates))
-    return _first_share(candidates, labels, fraction, cover=cover)
+    return _first_share(candidates, packed, fraction, cover=cover)
 
 
 def _held_out_fraction(settings: DataSettings) -> float:
     return settings.held_out if settings.low_quality_held_out is None else settings.low_quality_held_out
 
 
-def _first_share(order: Rows, labels: Labels, fraction: float, *, cover: bool) -> Rows:
-    """The first rows of an order, at least one; with ``cover`` at least one of every class; none for a share of 0."""
+def _first_share(order: Rows, packed: PackedImages, fraction: float, *, cover: bool) -> Rows:
+    """The first rows of an order, at least one; with ``cover`` at least one of every class; none for a share of 0.
+
+    Always with all their copies.
+    """
     if fraction == 0:
         return order[:0]
     count = max(1, share(len(order), fraction))
-    return ascending(covering_prefix(order, labels, count) if cover else order[:count], len(labels))
+    return with_copies(covering_prefix(order, packed.labels, count) if cover else order[:count], packed.firsts)
 
 
 def _classes_in(labels: Labels) -> int:
@@ -161,28 +173,36 @@ def _classes_in(labels: Labels) -> int:
 
 def _banks(
     views: tuple[ImageView, ImageView],
-    labels: Labels,
+    packed: PackedImages,
     rows: tuple[Rows, Rows],
     label_of_class: Labels | None,
     classes: ClassNames,
 ) -> tuple[LowQualityBank, LowQualityBank | None]:
     """The training bank (number 0) and the held-out bank (number 1) of given rows; None for a second one without."""
     training, held_out = rows
-    bank = _bank(views[0], labels[training], label_of_class, classes, "train on")
+    bank = _bank(views[0], packed, training, label_of_class, classes, "train on")
     if len(held_out) == 0:
         return bank, None
-    return bank, _bank(views[1], labels[held_out], label_of_class, classes, "hold out")
+    return bank, _bank(views[1], packed, held_out, label_of_class, classes, "hold out")
 
 
 def _bank(
-    view: ImageView, labels: Labels, label_of_class: Labels | None, classes: ClassNames, use: str
+    view: ImageView,
+    packed: PackedImages,
+    rows: Rows,
+    label_of_class: Labels | None,
+    classes: ClassNames,
+    use: str,
 ) -> LowQualityBank:
+    labels = packed.labels[rows]
     if label_of_class is not None:
         counts = np.bincount(labels + 1, minlength=int(label_of_class.max()) + 2)
         absent = np.flatnonzero(counts[label_of_class + 1] == 0)
         if len(absent):
+            label = int(absent[0])
             raise DataError(
-                f"class {classes[int(absent[0])]!r} is left without a low-quality image to {use}; "
+                f"class {classes[label]!r} is left without a low-quality image to {use}"
+                f"{packed.copies_of_class(int(label_of_class[label]))}; "
                 "add images of that class, or use data.pairing=independent"
             )
     return LowQualityBank(view.in_memory_if_few(), labels, label_of_class)

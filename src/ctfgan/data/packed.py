@@ -2,6 +2,7 @@
 
 packed.json    shape, number of classes, survey, fingerprint
 images.npy     uint8 (N, R, R, K)
+digests.npy    uint64 (N,), a number for the pixels of each image
 and the arrays of manifest.py
 """
 
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
 from ctfgan.data.images import GREY_MODES, Bytes, Fit
+from ctfgan.data.leakage import Digests, first_rows
 from ctfgan.data.manifest import OFFSETS, ClassNames, Manifest, damaged, open_array, open_manifest
 from ctfgan.data.sources.base import Labels
 from ctfgan.errors import excerpt
@@ -27,7 +29,8 @@ from ctfgan.settings import Settings, first_mistake
 
 CONTENT = "packed.json"
 IMAGES = "images.npy"
-FORMAT = 2
+DIGESTS = "digests.npy"
+FORMAT = 3
 
 _Count = Annotated[int, Field(ge=0, lt=2**48)]
 _Side = Annotated[int, Field(ge=1, lt=2**16)]
@@ -61,6 +64,8 @@ class PackedImages:
 
     images: Bytes
     """Memory-mapped uint8 ``(N, R, R, K)``."""
+    digests: Digests
+    """Memory-mapped ``(N,)``: a number for the pixels of each image; copies have the same."""
     manifest: Manifest
     """Labels, images of each class, names; memory-mapped."""
     survey: Survey
@@ -86,6 +91,25 @@ class PackedImages:
     def classes(self) -> tuple[str, ...]:
         """All class names in label order; for many classes rather :attr:`names`."""
         return self.manifest.names.all()
+
+    @cached_property
+    def firsts(self) -> NDArray[np.int64]:
+        """For each image the row of the first one with its pixels, ``(N,)``: its own row, but for copies."""
+        return first_rows(self.digests)
+
+    @property
+    def copies(self) -> int:
+        """How many images are copies of one before them."""
+        return int((self.firsts != np.arange(len(self))).sum())
+
+    def copies_of_class(self, label: int) -> str:
+        """Why a class has fewer images to divide than it seems to have, in brackets; empty if all of them differ."""
+        firsts = self.firsts[self.rows_of(label)]
+        different = len(np.unique(firsts))
+        if different == len(firsts):
+            return ""
+        pictures = f"{different:,} picture{'s' * (different != 1)}"
+        return f" (its {len(firsts):,} images show only {pictures}, and copies stay on one side of every split)"
 
     @property
     def form(self) -> str:
@@ -130,7 +154,8 @@ def open_packed(folder: Path) -> PackedImages:
         raise damaged(path, f"it has format {excerpt(version, 20)}, this version of ctfgan reads {FORMAT}")
     images = open_array(folder / IMAGES, np.uint8, content.shape)
     manifest = open_manifest(folder, len(images), content.classes)
-    return PackedImages(images, manifest, content.survey, content.fit, content.fingerprint)
+    digests = open_array(folder / DIGESTS, np.uint64, (len(images),))
+    return PackedImages(images, digests, manifest, content.survey, content.fit, content.fingerprint)
 
 
 class _Content(Settings):

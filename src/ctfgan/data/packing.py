@@ -13,8 +13,9 @@ from typing import Literal
 import numpy as np
 
 from ctfgan.data.images import Fit, square
+from ctfgan.data.leakage import digest
 from ctfgan.data.manifest import write_manifest
-from ctfgan.data.packed import CONTENT, FORMAT, IMAGES, PackedImages, Survey, fingerprint_of, open_packed
+from ctfgan.data.packed import CONTENT, DIGESTS, FORMAT, IMAGES, PackedImages, Survey, fingerprint_of, open_packed
 from ctfgan.data.sources.base import ImageSource
 from ctfgan.data.sources.packed import PackedSource
 from ctfgan.errors import DataError
@@ -112,19 +113,22 @@ def _decode(
         folder / IMAGES, mode="w+", dtype=np.uint8, shape=(len(rows), size, size, channels)
     )
     _reserve(folder / IMAGES)
+    digests = np.empty(len(rows), dtype=np.uint64)
     kept: list[int] = []
     for index in progress(rows, len(rows), f"reading {source.location}"):
         try:
-            images[len(kept)] = square(source.read(index), size, channels, fit)
+            image = square(source.read(index), size, channels, fit)
         except (DataError, OSError, ValueError) as error:
             skipped[source.name(index)] = str(error)
             continue
+        images[len(kept)], digests[len(kept)] = image, digest(image)
         kept.append(index)
     images.flush()
     if len(kept) < len(rows):
         del images
         _cut(folder / IMAGES, len(kept))
         images = np.load(folder / IMAGES, mmap_mode="r")
+    np.save(folder / DIGESTS, digests[: len(kept)])
     labels = source.labels[kept]
     write_manifest(folder, labels, source.classes)
     final = Survey(survey.location, len(kept), survey.sides, survey.modes, tuple(skipped.items()), survey.notes)

@@ -18,7 +18,7 @@ from ctfgan.data.packed import PackedImages
 from ctfgan.data.packing import look, pack
 from ctfgan.data.settings import MIN_IMAGES_PER_CLASS, PUBLISHED, DataSettings
 from ctfgan.data.sources.base import Labels
-from ctfgan.data.splits import Rows, ascending, share, stratified_order
+from ctfgan.data.splits import Rows, ascending, membership, share, stratified_order, with_copies
 from ctfgan.data.stock import Stock, Stocks
 from ctfgan.data.subset import Subset
 from ctfgan.errors import DataError
@@ -127,7 +127,7 @@ def divide(
     low_quality: bool,
     progress: Progress = silent,
 ) -> Dataset:
-    """Decide who sees which of the packed images.
+    """Decide who sees which of the packed images; copies stay on one side.
 
     Args:
         settings: the recipe's data settings.
@@ -139,20 +139,20 @@ def divide(
     Raises:
         DataError: shares that leave a class without images, or an unusable low-quality side.
     """
-    pool = stratified_order(packed.labels, settings.seed)
+    firsts, count = packed.firsts, len(packed)
+    pool = stratified_order(packed.labels, settings.seed, firsts)
     reference = own_reference
     if reference is None:
         # At least 4: evaluation compares one half of the reference with the other.
-        held_out = max(share(len(pool), settings.held_out), MIN_IMAGES_PER_CLASS)
-        reference, pool = Subset(packed, ascending(pool[:held_out], len(packed))), pool[held_out:]
+        held_out = with_copies(pool[: max(share(count, settings.held_out), MIN_IMAGES_PER_CLASS)], firsts)
+        reference, pool = Subset(packed, held_out), pool[~membership(held_out, count)[pool]]
         _check_training(packed, pool, f"a held-out share (data.held_out) of {settings.held_out}", "smaller share")
     # Ordered anew, so that every prefix of the pool is stratified too.
-    pool = pool[stratified_order(packed.labels[pool], settings.seed + 1)]
-    training = pool[: share(len(pool), settings.high_quality_fraction)]
+    pool = pool[stratified_order(packed.labels[pool], settings.seed + 1, firsts[pool])]
+    training = with_copies(pool[: share(len(pool), settings.high_quality_fraction)], firsts)
     _check_training(packed, training, f"a high-quality fraction of {settings.high_quality_fraction}", "larger fraction")
-    side = low_quality_side(settings, packed, pool, progress) if low_quality else None
-    count = len(packed)
-    return Dataset(packed, ascending(training, count), ascending(pool, count), reference, side)
+    side = low_quality_side(settings, packed, pool, training, progress) if low_quality else None
+    return Dataset(packed, training, ascending(pool, count), reference, side)
 
 
 def _own_reference(packed: PackedImages) -> Subset:
@@ -166,7 +166,7 @@ def _own_reference(packed: PackedImages) -> Subset:
 
 def _check_apart(reference: Subset, packed: PackedImages) -> None:
     """Refuse reference images that are training images too: a folder inside the other, or a test part in both."""
-    shared = shared_rows(reference.packed.images, packed.images)
+    shared = shared_rows(reference.packed.digests, packed.digests)
     if len(shared):
         raise DataError(
             f"{len(shared):,} of the {len(reference):,} reference images in {reference.packed.survey.location} are "
@@ -205,7 +205,8 @@ def _first_unreadable(packed: PackedImages, class_name: str) -> str:
 def _check_training(packed: PackedImages, training: Rows, cause: str, way_out: str) -> None:
     counts = np.bincount(packed.labels[training], minlength=len(packed.names))
     if counts.min() == 0:
-        name = packed.names[int(counts.argmin())]
+        label = int(counts.argmin())
         raise DataError(
-            f"{cause} leaves class {name!r} without training images; use a {way_out} or add images of that class"
+            f"{cause} leaves class {packed.names[label]!r} without training images{packed.copies_of_class(label)}; use "
+            f"a {way_out} or add images of that class"
         )

@@ -1,4 +1,4 @@
-"""Who sees which image: seeded, stratified, nested subsets (decision 13).
+"""Who sees which image: seeded, stratified, nested subsets, none of which cuts copies apart (decision 13).
 
 Everything here is linear in the numbers of images and classes: sets of rows are masks, and labels are sorted by radix.
 """
@@ -26,12 +26,31 @@ def stable_order(values: NDArray[np.int64]) -> Rows:
     return order
 
 
-def stratified_order(labels: Labels, seed: int) -> Rows:
+def stratified_order(labels: Labels, seed: int, firsts: Rows | None = None) -> Rows:
     """An order of all rows in which every prefix holds nearly the same share of every class.
 
     Image number j (shuffled) of the n_c images of class c gets the key (j + 1/2) / n_c; rows are sorted by key, ties
     between classes at random. A prefix is therefore a stratified subset, and a longer prefix contains a shorter one.
+
+    Args:
+        labels: ``(N,)``.
+        seed: of shuffling and ties.
+        firsts: ``(N,)``, a number for the pixels of each image. Copies, whose number is the same, follow each other,
+            and count as one image of the first one's class.
     """
+    if firsts is None:
+        return _stratified(labels, seed)
+    places = _first_places(firsts)[firsts]
+    different = np.flatnonzero(places == np.arange(len(places)))
+    order = _stratified(labels[different], seed)
+    if len(different) == len(labels):
+        return order
+    rank = np.empty(len(labels), dtype=np.int64)
+    rank[different[order]] = np.arange(len(order))
+    return stable_order(rank[places])
+
+
+def _stratified(labels: Labels, seed: int) -> Rows:
     rng = np.random.default_rng(seed)
     shuffled = rng.permutation(len(labels))
     if len(labels) == 0:
@@ -73,11 +92,29 @@ def covering_prefix(order: Rows, labels: Labels, count: int) -> Rows:
     ordered = labels[order]
     if len(ordered) == 0:
         return order
-    ordered = ordered - ordered.min()
-    first = np.full(int(ordered.max()) + 1, -1)
-    # Backwards, so that the first place of a class is the last one written.
-    first[ordered[::-1]] = np.arange(len(order))[::-1]
+    first = _first_places(ordered - ordered.min())
     return np.concatenate([order[:count], order[np.sort(first[first >= count])]])
+
+
+def _first_places(numbers: NDArray[np.int64]) -> Rows:
+    """Where each number from 0 stands first; -1 for those that do not occur."""
+    first = np.full(int(numbers.max(initial=-1)) + 1, -1)
+    # Backwards, so that the first place of a number is the last one written.
+    first[numbers[::-1]] = np.arange(len(numbers))[::-1]
+    return first
+
+
+def with_copies(rows: Rows, firsts: Rows) -> Rows:
+    """Some rows and all copies of their images, ascending: whatever is cut off this way leaves no copy behind.
+
+    Of a prefix of a :func:`stratified_order` it is the prefix that ends with the last image's copies, so that a longer
+    one still contains a shorter one.
+
+    Args:
+        rows: different rows.
+        firsts: ``(N,)``, for each image the row of the first one with its pixels.
+    """
+    return np.flatnonzero(membership(firsts[rows], len(firsts))[firsts])
 
 
 def membership(rows: Rows, count: int) -> NDArray[np.bool_]:

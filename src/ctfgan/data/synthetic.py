@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ctfgan.data.manifest import write_manifest
-from ctfgan.data.packed import CONTENT, FORMAT, IMAGES, PackedImages, Survey, open_packed
+from ctfgan.data.packed import CONTENT, DIGESTS, FORMAT, IMAGES, PackedImages, Survey, open_packed
 from ctfgan.files import new_folder
 
 WRITTEN_AT_ONCE = 1 << 24  # bytes
@@ -44,6 +44,7 @@ def synthetic_images(folder: Path, classes: int, images_per_class: int, resoluti
             part[:] = np.frombuffer(rng.bytes(len(part)), dtype=np.uint8)
         images.flush()
         del images, flat
+        np.save(partial / DIGESTS, np.arange(count, dtype=np.uint64))  # there are no copies
         write_manifest(partial, np.arange(count) % classes, names)
         (partial / CONTENT).write_text(json.dumps(content), encoding="utf-8")
     return open_packed(folder)

@@ -22,7 +22,7 @@ from ctfgan.data.splits import stratified_order
 from ctfgan.errors import DataError
 
 WriteClasses = Callable[..., Path]
-FILES = ["images.npy", "labels.npy", "order.npy", "offsets.npy", "names.npy", "name_offsets.npy"]
+FILES = ["images.npy", "digests.npy", "labels.npy", "order.npy", "offsets.npy", "names.npy", "name_offsets.npy"]
 
 
 @pytest.fixture
@@ -52,7 +52,8 @@ def test_a_built_folder_holds_what_the_cache_would(root: Path, built: Path) -> N
 def test_opening_reads_no_whole_array(built: Path) -> None:
     packed = open_packed(built)
     manifest = packed.manifest
-    assert all(isinstance(part, np.memmap) for part in (packed.images, packed.labels, manifest.order, manifest.offsets))
+    assert all(isinstance(part, np.memmap) for part in (packed.images, packed.digests, packed.labels,
+                                                          manifest.order, manifest.offsets))  # fmt: skip
     assert isinstance(packed.names, ClassNames)
     assert "classes" not in vars(packed), "the tuple of names is made when somebody asks for it"
 
@@ -65,7 +66,8 @@ def test_opening_takes_as_many_bytes_for_many_images_and_classes_as_for_few(tmp_
     assert (len(packed), len(packed.names)) == (count, classes)
     assert packed.rows_of(classes - 1).tolist() == [classes - 1, 2 * classes - 1]
     assert packed.names[classes - 1] == f"class {classes - 1}"
-    for name in ("labels.npy", "names.npy"):  # all but the headers overwritten: nobody looked, so nobody complains
+    # All but the headers overwritten: nobody looked, so nobody complains.
+    for name in ("labels.npy", "names.npy", "digests.npy"):
         with (folder / name).open("r+b") as file:
             file.seek(128)
             file.write(b"\xff" * 1000)
@@ -76,9 +78,10 @@ def write_sparse(folder: Path, count: int, classes: int) -> Path:
     folder.mkdir()
     shape = (count, 4, 4, 1)
     np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=shape).flush()
+    np.save(folder / "digests.npy", np.arange(count, dtype=np.uint64))
     write_manifest(folder, np.arange(count) % classes, [f"class {number}" for number in range(classes)])
     survey = {"location": "x", "images": count, "sides": [4, 4, 4], "modes": {}, "unreadable": [], "notes": []}
-    content = {"format": 2, "shape": shape, "classes": classes, "fit": "crop", "survey": survey, "fingerprint": ""}
+    content = {"format": 3, "shape": shape, "classes": classes, "fit": "crop", "survey": survey, "fingerprint": ""}
     (folder / CONTENT).write_text(json.dumps(content))
     return folder
 
@@ -229,7 +232,7 @@ def test_a_damaged_array_is_named(built: Path, name: str, harm: Callable[[Path],
     assert "\n" not in str(told.value)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"format": 2, "shape": 5}', "null"])
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"format": 3, "shape": 5}', "null"])
 def test_a_damaged_description_is_named(built: Path, content: str) -> None:
     (built / CONTENT).write_text(content)
     with pytest.raises(DataError, match=r"packed\.json is damaged"):
@@ -241,9 +244,10 @@ def test_a_damaged_description_is_named(built: Path, content: str) -> None:
 
 def test_another_version_is_refused(built: Path) -> None:
     content = json.loads((built / CONTENT).read_text())
-    (built / CONTENT).write_text(json.dumps(content | {"format": 99}))
-    with pytest.raises(DataError, match="it has format 99, this version of ctfgan reads 2"):
-        open_packed(built)
+    for version in (2, 99):  # format 2 knew nothing of copies
+        (built / CONTENT).write_text(json.dumps(content | {"format": version}))
+        with pytest.raises(DataError, match=f"it has format {version}, this version of ctfgan reads 3"):
+            open_packed(built)
 
 
 def test_a_built_folder_may_be_moved(built: Path, tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from ctfgan.data.findings import Finding, folded, repeats
+from ctfgan.data.findings import Finding, folded
 from ctfgan.data.inspection import Inspection, compare, digest_of, histogram, inspect
+from ctfgan.data.leakage import repeats
 from ctfgan.data.packing import build, look
 from ctfgan.data.sources.folder import FolderSource
 from ctfgan.data.sources.opening import open_source
@@ -199,10 +200,13 @@ def test_a_built_folder_that_was_tampered_with_is_noticed(root: Path, tmp_path: 
     source = FolderSource(root)
     build(source, look(source), 16, 1, "crop", tmp_path / "built")
     assert topics(inspected(tmp_path / "built")) == {}
-    images = np.load(tmp_path / "built/images.npy", mmap_mode="r+")
-    images[5, 5, 5] ^= 1
-    images.flush()
-    assert "build it again" in topics(inspected(tmp_path / "built"))["changed"].summary
+    for name, at in (("images", (5, 5, 5)), ("digests", (5,))):
+        array = np.load(tmp_path / f"built/{name}.npy", mmap_mode="r+")
+        array[at] ^= 1
+        array.flush()
+        assert "build it again" in topics(inspected(tmp_path / "built"))["changed"].summary
+        array[at] ^= 1
+        array.flush()
 
 
 def test_everything_fits_into_json(root: Path) -> None:

@@ -139,7 +139,7 @@ def test_the_low_quality_size_is_the_median_side(
 ) -> None:
     (tmp_path / "lq").mkdir()
     for number, size in enumerate(sizes):
-        Image.new("L", (size + 3, size)).save(tmp_path / "lq" / f"{number}.png")
+        Image.new("L", (size + 3, size), number).save(tmp_path / "lq" / f"{number}.png")
     if expected is None:
         with pytest.raises(DataError, match="none of 10 images can be read"):
             prepared(npz, str(tmp_path / "lq"))

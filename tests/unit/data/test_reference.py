@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ctfgan.data.describe import describe
-from ctfgan.data.leakage import shared_rows
+from ctfgan.data.leakage import digests_of, shared_rows
 from ctfgan.data.manifest import open_manifest, write_manifest
 from ctfgan.data.packed import PackedImages, Survey
 from ctfgan.data.prepare import Dataset, divide, prepare
@@ -74,7 +74,8 @@ def packed_labels(folder: Path, labels: np.ndarray[Any, np.dtype[np.int64]], cla
     write_manifest(folder, labels, tuple(map(str, range(classes))))
     images = np.broadcast_to(np.zeros((), np.uint8), (count, 16, 16, 1))
     survey = Survey("many", count, (16, 16, 16), {"L": count}, (), ())
-    return PackedImages(images, open_manifest(folder, count, classes), survey, "crop", "none")
+    digests = np.arange(count, dtype=np.uint64)  # as if all differed
+    return PackedImages(images, digests, open_manifest(folder, count, classes), survey, "crop", "none")
 
 
 @pytest.mark.parametrize(("count", "high", "low"), [(50_000, 32_500, 10_000), (5_000, 3_250, 1_000)])
@@ -131,7 +132,7 @@ def test_images_that_agree_in_their_centre_alone_are_not_the_same() -> None:
     training = rng.integers(0, 256, (10, 16, 16, 1), dtype=np.uint8)
     other = training[:4].copy()
     other[:3, 0, 0] ^= 1
-    assert shared_rows(other, training).tolist() == [3]
+    assert shared_rows(digests_of(other), digests_of(training)).tolist() == [3]
 
 
 @pytest.mark.parametrize(
