@@ -76,7 +76,8 @@ def test_a_table_is_one_command(table: str, data: dict[str, Path], run_cli: RunC
     assert len(sheets) == cells
     assert all((out / sheet).is_file() for sheet in sheets)
     sections = {file.relative_to(out).parts[0] for file in figures}
-    assert (out / "report.html").read_text().count("<table>") == len(sections)
+    page = (out / "report.html").read_text()
+    assert page.count("<table>") == 2 * len(sections)  # figures; equal steps and seconds
 
 
 def test_a_table_goes_on_where_it_stopped_and_says_what_it_could_not_run(
@@ -237,6 +238,7 @@ def test_any_two_settings_can_be_swept_with_several_seeds(run_cli: RunCli, tmp_p
     assert len(list(out.rglob("figures.json"))) == 8
     report = (out / "report.md").read_text()
     assert "| pairing=matched | 4.0 |" in report
+    assert "Equal steps, equal seconds" in report
     assert report.count(" ± ") >= 4
 
 

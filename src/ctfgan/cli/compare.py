@@ -15,7 +15,10 @@ def compare(runs: tuple[Path, ...], out: Path) -> None:
     """Show runs side by side: images, steps, seconds and figures as a table, distances as a plot.
 
     Notes say where runs do not compare: other real images, another recogniser, another number of samples. Figures are
-    those of 'ctfgan evaluate'; a run without any shows what its checks found.
+    those of 'ctfgan evaluate'; a run without any shows what its checks found. A second table shows the checks at equal
+    generator steps and after equal seconds of training, and what each run needs to come to the baseline's last
+    distance. The baseline is the first run of SN-GAN + Projection, else of another method without low-quality images,
+    else the first one.
 
     \b
     ctfgan compare runs/mine runs/baseline
@@ -25,11 +28,19 @@ def compare(runs: tuple[Path, ...], out: Path) -> None:
     from ctfgan.cli.output import check_output
     from ctfgan.files import write_file
     from ctfgan.reports.compare import HEADINGS, plot, read_run, table, warnings
+    from ctfgan.reports.equal import Arm, compared
 
     check_output(out)
     results = [read_run(run) for run in runs]
     show.print_table(HEADINGS, table(results))
     for warning in warnings(results):
         show.say(f"note: not comparable: {warning}")
+    comparison, notes = compared([Arm(run.path.name, (run,)) for run in results])
+    if comparison is not None:
+        show.say("")
+        show.print_table(comparison.headings(), comparison.rows())
+        show.say(comparison.sentence())
+    for note in notes:
+        show.say(f"note: {note}")
     write_file(out, plot(results))
     show.say(f"plot: {out}")

@@ -9,12 +9,11 @@ from typing import Any
 
 from ctfgan.errors import RunError
 from ctfgan.recipes.catalogue import RECIPES, named_recipe
-from ctfgan.recipes.recipe import Recipe, parse_recipe
-from ctfgan.reports.compare import RunResult
-from ctfgan.reports.curves import course_of
+from ctfgan.recipes.recipe import Recipe
+from ctfgan.reports.compare import RunResult, run_result
 from ctfgan.reports.figures import read_figures
 from ctfgan.runs import is_finished
-from ctfgan.training.run_folder import DATA, JOURNAL, RECIPE, RunFolder
+from ctfgan.training.run_folder import JOURNAL, RECIPE, RunFolder
 
 
 @dataclass(frozen=True)
@@ -24,14 +23,21 @@ class Story:
     folder: RunFolder
     label: str
     """What the run is called on the page."""
-    recipe: Recipe
-    summary: dict[str, Any]
-    """Content of the run's ``data.json``."""
     result: RunResult
     no_figures: str | None
     """Why there are no figures, in one sentence; None if there are."""
     damaged_lines: int
     """Of the journal."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """The run's."""
+        return self.result.recipe
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Content of the run's ``data.json``."""
+        return self.result.data
 
     @property
     def is_finished(self) -> bool:
@@ -73,11 +79,6 @@ def read_story(path: Path, label: str) -> Story:
         ConfigError: its recipe has settings that are not allowed.
     """
     folder = RunFolder.open(path)
-    recipe = parse_recipe(folder.read_json(RECIPE), str(path / RECIPE))
-    summary = folder.read_json(DATA)
-    counts = summary.get("counts")
-    if not isinstance(counts, dict) or not {"classes", "high_quality", "low_quality"} <= counts.keys():
-        raise RunError(f"{path / DATA} is damaged (no counts); restore it or train again")
     figures, no_figures = None, None
     try:
         figures = read_figures(path)
@@ -88,9 +89,7 @@ def read_story(path: Path, label: str) -> Story:
     except RunError as error:
         no_figures = str(error)
     lines, damaged = folder.journal().readable()
-    course = course_of(lines)
-    result = RunResult(path, recipe.method.kind, counts, course.generator_steps, course, figures)
-    return Story(folder, label, recipe, summary, result, no_figures, damaged)
+    return Story(folder, label, run_result(folder, lines, figures), no_figures, damaged)
 
 
 def _flat(content: dict[str, Any], before: str = "") -> dict[str, Any]:
