@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ctfgan.errors import RunError
-from ctfgan.recipes.catalogue import RECIPES, named_recipe
+from ctfgan.experiments.sweeps import origin_of
 from ctfgan.recipes.recipe import Recipe
 from ctfgan.reports.compare import RunResult, run_result
 from ctfgan.reports.figures import read_figures
@@ -64,11 +64,11 @@ class Story:
 
     def changes(self) -> list[str] | None:
         """How the recipe differs from the named one that it began as; None if there is none of this name."""
-        if self.recipe.name not in RECIPES:
+        named = origin_of(self.recipe)
+        if named is None:
             return None
-        named, own = _flat(named_recipe(self.recipe.name).model_dump()), _flat(self.recipe.model_dump())
-        names = [name for name in own.keys() | named.keys() if own.get(name) != named.get(name)]
-        return [f"{name} = {own.get(name)} (not {named.get(name)})" for name in sorted(names)]
+        changed = changed_settings(self.recipe, named)
+        return [f"{name} = {now} (not {before})" for name, (now, before) in changed.items()]
 
 
 def read_story(path: Path, label: str) -> Story:
@@ -90,6 +90,16 @@ def read_story(path: Path, label: str) -> Story:
         no_figures = str(error)
     lines, damaged = folder.journal().readable()
     return Story(folder, label, run_result(folder, lines, figures), no_figures, damaged)
+
+
+def changed_settings(recipe: Recipe, named: Recipe | None) -> dict[str, tuple[Any, Any]]:
+    """What differs between two recipes by name, in order: the first one's value and the second's, None for no such.
+
+    Without a second one all of the first.
+    """
+    before, own = _flat(named.model_dump()) if named else {}, _flat(recipe.model_dump())
+    names = sorted(name for name in own.keys() | before.keys() if named is None or own.get(name) != before.get(name))
+    return {name: (own.get(name), before.get(name)) for name in names}
 
 
 def _flat(content: dict[str, Any], before: str = "") -> dict[str, Any]:

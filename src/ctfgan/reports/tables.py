@@ -11,8 +11,10 @@ from ctfgan.experiments.reproduce import Plan, TableCell
 from ctfgan.experiments.tables import Row, Section
 from ctfgan.metrics.extractor import RECOGNISER
 from ctfgan.reports.compare import Measured, RunResult, read_run, warnings
+from ctfgan.reports.csv_rows import Row as CsvRow
+from ctfgan.reports.csv_rows import csv_rows
 from ctfgan.reports.document import Block, Heading, Items, Paragraph, Picture, TableBlock
-from ctfgan.reports.equal import Arm, equal_blocks
+from ctfgan.reports.equal import Arm, compared, equal_blocks
 from ctfgan.reports.figures import spread
 from ctfgan.reports.sheets import last_sheet
 from ctfgan.training.run_folder import FIGURES
@@ -62,6 +64,19 @@ def table_report(plan: Plan, measured: Sequence[CellOutcome], command: str) -> l
         cells = [cell for cell in plan.cells if cell.section == section]
         blocks += _section(plan, section, cells, by_cell)
     return blocks
+
+
+def table_rows(plan: Plan, measured: Sequence[CellOutcome]) -> list[CsvRow]:
+    """A line for each run that was measured, compared with those of its section."""
+    lines: list[CsvRow] = []
+    for section in plan.table.sections:
+        found = [cell for cell in measured if cell.place.section == section]
+        results = {
+            row: [cell.result for cell in found if cell.place.row == row and cell.result] for row in section.rows
+        }
+        runs = [run for each in results.values() for run in each]
+        lines += csv_rows(runs, compared(_arms(results))[0])
+    return lines
 
 
 def _arms(results: dict[Row, list[RunResult]]) -> list[Arm]:
