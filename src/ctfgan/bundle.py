@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
+import subprocess
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -223,6 +226,28 @@ def environment() -> dict[str, str]:
     return {"date": date.today().isoformat(), "python": platform.python_version()} | {
         name: version(name) for name in packages
     }
+
+
+@cache  # a campaign may outlive changes of the checkout, but runs what it once imported
+def commit() -> str | None:
+    """The git commit of this code, with ``-dirty`` if files differ from it; None where that cannot be told."""
+    return commit_of(Path(__file__).parents[2])
+
+
+def commit_of(root: Path) -> str | None:
+    """The commit of a checkout; None for any other folder, one inside somebody else's checkout among them."""
+    if not (root / ".git").exists():  # a folder, or a file in a worktree
+        return None
+    command = ["git", "--no-optional-locks", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]
+    # A hook's variables would lead to the repository that it runs in.
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    try:
+        done = subprocess.run(
+            [*command, "--exclude=*"], env=variables, capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None
 
 
 class _Classes(Settings):

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ctfgan.bundle import WAY_OUT, Bundle, bank_for_bundle, environment, load_bundle, save_bundle
+from ctfgan.bundle import WAY_OUT, Bundle, bank_for_bundle, commit, environment, load_bundle, save_bundle
 from ctfgan.data.prepare import Dataset
 from ctfgan.errors import (
     BundleError,
@@ -35,7 +35,7 @@ from ctfgan.training.ema import released_average
 from ctfgan.training.processes import Processes
 from ctfgan.training.recovery import HealthRecord
 from ctfgan.training.run_folder import BUNDLE, DATA, JOURNAL, RECIPE, RECOGNISER, RunFolder, StoredCheckpoint
-from ctfgan.training.runtime import start_engine, stop_on_signals
+from ctfgan.training.runtime import processor, start_engine, stop_on_signals
 from ctfgan.training.tensor_files import below
 from ctfgan.training.tracking import tracked
 from ctfgan.training.trainer import Trainer
@@ -358,5 +358,7 @@ def _summary(place: Workplace, recogniser: TrainedRecogniser) -> dict[str, objec
         "pairing": side.pairing if side else None,
         "extractor": recogniser.card.name,
         "device": place.engine.describe(),
+        "processor": processor(),
         "versions": environment(),
+        "commit": commit(),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
@@ -99,10 +100,20 @@ def test_the_baseline_trains_in_the_same_way_and_stands_beside_the_method(
     assert trained.code == 0, trained
     assert "low quality: none" in trained.out
     assert run_cli("evaluate", "baseline").code == 0
-    compared = run_cli("compare", finished_run, "baseline")
+    compared = run_cli("compare", finished_run, "baseline", "--csv", "all.csv")
     assert compared.code == 0
     assert "sn-gan-projection" in compared.out
     assert "not run" in compared.out
+    assert "note: not at equal steps and seconds: the checks were measured with different recognisers" in compared.out
+    compared = run_cli("compare", "baseline", "baseline", "--out", "twice.png", "--csv", "all.csv")
+    assert "distance at 2 steps" in compared.out
+    with Path("all.csv").open(newline="") as file:
+        rows = [(row["run"], row["recipe"], row["low_quality"], row["equal_steps"]) for row in csv.DictReader(file)]
+    assert rows == [("run", "ctf-glyphs", "degraded 12x12", "")] + 2 * [("baseline", "projection-glyphs", "none", "2")]
+    Path("mine.csv").write_text("a,b\n1,2\n")
+    refused = run_cli("compare", "baseline", "--out", "none.png", "--csv", "mine.csv")
+    assert (refused.code, Path("none.png").exists(), Path("mine.csv").read_text()) == (2, False, "a,b\n1,2\n")
+    assert "mine.csv exists already; choose another --csv, or move it away" in refused.err
     refused = run_cli("enhance", "baseline", finished_run / "sheets", "--class", "A")
     assert (refused.code, len(refused.err.splitlines())) == (2, 1)
 

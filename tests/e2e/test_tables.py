@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from collections.abc import Callable
@@ -76,7 +77,14 @@ def test_a_table_is_one_command(table: str, data: dict[str, Path], run_cli: RunC
     assert len(sheets) == cells
     assert all((out / sheet).is_file() for sheet in sheets)
     sections = {file.relative_to(out).parts[0] for file in figures}
-    assert (out / "report.html").read_text().count("<table>") == len(sections)
+    page = (out / "report.html").read_text()
+    assert page.count("<table>") == 2 * len(sections)  # figures; equal steps and seconds
+    with (out / "report.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    measured = [json.loads(file.read_text()) for file in figures]
+    distances = [found["rows"][found["reported_set"]]["recogniser"]["frechet"] for found in measured]
+    assert sorted(float(row["distance"]) for row in rows) == sorted(distances)
+    assert all(row["equal_steps_distance"] for row in rows)
 
 
 def test_a_table_goes_on_where_it_stopped_and_says_what_it_could_not_run(
@@ -237,6 +245,8 @@ def test_any_two_settings_can_be_swept_with_several_seeds(run_cli: RunCli, tmp_p
     assert len(list(out.rglob("figures.json"))) == 8
     report = (out / "report.md").read_text()
     assert "| pairing=matched | 4.0 |" in report
+    assert "Equal steps, equal seconds" in report
+    assert len((out / "report.csv").read_text().splitlines()) == 9
     assert report.count(" ± ") >= 4
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from ctfgan.bundle import BANK_IMAGES, bank_for_bundle, load_bundle, save_bundle
+from ctfgan.bundle import BANK_IMAGES, bank_for_bundle, commit_of, load_bundle, save_bundle
 from ctfgan.data.pairing import LowQualityBank
 from ctfgan.errors import BundleError
 from ctfgan.files import sha256
@@ -116,3 +117,26 @@ def test_the_bank_of_a_bundle_is_small_and_keeps_every_class() -> None:
     assert set(kept.labels) == set(range(300))
     many = LowQualityBank(np.zeros((5_000, 4, 4, 1), dtype=np.uint8), np.arange(5_000), np.arange(5_000))
     assert set(bank_for_bundle(many, seed=0).labels) == set(range(5_000))
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="no git")
+def test_the_commit_is_that_of_the_codes_own_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "project"
+    inside = root / "venv/lib"
+    inside.mkdir(parents=True)
+    (root / "code.py").write_text("1")
+    assert commit_of(root) is None
+    names = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
+    for words in (["init", "-q", "-b", "trunk"], ["add", "code.py"], [*names, "commit", "-q", "-m", "one"],
+                  [*names, "tag", "v1"]):  # fmt: skip
+        subprocess.run(["git", "-C", str(root), *words], check=True)
+    head = (root / ".git/refs/heads/trunk").read_text().strip()
+    assert (commit_of(root), commit_of(inside)) == (head, None)
+    (root / "notes.txt").write_text("no part of the code")
+    assert commit_of(root) == head
+    (root / "code.py").write_text("2")
+    assert commit_of(root) == f"{head}-dirty"
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))
+    assert commit_of(root) == f"{head}-dirty"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert commit_of(root) is None

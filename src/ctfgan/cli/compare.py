@@ -11,25 +11,44 @@ import click
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
 @click.option("--out", default="compare.png", show_default=True, metavar="PNG", type=click.Path(path_type=Path),
               help="The plot.")  # fmt: skip
-def compare(runs: tuple[Path, ...], out: Path) -> None:
+@click.option("--csv", "table_file", metavar="CSV", type=click.Path(path_type=Path),
+              help="Also write a line for each run, or add lines to a table that was written so before.")  # fmt: skip
+def compare(runs: tuple[Path, ...], out: Path, table_file: Path | None) -> None:
     """Show runs side by side: images, steps, seconds and figures as a table, distances as a plot.
 
     Notes say where runs do not compare: other real images, another recogniser, another number of samples. Figures are
-    those of 'ctfgan evaluate'; a run without any shows what its checks found.
+    those of 'ctfgan evaluate'; a run without any shows what its checks found. A second table shows the checks at equal
+    generator steps and after equal seconds of training, and what each run needs to come to the baseline's last
+    distance. The baseline is the first run of SN-GAN + Projection, else of another method without low-quality images,
+    else the first one.
 
     \b
     ctfgan compare runs/mine runs/baseline
-    ctfgan compare runs/* --out all.png
+    ctfgan compare runs/* --out all.png --csv all.csv
     """
     from ctfgan.cli import show
     from ctfgan.cli.output import check_output
     from ctfgan.files import write_file
     from ctfgan.reports.compare import HEADINGS, plot, read_run, table, warnings
+    from ctfgan.reports.csv_rows import add_to_csv, csv_rows, read_csv
+    from ctfgan.reports.equal import Arm, compared
 
     check_output(out)
+    if table_file is not None and read_csv(table_file) is None:
+        check_output(table_file, "--csv")
     results = [read_run(run) for run in runs]
     show.print_table(HEADINGS, table(results))
     for warning in warnings(results):
         show.say(f"note: not comparable: {warning}")
+    comparison, notes = compared([Arm(run.path.name, (run,)) for run in results])
+    if comparison is not None:
+        show.say("")
+        show.print_table(comparison.headings(), comparison.rows())
+        show.say(comparison.sentence())
+    for note in notes:
+        show.say(f"note: {note}")
     write_file(out, plot(results))
     show.say(f"plot: {out}")
+    if table_file is not None:
+        add_to_csv(table_file, csv_rows(results, comparison))
+        show.say(f"table: {table_file}")

@@ -60,8 +60,9 @@ def reproduce(
     from ctfgan.experiments.reproduce import plan_table
     from ctfgan.experiments.tables import named_table
     from ctfgan.reports.compare import measured
+    from ctfgan.reports.csv_rows import write_csv
     from ctfgan.reports.document import write_document
-    from ctfgan.reports.tables import earlier, table_report
+    from ctfgan.reports.tables import earlier, table_report, table_rows
 
     plan = plan_table(
         named_table(table), named_profile(profile), _places(data), seeds=seeds, sections=sections, device=device
@@ -90,7 +91,8 @@ def reproduce(
             failed += outcome.why_not is not None
             folder.mkdir(parents=True, exist_ok=True)
             report = write_document(table_report(plan, found, command), folder, "report")
-    show.say(f"\nreport: {report[0]} and {report[1]}")
+            write_csv(folder / "report.csv", table_rows(plan, found))
+    show.say(f"\nreport: {report[0]} and {report[1]}, a line for each run: {folder / 'report.csv'}")
     if failed:
         raise CtfganError(f"{failed} of {len(cells)} cells failed; the report says why")
 

@@ -32,7 +32,7 @@ def sweep(
     out: Path | None,
     dry_run: bool,
 ) -> None:
-    """Train and measure a series of runs, and draw one plot.
+    """Train and measure a series of runs, draw one plot, and write a report and a line of data (CSV) for each run.
 
     hq-fraction: 100 to 10 % of the good images, beside the baseline. lq-share: none to four cheap images for each good
     one, of its class and of any. ablations: without self-supervision, features shuffled or zeroed, pairing. The same
@@ -51,8 +51,10 @@ def sweep(
     from ctfgan.recipes.catalogue import DEFAULT, DEFAULT_FOR_OWN_IMAGES, named_recipe
     from ctfgan.recipes.overlay import with_settings
     from ctfgan.reports.compare import measured
+    from ctfgan.reports.csv_rows import csv_rows, write_csv
     from ctfgan.reports.document import write_document
-    from ctfgan.reports.sweep import PointOutcome, plot, sweep_report
+    from ctfgan.reports.equal import compared
+    from ctfgan.reports.sweep import PointOutcome, arms, plot, sweep_report
 
     if (name is None) == (not varied):
         raise click.UsageError("name a sweep (hq-fraction, lq-share, ablations), or settings with --vary, not both")
@@ -77,10 +79,12 @@ def sweep(
             if any(one.result for one in found):
                 write_file(picture, plot(planned, found))
                 report = write_document(sweep_report(planned, found, picture, command), folder, "report")
+                results = [one.result for one in found if one.result]
+                write_csv(folder / "report.csv", csv_rows(results, compared(arms(found))[0]))
     failed = sum(1 for one in found if one.why_not)
     if failed == len(found):
         raise CtfganError(f"no run of the sweep could be made: {found[0].why_not}")
-    show.say(f"\nplot: {picture}; report: {report[0]} and {report[1]}")
+    show.say(f"\nplot: {picture}; report: {report[0]} and {report[1]}, a line for each run: {folder / 'report.csv'}")
     if failed:
         raise CtfganError(f"{failed} of {len(found)} runs failed; the report says why")
 

@@ -26,6 +26,15 @@ def without_average(image_set: str) -> str:
     return AS_TRAINED + image_set.removeprefix(SAMPLES)
 
 
+TRAINING_BANK, HELD_OUT_BANK = ", training LQ bank", ", held-out LQ bank"
+"""What names of sets of samples end with, if their method uses low-quality images."""
+
+
+def with_training_bank(image_set: str) -> str:
+    """Name of the set of samples that differs from another in having the training bank."""
+    return image_set.removesuffix(HELD_OUT_BANK).removesuffix(TRAINING_BANK) + TRAINING_BANK
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """What ``ctfgan evaluate`` reports."""

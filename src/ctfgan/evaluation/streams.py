@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ctfgan.data.pairing import LowQualityBank
 from ctfgan.data.subset import Subset
-from ctfgan.evaluation.result import AS_TRAINED, SAMPLES
+from ctfgan.evaluation.result import AS_TRAINED, HELD_OUT_BANK, SAMPLES, TRAINING_BANK
 from ctfgan.metrics.extractor import Pixels
 from ctfgan.metrics.reading import Chunk
 from ctfgan.progress import Progress
@@ -41,9 +41,9 @@ def image_sets(work: Workplace, folder: RunFolder) -> list[ImageSet]:
     side, labels = work.dataset.low_quality, torch.from_numpy(work.dataset.measured.labels)
     banks: dict[str, LowQualityBank | None] = {"": None}
     if side is not None:
-        banks = {", training LQ bank": side.bank}
+        banks = {TRAINING_BANK: side.bank}
         if side.held_out is not None:
-            banks[", held-out LQ bank"] = side.held_out
+            banks[HELD_OUT_BANK] = side.held_out
     kinds = {SAMPLES: True}
     if work.recipe.evaluation.without_average and work.recipe.training.ema_decay is not None:
         kinds[AS_TRAINED] = False

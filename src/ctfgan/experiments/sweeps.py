@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ctfgan.data.sources.opening import open_source
 from ctfgan.errors import ConfigError, pick
 from ctfgan.experiments.campaign import Cell
+from ctfgan.recipes.catalogue import RECIPES, named_recipe
 from ctfgan.recipes.checks import check_recipe
 from ctfgan.recipes.overlay import with_settings
 from ctfgan.recipes.recipe import CtfGan, Recipe, SnGan, parse_recipe
@@ -19,6 +20,7 @@ LQ_RATIOS = (0.25, 0.5, 1.0, 2.0, 4.0)
 LQ_SWEEP_FRACTION = 0.15  # four times as many low-quality images leave a quarter of the pool to hold out
 
 OURS, BASELINE = "CTF-GAN", "SN-GAN + Projection"
+BASELINE_OF = "-baseline"  # what the name of a baseline's recipe adds to that of the recipe that it is taken from
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,17 @@ def baseline_of(recipe: Recipe) -> Recipe:
     )
     needs = tuple(name for name in recipe.data.needs if name != "low_quality")
     data = recipe.data.model_copy(update={"low_quality": None, "needs": needs})
-    return recipe.model_copy(update={"name": f"{recipe.name}-baseline", "method": baseline, "data": data})
+    return recipe.model_copy(update={"name": f"{recipe.name}{BASELINE_OF}", "method": baseline, "data": data})
+
+
+def origin_of(recipe: Recipe) -> Recipe | None:
+    """The named recipe that a recipe began as, or :func:`baseline_of` it; None if there is none of this name."""
+    name = recipe.name.removesuffix(BASELINE_OF)
+    if recipe.name in RECIPES:
+        return named_recipe(recipe.name)
+    if name in RECIPES and isinstance(named_recipe(name).method, CtfGan):
+        return baseline_of(named_recipe(name))
+    return None
 
 
 def _sweep(name: str, axis: str, arms: Sequence[Arm], seeds: int) -> Sweep:

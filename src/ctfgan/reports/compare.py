@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 
 from ctfgan.errors import RunError
 from ctfgan.experiments.campaign import Outcome
-from ctfgan.reports.curves import FIGURES, Course, course_of, draw_checks
+from ctfgan.recipes.recipe import Recipe, parse_recipe
+from ctfgan.reports.curves import FIGURES, Course, Line, course_of, draw_checks
 from ctfgan.reports.figures import frechet, kernel, read_figures, score, top_1, top_5
 from ctfgan.training.run_folder import DATA, RECIPE, RunFolder
 
@@ -25,13 +26,23 @@ class RunResult:
     """What a run left behind."""
 
     path: Path
-    method: str
-    counts: dict[str, int]
-    steps: int
-    """Generator steps over all stages, at the last check."""
+    recipe: Recipe
+    data: dict[str, Any]
+    """Content of the run's ``data.json``."""
     course: Course
     figures: dict[str, Any] | None
     """Content of the run's figures; None before ``ctfgan evaluate``."""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Numbers of classes and images."""
+        counts: dict[str, int] = self.data["counts"]
+        return counts
+
+    @property
+    def steps(self) -> int:
+        """Generator steps over all stages, at the last check."""
+        return self.course.checks[-1].steps if self.course.checks else 0
 
     @property
     def measured(self) -> dict[str, Any]:
@@ -75,15 +86,26 @@ def read_run(path: Path) -> RunResult:
 
     Raises:
         RunError: no run folder, or its files are damaged.
+        ConfigError: its recipe has settings that are not allowed.
     """
     folder = RunFolder.open(path)
-    figures = read_figures(path)
-    try:
-        method, counts = folder.read_json(RECIPE)["method"]["kind"], folder.read_json(DATA)["counts"]
-    except (KeyError, TypeError) as error:
-        raise RunError(f"{path / RECIPE} or {path / DATA} is damaged (no {error}); train again") from error
-    journal = folder.journal()
-    return RunResult(path, method, counts, journal.generator_steps(), course_of(journal.readable()[0]), figures)
+    return run_result(folder, folder.journal().readable()[0], read_figures(path))
+
+
+def run_result(folder: RunFolder, lines: list[Line], figures: dict[str, Any] | None) -> RunResult:
+    """The same with lines of the journal and figures that were read already.
+
+    Raises:
+        RunError: the run's recipe or ``data.json`` is damaged.
+        ConfigError: its recipe has settings that are not allowed.
+    """
+    path = folder.path
+    recipe = parse_recipe(folder.read_json(RECIPE), str(path / RECIPE))
+    data = folder.read_json(DATA)
+    counts = data.get("counts")
+    if not isinstance(counts, dict) or not {"classes", "high_quality", "low_quality"} <= counts.keys():
+        raise RunError(f"{path / DATA} is damaged (no counts); restore it or train again")
+    return RunResult(path, recipe, data, course_of(lines), figures)
 
 
 def table(runs: list[RunResult]) -> list[tuple[str, ...]]:
@@ -94,7 +116,7 @@ def table(runs: list[RunResult]) -> list[tuple[str, ...]]:
     for run in runs:
         known = (
             run.path.name,
-            run.method,
+            run.recipe.method.kind,
             f"{run.counts['high_quality']:,}",
             f"{run.counts['low_quality']:,}",
             f"{run.steps:,}",

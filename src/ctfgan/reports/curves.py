@@ -165,13 +165,18 @@ def draw_checks(axis: Axes, courses: Sequence[tuple[str, Course]], name: str, ov
         axis.plot(places, [moment.line[name] for moment in said], marker=".", color=colour, label=shown(label))
         _mark(axis, course, over, "grey" if len(courses) == 1 else colour)
     if name == "distance":
-        axis.set_yscale("log")
-        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axis.yaxis.set_minor_formatter(NullFormatter())
+        scale_distances(axis)
     else:
         axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
     _tidy(axis, over)
+
+
+def scale_distances(axis: Axes) -> None:
+    """Make the axis of values logarithmic, with plain numbers at its marks."""
+    axis.set_yscale("log")
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.yaxis.set_minor_formatter(NullFormatter())
 
 
 def shown(label: str) -> str:

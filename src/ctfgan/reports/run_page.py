@@ -11,6 +11,7 @@ from ctfgan.reports.blocks import Block, Contents, Heading, Items, Paragraph, Pl
 from ctfgan.reports.compare import HEADINGS, table, warnings
 from ctfgan.reports.curves import check_plots
 from ctfgan.reports.document import page
+from ctfgan.reports.equal import Arm, equal_blocks
 from ctfgan.reports.images_sections import classes_section, data_section, maps_or_why_not
 from ctfgan.reports.story import Story, read_story
 from ctfgan.reports.story_sections import (
@@ -122,6 +123,7 @@ def _side_by_side(runs: Sequence[Story]) -> list[Block]:
     notes = warnings(results)
     if notes:
         blocks.append(Items(tuple(f"Not comparable: {note}." for note in notes)))
+    blocks += equal_blocks([Arm(run.label, (run.result,)) for run in runs])
     plots = check_plots([(run.label, run.result.course) for run in runs])
     blocks.append(Heading("Curves"))
     if not plots:

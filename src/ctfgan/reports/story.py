@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ctfgan.errors import RunError
-from ctfgan.recipes.catalogue import RECIPES, named_recipe
-from ctfgan.recipes.recipe import Recipe, parse_recipe
-from ctfgan.reports.compare import RunResult
-from ctfgan.reports.curves import course_of
+from ctfgan.experiments.sweeps import origin_of
+from ctfgan.recipes.recipe import Recipe
+from ctfgan.reports.compare import RunResult, run_result
 from ctfgan.reports.figures import read_figures
 from ctfgan.runs import is_finished
-from ctfgan.training.run_folder import DATA, JOURNAL, RECIPE, RunFolder
+from ctfgan.training.run_folder import JOURNAL, RECIPE, RunFolder
 
 
 @dataclass(frozen=True)
@@ -24,14 +23,21 @@ class Story:
     folder: RunFolder
     label: str
     """What the run is called on the page."""
-    recipe: Recipe
-    summary: dict[str, Any]
-    """Content of the run's ``data.json``."""
     result: RunResult
     no_figures: str | None
     """Why there are no figures, in one sentence; None if there are."""
     damaged_lines: int
     """Of the journal."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """The run's."""
+        return self.result.recipe
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Content of the run's ``data.json``."""
+        return self.result.data
 
     @property
     def is_finished(self) -> bool:
@@ -58,11 +64,11 @@ class Story:
 
     def changes(self) -> list[str] | None:
         """How the recipe differs from the named one that it began as; None if there is none of this name."""
-        if self.recipe.name not in RECIPES:
+        named = origin_of(self.recipe)
+        if named is None:
             return None
-        named, own = _flat(named_recipe(self.recipe.name).model_dump()), _flat(self.recipe.model_dump())
-        names = [name for name in own.keys() | named.keys() if own.get(name) != named.get(name)]
-        return [f"{name} = {own.get(name)} (not {named.get(name)})" for name in sorted(names)]
+        changed = changed_settings(self.recipe, named)
+        return [f"{name} = {now} (not {before})" for name, (now, before) in changed.items()]
 
 
 def read_story(path: Path, label: str) -> Story:
@@ -73,11 +79,6 @@ def read_story(path: Path, label: str) -> Story:
         ConfigError: its recipe has settings that are not allowed.
     """
     folder = RunFolder.open(path)
-    recipe = parse_recipe(folder.read_json(RECIPE), str(path / RECIPE))
-    summary = folder.read_json(DATA)
-    counts = summary.get("counts")
-    if not isinstance(counts, dict) or not {"classes", "high_quality", "low_quality"} <= counts.keys():
-        raise RunError(f"{path / DATA} is damaged (no counts); restore it or train again")
     figures, no_figures = None, None
     try:
         figures = read_figures(path)
@@ -88,9 +89,17 @@ def read_story(path: Path, label: str) -> Story:
     except RunError as error:
         no_figures = str(error)
     lines, damaged = folder.journal().readable()
-    course = course_of(lines)
-    result = RunResult(path, recipe.method.kind, counts, course.generator_steps, course, figures)
-    return Story(folder, label, recipe, summary, result, no_figures, damaged)
+    return Story(folder, label, run_result(folder, lines, figures), no_figures, damaged)
+
+
+def changed_settings(recipe: Recipe, named: Recipe | None) -> dict[str, tuple[Any, Any]]:
+    """What differs between two recipes by name, in order: the first one's value and the second's, None for no such.
+
+    Without a second one all of the first.
+    """
+    before, own = _flat(named.model_dump()) if named else {}, _flat(recipe.model_dump())
+    names = sorted(name for name in own.keys() | before.keys() if named is None or own.get(name) != before.get(name))
+    return {name: (own.get(name), before.get(name)) for name in names}
 
 
 def _flat(content: dict[str, Any], before: str = "") -> dict[str, Any]:

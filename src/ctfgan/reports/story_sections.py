@@ -179,6 +179,7 @@ def environment_section(run: Story, level: int) -> list[Block]:
     """What the run was made with."""
     summary = run.summary
     rows = [("device", str(summary.get("device", "not noted"))), ("recogniser", str(summary.get("extractor", "")))]
+    rows += [(name, str(summary.get(name) or "")) for name in ("processor", "commit")]
     rows += [(name, str(value)) for name, value in _mapping(summary, "versions").items()]
     rows += [(f"fingerprint, {side}", str(value)[:16]) for side, value in _mapping(summary, "fingerprints").items()]
     rows += [("seeds", f"training {run.recipe.seed}, data {run.recipe.data.seed}"), ("folder", str(run.folder.path))]

@@ -8,12 +8,15 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from ctfgan.evaluation import FLOOR
 from ctfgan.experiments.sweeps import Point, Sweep
 from ctfgan.metrics.extractor import RECOGNISER
 from ctfgan.reports.compare import Measured, RunResult, as_png, warnings
+from ctfgan.reports.curves import scale_distances
 from ctfgan.reports.document import Block, Heading, Items, Paragraph, Picture, TableBlock
+from ctfgan.reports.equal import Arm, equal_blocks
 from ctfgan.reports.figures import spread
 
 PANELS = (("frechet", "Frechet distance\n(recogniser features, lower is better)"),
@@ -26,7 +29,7 @@ PointOutcome = Measured[Point]
 def sweep_report(sweep: Sweep, measured: Sequence[PointOutcome], picture: Path, command: str) -> list[Block]:
     """The report of a sweep; its picture is written beside it."""
     rows = []
-    for series, x in dict.fromkeys((found.place.series, found.place.x) for found in measured):
+    for series, x in _places(measured):
         runs = _runs(measured, series, x)
         cells = [_cell(runs, name, form) for name, form in (("frechet", ".2f"), ("top_1", ".1%"), ("kernel", ".4f"))]
         counts = runs[0].images if runs else ""
@@ -47,10 +50,18 @@ def sweep_report(sweep: Sweep, measured: Sequence[PointOutcome], picture: Path, 
     reasons = [f"{found.place.cell.name}: not run: {found.why_not}." for found in measured if found.why_not]
     if reasons:
         blocks.append(Items(tuple(reasons)))
+    blocks += equal_blocks(arms(measured))
     first = next((found.result for found in measured if found.result), None)
     if first is not None:
         blocks += [Heading("Protocol of the first run", 3), Paragraph(first.measured["protocol_sentence"])]
     return blocks
+
+
+def arms(measured: Sequence[PointOutcome]) -> list[Arm]:
+    """The places that have runs, each with those of all its seeds."""
+    is_single = len({found.place.series for found in measured}) == 1
+    found = {(series, x): _runs(measured, series, x) for series, x in _places(measured)}
+    return [Arm(str(x) if is_single else f"{series}, {x}", tuple(runs)) for (series, x), runs in found.items() if runs]
 
 
 def plot(sweep: Sweep, measured: Sequence[PointOutcome]) -> bytes:
@@ -65,7 +76,8 @@ def plot(sweep: Sweep, measured: Sequence[PointOutcome]) -> bytes:
             axis.axhline(statistics.fmean(floors), color="grey", linestyle=":", linewidth=1)
         axis.set(ylabel=label, xlabel=sweep.axis if numeric else "")
         axis.grid(alpha=0.3)
-    axes[0].set_yscale("log")
+    scale_distances(axes[0])
+    axes[1].yaxis.set_major_formatter(PercentFormatter(1))
     if len({found.place.series for found in measured}) > 1:
         axes[0].legend(fontsize="small")
     return as_png(figure)
@@ -91,6 +103,10 @@ def _means(
     """Means over the runs of each place, and standard deviations, 0 for a single run."""
     values = [[_value(run, name) for run in _runs(measured, *place)] for place in places]
     return [statistics.fmean(v) for v in values], [statistics.stdev(v) if len(v) > 1 else 0.0 for v in values]
+
+
+def _places(measured: Sequence[PointOutcome]) -> list[tuple[str, float | str]]:
+    return list(dict.fromkeys((found.place.series, found.place.x) for found in measured))
 
 
 def _runs(measured: Sequence[PointOutcome], series: str, x: float | str) -> list[RunResult]:

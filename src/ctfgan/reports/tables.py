@@ -11,7 +11,10 @@ from ctfgan.experiments.reproduce import Plan, TableCell
 from ctfgan.experiments.tables import Row, Section
 from ctfgan.metrics.extractor import RECOGNISER
 from ctfgan.reports.compare import Measured, RunResult, read_run, warnings
+from ctfgan.reports.csv_rows import Row as CsvRow
+from ctfgan.reports.csv_rows import csv_rows
 from ctfgan.reports.document import Block, Heading, Items, Paragraph, Picture, TableBlock
+from ctfgan.reports.equal import Arm, compared, equal_blocks
 from ctfgan.reports.figures import spread
 from ctfgan.reports.sheets import last_sheet
 from ctfgan.training.run_folder import FIGURES
@@ -63,6 +66,23 @@ def table_report(plan: Plan, measured: Sequence[CellOutcome], command: str) -> l
     return blocks
 
 
+def table_rows(plan: Plan, measured: Sequence[CellOutcome]) -> list[CsvRow]:
+    """A line for each run that was measured, compared with those of its section."""
+    lines: list[CsvRow] = []
+    for section in plan.table.sections:
+        found = [cell for cell in measured if cell.place.section == section]
+        results = {
+            row: [cell.result for cell in found if cell.place.row == row and cell.result] for row in section.rows
+        }
+        runs = [run for each in results.values() for run in each]
+        lines += csv_rows(runs, compared(_arms(results))[0])
+    return lines
+
+
+def _arms(results: dict[Row, list[RunResult]]) -> list[Arm]:
+    return [Arm(row.label, tuple(runs)) for row, runs in results.items() if runs]
+
+
 def _section(plan: Plan, section: Section, cells: Sequence[TableCell], by_cell: dict[str, CellOutcome]) -> list[Block]:
     data = cells[0].cell.recipe.data
     side = f"here {data.resolution}x{data.resolution}"
@@ -83,7 +103,7 @@ def _section(plan: Plan, section: Section, cells: Sequence[TableCell], by_cell: 
     notes += [f"{cell.place.row.label}, seed {cell.place.seed}: not run: {cell.why_not}." for cell in failed]
     if notes:
         blocks.append(Items(tuple(dict.fromkeys(notes))))
-    return [*blocks, *_protocols(results), *_sheets(results)]
+    return [*blocks, *equal_blocks(_arms(results), 3), *_protocols(results), *_sheets(results)]
 
 
 Column = Callable[[RunResult, str], float | None]

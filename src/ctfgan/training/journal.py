@@ -50,11 +50,6 @@ class Journal:
         for line in lines:
             self._append(line)
 
-    def generator_steps(self) -> int:
-        """Generator steps over all stages, at the last check."""
-        checks = [line for line in self.readable()[0] if line["event"] == "check"]
-        return sum({check["stage"]: check["step"] for check in checks}.values())
-
     def size(self) -> int:
         """Bytes written so far."""
         return self._path.stat().st_size if self._path.exists() else 0

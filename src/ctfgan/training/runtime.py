@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import atexit
 import os
+import platform
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import chain
+from pathlib import Path
 from types import FrameType
 
 import torch
@@ -185,6 +187,16 @@ def describe_device(device: torch.device) -> str:
         return device.type
     threads = torch.get_num_threads()
     return f"cpu, {threads} thread{'s' * (threads != 1)}"
+
+
+def processor() -> str:
+    """Name of this machine's processor, or at least its kind."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name" and value.strip():
+                return value.strip()
+    return platform.processor() or platform.machine()
 
 
 def place(network: nn.Module, device: torch.device) -> None:

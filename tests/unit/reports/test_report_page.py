@@ -242,6 +242,10 @@ def test_several_runs_stand_side_by_side_first(evaluated: Path, folders_run: Pat
     ]  # fmt: skip
     first = [row[0] for row in page.sections["Figures"].rows[:8]]
     assert first == ["run", *["1 my run"] * 3, "2 run", *["3 my run"] * 3]
+    assert "with different recognisers" in page.sections["Equal steps, equal seconds"].text
+    same = read_page(written(evaluated, evaluated)).sections["Equal steps, equal seconds"]
+    assert [row[0] for row in same.rows] == ["run", "1 my run (baseline)", "2 my run"]
+    assert same.rows[1][1:] == same.rows[2][1:]
     assert "1 my run from" in page.sections["Curves"].images[0]
     assert "2 run from" in page.sections["Curves"].images[0]
 

@@ -1,0 +1,159 @@
+"""A line for each run, as data: what it is, what it was measured to be, where it ran."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shlex
+from collections.abc import Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from ctfgan.data.sources.opening import name_of
+from ctfgan.evaluation import FLOOR, with_training_bank
+from ctfgan.experiments.sweeps import origin_of
+from ctfgan.files import write_file
+from ctfgan.metrics.extractor import RECOGNISER
+from ctfgan.recipes.recipe import Recipe
+from ctfgan.recipes.sharing import shareable
+from ctfgan.reports.compare import RunResult
+from ctfgan.reports.curves import Over
+from ctfgan.reports.equal import Comparison, machine
+from ctfgan.reports.story import changed_settings
+
+HEADER = (
+    "run", "commit", "version", "recipe", "settings", "set", "low_quality", "pairing", "share", "seed", "hq_images",
+    "lq_images", "steps", "seconds", "recogniser", "evaluation_seed", "images", "real", "top_1", "top_5", "score",
+    "distance", "kernel", "precision", "recall", "density", "coverage", "training_bank_distance", "training_bank_top_1",
+    "floor_distance", "floor_top_1", "equal_steps", "equal_steps_distance", "equal_steps_top_1", "equal_seconds",
+    "equal_seconds_distance", "equal_seconds_top_1", "machine", "date",
+)  # fmt: skip
+RUN, EVALUATION = ("run", "commit", "recipe", "settings", "seed", "recogniser"), ("evaluation_seed", "images", "real")
+"""What tells lines apart."""
+
+Row = dict[str, str]
+"""Texts by the names of :data:`HEADER`; empty where something is unknown."""
+
+
+def csv_rows(runs: Sequence[RunResult], comparison: Comparison | None) -> list[Row]:
+    """A line for each run.
+
+    Args:
+        runs: of any method, evaluated or not.
+        comparison: in which some of them may stand.
+    """
+    return [_row(run, comparison) for run in runs]
+
+
+def write_csv(path: Path, rows: Sequence[Row]) -> None:
+    """Write a table; a file at its place is replaced."""
+    text = StringIO()
+    writer = csv.DictWriter(text, HEADER, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_file(path, text.getvalue().encode())
+
+
+def add_to_csv(path: Path, rows: Sequence[Row]) -> None:
+    """Write a table, or add lines to the one that is there; those of the same evaluations of the same runs go away.
+
+    So do lines of these runs from before they were evaluated.
+    """
+    new = {(_key(row, RUN), _key(row, EVALUATION)) for row in rows}
+    new |= {(run, ("",) * len(EVALUATION)) for run, _ in new}
+    kept = [row for row in read_csv(path) or [] if (_key(row, RUN), _key(row, EVALUATION)) not in new]
+    write_csv(path, [*kept, *rows])
+
+
+def read_csv(path: Path) -> list[Row] | None:
+    """The lines of a table that was written here; None for anything else."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            header, *rows = csv.reader(file, strict=True)
+    except (OSError, ValueError, csv.Error):
+        return None
+    if tuple(header) != HEADER or any(len(row) != len(HEADER) for row in rows):
+        return None
+    return [dict(zip(HEADER, row, strict=True)) for row in rows]
+
+
+def _row(run: RunResult, comparison: Comparison | None) -> Row:
+    recipe, versions = run.recipe, run.data.get("versions", {})
+    found: dict[str, Any] = {
+        "run": run.path.resolve().name,
+        "commit": run.data.get("commit"),
+        "recipe": recipe.name,
+        "settings": _settings(recipe),
+        "seed": recipe.seed,
+        "version": versions.get("ctfgan"),
+        "date": versions.get("date"),
+        "machine": machine(run),
+        "set": "glyphs" if recipe.data.high_quality is None else name_of(recipe.data.high_quality),
+        "low_quality": _low_quality(recipe),
+        "pairing": run.data.get("pairing"),
+        "share": recipe.data.high_quality_fraction,
+        "hq_images": run.counts["high_quality"],
+        "lq_images": run.counts["low_quality"],
+        "steps": run.steps,
+        "seconds": run.seconds,
+        "recogniser": run.data.get("extractor"),
+    }
+    found |= _figures(run) | _equal(run, comparison)
+    return {name: "" if (value := found.get(name)) is None else str(value) for name in HEADER}
+
+
+def _settings(recipe: Recipe) -> str:
+    """What differs from the named recipe, as ``ctfgan train --set`` takes it; the seed has a column of its own."""
+    named = origin_of(recipe)
+    changed = changed_settings(shareable(recipe), named and shareable(named))
+    known = {name: now for name, (now, _) in changed.items() if name not in {"seed", "name"}}
+    return shlex.join(f"{name}={_value(value)}" for name, value in known.items())
+
+
+def _value(value: object) -> str:
+    if value is None:
+        return "none"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _low_quality(recipe: Recipe) -> str:
+    data = recipe.data
+    if not recipe.method.uses_low_quality:
+        return "none"
+    size = data.degradation.size
+    return f"degraded {size}x{size}" if data.low_quality is None else name_of(data.low_quality)
+
+
+def _figures(run: RunResult) -> dict[str, Any]:
+    """The recogniser's figures of the reported set, with those of the training bank and of the floor."""
+    if run.figures is None:
+        return {}
+    chosen, rows, protocol = run.figures["reported_set"], run.figures["rows"], run.figures["protocol"]
+    row = rows[chosen][RECOGNISER]
+    found = {name: row[name] for name in ("real", "top_1", "top_5", "score", "kernel")}
+    found |= {"images": row["fake"], "distance": row["frechet"], "evaluation_seed": protocol["evaluation_seed"]}
+    found |= row["neighbours"] or {}
+    for name, images in (("training_bank", with_training_bank(chosen)), ("floor", FLOOR)):
+        if images in rows:
+            other = rows[images][RECOGNISER]
+            found |= {f"{name}_distance": other["frechet"], f"{name}_top_1": other["top_1"]}
+    return found
+
+
+def _equal(run: RunResult, comparison: Comparison | None) -> dict[str, Any]:
+    """What a run's checks had found by the equal steps and seconds."""
+    if comparison is None or not any(run is other for arm in comparison.arms for other in arm.runs):
+        return {}
+    overs: tuple[tuple[Over, float], ...] = ("steps", comparison.steps), ("seconds", comparison.seconds)
+    found: dict[str, Any] = {}
+    for over, limit in overs:
+        check = comparison.at(run, over)
+        line = {} if check is None else check.line
+        found |= {f"equal_{over}": limit, f"equal_{over}_distance": line.get("distance")}
+        found[f"equal_{over}_top_1"] = line.get("top_1")
+    return found
+
+
+def _key(row: Row, names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(row[name] for name in names)
