@@ -32,7 +32,8 @@ def test_every_figure_is_written_under_its_extractors_name_with_its_numbers_of_i
     done = run_cli("evaluate", "run", "--extractor", "corner.py", "--images", 120, "--per-class", 2,
                    "--cas", "--cas-seeds", 2)  # fmt: skip
     assert done.code == 0, done
-    for words in ("ctfgan-recogniser-", "FID-corner", "recogniser score", "too few images", "precision", "per class", "floor: real against real",
+    for words in ("ctfgan-recogniser-", "FID-corner", "recogniser score", "too few images", "precision",
+                  "per class", "floor: real against real",
                   "after 93 real images", "after 120 generated ones", "2 seeds, 15 steps each",
                   "hardest classes, real alone", "note: with only 16 held-out real images", "120 / 16",
                   "8 / 8"):  # fmt: skip

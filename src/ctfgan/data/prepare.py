@@ -143,8 +143,9 @@ def divide(
     pool = stratified_order(packed.labels, settings.seed, firsts)
     reference = own_reference
     if reference is None:
-        # At least 4: evaluation compares one half of the reference with the other.
-        held_out = with_copies(pool[: max(share(count, settings.held_out), MIN_IMAGES_PER_CLASS)], firsts)
+        # At least 4, and 2 different ones: evaluation compares one half of the reference with the other.
+        fewest = max(MIN_IMAGES_PER_CLASS, int(np.flatnonzero(firsts[pool] == pool)[:2][-1]) + 1)
+        held_out = with_copies(pool[: max(share(count, settings.held_out), fewest)], firsts)
         reference, pool = Subset(packed, held_out), pool[~membership(held_out, count)[pool]]
         _check_training(packed, pool, f"a held-out share (data.held_out) of {settings.held_out}", "smaller share")
     # Ordered anew, so that every prefix of the pool is stratified too.
@@ -156,9 +157,10 @@ def divide(
 
 
 def _own_reference(packed: PackedImages) -> Subset:
-    if len(packed) < MIN_IMAGES_PER_CLASS:
+    different = len(np.unique(packed.firsts))
+    if different < MIN_IMAGES_PER_CLASS:
         raise DataError(
-            f"the reference {packed.survey.location} holds {len(packed)} readable images; it needs at least "
+            f"the reference {packed.survey.location} holds {different} different readable images; it needs at least "
             f"{MIN_IMAGES_PER_CLASS}, since one half of it is compared with the other"
         )
     return Subset(packed, np.arange(len(packed)))

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ctfgan.data.sources.base import Labels
-from ctfgan.data.splits import Rows, stratified_order
+from ctfgan.data.leakage import first_rows
+from ctfgan.data.splits import Rows, membership, stratified_order, with_copies
+from ctfgan.data.subset import Subset
 from ctfgan.evaluation.result import FLOOR, Evaluation
 from ctfgan.evaluation.streams import CHUNK, ImageSet, Sieve, generated, image_sets, real, reported_set
 from ctfgan.files import cache_folder
@@ -70,7 +71,7 @@ class Measurement:
     def result(self) -> Evaluation:
         """Measure everything."""
         measured, settings = self._measured, self._settings
-        one, other = floor_split(measured.reference.labels, settings.images, self._work.recipe.data.seed)
+        one, other = floor_split(measured.reference, settings.images, self._work.recipe.data.seed)
         part, rest = (self._read(self._real(rows), len(rows)) for rows in (one, other))
         reference = {key: torch.cat([part[key].features, rest[key].features]) for key in part}
         labels = torch.from_numpy(measured.reference.labels[np.concatenate([one, other])])
@@ -203,15 +204,16 @@ class Measurement:
         )
 
 
-def floor_split(labels: Labels, images: int, seed: int) -> tuple[Rows, Rows]:
-    """Rows of real images that the floor measures, and of those that it compares them with, each in order.
+def floor_split(reference: Subset, images: int, seed: int) -> tuple[Rows, Rows]:
+    """Places in the reference of the images that the floor measures, and of those that it compares them with.
 
     As many as ``images``, the number of samples, where that leaves as many for the other side; else one half. Both
-    sides share every class evenly.
+    sides share every class evenly, and no picture.
     """
-    order = stratified_order(labels, seed)
-    cut = min(images, len(labels) // 2)
-    return np.sort(order[:cut]), np.sort(order[cut:])
+    firsts = first_rows(reference.packed.digests[reference.rows])
+    order = stratified_order(reference.labels, seed, firsts)
+    one = with_copies(order[: min(images, len(order) // 2)], firsts)
+    return one, np.flatnonzero(~membership(one, len(order)))
 
 
 def _joined(figures: dict[str, Figures], per_class: Mapping[str, PerClass]) -> dict[str, Figures]:

@@ -142,7 +142,10 @@ def test_images_that_agree_in_their_centre_alone_are_not_the_same() -> None:
             {"b": 4, "x": 4, "y": 4},
             r"reference holds classes that the training set .*/hq lacks \('x', 'y'\); use the same",
         ),
-        ({"a": 3}, "holds 3 readable images; it needs at least 4, since one half of it is compared with the other"),
+        (
+            {"a": 3},
+            "holds 3 different readable images; it needs at least 4, since one half of it is compared with the other",
+        ),
     ],
 )
 def test_reference_images_that_cannot_be_compared_with_are_refused(
@@ -203,7 +206,7 @@ def test_only_the_named_classes_of_both_sides_are_used(
     assert dataset.classes == ("a", "c")
     assert len(dataset.pool) == 16
     assert reference_names(dataset) == ["c"] * 4
-    with pytest.raises(DataError, match="holds 3 readable images"):
+    with pytest.raises(DataError, match="holds 3 different readable images"):
         prepared(high, only=("c", "a"), reference=str(other))
 
 

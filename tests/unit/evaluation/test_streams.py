@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -32,6 +33,15 @@ class Echo(nn.Module):
         first = condition.labels / 100
         pixels = torch.stack([first, condition.low_quality[:, 0, 0, 0], noise.latent[:, 0] / 5, first], dim=1)
         return pixels.reshape(-1, 1, 2, 2)
+
+
+class Reference:
+    """Real images of some labels, each showing the picture of a number."""
+
+    def __init__(self, labels: np.ndarray, pictures: np.ndarray) -> None:
+        self.labels = labels
+        self.rows = np.arange(len(labels))
+        self.packed = SimpleNamespace(digests=pictures.astype(np.uint64))
 
 
 @pytest.fixture
@@ -95,10 +105,19 @@ def test_the_held_out_bank_stands_for_a_run_and_the_training_bank_where_none_is_
 
 def test_the_floor_has_as_many_images_as_samples_or_half_of_the_reference_and_every_class_evenly() -> None:
     labels = np.repeat(np.arange(5), [10, 20, 30, 7, 9])
+    reference = Reference(labels, np.arange(76))
     for images, expected in ((20, 20), (38, 38), (39, 38), (5_000, 38)):
-        one, other = floor_split(labels, images, seed=0)
+        one, other = floor_split(reference, images, seed=0)  # type: ignore[arg-type]
         assert len(one) == expected
         assert sorted([*one, *other]) == list(range(76))
         shares = np.bincount(labels[one]) / np.bincount(labels)
         assert np.abs(shares - expected / 76).max() <= 1 / 7
-        assert not np.array_equal(one, floor_split(labels, images, seed=1)[0])
+        assert not np.array_equal(one, floor_split(reference, images, seed=1)[0])  # type: ignore[arg-type]
+
+
+def test_the_floor_compares_no_picture_with_itself() -> None:
+    pictures = np.arange(80) // 4
+    one, other = floor_split(Reference(np.arange(80) % 2, pictures), 5_000, seed=0)  # type: ignore[arg-type]
+    assert sorted([*one, *other]) == list(range(80))
+    assert not set(pictures[one]) & set(pictures[other])
+    assert 36 <= len(one) <= 44
