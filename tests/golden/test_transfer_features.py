@@ -8,14 +8,16 @@ import scipy.fft
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
+from ctfgan.data.images import to_float
 from ctfgan.models.settings import TransferSettings
-from ctfgan.models.transfer_features import TransferFeatures, TransferTrace, difference_maps
+from ctfgan.models.transfer_features import TransferFeatures, TransferTrace, difference_maps, to_grey
 from ctfgan.nn.class_tables import ClassSpace
 from ctfgan.nn.dct import dct2, high_pass, idct2, soft_threshold
 from ctfgan.nn.embed import ConditionEmbedding
-from ctfgan.nn.norm import BATCH_NORM_EPSILON, ConditionalNorm2d
+from ctfgan.nn.norm import BATCH_NORM_EPSILON, ConditionalNorm2d, Statistics
 
 Array = NDArray[np.float64]
 
@@ -43,6 +45,14 @@ def test_the_production_path_equals_the_literal_dct_over_all_pairs(
     np.testing.assert_allclose(
         difference_maps(current, previous).numpy(), literal_difference_maps(current, previous), atol=1e-9, rtol=0
     )
+
+
+def test_grey_is_what_pillow_calls_grey() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 6, 6, 3), dtype=np.uint8)
+    expected = np.stack([np.asarray(Image.fromarray(image).convert("L")) for image in pixels])[:, None]
+    grey = to_grey(to_float(pixels))
+    assert np.abs((grey.numpy() + 1) * 127.5 - expected).max() <= 1
+    assert torch.equal(to_grey(grey), grey)
 
 
 def test_the_first_block_is_compared_with_the_grey_image_and_shrinks_it_with_antialiasing() -> None:
@@ -85,9 +95,10 @@ def test_batches_of_different_length_are_refused() -> None:
         difference_maps(torch.zeros(2, 1, 4, 4), torch.zeros(3, 1, 2, 2))
 
 
-def test_equation_1_normalises_each_image_and_channel_with_the_rows_of_its_class() -> None:
+@pytest.mark.parametrize("statistics", ["batch", "instance"])
+def test_equation_1_normalises_each_channel_and_scales_with_the_rows_of_the_class(statistics: Statistics) -> None:
     rng = torch.Generator().manual_seed(3)
-    norm = ConditionalNorm2d(3, ClassSpace(4), "instance").double()
+    norm = ConditionalNorm2d(3, ClassSpace(4), statistics).double()
     torch.nn.init.normal_(norm.gamma.weight, generator=rng)
     torch.nn.init.normal_(norm.beta.weight, generator=rng)
     maps = torch.randn(5, 3, 6, 6, generator=rng, dtype=torch.float64)
@@ -95,8 +106,8 @@ def test_equation_1_normalises_each_image_and_channel_with_the_rows_of_its_class
     result = norm(maps, labels)
     for n, label in enumerate(labels.tolist()):
         for t in range(3):
-            values = maps[n, t].numpy()
-            normal = (values - values.mean()) / np.sqrt(values.var() + BATCH_NORM_EPSILON)
+            over = maps[:, t].numpy() if statistics == "batch" else maps[n, t].numpy()
+            normal = (maps[n, t].numpy() - over.mean()) / np.sqrt(over.var() + BATCH_NORM_EPSILON)
             expected = norm.gamma.weight[label, t].item() * normal + norm.beta.weight[label, t].item()
             np.testing.assert_allclose(result[n, t].detach().numpy(), expected, atol=1e-12)
 

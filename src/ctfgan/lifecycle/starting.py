@@ -21,7 +21,9 @@ from ctfgan.training.run_folder import RunFolder
 from ctfgan.training.tensor_files import below
 
 GENERATOR_SETTINGS = ("data.resolution", "method.networks.generator_width", "method.networks.noise")
-TRANSFER_SETTINGS = tuple(f"method.features.{name}" for name in ("block_noise", "embedding", "stem", "statistics"))
+TRANSFER_SETTINGS = tuple(
+    f"method.features.{name}" for name in ("block_noise", "noise_maps", "embedding", "stem", "statistics")
+)
 ORIGINAL = "parametrizations.weight.original"
 
 

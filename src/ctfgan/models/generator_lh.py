@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from ctfgan.chance import Chance
 from ctfgan.models.interfaces import Condition, Noise, normal_noise
 from ctfgan.models.settings import TransferSettings
-from ctfgan.models.transfer_features import TransferTrace
+from ctfgan.models.transfer_features import TransferTrace, to_grey
 from ctfgan.models.widths import Plan
 from ctfgan.nn.blocks import GeneratorBlock
 from ctfgan.nn.class_tables import ClassSpace
-from ctfgan.nn.embed import concat_tiled
-from ctfgan.nn.layers import conv, linear
+from ctfgan.nn.embed import NoiseEmbedding
+from ctfgan.nn.layers import conv
 from ctfgan.nn.norm import ConditionalNorm2d
 
 
@@ -50,10 +50,7 @@ class Stem(nn.Module):
 
 
 class GeneratorLH(nn.Module):
-    """Stem, then M blocks with the class's norm (Eq. 1) and noise z_m, then a convolution to the image.
-
-    Needs no batch statistics with ``instance`` norm: an image does not depend on its batch.
-    """
+    """Stem, then M blocks with the class's norm (Eq. 1) and noise z_m, then a convolution to the image."""
 
     def __init__(
         self, plan: Plan, channels: int, low_quality_size: int, classes: ClassSpace, settings: TransferSettings
@@ -66,8 +63,10 @@ class GeneratorLH(nn.Module):
         def norm(count: int) -> ConditionalNorm2d:
             return ConditionalNorm2d(count, classes, settings.statistics)
 
-        noise = settings.block_noise
-        self.noise_embeddings = nn.ModuleList(linear(noise, noise) for _ in range(plan.blocks if noise else 0))
+        noise, tiled = settings.block_noise, settings.noise_maps == "tiled"
+        self.noise_embeddings = nn.ModuleList(
+            NoiseEmbedding(noise, 1 if tiled else plan.base * 2**index) for index in range(plan.blocks if noise else 0)
+        )
         self.blocks = nn.ModuleList(
             GeneratorBlock(inputs + noise, outputs, norm)
             for inputs, outputs in zip(plan.generator, plan.generator[1:], strict=False)
@@ -84,10 +83,10 @@ class GeneratorLH(nn.Module):
         low_quality, _ = condition.required_low_quality()
         maps = self.stem(low_quality)
         classes = self.classes(condition.labels)
-        trace = TransferTrace(low_quality.mean(dim=1, keepdim=True), classes, [], [], [])
+        trace = TransferTrace(to_grey(low_quality), classes, [], [], [])
         for index, block in enumerate(self.blocks):
             if self.settings.block_noise:
-                maps = concat_tiled(maps, self.noise_embeddings[index](noise.blocks[:, index]))
+                maps = self.noise_embeddings[index](maps, noise.blocks[:, index])
             maps = block(maps, classes)
             assert isinstance(block.norm_2, ConditionalNorm2d)
             gamma, beta = block.norm_2.rows(classes)

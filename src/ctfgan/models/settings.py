@@ -47,8 +47,11 @@ class TransferSettings(Settings):
     """Width of Embed(Concat(gamma, beta, g_L)) in Eq. 2."""
     label_tables: Literal["auto", "per-class", "factorised"] = "auto"
     """What the embedding keeps of a low-quality label; ``auto`` decides as ``networks.class_tables`` does."""
-    statistics: Literal["instance", "batch"] = "instance"
-    """Statistics of G_LH's conditional norm (decision 3)."""
+    noise_maps: Literal["spatial", "tiled"] = "spatial"
+    """Whether the embedding of z_m has numbers of its own at every place, or is the same at all (decision 6)."""
+    statistics: Literal["batch", "instance"] = "batch"
+    """Statistics of G_LH's conditional norm: over batch, height and width, or over height and width of each image as an
+    ablation (decision 3)."""
     stem: Literal["strided", "resize"] = "strided"
     """How I_L reaches G_LH's base size: strided convolutions, or a bilinear resize as an ablation (decision 2)."""
     frequency: Literal["none", "soft-threshold", "high-pass"] = "none"

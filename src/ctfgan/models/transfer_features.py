@@ -18,6 +18,8 @@ from ctfgan.nn.embed import ConditionEmbedding
 
 CoefficientFilter = Callable[[Tensor], Tensor]
 
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, the weights of what image libraries call a conversion to grey
+
 
 @dataclass(frozen=True)
 class TransferTrace:
@@ -42,6 +44,13 @@ class TransferFeature(NamedTuple):
     """H_m, ``(N, T_m, H_m, W_m)``."""
     embedding: Tensor
     """``Embed(Concat(gamma_{m,2}, beta_{m,2}, g_L))``, ``(N, embedding)``."""
+
+
+def to_grey(images: Tensor) -> Tensor:
+    """The paper's CvtGray (Eq. 3): images ``(N, K, H, W)`` with K = 1 or 3 as ``(N, 1, H, W)``."""
+    if images.shape[1] == 1:
+        return images
+    return torch.einsum("nkhw,k->nhw", images, images.new_tensor(LUMA))[:, None]
 
 
 def difference_maps(current: Tensor, previous: Tensor, coefficient_filter: CoefficientFilter | None = None) -> Tensor:

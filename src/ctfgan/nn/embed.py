@@ -1,4 +1,4 @@
-"""The Embed of Fig. 3: a linear map of a condition vector, tiled over the maps that it is concatenated to."""
+"""The Embed of Fig. 3: a linear map of a condition vector or of noise, concatenated to maps."""
 
 from __future__ import annotations
 
@@ -27,10 +27,35 @@ class ConditionEmbedding(nn.Module):
         return self.map(torch.cat([gamma, beta], dim=1)) + self.table(labels)
 
 
+class NoiseEmbedding(nn.Module):
+    """The Embed of z_m: a linear map to as many maps as z_m has numbers, concatenated to the input of block m.
+
+    Args:
+        noise: length of z_m.
+        side: H = W of the maps, or 1 for one number a map that is repeated at every place.
+
+    Shapes: maps ``(N, C, H, W)``, z_m ``(N, noise)``; returns ``(N, C + noise, H, W)``.
+    """
+
+    def __init__(self, noise: int, side: int) -> None:
+        super().__init__()
+        self.side = side
+        self.map = linear(noise, noise * side**2)
+
+    def forward(self, maps: Tensor, noise: Tensor) -> Tensor:
+        embedded = self.map(noise)
+        if self.side == 1:
+            return concat_tiled(maps, embedded)
+        return _concat(maps, embedded.unflatten(1, (-1, self.side, self.side)))
+
+
 def concat_tiled(maps: Tensor, vectors: Tensor) -> Tensor:
     """Concatenate vectors ``(N, D)``, repeated over H and W, to maps ``(N, C, H, W)``: ``(N, C + D, H, W)``."""
-    tiled = vectors[:, :, None, None].expand(-1, -1, *maps.shape[-2:])
-    # A repeated vector has no order in memory; without one, the result would lose that of the maps.
+    return _concat(maps, vectors[:, :, None, None].expand(-1, -1, *maps.shape[-2:]))
+
+
+def _concat(maps: Tensor, more: Tensor) -> Tensor:
+    """Both sets of maps, in the order in memory of the first."""
     last = maps.is_contiguous(memory_format=torch.channels_last)
     order = torch.channels_last if last else torch.contiguous_format
-    return torch.cat([maps, tiled.contiguous(memory_format=order)], dim=1)
+    return torch.cat([maps, more.contiguous(memory_format=order)], dim=1)

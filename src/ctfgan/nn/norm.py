@@ -30,8 +30,8 @@ class UnconditionalBatchNorm2d(nn.Module):
 class ConditionalNorm2d(nn.Module):
     """Normalise, then scale and shift with the parameters of each image's class (Eq. 1).
 
-    ``instance`` statistics run over H and W of each image and channel, as the paper's "across spatial axes" says
-    (decision 3); ``batch`` statistics run over the batch too, as in SN-GAN+Projection.
+    ``batch`` statistics run over the batch, H and W, as in SN-GAN+Projection; ``instance`` statistics over H and W of
+    each image alone, as an ablation (decision 3).
 
     Shapes: maps ``(N, C, H, W)``, classes as the encoder of the class space returns them (labels ``(N,)``, or codes);
     returns ``(N, C, H, W)``.

@@ -18,11 +18,11 @@ from ctfgan.training.settings import (
 
 NARROW = NetworkSettings(generator_width=0.125, discriminator_width=0.25, noise=64)
 NARROW_STAGE = StageSettings(
-    steps=2_000, batch_size=32, critic_steps=1, generator_rate=8e-4, discriminator_rate=8e-4, decay_from=0.5
+    steps=3_000, batch_size=32, critic_steps=1, generator_rate=8e-4, discriminator_rate=8e-4, decay_from=0.5
 )
-NARROW_WHOLE = NARROW_STAGE.model_copy(update={"steps": 3_000})
 NARROW_TRAINING = TrainingSettings(checks=CheckSettings(every=250), ema_decay=0.995, release="best")
-CONSISTENCY = 20.0
+CONSISTENCY = 5.0
+GLYPH_CONSISTENCY = 20.0
 R3_PENALTY = 0.5  # R3GAN's is 0.01 ... 10 by data set
 R3_RATE = 2e-4  # also R3GAN's
 
@@ -31,7 +31,7 @@ def ctf_glyphs() -> Recipe:
     """62 letters and digits rendered from fonts, 32x32, 65 % HQ, degraded LQ: under ten minutes on two cores."""
     degradation = DegradationSettings(share=0.25, size=12, noise=0.06, contrast=0.9)
     data = DataSettings(high_quality_fraction=PAPER_HQ_FRACTION, degradation=degradation)
-    return _narrow_ctf("ctf-glyphs", data, consistency=CONSISTENCY, consistency_size=12)
+    return _narrow_ctf("ctf-glyphs", data, consistency=GLYPH_CONSISTENCY, consistency_size=12)
 
 
 def projection_glyphs() -> Recipe:
@@ -61,24 +61,24 @@ def projection_r3_folders() -> Recipe:
 
 def sn_gan_folders() -> Recipe:
     """SN-GAN without classes for own images, as narrow and as long as ctf-folders."""
-    return _narrow("sn-gan-folders", DataSettings(), SnGan(kind="sn-gan", networks=NARROW, adversarial=NARROW_WHOLE))
+    return _narrow("sn-gan-folders", DataSettings(), SnGan(kind="sn-gan", networks=NARROW, adversarial=NARROW_STAGE))
 
 
 def sn_gan_concat_folders() -> Recipe:
     """SN-GAN with the class concatenated in the discriminator, for own images, as narrow and as long as ctf-folders."""
-    method = SnGan(kind="sn-gan-concat", networks=NARROW, adversarial=NARROW_WHOLE)
+    method = SnGan(kind="sn-gan-concat", networks=NARROW, adversarial=NARROW_STAGE)
     return _narrow("sn-gan-concat-folders", DataSettings(), method)
 
 
 def ac_gan_folders() -> Recipe:
     """AC-GAN for own images, as narrow and as long as ctf-folders."""
-    return _narrow("ac-gan-folders", DataSettings(), AcGan(networks=NARROW, adversarial=NARROW_WHOLE))
+    return _narrow("ac-gan-folders", DataSettings(), AcGan(networks=NARROW, adversarial=NARROW_STAGE))
 
 
 def prog_gan_folders() -> Recipe:
     """PROG-GAN for own images, with as many generator steps as ctf-folders at 32x32."""
     networks = NetworkSettings(generator_width=0.0625, discriminator_width=0.0625, noise=64)
-    stage = NARROW_WHOLE.model_copy(
+    stage = NARROW_STAGE.model_copy(
         update={
             "steps": 860,
             "generator_rate": 1e-3,
@@ -107,16 +107,14 @@ def projection_mnist16() -> Recipe:
 
 
 def _narrow_ctf(name: str, data: DataSettings, *, consistency: float, consistency_size: int) -> Recipe:
-    extra = {"consistency": consistency, "consistency_size": consistency_size}
+    extra = {"steps": NARROW_STAGE.steps // 2, "consistency": consistency, "consistency_size": consistency_size}
     generate = TransferStageSettings.model_validate(NARROW_STAGE.model_dump() | extra)
-    transfer = SkippableStageSettings.model_validate(
-        generate.model_dump() | {"steps": 1_000, "decay_from": 1.0, "patience": 4}
-    )
+    transfer = SkippableStageSettings.model_validate(generate.model_dump() | {"decay_from": 1.0, "patience": 4})
     return _narrow(name, data, CtfGan(networks=NARROW, transfer=transfer, generate=generate))
 
 
 def _narrow_projection(name: str, data: DataSettings) -> Recipe:
-    return _narrow(name, data, SnGan(kind="sn-gan-projection", networks=NARROW, adversarial=NARROW_WHOLE))
+    return _narrow(name, data, SnGan(kind="sn-gan-projection", networks=NARROW, adversarial=NARROW_STAGE))
 
 
 def _narrow(name: str, data: DataSettings, method: MethodSettings) -> Recipe:

@@ -42,7 +42,7 @@ STL10_STAGE = StageSettings(steps=100_000, batch_size=64, critic_steps=5)
 HWDB_STAGE = StageSettings(steps=150_000, batch_size=64, critic_steps=5)
 IMAGENET_STAGE = StageSettings(steps=450_000, batch_size=64, critic_steps=5, generator_batches=2, decay_from=400 / 450)
 # Part of all generator steps that stage 1 may take at most; the paper says "until no significant improvement".
-TRANSFER_SHARE = 1 / 3
+TRANSFER_SHARE = 1 / 2
 
 
 def table1_cifar10_ac_gan() -> Recipe:

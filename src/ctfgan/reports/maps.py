@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from ctfgan.chance import Chance
 from ctfgan.data.images import Bytes, to_bytes
@@ -20,7 +20,8 @@ from ctfgan.progress import Progress
 from ctfgan.reports.blocks import Block, Cell, Gallery, Heading, Items, Paragraph, TableBlock, Tile, Tiles
 from ctfgan.reports.studio import Studio
 from ctfgan.reports.tiles import image_tile, map_tile
-from ctfgan.training.synthesis import balanced_labels, draw_condition
+from ctfgan.training.runtime import Engine
+from ctfgan.training.synthesis import balanced_labels, draw_condition, synthesise_from
 
 SHOWN = 4  # samples that are looked into
 MEASURED = 256  # samples that a block's part is measured on
@@ -82,6 +83,7 @@ def maps_section(studio: Studio, level: int, progress: Progress) -> list[Block]:
         blocks.append(Paragraph("G_A is not trained yet (that is stage 2), so there are only G_LH's maps to see."))
     else:
         blocks += _parts(studio, progress)
+    blocks.append(_shares(studio))
     blocks.append(Items(EXPLANATION[: 3 if look.image is None else 4]))
     for row, number in enumerate(chosen.tolist()):
         blocks += _sample(look, row, studio.names[number], level)
@@ -133,6 +135,70 @@ def block_parts(studio: Studio, numbers: Tensor, progress: Progress) -> tuple[fl
     shares = [torch.cat(column).double().mean().item() for column in zip(*hits, strict=True)]
     found = [BlockPart(float(change), share) for change, share in zip(changes, shares[1:], strict=True)]
     return shares[0], found
+
+
+def variance_shares(
+    network: nn.Module, condition: Condition, noise: Noise, other: tuple[Condition, Noise], engine: Engine
+) -> dict[str, float]:
+    """How much of the variance of a generator's images each of its inputs explains, by the input's name.
+
+    The total effect of an input (Jansen 1999): half the mean squared change of an image when this input alone is drawn
+    anew, over the variance of all images. What two inputs do only together counts for both, so that the shares may add
+    up to more than 1. An input that does nothing has 0.
+
+    Args:
+        network: G_LH or the whole generator.
+        condition: of N images.
+        noise: of these.
+        other: a second draw of both.
+        engine: where the network is.
+    """
+    images = synthesise_from(network, condition, noise, engine).astype(np.float64)
+    variance = images.var(axis=0).mean()
+    anew, latent = other[0], noise._replace(latent=other[1].latent)
+    low_quality = replace(condition, low_quality=anew.low_quality, low_quality_labels=anew.low_quality_labels)
+    changed = {
+        "z_A": (condition, latent),
+        "z_m": (condition, noise._replace(blocks=other[1].blocks)),
+        "I_L": (low_quality, noise),
+        "class": (replace(condition, labels=anew.labels), noise),
+    }
+    shares = {}
+    for name, inputs in changed.items():
+        squares = (synthesise_from(network, *inputs, engine).astype(np.float64) - images) ** 2
+        shares[name] = float(squares.mean() / 2 / variance) if variance > 0 else 0.0
+    return shares
+
+
+def _shares(studio: Studio) -> TableBlock:
+    """What G_LH's and G_A's images depend on."""
+    generator = studio.model.whole
+    assert isinstance(generator, TransferGenerator)
+    count = len(studio.labels)
+    numbers, others = torch.randint(count, (2, MEASURED), generator=torch.Generator().manual_seed(SEED))
+    drawn = _drawn(studio, numbers, SEED)
+    other = _drawn(studio, others, SEED + 1)
+    # I_L anew is another one of the same class, where pairing is matched.
+    again, _ = _drawn(studio, numbers, SEED + 1)
+    low_quality = replace(other[0], low_quality=again.low_quality, low_quality_labels=again.low_quality_labels)
+    networks: dict[str, nn.Module] = {"G_LH's image": generator.generator_lh}
+    if studio.model.sampler is generator:
+        networks["G_A's image"] = generator
+    found = {
+        name: variance_shares(network, *drawn, (low_quality, other[1]), studio.engine)
+        for name, network in networks.items()
+    }
+    meanings = {"z_A": "noise of G_A", "z_m": "noise of G_LH's blocks", "I_L": "low-quality image and its label",
+                "class": "the class alone, I_L as it was"}  # fmt: skip
+    rows = tuple(
+        (key, meaning, *(f"{shares[key]:.1%}" for shares in found.values())) for key, meaning in meanings.items()
+    )
+    told = (
+        "How much of the variance of images each input explains: half the mean squared change of "
+        f"{MEASURED} images when it alone is drawn anew, over the variance of all. What inputs do only together counts "
+        "for each of them, so the shares may add up to more than 100 %. An input at 0 % does nothing; G_LH has no z_A."
+    )
+    return TableBlock(("input", "what it is", *found), rows, told)
 
 
 def _drawn(studio: Studio, numbers: Tensor, seed: int) -> tuple[Condition, Noise]:

@@ -19,7 +19,7 @@ from ctfgan.reports.figures import spread
 from ctfgan.reports.sheets import last_sheet
 from ctfgan.training.run_folder import FIGURES
 
-NOT_AT_HAND = "not at hand"
+NO_FIGURE = "no figure"
 NOT_RUN = "not run"
 
 
@@ -133,7 +133,7 @@ def _figure(key: str, name: str) -> Column:
 
 def _rows(row: Row, results: Sequence[RunResult], columns: dict[str, tuple[Column, str]]) -> list[tuple[str, ...]]:
     """The row, and a second one for the weights as trained if they were measured beside their moving average."""
-    known = (row.label, row.paper or NOT_AT_HAND, row.source)
+    known = (row.label, row.paper or NO_FIGURE, row.source)
     if not results:
         return [(*known, *(NOT_RUN for _ in columns), *[NOT_RUN] * 5)]
     first = results[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from ctfgan.data.settings import DataSettings
 from ctfgan.data.splits import share
+from ctfgan.experiments.tables import NOT_THERE, TABLES
 from ctfgan.recipes.catalogue import named_recipe
 
 CIFAR10, STL10, HWDB, IMAGENET = 50_000, 5_000, 1_246_991, 1_281_167
@@ -73,3 +75,11 @@ def test_prepared_data_have_these_counts_and_leave_the_published_test_images_alo
     entire = prepare(settings.model_copy(update={"high_quality_fraction": 1.0}), low_quality=True)
     assert entire.low_quality is not None
     assert (len(entire.training), len(entire.low_quality.bank)) == (500, 100)
+
+
+def test_every_row_of_the_paper_has_its_figure_but_the_one_that_the_paper_leaves_empty() -> None:
+    rows = [row for table in TABLES.values() for section in table.sections for row in section.rows]
+    assert [row.recipe for row in rows if row.paper is None] == ["table1-stl10-ac-gan"]
+    figures = [row.paper for row in rows if row.paper not in (None, NOT_THERE)]
+    assert all(re.match(r"IS \d+\.\d+( ± 0\.\d\d|, FID \d+\.\d)$", figure) for figure in figures)
+    assert len(figures) == 9 + 3 + 5 + 2
