@@ -3,10 +3,11 @@
     python benchmarks/campaign.py SETTING FOLDER [--seeds 0 1 2] [--steps 1500] [--extra] [--data NAME=PATH ...]
 
 SETTING is cifar10, tiny-imagenet, hwdb-matched or hwdb-mnist; data are .npz files as prepare_packs.py writes them,
-named cifar10, tiny-imagenet, hwdb and mnist. Runs go to FOLDER/<set>/<arm>-<share>-seed<seed>; what is there already is gone
-on with. The arms of the claim come first, seed by seed: the baseline with all good images, CTF-GAN with 65 % and with
-30 %. ``--extra`` adds, with the first seed, the baseline with 30 % and 10 %, CTF-GAN with 10 %, and CTF-GAN with the
-paper's loss (which is its only one with foreign low-quality images). ``ctfgan compare FOLDER/*/* --csv results.csv`` then makes a line of each run.
+named cifar10, tiny-imagenet, hwdb and mnist. Runs go to FOLDER/<set>/<arm>-<share>-seed<seed>; what is there already is
+gone on with. The arms of the claim come first, seed by seed: the baseline with all good images, CTF-GAN with 65 % and
+with 30 %. ``--extra`` adds, with the first seed, the baseline with 30 % and 10 %, CTF-GAN with 10 %, and CTF-GAN with
+the paper's loss (which is its only one with foreign low-quality images). ``ctfgan compare RUN... --csv results.csv``,
+one call for each setting, then makes a line of each run.
 """
 
 from __future__ import annotations
@@ -49,7 +50,11 @@ def arm(name: str, share: float, setting: str, steps: int, seed: int, data: dict
     if name == "projection":
         recipe, folder = baseline_like(recipe), where
     if name == "ctf-paper-loss":
-        recipe = with_settings(recipe, {"method.transfer.consistency": 0.0, "method.generate.consistency": 0.0}, ())
+        paper: dict[str, object] = {
+            "method.transfer.consistency": 0.0, "method.generate.consistency": 0.0,
+            "method.features.noise_maps": "tiled" if setting != "hwdb-mnist" else "spatial",
+        }  # fmt: skip
+        recipe = with_settings(recipe, paper, ())
     return Cell(f"{folder}/{name}-{share:g}-seed{seed}", recipe)
 
 

@@ -8,14 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
+from ctfgan.chance import Chance
+from ctfgan.models.interfaces import Condition, Noise, normal_noise
 from ctfgan.models.transfer_features import TransferFeature, difference_maps
 from ctfgan.progress import silent
 from ctfgan.reports import class_table, maps
 from ctfgan.reports.class_table import measure_classes, samples_of
-from ctfgan.reports.maps import block_parts, look_into, without_block
+from ctfgan.reports.maps import block_parts, look_into, variance_shares, without_block
 from ctfgan.reports.story import read_story
 from ctfgan.reports.studio import Studio, open_run
+from ctfgan.training.runtime import alone
 from ctfgan.workplace import Watch
 
 
@@ -151,3 +155,34 @@ def test_an_unfinished_stage_1_is_looked_at_through_g_lh_with_its_average(stoppe
     look = look_into(opened.studio, *maps._drawn(opened.studio, torch.tensor([0, 1]), 3))
     assert look.image is None
     assert look.without == []
+
+
+WEIGHTS = {"z_A": 0.1, "z_m": 0.05, "I_L": 0.2, "class": 0.0}
+
+
+class Sum(nn.Module):
+    """An image of one pixel: a weighted sum of its inputs, each with variance 1 (classes are 0 and 2)."""
+
+    def draw_noise(self, count: int, chance: Chance) -> Noise:
+        return normal_noise(count, 1, 1, 1, chance)
+
+    def forward(self, condition: Condition, noise: Noise) -> Tensor:
+        low_quality, _ = condition.required_low_quality()
+        inputs = {"z_A": noise.latent[:, 0], "z_m": noise.blocks[:, 0, 0], "I_L": low_quality[:, 0, 0, 0],
+                  "class": condition.labels - 1.0}  # fmt: skip
+        return sum(weight * inputs[name] for name, weight in WEIGHTS.items())[:, None, None, None]  # type: ignore[index, return-value]
+
+
+def test_the_variance_of_a_sum_is_explained_by_the_squares_of_its_weights() -> None:
+    network, rng = Sum(), torch.Generator().manual_seed(0)
+
+    def drawn() -> tuple[Condition, Noise]:
+        images = torch.randn(4_000, 1, 1, 1, generator=rng)
+        labels = 2 * torch.randint(2, (4_000,), generator=rng)
+        return Condition(labels, images, labels), network.draw_noise(4_000, Chance(rng))
+
+    found = variance_shares(network, *drawn(), drawn(), alone(torch.device("cpu")))
+    total = sum(weight**2 for weight in WEIGHTS.values())
+    for name, weight in WEIGHTS.items():
+        assert found[name] == pytest.approx(weight**2 / total, abs=0.03)
+    assert found["class"] == 0
