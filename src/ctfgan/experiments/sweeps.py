@@ -71,7 +71,7 @@ def lq_share(base: Recipe) -> list[Arm]:
 
 
 def ablations(base: Recipe) -> list[Arm]:
-    """What each part contributes: self-supervision, the features, the pairing; beside the baseline."""
+    """What each part contributes: self-supervision, the features, statistics and noise of G_LH, the pairing."""
     changes: dict[str, dict[str, object]] = {
         "whole method": {},
         "without SP": {
@@ -80,6 +80,8 @@ def ablations(base: Recipe) -> list[Arm]:
         },
         "CTF shuffled": {"method.features.ctf": "shuffled"},
         "CTF zeroed": {"method.features.ctf": "zero"},
+        "instance statistics": {"method.features.statistics": "instance"},
+        "tiled noise": {"method.features.noise_maps": "tiled"},
         "no consistency": {"method.transfer.consistency": 0.0, "method.generate.consistency": 0.0},
         # Without a common class there is nothing to be consistent with, so this is two changes.
         "independent, no consistency": {"data.pairing": "independent"},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ctfgan.data.settings import DataSettings, DegradationSettings
-from ctfgan.models.settings import NetworkSettings
+from ctfgan.models.settings import NetworkSettings, TransferSettings
 from ctfgan.recipes.recipe import AcGan, CtfGan, MethodSettings, ProgGan, Recipe, SnGan
 from ctfgan.recipes.tables import PAPER_HQ_FRACTION
 from ctfgan.training.settings import (
@@ -110,7 +110,9 @@ def _narrow_ctf(name: str, data: DataSettings, *, consistency: float, consistenc
     extra = {"steps": NARROW_STAGE.steps // 2, "consistency": consistency, "consistency_size": consistency_size}
     generate = TransferStageSettings.model_validate(NARROW_STAGE.model_dump() | extra)
     transfer = SkippableStageSettings.model_validate(generate.model_dump() | {"decay_from": 1.0, "patience": 4})
-    return _narrow(name, data, CtfGan(networks=NARROW, transfer=transfer, generate=generate))
+    # Spatial noise drowns an image of the same class that nothing holds it to (decision 6).
+    features = TransferSettings(noise_maps="spatial" if consistency else "tiled")
+    return _narrow(name, data, CtfGan(networks=NARROW, features=features, transfer=transfer, generate=generate))
 
 
 def _narrow_projection(name: str, data: DataSettings) -> Recipe:
