@@ -2,12 +2,12 @@
 
     python benchmarks/campaign.py SETTING FOLDER [--seeds 0 1 2] [--steps 1500] [--extra] [--data NAME=PATH ...]
 
-SETTING is cifar10, tiny-imagenet, hwdb-matched or hwdb-mnist; data are .npz files as prepare_packs.py writes them,
-named cifar10, tiny-imagenet, hwdb and mnist. Runs go to FOLDER/<set>/<arm>-<share>-seed<seed>; what is there already is
-gone on with. The arms of the claim come first, seed by seed: the baseline with all good images, CTF-GAN with 65 % and
-with 30 %. ``--extra`` adds, with the first seed, the baseline with 30 % and 10 %, CTF-GAN with 10 %, and CTF-GAN with
-the paper's loss (which is its only one with foreign low-quality images). ``ctfgan compare RUN... --csv results.csv``,
-one call for each setting, then makes a line of each run.
+SETTING is cifar10, tiny-imagenet, hwdb-matched or hwdb-mnist; data are .npz files named cifar10, tiny-imagenet, hwdb (all
+three as prepare_packs.py writes them) and mnist. Runs go to FOLDER/<set>/<arm>-<share>-seed<seed>; what is there already
+is gone on with. The arms of the claim come first, seed by seed: the baseline with all good images, CTF-GAN with 65 %
+and with 30 %. ``--extra`` adds, with the first seed, the baseline with 30 % and 10 %, CTF-GAN with 10 %, and CTF-GAN
+with the paper's loss (which is its only one with foreign low-quality images). ``ctfgan compare RUN... --csv results.csv``,
+one call for each data set, then makes a line of each run.
 """
 
 from __future__ import annotations
@@ -77,7 +77,11 @@ def main() -> None:
     )
     parser.add_argument("--data", metavar="NAME=PATH", nargs="+", required=True)
     asked = parser.parse_args()
+    where, changes = SETTINGS[asked.setting]
     data = {name: str(Path(path).absolute()) for name, path in (given.split("=", 1) for given in asked.data)}
+    for name in (where, *(str(value) for key, value in changes.items() if key == "data.low_quality")):
+        if name not in data:
+            parser.error(f"{asked.setting} needs --data {name}=PATH")
     arms = [(*one, seed) for seed in asked.seeds for one in CLAIM]
     if asked.extra:
         arms += [(*one, asked.seeds[0]) for one in EXTRA if asked.setting != "hwdb-mnist" or one[0] != "ctf-paper-loss"]

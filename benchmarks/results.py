@@ -2,8 +2,8 @@
 
     python benchmarks/results.py docs/results.csv --plot docs/images/shares.png
 
-Rows of the CSV are runs (``ctfgan compare --csv``, one call for each setting); arms are runs that differ in their seeds
-alone.
+Rows of the CSV are runs (``ctfgan compare --csv``, one call for each data set); arms are runs that differ in their
+seeds alone.
 """
 
 from __future__ import annotations
@@ -108,7 +108,10 @@ def main() -> None:
     parser.add_argument("--plot", type=Path)
     asked = parser.parse_args()
     with asked.csv.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+        rows = [row for row in csv.DictReader(file) if row["distance"]]  # the others were not evaluated
+    unknown = {row["set"] for row in rows} - {name for name, _ in SETTINGS}
+    if unknown:
+        parser.error(f"no setting has the data {', '.join(sorted(unknown))}; name the files as in SETTINGS")
     print(table(rows))
     if asked.plot:
         plot(rows).savefig(asked.plot, dpi=110)

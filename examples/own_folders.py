@@ -58,7 +58,7 @@ def main() -> None:
     """Draw, train, measure, sample."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="a new folder for everything")
-    parser.add_argument("--steps", type=int, default=3_000, help="generator steps, a third of them in the first stage")
+    parser.add_argument("--steps", type=int, default=3_000, help="generator steps, half of them in the first stage")
     parser.add_argument("--good", type=int, default=150, help="good pictures of each class")
     parser.add_argument("--cheap", type=int, default=600, help="cheap pictures of each class")
     parser.add_argument(
@@ -72,8 +72,8 @@ def main() -> None:
         "ctf-folders",
         f"data.high_quality={good}",
         f"data.low_quality={cheap}",
-        f"transfer.steps={arguments.steps // 3}",
-        f"generate.steps={arguments.steps - arguments.steps // 3}",
+        f"transfer.steps={arguments.steps // 2}",
+        f"generate.steps={arguments.steps - arguments.steps // 2}",
         *arguments.settings,
     )
     run = ctfgan.train(recipe, arguments.out / "run")

@@ -203,6 +203,11 @@ def reopen(folder: RunFolder, watch: Watch, device: str | None = None) -> tuple[
     then, now = folder.read_json(DATA), _fingerprints(place.dataset)
     for side, fingerprint in now.items():
         if then.get("fingerprints", {}).get(side) != fingerprint:
+            if side == "training":
+                raise RunError(
+                    f"{folder.path} divided copies of images between training and reference, or otherwise than today; "
+                    "train a new run"
+                )
             raise RunError(
                 f"the {side} images have changed since {folder.path} began; restore them, or train a new run"
             )

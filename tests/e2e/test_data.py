@@ -181,7 +181,7 @@ def test_the_logs_commands_take_an_mnist_npz_that_is_packed_by_lzma(run_cli: Run
 
 
 def test_the_log_has_commands_with_mnist() -> None:
-    assert len(LOGGED) == 2
+    assert len(LOGGED) >= 2
 
 
 def test_build_chooses_the_median_side_up_to_that_of_training(run_cli: RunCli, write_classes: WriteClasses) -> None:

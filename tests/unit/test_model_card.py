@@ -24,7 +24,7 @@ FIGURES = {
     "rows": {
         "samples, held-out LQ bank": {"recogniser": {"top_1": 0.911, "frechet": 9.49, "kernel": 0.004},
                                       "inception": {"top_1": None, "frechet": 33.3, "kernel": 0.5}},
-        "floor: real half against real half": {"recogniser": {"top_1": 0.99, "frechet": 16.9, "kernel": 0.008}},
+        "floor: real against real": {"recogniser": {"top_1": 0.99, "frechet": 16.9, "kernel": 0.008}},
     },
 }  # fmt: skip
 

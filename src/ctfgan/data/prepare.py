@@ -143,8 +143,8 @@ def divide(
     pool = stratified_order(packed.labels, settings.seed, firsts)
     reference = own_reference
     if reference is None:
-        # At least 4, and 2 different ones: evaluation compares one half of the reference with the other.
-        fewest = max(MIN_IMAGES_PER_CLASS, int(np.flatnonzero(firsts[pool] == pool)[:2][-1]) + 1)
+        # At least 4 different ones: evaluation compares one half of the reference with the other.
+        fewest = int(np.flatnonzero(firsts[pool] == pool)[:MIN_IMAGES_PER_CLASS][-1]) + 1
         held_out = with_copies(pool[: max(share(count, settings.held_out), fewest)], firsts)
         reference, pool = Subset(packed, held_out), pool[~membership(held_out, count)[pool]]
         _check_training(packed, pool, f"a held-out share (data.held_out) of {settings.held_out}", "smaller share")

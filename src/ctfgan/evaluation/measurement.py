@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ctfgan.data.leakage import first_rows
-from ctfgan.data.splits import Rows, membership, stratified_order, with_copies
+from ctfgan.data.splits import Rows, stratified_order
 from ctfgan.data.subset import Subset
 from ctfgan.evaluation.result import FLOOR, Evaluation
 from ctfgan.evaluation.streams import CHUNK, ImageSet, Sieve, generated, image_sets, real, reported_set
@@ -66,23 +66,28 @@ class Measurement:
         count = len(self._measured.labels)
         mixed = labels_in_mix(np.bincount(self._measured.reference.labels, minlength=count), settings.images)
         # Distances follow the reference's class mix; top-1 is a mean over classes, with images of each (decision 30).
-        self._numbers = torch.cat([mixed, missing_labels(mixed, count, settings.images // count)])
+        each = settings.images // count if work.recipe.method.is_conditional else 0
+        self._numbers = torch.cat([mixed, missing_labels(mixed, count, each)])
 
     def result(self) -> Evaluation:
         """Measure everything."""
         measured, settings = self._measured, self._settings
-        one, other = floor_split(measured.reference, settings.images, self._work.recipe.data.seed)
+        seed, everything = self._work.recipe.data.seed, len(measured.reference)
+        one, other = floor_split(measured.reference, settings.images, seed)
         part, rest = (self._read(self._real(rows), len(rows)) for rows in (one, other))
+        read = np.concatenate([one, other])
         reference = {key: torch.cat([part[key].features, rest[key].features]) for key in part}
-        labels = torch.from_numpy(measured.reference.labels[np.concatenate([one, other])])
-        by_class = ClassReference(reference, labels, measured.names, settings.per_class)
-        others = {key: reading.features for key, reading in rest.items()}
-        floor = _joined(
-            self._figures(part, others, None),
-            by_class.floor(torch.arange(len(one)), torch.arange(len(one), len(labels))),
+        by_class = ClassReference(
+            reference, torch.from_numpy(measured.reference.labels[read]), measured.names, settings.per_class
         )
+        others = {key: reading.features for key, reading in rest.items()}
+        # Of a single class one half is compared with the other: a smaller part would have too few images of it.
+        halves = [
+            torch.from_numpy(np.argsort(read)[rows]) for rows in floor_split(measured.reference, everything, seed)
+        ]
+        floor = _joined(self._figures(part, others, None), by_class.floor(halves[0], halves[1]))
         sets = image_sets(self._work, self._folder)
-        sieve = Sieve(len(self._numbers), COPY_CHECK_IMAGES, settings.seed)
+        sieve = Sieve(settings.images, COPY_CHECK_IMAGES, settings.seed)
         rows: dict[str, dict[str, Figures]] = {}
         for images in sets:
             chunks = self._samples(images)
@@ -205,15 +210,23 @@ class Measurement:
 
 
 def floor_split(reference: Subset, images: int, seed: int) -> tuple[Rows, Rows]:
-    """Places in the reference of the images that the floor measures, and of those that it compares them with.
+    """Places in the reference of the images that the floor measures, and of those that it compares them with, in order.
 
     As many as ``images``, the number of samples, where that leaves as many for the other side; else one half. Both
-    sides share every class evenly, and no picture.
+    sides share every class evenly, and no picture; many copies of one may make the first side smaller, or larger.
+
+    Args:
+        reference: of at least 4 different pictures.
+        images: samples.
+        seed: of the choice.
     """
     firsts = first_rows(reference.packed.digests[reference.rows])
     order = stratified_order(reference.labels, seed, firsts)
-    one = with_copies(order[: min(images, len(order) // 2)], firsts)
-    return one, np.flatnonzero(~membership(one, len(order)))
+    pictures = np.flatnonzero(firsts[order] == order)  # where a new one begins: a cut there parts no copies
+    cuts = pictures[(pictures >= 2) & (pictures <= len(order) - 2)]
+    wanted = cuts[cuts <= min(images, len(order) // 2)]
+    cut = int(wanted[-1] if len(wanted) else cuts[0])
+    return np.sort(order[:cut]), np.sort(order[cut:])
 
 
 def _joined(figures: dict[str, Figures], per_class: Mapping[str, PerClass]) -> dict[str, Figures]:

@@ -94,7 +94,7 @@ class Sieve:
     """Keeps some images of a stream, chosen by a seed.
 
     Args:
-        count: images in the stream.
+        count: images that are chosen from, the first of the stream.
         keep: images to keep, at most.
         seed: chooses them.
     """
@@ -108,7 +108,8 @@ class Sieve:
         """The same stream."""
         start = 0
         for images, labels in chunks:
-            self._parts.append(images[self._is_kept[start : start + len(images)]])
+            is_kept = self._is_kept[start : start + len(images)]
+            self._parts.append(images[: len(is_kept)][is_kept])
             start += len(images)
             yield images, labels
 

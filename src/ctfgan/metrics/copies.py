@@ -34,6 +34,10 @@ class CopyCheck:
 
     def sentence(self) -> str:
         """All of it in words."""
+        if not self.held_out:
+            return (
+                f"{self.closer_than_real:.1%} of samples are training images; no other held-out image to compare with"
+            )
         return (
             f"{self.closer_than_real:.1%} of samples are nearer to a training image than 99 % of held-out real images "
             f"are (chance gives 1 %); median distance {self.median_generated:.1f} grey levels, real "

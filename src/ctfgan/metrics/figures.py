@@ -55,8 +55,8 @@ class Figures:
     frechet: float
     """Frechet distance of the features to the reference's; lower is better."""
     frechet_at_floor: float | None
-    """The same of no more images than the floor has, to the half of the reference that the floor is compared with: the
-    distance of small sets is biased upwards, and this one is so by as much as the floor. None for the floor itself."""
+    """The same of as many images as the floor has, to those that the floor is compared with: the distance of small sets
+    is biased upwards, and this one is so by as much as the floor. None for the floor itself."""
     kernel: float
     """Kernel distance (cubic polynomial MMD, unbiased) to the reference; mean over subsets; lower is better."""
     neighbours: Neighbourhood | None

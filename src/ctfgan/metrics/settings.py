@@ -30,7 +30,8 @@ class EvaluationSettings(Settings):
     """What ``ctfgan evaluate`` measures."""
 
     images: int = Field(default=5_000, ge=100)
-    """Generated images per low-quality bank, every class as often as in the reference (decision 30)."""
+    """Generated images per low-quality bank, every class as often as in the reference; where that is seldom, up to as
+    many again are made for top-1 alone (decision 30)."""
     seed: Seed = 1
     """Seed of noise and low-quality images; another one than the checks use."""
     without_average: bool = False

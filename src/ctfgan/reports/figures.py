@@ -52,7 +52,7 @@ def figure_table(figures: dict[str, Any], key: str) -> tuple[list[str], list[lis
 
 
 def top_1(row: Row) -> str:
-    """Share of images that the recogniser reads as meant; empty where that cannot be told."""
+    """Share of images that the recogniser reads as meant, mean over classes; empty where that cannot be told."""
     return _number(row["top_1"], ".1%")
 
 

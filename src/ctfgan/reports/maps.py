@@ -138,7 +138,12 @@ def block_parts(studio: Studio, numbers: Tensor, progress: Progress) -> tuple[fl
 
 
 def variance_shares(
-    network: nn.Module, condition: Condition, noise: Noise, other: tuple[Condition, Noise], engine: Engine
+    network: nn.Module,
+    condition: Condition,
+    noise: Noise,
+    anew: Condition,
+    other: tuple[Condition, Noise],
+    engine: Engine,
 ) -> dict[str, float]:
     """How much of the variance of a generator's images each of its inputs explains, by the input's name.
 
@@ -150,18 +155,18 @@ def variance_shares(
         network: G_LH or the whole generator.
         condition: of N images.
         noise: of these.
-        other: a second draw of both.
+        anew: the same classes with other low-quality images.
+        other: a second draw of classes, low-quality images and noise.
         engine: where the network is.
     """
     images = synthesise_from(network, condition, noise, engine).astype(np.float64)
     variance = images.var(axis=0).mean()
-    anew, latent = other[0], noise._replace(latent=other[1].latent)
-    low_quality = replace(condition, low_quality=anew.low_quality, low_quality_labels=anew.low_quality_labels)
     changed = {
-        "z_A": (condition, latent),
+        "z_A": (condition, noise._replace(latent=other[1].latent)),
         "z_m": (condition, noise._replace(blocks=other[1].blocks)),
-        "I_L": (low_quality, noise),
-        "class": (replace(condition, labels=anew.labels), noise),
+        "I_L": (anew, noise),
+        "class": (replace(condition, labels=other[0].labels), noise),
+        "class and I_L": (other[0], noise),
     }
     shares = {}
     for name, inputs in changed.items():
@@ -176,20 +181,19 @@ def _shares(studio: Studio) -> TableBlock:
     assert isinstance(generator, TransferGenerator)
     count = len(studio.labels)
     numbers, others = torch.randint(count, (2, MEASURED), generator=torch.Generator().manual_seed(SEED))
-    drawn = _drawn(studio, numbers, SEED)
-    other = _drawn(studio, others, SEED + 1)
-    # I_L anew is another one of the same class, where pairing is matched.
-    again, _ = _drawn(studio, numbers, SEED + 1)
-    low_quality = replace(other[0], low_quality=again.low_quality, low_quality_labels=again.low_quality_labels)
+    drawn, other = _drawn(studio, numbers, SEED), _drawn(studio, others, SEED + 1)
+    anew, _ = _drawn(studio, numbers, SEED + 1)
     networks: dict[str, nn.Module] = {"G_LH's image": generator.generator_lh}
     if studio.model.sampler is generator:
         networks["G_A's image"] = generator
-    found = {
-        name: variance_shares(network, *drawn, (low_quality, other[1]), studio.engine)
-        for name, network in networks.items()
+    found = {name: variance_shares(network, *drawn, anew, other, studio.engine) for name, network in networks.items()}
+    meanings = {
+        "z_A": "noise of G_A",
+        "z_m": "noise of G_LH's blocks",
+        "I_L": "another low-quality image for the same class",
+        "class": "another class for the same I_L",
+        "class and I_L": "another class with an I_L that goes with it",
     }
-    meanings = {"z_A": "noise of G_A", "z_m": "noise of G_LH's blocks", "I_L": "low-quality image and its label",
-                "class": "the class alone, I_L as it was"}  # fmt: skip
     rows = tuple(
         (key, meaning, *(f"{shares[key]:.1%}" for shares in found.values())) for key, meaning in meanings.items()
     )

@@ -115,7 +115,9 @@ class Alarms:
         best = self._best_top_1
         self._best_top_1 = max(best, report.top_1)
         chance = 1 / len(self._classes)
-        error = sqrt(chance * (1 - chance) / report.images)
+        # Of a mean over classes; where some have no sample at all, it is one over samples of different classes.
+        samples = report.least_of_a_class * len(self._classes) or report.images
+        error = sqrt(chance * (1 - chance) / samples)
         skill = (report.top_1 - chance) / (1 - chance)
         if (best - chance) / (1 - chance) < SKILL or skill > LOST_SKILL or report.top_1 > chance + 3 * error:
             return None

@@ -36,11 +36,11 @@ class CheckReport:
     distance: float
     """Frechet distance on the recogniser's features to training images."""
     top_1: float | None
-    """Share of samples whose class the recogniser ranks first; None for a generator without classes."""
+    """Share of samples whose class the recogniser ranks first, mean over classes; None for a generator without any."""
     sheet: Path
     """The sample sheet."""
     images: int = 0
-    """Samples that were measured."""
+    """Samples that were made; the distance is that of the first of them, in the training images' class mix."""
     variety: float | None = None
     """Mean distance between samples over that between training images, on the recogniser's features; None if the
     training images are all alike."""
@@ -50,6 +50,8 @@ class CheckReport:
     """What a class's real images reach by chance, as many as there are samples."""
     spectra: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Greatest singular value of every layer, by player."""
+    least_of_a_class: int = 0
+    """Samples of the class with fewest."""
 
     def line(self) -> dict[str, Any]:
         """For the journal."""
@@ -136,6 +138,7 @@ class Checker:
                 top_1=_mean_over_classes(probabilities.argmax(dim=1) == numbers, numbers) if self._by_class else None,
                 sheet=path,
                 images=len(numbers),
+                least_of_a_class=int(torch.bincount(numbers, minlength=len(self._measured.labels)).min()),
                 variety=relative_variety(mixed, compared),
                 class_variety=by_class,
                 variety_floor=0.0 if self._class_variety is None else self._class_variety.floor or 0.0,
@@ -150,7 +153,7 @@ class Checker:
         """
         count = len(self._measured.labels)
         mixed = labels_in_mix(np.bincount(self._measured.training.labels, minlength=count), self._settings.images)
-        each = self._settings.images // count
+        each = self._settings.images // count if self._by_class else 0
         return torch.cat([mixed, missing_labels(mixed, count, each)]), each
 
     def _training_features(self, progress: Progress) -> Tensor:

@@ -133,7 +133,8 @@ class CheckSettings(Settings):
     every: int = Field(default=500, ge=1)
     """Generator steps between checks; each check also writes a sheet and a checkpoint."""
     images: int = Field(default=2_000, ge=16)
-    """Images per check, always of the same seeds; compared with as many training images."""
+    """Images per check, always of the same seeds, in the training images' class mix and compared with as many of them.
+    Where the mix has few of a class, up to as many again are made for top-1 and variety alone (decision 30)."""
     significant: float = Field(default=0.01, ge=0)
     """Relative improvement of the smoothed distance that counts."""
     smoothing: int = Field(default=3, ge=1)

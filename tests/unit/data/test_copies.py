@@ -154,12 +154,12 @@ def test_low_quality_images_of_their_own_are_divided_the_same_way(
 
 
 def test_copies_are_counted_before_training_as_by_the_check(tmp_path: Path, cache: Path, write_npz: WriteNpz) -> None:
-    path = write_copies(tmp_path / "four.npz", 9, 4, 3)
+    path = write_copies(tmp_path / "four.npz", 24, 4, 3)
     _, text = prepared(path)
-    assert "\n  27 of 36 images are copies of others; copies stay on one side of every split\n" in text
+    assert "\n  72 of 96 images are copies of others; copies stay on one side of every split\n" in text
     found = [finding.summary for finding in inspect(open_source(str(path))).findings if finding.topic == "duplicates"]
     assert found == [
-        "27 images are exact copies of another one of the same class; training keeps copies on one side of every split"
+        "72 images are exact copies of another one of the same class; training keeps copies on one side of every split"
     ]
     _, text = prepared(write_npz(tmp_path / "different.npz", 3, 12))
     assert "are copies of" not in text
@@ -215,7 +215,7 @@ def test_images_that_all_differ_are_divided_as_they_always_were(
 def test_pixels_are_looked_at_while_packing_and_not_at_each_start(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = write_copies(tmp_path / "four.npz", 9, 4, 3)
+    path = write_copies(tmp_path / "four.npz", 24, 4, 3)
     first, _ = prepared(path)
     monkeypatch.setattr(ctfgan.data.packing, "digest", lambda image: pytest.fail("an image was hashed"))
     again, _ = prepared(path)
@@ -241,6 +241,6 @@ def test_the_search_for_copies_among_samples_is_not_blinded_by_copies_among_the_
 
 def test_a_run_that_divided_copies_otherwise_is_not_continued(tmp_path: Path, cache: Path, write_npz: WriteNpz) -> None:
     """Its folder holds no fingerprint of what it trained on, and everything else is as it was."""
-    dataset, _ = prepared(write_copies(tmp_path / "four.npz", 9, 4, 3))
+    dataset, _ = prepared(write_copies(tmp_path / "four.npz", 24, 4, 3))
     assert "training" in _fingerprints(dataset)
     assert "training" not in _fingerprints(prepared(write_npz(tmp_path / "different.npz", 3, 12))[0])

@@ -121,3 +121,13 @@ def test_the_floor_compares_no_picture_with_itself() -> None:
     assert sorted([*one, *other]) == list(range(80))
     assert not set(pictures[one]) & set(pictures[other])
     assert 36 <= len(one) <= 44
+
+
+@pytest.mark.parametrize("copies", [(1, 1, 1, 1), (20, 1, 1, 1), (520, *[1] * 480), (1, 1, 60, 60), (2, 500, 2, 2)])
+def test_a_picture_with_many_copies_leaves_two_images_on_either_side_of_the_floor(copies: tuple[int, ...]) -> None:
+    pictures = np.repeat(np.arange(len(copies)), copies)
+    for seed in range(10):
+        one, other = floor_split(Reference(pictures % 2, pictures), 200, seed)  # type: ignore[arg-type]
+        assert min(len(one), len(other)) >= 2
+        assert len(one) + len(other) == len(pictures)
+        assert not set(pictures[one]) & set(pictures[other])

@@ -181,8 +181,9 @@ def test_the_variance_of_a_sum_is_explained_by_the_squares_of_its_weights() -> N
         labels = 2 * torch.randint(2, (4_000,), generator=rng)
         return Condition(labels, images, labels), network.draw_noise(4_000, Chance(rng))
 
-    found = variance_shares(network, *drawn(), drawn(), alone(torch.device("cpu")))
+    found = variance_shares(network, *drawn(), drawn()[0], drawn(), alone(torch.device("cpu")))
     total = sum(weight**2 for weight in WEIGHTS.values())
     for name, weight in WEIGHTS.items():
         assert found[name] == pytest.approx(weight**2 / total, abs=0.03)
     assert found["class"] == 0
+    assert found["class and I_L"] == pytest.approx(found["I_L"], abs=0.03)
