@@ -2,12 +2,12 @@
 
     python benchmarks/campaign.py SETTING FOLDER [--seeds 0 1 2] [--steps 1500] [--extra] [--data NAME=PATH ...]
 
-SETTING is cifar10, tiny-imagenet, hwdb-matched or hwdb-mnist; data are .npz files named cifar10, tiny-imagenet, hwdb (all
-three as prepare_packs.py writes them) and mnist. Runs go to FOLDER/<set>/<arm>-<share>-seed<seed>; what is there already
-is gone on with. The arms of the claim come first, seed by seed: the baseline with all good images, CTF-GAN with 65 %
-and with 30 %. ``--extra`` adds, with the first seed, the baseline with 30 % and 10 %, CTF-GAN with 10 %, and CTF-GAN
-with the paper's loss (which is its only one with foreign low-quality images). ``ctfgan compare RUN... --csv results.csv``,
-one call for each data set, then makes a line of each run.
+SETTING is cifar10, tiny-imagenet, hwdb-matched or hwdb-mnist; data are .npz files named cifar10, tiny-imagenet, hwdb
+(all three as prepare_packs.py writes them) and mnist. Runs go to FOLDER/<set>/<arm>-<share>-seed<seed>; what is there
+already is gone on with. The arms of the claim come first, seed by seed: the baseline with all good images, CTF-GAN
+with 65 % and with 30 %. ``--extra`` adds, with the first seed, the baseline with 30 % and 10 %, CTF-GAN with 10 %,
+and CTF-GAN with the paper's loss (which is its only one with foreign low-quality images). ``ctfgan compare RUN...
+--csv results.csv``, one call for each data set, then makes a line of each run.
 """
 
 from __future__ import annotations
