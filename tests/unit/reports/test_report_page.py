@@ -76,7 +76,7 @@ def test_the_page_of_an_evaluated_run_has_every_section_with_the_runs_own_number
     assert page.sections["Timing"].rows[3][:3] == ["all", "8", f"{last['seconds']:,.1f}"]
     assert json.loads((evaluated / "data.json").read_text())["versions"]["torch"] in page.sections["Environment"].text
     assert (evaluated / "recipe.json").read_text() in page.sections["Recipe"].text
-    assert "method.transfer.steps = 4 (not 1000)" in page.sections["Recipe"].text
+    assert "method.transfer.steps = 4 (not 1500)" in page.sections["Recipe"].text
 
 
 def test_the_table_of_classes_is_what_was_measured_in_that_order(evaluated: Path, read_page: Read) -> None:

@@ -20,7 +20,7 @@ from ctfgan.training.runtime import StopRequest
 from ctfgan.workplace import Quiet, Watch
 from tests.unit.training.test_trainer import TINY, _given, assert_same_bits
 
-SETTINGS = (*TINY, "checks.images=600", "alarms.checks=1", "alarms.variety=0.99", "keep_checkpoints=2")
+SETTINGS = (*TINY, "checks.images=600", "alarms.checks=1", "alarms.growth=1.0001", "keep_checkpoints=2")
 RECIPE = ctfgan.recipe("ctf-glyphs", *SETTINGS)
 ENDED_EARLY = ctfgan.recipe("ctf-glyphs", *SETTINGS, "transfer.patience=1", "checks.significant=0.99")
 
