@@ -86,19 +86,25 @@ def plot(rows: list[Row]) -> Figure:
         for method, colour in COLOURS.items():
             found = {share: runs for (name, share), runs in arms.items() if name == method}
             for axis, column, scale in ((axes[0, place], "distance", 1), (axes[1, place], "top_1", 100)):
+                if not found:
+                    continue
                 values = {share: [scale * float(run[column]) for run in runs] for share, runs in found.items()}
-                axis.plot(list(values), [fmean(v) for v in values.values()], color=colour, label=method)
+                shares, means = [100 * share for share in values], [fmean(v) for v in values.values()]
+                axis.plot(shares, means, color=colour, label=method)
+                if method == BASELINE:
+                    axis.axhline(means[0], color=colour, linestyle=":", linewidth=1, label="the same, all good images")
                 for share, seeds in values.items():
-                    axis.plot([share] * len(seeds), seeds, "o", color=colour, markersize=4, alpha=0.6)
+                    axis.plot([100 * share] * len(seeds), seeds, "o", color=colour, markersize=4, alpha=0.6)
         axes[0, place].set_title(
             SETTINGS[setting].replace(", LQ", ",\nLQ").replace(", 200", ",\n200"), fontsize="small"
         )
         axes[0, place].set_ylim(bottom=0)
         axes[1, place].set_ylim(bottom=0)
-        axes[1, place].set_xlabel("share of the good images")
+        axes[1, place].set_xlabel("share of the good images, %")
+        axes[1, place].set_xlim(0, 105)
     axes[0, 0].set_ylabel("Frechet distance (lower is better)")
     axes[1, 0].set_ylabel("top-1, %")
-    axes[0, 0].legend(fontsize="x-small")
+    axes[0, 0].legend(fontsize="x-small", loc="lower right")
     return figure
 
 
