@@ -91,7 +91,7 @@ def cli() -> None:
     """Class-conditional image generators for many classes, from few good and many cheap images.
 
     \b
-    ctfgan train                          the embedded glyphs, about eight minutes
+    ctfgan train                          the embedded glyphs, a quarter of an hour
     ctfgan train --hq GOOD --lq CHEAP     your own images, one subfolder per class
     """
 

@@ -28,7 +28,7 @@ R3_RATE = 2e-4  # also R3GAN's
 
 
 def ctf_glyphs() -> Recipe:
-    """62 letters and digits rendered from fonts, 32x32, 65 % HQ, degraded LQ: under ten minutes on two cores."""
+    """62 letters and digits rendered from fonts, 32x32, 65 % HQ, degraded LQ: a quarter of an hour on one core."""
     degradation = DegradationSettings(share=0.25, size=12, noise=0.06, contrast=0.9)
     data = DataSettings(high_quality_fraction=PAPER_HQ_FRACTION, degradation=degradation)
     return _narrow_ctf("ctf-glyphs", data, consistency=GLYPH_CONSISTENCY, consistency_size=12)
