@@ -20,6 +20,7 @@ from ctfgan.experiments.sweeps import baseline_of
 from ctfgan.recipes.catalogue import named_recipe
 from ctfgan.recipes.overlay import with_settings
 from ctfgan.recipes.recipe import Recipe
+from ctfgan.recipes.tables import TRANSFER_SHARE
 from ctfgan.workplace import Watch
 
 CLAIM = (("projection", 1.0), ("ctf", 0.65), ("ctf", 0.3))
@@ -37,7 +38,7 @@ def arm(name: str, share: float, setting: str, steps: int, seed: int, data: dict
     """One run. The baseline sees no low-quality images, so that both settings of a set share its runs."""
     where, changes = SETTINGS[setting]
     changes = {key: data.get(str(value), value) for key, value in changes.items()}
-    transfer = steps // 2
+    transfer = round(TRANSFER_SHARE * steps)
     stages: dict[str, object] = {
         "method.transfer.steps": transfer, "method.transfer.patience": None, "method.generate.steps": steps - transfer
     }  # fmt: skip

@@ -9,12 +9,14 @@ seeds alone.
 from __future__ import annotations
 
 import argparse
-import csv
 from collections import defaultdict
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 
 from matplotlib.figure import Figure
+
+from ctfgan.reports.csv_rows import Row, read_csv
+from ctfgan.reports.figures import spread
 
 SETTINGS = {
     ("cifar10-jpeg.npz", "degraded 16x16"): "CIFAR-10 JPEGs, LQ 16x16 of the same class",
@@ -25,7 +27,6 @@ SETTINGS = {
 BASELINE, OURS, PAPER_LOSS = "SN-GAN + Projection", "CTF-GAN", "CTF-GAN, paper's loss"
 COLOURS = {BASELINE: "tab:grey", OURS: "tab:blue", PAPER_LOSS: "tab:orange"}
 
-Row = dict[str, str]
 Arms = dict[tuple[str, float], list[Row]]
 """Runs by method and share of good images."""
 
@@ -47,9 +48,7 @@ def cell(rows: list[Row], column: str, form: str) -> str:
     if not values:
         return "-"
     scale = 100 if form.endswith("%") else 1
-    mean = f"{scale * fmean(values):{form.rstrip('%')}}"
-    spread = f" ± {scale * stdev(values):{form.rstrip('%')}}" if len(values) > 1 else ""
-    return mean + spread + (" %" if scale == 100 else "")
+    return spread([scale * value for value in values], form.rstrip("%")) + (" %" if scale == 100 else "")
 
 
 def table(rows: list[Row]) -> str:
@@ -113,8 +112,10 @@ def main() -> None:
     parser.add_argument("csv", type=Path)
     parser.add_argument("--plot", type=Path)
     asked = parser.parse_args()
-    with asked.csv.open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["distance"]]  # the others were not evaluated
+    lines = read_csv(asked.csv)
+    if lines is None:
+        parser.error(f"{asked.csv} is no table of ctfgan compare --csv")
+    rows = [row for row in lines if row["distance"]]  # the others were not evaluated
     unknown = {row["set"] for row in rows} - {name for name, _ in SETTINGS}
     if unknown:
         parser.error(f"no setting has the data {', '.join(sorted(unknown))}; name the files as in SETTINGS")

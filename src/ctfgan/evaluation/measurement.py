@@ -29,7 +29,7 @@ from ctfgan.progress import silent
 from ctfgan.runs import released_checkpoint
 from ctfgan.training.recovery import HealthRecord
 from ctfgan.training.run_folder import RunFolder
-from ctfgan.training.synthesis import balanced_labels, labels_in_mix, missing_labels
+from ctfgan.training.synthesis import balanced_labels, sample_labels
 from ctfgan.workplace import Watch, Workplace
 
 COPY_CHECK_IMAGES = 1_000
@@ -63,11 +63,12 @@ class Measurement:
         self._settings = settings
         self._watch = watch
         self._measured = work.dataset.measured
-        count = len(self._measured.labels)
-        mixed = labels_in_mix(np.bincount(self._measured.reference.labels, minlength=count), settings.images)
-        # Distances follow the reference's class mix; top-1 is a mean over classes, with images of each (decision 30).
-        each = settings.images // count if work.recipe.method.is_conditional else 0
-        self._numbers = torch.cat([mixed, missing_labels(mixed, count, each)])
+        self._numbers, _ = sample_labels(
+            self._measured.reference.labels,
+            len(self._measured.labels),
+            settings.images,
+            by_class=work.recipe.method.is_conditional,
+        )
 
     def result(self) -> Evaluation:
         """Measure everything."""

@@ -73,6 +73,13 @@ def read_images(extractors: Sequence[Extractor], chunks: Iterable[Chunk], count:
     return {collector.extractor.card.key: collector.reading() for collector in collectors}
 
 
+def accuracy(probabilities: Tensor, labels: Tensor) -> Accuracy:
+    """Of images with probabilities ``(N, C)`` that were meant to show some classes ``(N,)``."""
+    hits = _ClassHits(probabilities.shape[1])
+    hits.add(probabilities, labels)
+    return hits.accuracy()
+
+
 class _Collector:
     """Features and running sums of one extractor. Probabilities are not kept: with thousands of classes they would
     take more memory than features.

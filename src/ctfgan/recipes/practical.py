@@ -5,7 +5,7 @@ from __future__ import annotations
 from ctfgan.data.settings import DataSettings, DegradationSettings
 from ctfgan.models.settings import NetworkSettings, TransferSettings
 from ctfgan.recipes.recipe import AcGan, CtfGan, MethodSettings, ProgGan, Recipe, SnGan
-from ctfgan.recipes.tables import PAPER_HQ_FRACTION
+from ctfgan.recipes.tables import PAPER_HQ_FRACTION, TRANSFER_SHARE
 from ctfgan.training.settings import (
     CheckSettings,
     PenaltySettings,
@@ -107,9 +107,14 @@ def projection_mnist16() -> Recipe:
 
 
 def _narrow_ctf(name: str, data: DataSettings, *, consistency: float, consistency_size: int) -> Recipe:
-    extra = {"steps": NARROW_STAGE.steps // 2, "consistency": consistency, "consistency_size": consistency_size}
-    generate = TransferStageSettings.model_validate(NARROW_STAGE.model_dump() | extra)
-    transfer = SkippableStageSettings.model_validate(generate.model_dump() | {"decay_from": 1.0, "patience": 4})
+    transfer_steps = round(TRANSFER_SHARE * NARROW_STAGE.steps)
+    extra = {"consistency": consistency, "consistency_size": consistency_size}
+    generate = TransferStageSettings.model_validate(
+        NARROW_STAGE.model_dump() | extra | {"steps": NARROW_STAGE.steps - transfer_steps}
+    )
+    transfer = SkippableStageSettings.model_validate(
+        generate.model_dump() | {"steps": transfer_steps, "decay_from": 1.0, "patience": 4}
+    )
     # Spatial noise drowns an image of the same class that nothing holds it to (decision 6).
     features = TransferSettings(noise_maps="spatial" if consistency else "tiled")
     return _narrow(name, data, CtfGan(networks=NARROW, features=features, transfer=transfer, generate=generate))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,14 @@ from ctfgan.data.images import Bytes, sheet, zoom_for
 from ctfgan.data.prepare import Dataset
 from ctfgan.files import write_file
 from ctfgan.metrics.figures import frechet_distance
+from ctfgan.metrics.reading import accuracy
 from ctfgan.metrics.recogniser import TrainedRecogniser
 from ctfgan.metrics.variety import ClassVariety, pick_by_class, relative_variety
 from ctfgan.progress import Progress, silent
 from ctfgan.training.runtime import Engine
 from ctfgan.training.settings import CheckSettings
 from ctfgan.training.spectra import largest_singular_values
-from ctfgan.training.synthesis import draw_condition, labels_in_mix, missing_labels, synthesise
+from ctfgan.training.synthesis import draw_condition, sample_labels, synthesise
 
 CHECK_SEED = 20_190_924  # of all checks and sheets; any constant would do
 
@@ -117,7 +119,7 @@ class Checker:
             step: of the stage.
             progress: of every loop over images; what it raises leaves no trace.
         """
-        numbers, each = self._numbers()
+        numbers, each = self._numbers
         # One column per class, always the same noise, so that sheets of different steps compare.
         last = len(self._measured.names) - 1
         shown = sorted({int(c) for c in np.linspace(0, last, self._settings.sheet_classes)})
@@ -135,7 +137,7 @@ class Checker:
                 stage=stage,
                 step=step,
                 distance=frechet_distance(compared, mixed),
-                top_1=_mean_over_classes(probabilities.argmax(dim=1) == numbers, numbers) if self._by_class else None,
+                top_1=accuracy(probabilities, numbers).top_1 if self._by_class else None,
                 sheet=path,
                 images=len(numbers),
                 least_of_a_class=int(torch.bincount(numbers, minlength=len(self._measured.labels)).min()),
@@ -147,14 +149,11 @@ class Checker:
 
         return self._engine.processes.on_main(look)
 
+    @cached_property
     def _numbers(self) -> tuple[Tensor, int]:
-        """Measured class of each sample, first ``settings.images`` in the mix of the training images, then what classes
-        lack to have as many each as the second value says (decision 30).
-        """
-        count = len(self._measured.labels)
-        mixed = labels_in_mix(np.bincount(self._measured.training.labels, minlength=count), self._settings.images)
-        each = self._settings.images // count if self._by_class else 0
-        return torch.cat([mixed, missing_labels(mixed, count, each)]), each
+        """Measured class of each sample, and how many every class has at least; the same in all checks."""
+        training, count = self._measured.training.labels, len(self._measured.labels)
+        return sample_labels(training, count, self._settings.images, by_class=self._by_class)
 
     def _training_features(self, progress: Progress) -> Tensor:
         if self._compared is None:
@@ -192,13 +191,6 @@ class Checker:
         labels = self._measured.labels_of(numbers)
         condition = draw_condition(labels, self._bank, CHECK_SEED)
         return synthesise(generator, condition, CHECK_SEED, self._engine, progress)
-
-
-def _mean_over_classes(hits: Tensor, numbers: Tensor) -> float:
-    """Mean over the classes that occur of the share of hits ``(N,)`` among the images of each."""
-    images = torch.bincount(numbers)
-    shares = torch.bincount(numbers, weights=hits.double()) / images
-    return shares[images > 0].mean().item()
 
 
 def _rounded(value: float | None) -> float | None:

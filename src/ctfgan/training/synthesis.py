@@ -92,6 +92,24 @@ def synthesise_from(
     return np.concatenate([everyones[turn % count][turn // count] for turn in range(len(starts))])[:wanted]
 
 
+def sample_labels(real: Labels, num_classes: int, images: int, *, by_class: bool) -> tuple[Tensor, int]:
+    """Labels of samples that are measured beside real images: ``images`` in their class mix, then what classes lack to
+    have as many as an even spread would give them, for means over classes (decision 30).
+
+    Args:
+        real: labels of the real images.
+        num_classes: C.
+        images: samples that distances are taken of.
+        by_class: whether classes are looked at by themselves; without, none are filled up.
+
+    Returns:
+        The labels, and how many each class has at least.
+    """
+    mixed = labels_in_mix(np.bincount(real, minlength=num_classes), images)
+    each = images // num_classes if by_class else 0
+    return torch.cat([mixed, missing_labels(mixed, num_classes, each)]), each
+
+
 def labels_in_mix(counts: Labels, count: int) -> Tensor:
     """``count`` labels in a fixed order, in every prefix every class as often as in ``counts`` but for rounding
     (decision 30).
