@@ -146,6 +146,7 @@ def open_workplace(recipe: Recipe, watch: Watch) -> Workplace:
         num_low_quality_labels=len(side.names) if side else 0,
         low_quality_size=dataset.low_quality_size,
         channels=dataset.channels,
+        low_quality_detail=side.bank.detail() if side and side.pairing == "matched" else 0,
     )
     return Workplace(recipe, dataset, shape, engine)
 

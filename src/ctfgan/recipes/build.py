@@ -44,6 +44,8 @@ class Shape(Settings):
     low_quality_size: int = Field(ge=0, lt=2**16)
     """0 for methods that use no low-quality images."""
     channels: int = Field(ge=1, le=3)
+    low_quality_detail: int = Field(default=0, ge=0)
+    """Side that low-quality images can be averaged to and keep most of their content; 0 where nobody looked."""
 
 
 def build_method(
@@ -70,7 +72,7 @@ def build_method(
     match recipe.method:
         case CtfGan() as method:
             assert isinstance(generator, TransferGenerator)
-            stages = _transfer_stages(method, generator, setup, matched)
+            stages = _transfer_stages(method, generator, setup, shape, matched=matched)
         case ProgGan() as method:
             assert isinstance(generator, GrowingGenerator)
             assert isinstance(discriminator, GrowingDiscriminator)
@@ -243,7 +245,7 @@ def _single_stage(settings: StageSettings, game: AdversarialGame) -> tuple[Stage
 
 
 def _transfer_stages(
-    method: CtfGan, generator: TransferGenerator, setup: Callable[..., GameSetup], matched: bool
+    method: CtfGan, generator: TransferGenerator, setup: Callable[..., GameSetup], shape: Shape, *, matched: bool
 ) -> tuple[Stage, ...]:
     supervision = method.self_supervision if method.self_supervision.is_on else None
     generator_lh = generator.generator_lh
@@ -255,7 +257,9 @@ def _transfer_stages(
         if settings.steps == 0:
             continue
         played = setup(trained, loss=ADVERSARIAL_LOSSES[method.loss])
-        game = TransferGame(played, supervision, settings, matched=matched)
+        size = shape.low_quality_detail if settings.consistency_size == "auto" else settings.consistency_size
+        size = min(size or shape.low_quality_size, shape.low_quality_size)
+        game = TransferGame(played, supervision, settings.consistency if matched else 0.0, size)
         stages.append(Stage(name, settings, game, enter=partial(_set_trained, generator_lh, trains_lh)))
     return tuple(stages)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from ctfgan.data.settings import DataSettings, DegradationSettings
 from ctfgan.models.settings import NetworkSettings, TransferSettings
 from ctfgan.recipes.recipe import AcGan, CtfGan, MethodSettings, ProgGan, Recipe, SnGan
@@ -41,7 +43,7 @@ def projection_glyphs() -> Recipe:
 
 def ctf_folders() -> Recipe:
     """Own images on modest hardware: narrow networks, moving average, consistency where classes match."""
-    return _narrow_ctf("ctf-folders", DataSettings(), consistency=CONSISTENCY, consistency_size=8)
+    return _narrow_ctf("ctf-folders", DataSettings(), consistency=CONSISTENCY)
 
 
 def projection_folders() -> Recipe:
@@ -98,7 +100,7 @@ def ctf_mnist16() -> Recipe:
         degradation=DegradationSettings(share=0.2, size=8),
         needs=("high_quality",),
     )
-    return _narrow_ctf("ctf-mnist16", data, consistency=0.0, consistency_size=8)
+    return _narrow_ctf("ctf-mnist16", data, consistency=0.0)
 
 
 def projection_mnist16() -> Recipe:
@@ -106,7 +108,9 @@ def projection_mnist16() -> Recipe:
     return _narrow_projection("projection-mnist16", DataSettings(resolution=16, needs=("high_quality",)))
 
 
-def _narrow_ctf(name: str, data: DataSettings, *, consistency: float, consistency_size: int) -> Recipe:
+def _narrow_ctf(
+    name: str, data: DataSettings, *, consistency: float, consistency_size: int | Literal["auto"] = "auto"
+) -> Recipe:
     transfer_steps = round(TRANSFER_SHARE * NARROW_STAGE.steps)
     extra = {"consistency": consistency, "consistency_size": consistency_size}
     generate = TransferStageSettings.model_validate(
