@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from ctfgan.settings import Settings
 
 MANY_CLASSES = 10_000
-"""Above this many classes the automatic settings choose class codes, and a class loss over a sample of the classes."""
+"""Above this many classes ``class_tables=auto`` is codes."""
 
 Conditioning = Literal["none", "concat", "projection", "classifier"]
 """How the class reaches the discriminator: not at all; concatenated to the maps (Reed et al. 2016); by an inner product

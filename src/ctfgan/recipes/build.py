@@ -32,7 +32,8 @@ from ctfgan.training.processes import Processes
 from ctfgan.training.settings import StageSettings
 from ctfgan.training.strengthening import Strengthening
 
-SAMPLED_CLASSES = 1_024  # that stand for all others in a class loss, where there are too many to look at
+MOST_CANDIDATES = 10_000  # classes that a class loss looks at, if they are all
+SAMPLED_CLASSES = 1_024  # that stand for all others where there are more
 
 
 class Shape(Settings):
@@ -171,7 +172,7 @@ def _classes(method: MethodSettings, shape: Shape, codes: Tensor | None) -> Clas
 def _class_term(method: AcGan | ProgGan, shape: Shape) -> ClassTerm:
     asked = method.class_candidates
     if asked == "auto":
-        asked = "all" if shape.num_classes <= MANY_CLASSES else SAMPLED_CLASSES
+        asked = "all" if shape.num_classes <= MOST_CANDIDATES else SAMPLED_CLASSES
     return ClassTerm(method.class_weight, shape.num_classes, None if asked == "all" else asked)
 
 
