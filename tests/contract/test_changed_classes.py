@@ -1,4 +1,4 @@
-"""Every conditional method with every form of class tables: classes that stay make bit for bit the same images."""
+"""Every conditional method with class tables: classes that stay make bit for bit the same images."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ from ctfgan.data.pairing import LowQualityBank
 from ctfgan.lifecycle.blending import Blender
 from ctfgan.lifecycle.changes import drop, map_classes, rename
 from ctfgan.lifecycle.rows import Rows, rebuilt
-from ctfgan.models import settings as model_settings
 from ctfgan.nn.class_tables import CLASSES, LOW_QUALITY_LABELS, table_spaces
 from ctfgan.recipes import build
 from ctfgan.recipes.build import Shape, build_method
 from ctfgan.sampling import Model
-from tests.contract.test_table_forms import FACTORISED, LAZY, changed
+from tests.contract.test_table_forms import changed
 
 METHODS = ("ctf-folders", "projection-folders", "prog-gan-folders")
-FORMS = ((), LAZY, FACTORISED, (*FACTORISED, *LAZY))
+FORMS = ((),)
 SHAPE = Shape(num_classes=5, num_low_quality_labels=5, low_quality_size=8, channels=1)
 
 
@@ -136,18 +135,13 @@ def test_with_independent_pairing_bank_and_labels_stay() -> None:
 def test_tables_keep_their_form_when_the_count_crosses_the_threshold_of_auto(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """As if more than 4 were very many: 5 classes and 6 rows of labels are factorised, 3 and 4 would not be."""
+    """As if more than 4 were very many: 6 classes would have codes."""
     monkeypatch.setattr(build, "MANY_CLASSES", 4)
-    assert model_settings.MANY_CLASSES > 4
-    old = random_bundle(name, "class_code=6")
-    new = through_disk(drop(old, ["a", "d"]), tmp_path / "new")
-    assert new.recipe.method.networks.class_tables == "factorised"
-    assert np.array_equal(images_of(new, "e"), images_of(old, "e"))
     few = SHAPE.model_copy(update={"num_classes": 3})
-    mixed = random_bundle(name, "class_code=6", matched=False, shape=few)  # per-class beside factorised labels
-    grown = map_classes(replace(mixed, classes=tuple("abc")), dict(zip("uvwxyz", "abcabc", strict=True)))
+    old = replace(random_bundle(name, matched=False, shape=few), classes=tuple("abc"))
+    grown = map_classes(old, dict(zip("uvwxyz", "abcabc", strict=True)))
     assert grown.recipe.method.networks.class_tables == "per-class"
-    assert np.array_equal(images_of(grown, "z"), images_of(replace(mixed, classes=tuple("abc")), "c"))
+    assert np.array_equal(images_of(through_disk(grown, tmp_path / "grown"), "z"), images_of(old, "c"))
 
 
 @pytest.mark.parametrize("settings", FORMS)

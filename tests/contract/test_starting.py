@@ -1,4 +1,4 @@
-"""Training that begins with trained weights, for every method with every form of class tables."""
+"""Training that begins with trained weights, for every method with class tables."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import torch
 from ctfgan.bundle import Bundle
 from ctfgan.errors import ConfigError
 from ctfgan.lifecycle.starting import Start
-from ctfgan.nn.class_tables import CLASSES, NormalisedTable, table_spaces
+from ctfgan.nn.class_tables import CLASSES, table_spaces
 from ctfgan.recipes.build import Shape, build_method
 from ctfgan.recipes.overlay import with_settings
 from ctfgan.recipes.recipe import Recipe
-from tests.contract.test_table_forms import CONDITIONAL, FACTORISED, LAZY, changed
+from tests.contract.test_table_forms import CONDITIONAL, changed
 
 OLD = Shape(num_classes=4, num_low_quality_labels=3, low_quality_size=8, channels=1)
 NEW = OLD.model_copy(update={"num_classes": 5, "num_low_quality_labels": 2})
@@ -27,18 +27,14 @@ def trained(recipe: Recipe) -> Start:
     with torch.no_grad():
         for parameter in networks.parameters():
             parameter += 0.1 * torch.randn_like(parameter)
-    for module in networks.modules():
-        if isinstance(module, NormalisedTable):
-            module.remeasure()
     labels = ("x", "y", "z") if recipe.method.uses_low_quality else ()
     bundle = Bundle(recipe, OLD, ("a", "b", "c", "d"), labels, None, networks["generator"], {})
     return Start("old", bundle, networks["discriminator"].state_dict())
 
 
-@pytest.mark.parametrize("settings", [(), LAZY, FACTORISED, (*FACTORISED, *LAZY)])
 @pytest.mark.parametrize("name", CONDITIONAL)
-def test_rows_are_found_by_name_and_all_other_weights_are_taken_over(name: str, settings: tuple[str, ...]) -> None:
-    recipe = changed(name, *settings)
+def test_rows_are_found_by_name_and_all_other_weights_are_taken_over(name: str) -> None:
+    recipe = changed(name)
     start = trained(recipe)
     names = ("d", "new", "b", "a", "also new")
     matched = start.for_classes(recipe, NEW, names, ("z", "w"))
@@ -64,14 +60,13 @@ def test_rows_are_found_by_name_and_all_other_weights_are_taken_over(name: str, 
     assert tables >= len(set(spaces.values()))
 
 
-@pytest.mark.parametrize("settings", [(), LAZY])
-def test_the_spectral_norm_of_a_table_with_other_rows_is_measured_anew(settings: tuple[str, ...]) -> None:
-    recipe = changed("projection-folders", *settings)
+def test_the_spectral_norm_of_a_table_with_other_rows_is_measured_anew() -> None:
+    recipe = changed("projection-folders")
     start = trained(recipe)
     networks = build_method(recipe, NEW, matched=False).networks
     start.for_classes(recipe, NEW, ("d", "new", "b", "a", "e"), ()).put_into(networks)
     table = networks["discriminator"].head.classes.eval()
-    rows = table.weight if settings else table.parametrizations.weight.original
+    rows = table.parametrizations.weight.original
     largest = torch.linalg.svdvals(rows.detach())[0]
     torch.testing.assert_close(table(torch.arange(5)), rows / largest, rtol=2e-2, atol=1e-3)
 
@@ -101,11 +96,9 @@ def test_from_a_bundle_alone_the_discriminator_is_new() -> None:
         (("generator_width=0.1",), "method.networks.generator_width=0.05$"),
         (("data.resolution=32", "networks.noise=9"), "data.resolution=16 --set method.networks.noise=64$"),
         (("block_noise=3", "stem=resize"), "block_noise=16 --set method.features.stem=strided$"),
-        (("class_tables=factorised",), "class_tables=per-class --set method.features.label_tables=per-class$"),
-        (("label_tables=factorised",), "class_tables=per-class --set method.features.label_tables=per-class$"),
+        (("class_tables=codes",), "method.networks.class_tables=per-class$"),
         (("discriminator_width=0.1",), "discriminator_width=0.05, or begin with old/bundle and a new discriminator$"),
         (("spectral_norm=false",), "method.spectral_norm=True, or begin with"),
-        (("table_updates=row-lazy",), "table_updates=dense, or begin with"),
         (
             ("self_supervision.discriminator_weight=0", "self_supervision.generator_weight=0"),
             "discriminator_weight=1.0 --set method.self_supervision.generator_weight=0.2, or",

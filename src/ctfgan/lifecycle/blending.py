@@ -95,12 +95,10 @@ class Blender:
 
 
 def _differentiable(recipe: Recipe) -> Recipe:
-    """With tables whose gradient is dense, and a G_LH that passes the gradient on."""
-    networks = recipe.method.networks.model_copy(update={"table_updates": "dense"})
-    update: dict[str, object] = {"networks": networks}
-    if isinstance(recipe.method, CtfGan):
-        update["train_generator_lh"] = True
-    return recipe.model_copy(update={"method": recipe.method.model_copy(update=update)})
+    """With a G_LH that passes the gradient on."""
+    if not isinstance(recipe.method, CtfGan):
+        return recipe
+    return recipe.model_copy(update={"method": recipe.method.model_copy(update={"train_generator_lh": True})})
 
 
 def _placed(tensor: Tensor, device: torch.device) -> Tensor:

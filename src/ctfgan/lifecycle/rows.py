@@ -18,7 +18,7 @@ from ctfgan.data.images import Bytes
 from ctfgan.data.pairing import LowQualityBank
 from ctfgan.errors import ConfigError
 from ctfgan.nn.class_tables import CLASSES, LOW_QUALITY_LABELS, table_spaces
-from ctfgan.recipes.build import Shape, build_generator, class_spaces, with_fixed_tables
+from ctfgan.recipes.build import Shape, build_generator, uses_codes, with_fixed_tables
 from ctfgan.recipes.recipe import Recipe
 
 MIN_CLASSES = 2
@@ -97,7 +97,7 @@ def rebuilt(
         label_names = tuple(names[index] for index in first.tolist())
         shape = shape.model_copy(update={"num_low_quality_labels": len(label_names)})
     recipe = bundle.recipe
-    if _forms(recipe, shape) != _forms(recipe, bundle.shape):
+    if uses_codes(recipe.method, shape) != uses_codes(recipe.method, bundle.shape):
         recipe = with_fixed_tables(recipe, bundle.shape)
     changes = {CLASSES: rows} if labels is None else {CLASSES: rows, LOW_QUALITY_LABELS: labels}
     generator = _generator(bundle.generator, recipe, shape, changes)
@@ -150,10 +150,6 @@ def _check(bundle: Bundle, names: tuple[str, ...]) -> None:
         if known in seen:
             raise ConfigError(f"two classes would be called {name!r}; class names must differ, choose another one")
         seen.add(known)
-
-
-def _forms(recipe: Recipe, shape: Shape) -> dict[str, int | None]:
-    return {name: space.code for name, space in class_spaces(recipe.method, shape).items()}
 
 
 def generator_of(bundle: Bundle, changes: dict[str, Rows]) -> nn.Module:

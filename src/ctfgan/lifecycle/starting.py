@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from ctfgan.bundle import MODEL, Bundle, open_bundle
 from ctfgan.errors import ConfigError
-from ctfgan.nn.class_tables import CLASSES, LOW_QUALITY_LABELS, START_ITERATIONS, NormalisedTable, table_spaces
-from ctfgan.recipes.build import Shape, class_spaces
+from ctfgan.nn.class_tables import CLASSES, LOW_QUALITY_LABELS, table_spaces
+from ctfgan.recipes.build import Shape, uses_codes
 from ctfgan.recipes.recipe import CtfGan, Recipe, ResnetMethod, StartSettings
 from ctfgan.training.run_folder import RunFolder
 from ctfgan.training.tensor_files import below
@@ -25,6 +25,7 @@ TRANSFER_SETTINGS = tuple(
     f"method.features.{name}" for name in ("block_noise", "noise_maps", "embedding", "stem", "statistics")
 )
 ORIGINAL = "parametrizations.weight.original"
+START_ITERATIONS = 15  # as many as torch's spectral norm starts with
 
 
 @dataclass(frozen=True)
@@ -139,14 +140,12 @@ def _of_generator(old: Networks, new: Networks) -> dict[str, object]:
     if old[1].low_quality_size != new[1].low_quality_size:
         own = new[0].data.low_quality is not None
         wanted["data.low_quality_size" if own else "data.degradation.size"] = old[1].low_quality_size
-    forms = {CLASSES: "method.networks.class_tables", LOW_QUALITY_LABELS: "method.features.label_tables"}
-    spaces = class_spaces(old[0].method, old[1]), class_spaces(new[0].method, new[1])
-    if any((before.code is None) != (spaces[1][space].code is None) for space, before in spaces[0].items()):
-        # Both at once: what is said of the classes holds for the labels too, unless they are spoken of.
-        wanted |= {forms[name]: "per-class" if own.code is None else "factorised" for name, own in spaces[0].items()}
-    for space, before in spaces[0].items():
-        if space == CLASSES and before.code is not None and before.code != new[0].method.networks.class_code:
-            wanted["method.networks.class_code"] = before.code
+    by_code = uses_codes(old[0].method, old[1])
+    if by_code != uses_codes(new[0].method, new[1]):
+        wanted["method.networks.class_tables"] = "codes" if by_code else "per-class"
+    code = "method.networks.class_code"
+    if by_code and _value(old[0], code) != _value(new[0], code):
+        wanted[code] = _value(old[0], code)
     return wanted
 
 
@@ -162,9 +161,6 @@ def _of_discriminator(old: Networks, new: Networks) -> dict[str, object]:
         if weights[0].is_on != weights[1].is_on:
             for player in ("discriminator_weight", "generator_weight"):
                 wanted[f"method.self_supervision.{player}"] = getattr(weights[0], player)
-    lazy = [class_spaces(recipe.method, shape)[CLASSES].lazy for recipe, shape in (old, new) if before.is_conditional]
-    if len(set(lazy)) > 1:
-        wanted["method.networks.table_updates"] = "row-lazy" if lazy[0] else "dense"
     return wanted
 
 
@@ -184,7 +180,6 @@ def _found(names: Sequence[str], known: Mapping[str, int]) -> Tensor:
 @torch.no_grad()
 def _load(network: nn.Module, tensors: Mapping[str, Tensor], ids: Mapping[str, Tensor]) -> None:
     own = dict(tensors)
-    changed = []
     for table, space in table_spaces(network).items():
         key = f"{table}.{ORIGINAL}" if f"{table}.{ORIGINAL}" in own else f"{table}.weight"
         if len(own[key]) == len(ids[space]) and torch.equal(ids[space], torch.arange(len(ids[space]))):
@@ -193,11 +188,7 @@ def _load(network: nn.Module, tensors: Mapping[str, Tensor], ids: Mapping[str, T
         if key.endswith(ORIGINAL):
             norm = f"{table}.parametrizations.weight.0"
             own[f"{norm}._u"], own[f"{norm}._v"] = _singular_vectors(own[key], own[f"{norm}._v"])
-        changed.append(network.get_submodule(table))
     network.load_state_dict(own)
-    for module in changed:
-        if isinstance(module, NormalisedTable):
-            module.remeasure()
 
 
 def _singular_vectors(rows: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:

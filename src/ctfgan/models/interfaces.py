@@ -26,7 +26,7 @@ class Condition:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, part: slice | Tensor) -> Condition:
+    def __getitem__(self, part: slice) -> Condition:
         if self.low_quality is None or self.low_quality_labels is None:
             return Condition(self.labels[part])
         return Condition(self.labels[part], self.low_quality[part], self.low_quality_labels[part])
@@ -56,7 +56,7 @@ class Noise(NamedTuple):
         """The same on another device."""
         return Noise(send(self.latent, device), send(self.blocks, device))
 
-    def part(self, rows: slice | Tensor) -> Noise:
+    def part(self, rows: slice) -> Noise:
         """The noise of some of the images."""
         return Noise(self.latent[rows], self.blocks[rows])
 
