@@ -14,7 +14,7 @@ from ctfgan.nn.class_tables import CLASSES, NormalisedTable, table_spaces
 from ctfgan.recipes.build import Shape, build_method
 from ctfgan.recipes.overlay import with_settings
 from ctfgan.recipes.recipe import Recipe
-from tests.contract.test_table_forms import CONDITIONAL, FACTORISED, LAZY, changed
+from tests.contract.test_table_forms import CONDITIONAL, LAZY, changed
 
 OLD = Shape(num_classes=4, num_low_quality_labels=3, low_quality_size=8, channels=1)
 NEW = OLD.model_copy(update={"num_classes": 5, "num_low_quality_labels": 2})
@@ -35,7 +35,7 @@ def trained(recipe: Recipe) -> Start:
     return Start("old", bundle, networks["discriminator"].state_dict())
 
 
-@pytest.mark.parametrize("settings", [(), LAZY, FACTORISED, (*FACTORISED, *LAZY)])
+@pytest.mark.parametrize("settings", [(), CODES])
 @pytest.mark.parametrize("name", CONDITIONAL)
 def test_rows_are_found_by_name_and_all_other_weights_are_taken_over(name: str, settings: tuple[str, ...]) -> None:
     recipe = changed(name, *settings)

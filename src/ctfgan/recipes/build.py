@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import torch
 from pydantic import Field
@@ -20,10 +21,10 @@ from ctfgan.models.progressive import GrowingDiscriminator, GrowingGenerator
 from ctfgan.models.resnet_gan import ResnetGenerator
 from ctfgan.models.settings import MANY_CLASSES, NetworkSettings
 from ctfgan.models.widths import Plan, growing_plan, plan_for
-from ctfgan.nn.class_tables import CLASSES, LOW_QUALITY_LABELS, ClassSpace
+from ctfgan.nn.class_tables import LOW_QUALITY_LABELS, ClassSpace
 from ctfgan.recipes.recipe import AcGan, CtfGan, MethodSettings, ProgGan, Recipe, ResnetMethod, SnGan
 from ctfgan.settings import Settings
-from ctfgan.training.class_codes import ClassCodes
+from ctfgan.training.class_codes import ClassCodes, load_codes
 from ctfgan.training.method import Method, Stage
 from ctfgan.training.objectives.adversarial import AdversarialGame, GameSetup
 from ctfgan.training.objectives.classified import ClassifiedGame, ClassTerm
@@ -139,27 +140,11 @@ def _check_tables(recipe: Recipe, shape: Shape) -> None:
             )
 
 
-def class_spaces(method: MethodSettings, shape: Shape) -> dict[str, ClassSpace]:
-    """What the generator has tables of, by name: classes, and with low-quality images their labels."""
-    spaces = [_classes(method, shape)] if method.is_conditional else []
-    if isinstance(method, CtfGan):
-        spaces.append(_label_space(method, shape))
-    return {space.name: space for space in spaces}
-
-
 def with_fixed_tables(recipe: Recipe, shape: Shape) -> Recipe:
-    """The recipe with the form of the tables of this shape spelled out, so that no other shape changes it."""
-    forms = {
-        name: "per-class" if space.code is None else "factorised"
-        for name, space in class_spaces(recipe.method, shape).items()
-    }
-    if CLASSES not in forms:
-        return recipe
-    networks = recipe.method.networks.model_copy(update={"class_tables": forms[CLASSES]})
-    update: dict[str, object] = {"networks": networks}
-    if isinstance(recipe.method, CtfGan):
-        update["features"] = recipe.method.features.model_copy(update={"label_tables": forms[LOW_QUALITY_LABELS]})
-    return recipe.model_copy(update={"method": recipe.method.model_copy(update=update)})
+    """The recipe with the form in which this shape keeps classes spelled out, so that no other shape changes it."""
+    form = "codes" if uses_codes(recipe.method, shape) else "per-class"
+    networks = recipe.method.networks.model_copy(update={"class_tables": form})
+    return recipe.model_copy(update={"method": recipe.method.model_copy(update={"networks": networks})})
 
 
 def _classes(
@@ -172,7 +157,33 @@ def _classes(
 
 def uses_codes(method: MethodSettings, shape: Shape) -> bool:
     """Whether networks are to be given codes of the classes."""
-    return method.is_conditional and method.networks.class_tables == "codes"
+    form = method.networks.class_tables
+    return method.is_conditional and (form == "codes" or (form == "auto" and shape.num_classes > MANY_CLASSES))
+
+
+def uses_label_codes(method: MethodSettings, shape: Shape, *, matched: bool) -> bool:
+    """Whether low-quality labels, which with matched pairing stand for classes, are given the codes of these."""
+    if not isinstance(method, CtfGan) or method.features.label_tables == "per-class":
+        return False
+    return matched and uses_codes(method, shape)
+
+
+def stored_codes(file: Path, recipe: Recipe, shape: Shape) -> ClassCodes | None:
+    """The codes of a run's or a bundle's classes from its file; None if its networks are given none.
+
+    Raises:
+        ValueError: other codes than the recipe and the data make.
+        OSError: the file cannot be read.
+    """
+    if not uses_codes(recipe.method, shape):
+        return None
+    return load_codes(
+        file,
+        recipe.method.networks.class_code,
+        classes=shape.num_classes,
+        low_quality_labels=shape.num_low_quality_labels,
+        channels=shape.channels,
+    )
 
 
 def _label_space(
