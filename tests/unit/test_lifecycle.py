@@ -5,13 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from ctfgan.errors import ConfigError
 from ctfgan.lifecycle.adding import add
 from ctfgan.lifecycle.changes import drop, map_classes, read_table, rename
-from tests.contract.test_changed_classes import random_bundle
-
-CPU = torch.device("cpu")
+from tests.contract.test_changed_classes import CODES, random_bundle
 
 
 def write_images(folder: Path, counts: dict[str, int], first: int = 0) -> np.ndarray:
@@ -51,20 +50,21 @@ def test_the_code_of_a_new_class_is_the_whitened_mean_of_its_images_features_at_
         assert report[position].likeness == pytest.approx(likeness.max(), abs=2e-3)
     assert torch.equal(new.codes.classes[:5], bundle.codes.classes)
     if new.bank is not None:
-        assert {label for label in "abcde"} | {"one", "three"} == set(new.low_quality_classes)
+        assert set("abcde") | {"one", "three"} == set(new.low_quality_classes)
 
 
 @pytest.mark.parametrize(
     ("settings", "way_out"),
-    [((), "with --set class_tables=codes --set label_tables=codes to"),
-     ((*CODES, "label_tables=per-class"), "with --set label_tables=codes to")],
-)  # fmt: skip
+    [((), "with --set class_tables=codes"), ((*CODES, "label_tables=per-class"), "with --set label_tables=auto")],
+)
 def test_rows_of_tables_cannot_be_made_of_images(
     settings: tuple[str, ...], way_out: str, tmp_path: Path, cache: Path
 ) -> None:
     bundle = random_bundle("ctf-folders", *settings)
     write_images(tmp_path / "new", {"f": 4})
-    with pytest.raises(ConfigError, match=f"keeps learned rows of each class, .*{way_out} add classes, or train this"):
+    with pytest.raises(
+        ConfigError, match=f"keeps learned rows of each class, .*{way_out} to add classes, or train this"
+    ):
         add(bundle, str(tmp_path / "new"))
     if settings:  # without matched pairing, labels have nothing to do with classes
         add(random_bundle("ctf-folders", *settings, matched=False), str(tmp_path / "new"))

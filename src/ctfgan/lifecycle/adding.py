@@ -94,12 +94,11 @@ def add(
 def _codes(bundle: Bundle, *, matched: bool) -> ClassCodes:
     """The codes of a bundle that has no tables with a row for each class."""
     spaces = table_spaces(bundle.generator).values()
-    tables = [f"--set {name}=codes" for name, space in (("class_tables", CLASSES), ("label_tables", LOW_QUALITY_LABELS))
-              if space in spaces and (matched or space == CLASSES)]  # fmt: skip
-    if bundle.codes is None or tables:
+    if bundle.codes is None or (matched and LOW_QUALITY_LABELS in spaces):
+        setting = "class_tables=codes" if CLASSES in spaces else "label_tables=auto"
         raise ConfigError(
             "this model keeps learned rows of each class, which images alone cannot fill for a new one; train a model "
-            f"with {' '.join(tables)} to add classes, or train this one on them with 'ctfgan train --from'"
+            f"with --set {setting} to add classes, or train this one on them with 'ctfgan train --from'"
         )
     return bundle.codes
 
