@@ -30,7 +30,7 @@ from ctfgan.errors import BundleError, ConfigError, CtfganError, excerpt, sugges
 from ctfgan.files import is_taken, new_folder, read_json, sha256, write_file
 from ctfgan.hub import fetch_bundle, split_revision
 from ctfgan.model_card import Rights, model_card
-from ctfgan.recipes.build import Shape, build_generator, stored_codes
+from ctfgan.recipes.build import Shape, build_generator, stored_codes, with_form
 from ctfgan.recipes.recipe import Recipe, parse_recipe
 from ctfgan.recipes.sharing import shareable
 from ctfgan.settings import Settings, first_mistake
@@ -72,7 +72,7 @@ class Bundle:
 
 def save_bundle(bundle: Bundle, path: Path) -> None:
     """Write a bundle folder whole; an older one at the same place is replaced. It names no folder of this machine."""
-    recipe = shareable(bundle.recipe)
+    recipe = with_form(shareable(bundle.recipe), codes=bundle.codes is not None)
     with new_folder(path) as folder:
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in bundle.generator.state_dict().items()}
         save_file(tensors, folder / MODEL)
@@ -120,7 +120,7 @@ def load_bundle(path: Path) -> Bundle:
         if sha256(path / name) != expected:
             raise BundleError(f"{path / name} has another hash than {PROVENANCE} says{WAY_OUT}")
     try:
-        recipe = parse_recipe(read_json(path / RECIPE), RECIPE)
+        recipe = with_form(parse_recipe(read_json(path / RECIPE), RECIPE), codes=CODES in provenance["sha256"])
         content = _Classes.model_validate(read_json(path / CLASSES, LONGEST_CLASSES))
         content.check(recipe)
         bank = _bank(path / BANK, content) if content.shape.low_quality_size else None

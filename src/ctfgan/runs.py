@@ -30,7 +30,7 @@ from ctfgan.files import write_file
 from ctfgan.lifecycle.starting import Matched, Start, model_hash, open_start
 from ctfgan.metrics.recogniser import TrainedRecogniser, load_recogniser
 from ctfgan.models.generator_a import TransferGenerator
-from ctfgan.recipes.build import build_generator, stored_codes
+from ctfgan.recipes.build import build_generator, stored_codes, with_form
 from ctfgan.recipes.recipe import Recipe, StartSettings, parse_recipe
 from ctfgan.training.class_codes import ClassCodes
 from ctfgan.training.ema import released_average
@@ -201,7 +201,7 @@ def reopen(folder: RunFolder, watch: Watch, device: str | None = None) -> tuple[
     Raises:
         RunError: the high- or low-quality images have changed since, or the recogniser or the class codes are lost.
     """
-    recipe = _recipe_of(folder, device)
+    recipe = with_form(_recipe_of(folder, device), codes=(folder.path / CODES).exists())
     try:
         place = open_workplace(recipe, watch)
     except DataError as error:

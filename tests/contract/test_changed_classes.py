@@ -173,21 +173,23 @@ def test_with_independent_pairing_bank_and_labels_stay() -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_model_keeps_its_form_when_the_count_crosses_the_threshold_of_auto(
+def test_a_model_keeps_its_form_whatever_auto_means_for_other_numbers_of_classes(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(build, "MANY_CLASSES", 4)
-    old = random_bundle(name, "class_code=6")
-    assert old.codes is not None
-    new = through_disk(drop(old, ["a", "d"]), tmp_path / "new")
-    assert new.recipe.method.networks.class_tables == "codes"
-    assert np.array_equal(images_of(new, "e"), images_of(old, "e"))
-    few = SHAPE.model_copy(update={"num_classes": 3})
-    monkeypatch.setattr(build, "MANY_CLASSES", 6)  # or the labels would be many already
-    tables = replace(random_bundle(name, matched=False, shape=few), classes=tuple("abc"))
-    grown = map_classes(tables, dict(zip("uvwxyzq", "abcabca", strict=True)))
-    assert grown.recipe.method.networks.class_tables == "per-class"
-    assert np.array_equal(images_of(grown, "z"), images_of(tables, "c"))
+    coded = random_bundle(name, "class_code=6")
+    assert coded.codes is not None
+    fewer = through_disk(drop(coded, ["a", "d"]), tmp_path / "fewer")
+    assert fewer.recipe.method.networks.class_tables == "codes"
+    assert np.array_equal(images_of(fewer, "e"), images_of(coded, "e"))
+    monkeypatch.setattr(build, "MANY_CLASSES", 10)
+    tables = random_bundle(name)
+    save_bundle(replace(tables, provenance={"counts": {}, "steps": 1}), tmp_path / "tables")
+    monkeypatch.setattr(build, "MANY_CLASSES", 4)
+    assert np.array_equal(images_of(load_bundle(tmp_path / "tables"), "e"), images_of(tables, "e"))
+    more = map_classes(tables, dict(zip("uvwxyz", "abcdea", strict=True)))
+    assert more.recipe.method.networks.class_tables == "per-class"
+    assert np.array_equal(images_of(more, "y"), images_of(tables, "e"))
 
 
 @pytest.mark.parametrize("name", METHODS)

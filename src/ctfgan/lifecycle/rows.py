@@ -19,7 +19,7 @@ from ctfgan.data.images import Bytes
 from ctfgan.data.pairing import LowQualityBank
 from ctfgan.errors import ConfigError
 from ctfgan.nn.class_tables import CLASSES, LOW_QUALITY_LABELS, table_spaces
-from ctfgan.recipes.build import Shape, build_generator, uses_codes, with_fixed_tables
+from ctfgan.recipes.build import Shape, build_generator, with_form
 from ctfgan.recipes.recipe import Recipe
 from ctfgan.training.class_codes import ClassCodes
 
@@ -69,9 +69,7 @@ def rebuilt(
         bank, rows[LOW_QUALITY_LABELS], first = _matched(bank, bundle.shape.num_low_quality_labels, ids, new)
         label_names = tuple(names[index] for index in first.tolist())
         shape = shape.model_copy(update={"num_low_quality_labels": len(label_names)})
-    recipe = bundle.recipe
-    if uses_codes(recipe.method, shape) != uses_codes(recipe.method, bundle.shape):
-        recipe = with_fixed_tables(recipe, bundle.shape)
+    recipe = with_form(bundle.recipe, codes=bundle.codes is not None)
     codes = _codes(bundle.codes, rows)
     if codes is not None and bundle.codes is not None and bundle.codes.with_reals is not None:
         seen = None if new is None else torch.ones(len(new.codes))
@@ -139,7 +137,7 @@ def generator_of(bundle: Bundle, rows: Mapping[str, Rows], count: int) -> nn.Mod
         count: of new classes, and of new low-quality labels if there are rows of them.
     """
     counts = {"num_classes": count} | ({"num_low_quality_labels": count} if LOW_QUALITY_LABELS in rows else {})
-    recipe = with_fixed_tables(bundle.recipe, bundle.shape)
+    recipe = with_form(bundle.recipe, codes=bundle.codes is not None)
     shape = bundle.shape.model_copy(update=counts)
     return _generator(bundle.generator, recipe, shape, rows, _codes(bundle.codes, rows))
 

@@ -140,10 +140,18 @@ def _check_tables(recipe: Recipe, shape: Shape) -> None:
             )
 
 
-def with_fixed_tables(recipe: Recipe, shape: Shape) -> Recipe:
-    """The recipe with the form in which this shape keeps classes spelled out, so that no other shape changes it."""
-    form = "codes" if uses_codes(recipe.method, shape) else "per-class"
-    networks = recipe.method.networks.model_copy(update={"class_tables": form})
+def with_form(recipe: Recipe, *, codes: bool) -> Recipe:
+    """The recipe with the form spelled out in which its networks, which are there already, know classes: so neither
+    another number of classes nor another meaning of ``auto`` changes it.
+
+    Args:
+        recipe: of a run or of a bundle.
+        codes: whether networks are given codes, if the recipe leaves that open.
+    """
+    networks = recipe.method.networks
+    if networks.class_tables != "auto":
+        return recipe
+    networks = networks.model_copy(update={"class_tables": "codes" if codes else "per-class"})
     return recipe.model_copy(update={"method": recipe.method.model_copy(update={"networks": networks})})
 
 
