@@ -33,7 +33,7 @@ AIDED = (
 CTF = ("ctf-folders", *NARROW, *AIDED, "transfer.steps=3", "generate.steps=3", "transfer.batch_size=16",
        "generate.batch_size=16", "transfer.critic_steps=2", "generate.critic_steps=2")  # fmt: skip
 PROJECTION = ("projection-folders", *NARROW, "adversarial.steps=3", "adversarial.batch_size=16",
-              "adversarial.critic_steps=2", "adversarial.generator_batches=2", "table_updates=row-lazy")  # fmt: skip
+              "adversarial.critic_steps=2", "adversarial.generator_batches=2")  # fmt: skip
 IN_PARTS = (*PROJECTION, "adversarial.accumulate=2")
 
 
@@ -105,12 +105,11 @@ def trained(engine: Engine, settings: tuple[str, ...]) -> dict[str, Tensor]:
         ema = Ema(generator, 0.99)
         batches = (own_rows(batch, engine.processes) for batch in whole_batches(stage.settings.batch_size))
         for _ in play(stage.game, batches, stage.settings, updates):
-            ema.update(generator, updates.generator_changes)
+            ema.update(generator)
         found |= ema.network.state_dict(prefix=f"{stage.name}.average.")
         for player in ("generator", "discriminator"):
             for index, moments in updates.state()[player]["adam"]["state"].items():
                 found |= {f"{stage.name}.{player}.{index}.{name}": value for name, value in moments.items()}
-        found |= {f"{stage.name}.{name}": moments for name, moments in updates.moments().items()}
     return found | method.networks.state_dict(prefix="networks.")
 
 
@@ -127,11 +126,8 @@ def exchanged(processes: Processes) -> dict[str, Any]:
     rank = processes.rank
     gradients = [torch.full((3, 2), rank + 1.0).t(), torch.full((4,), 10.0 * rank)]
     processes.average(gradients)
-    ids, rows = processes.gather_rows(torch.tensor([rank, 7]), torch.tensor([[1.0, 2.0], [3.0, 4.0]]) + 10 * rank)
     return {
         "average": [gradient.tolist() for gradient in gradients],
-        "ids": ids.tolist(),
-        "rows": rows.tolist(),
         "mean": processes.mean(torch.tensor([rank, 1.0], requires_grad=True)).tolist(),
         "on main": processes.on_main(lambda: rank),
         "all of": processes.all_of(f"process {rank}"),

@@ -17,7 +17,6 @@ from ctfgan.bundle import WAY_OUT, Bundle, bank_for_bundle, commit, environment,
 from ctfgan.data.prepare import Dataset
 from ctfgan.errors import (
     BundleError,
-    ConfigError,
     CtfganError,
     DataError,
     Interrupted,
@@ -33,7 +32,6 @@ from ctfgan.models.generator_a import TransferGenerator
 from ctfgan.recipes.build import build_generator, stored_codes, with_form
 from ctfgan.recipes.recipe import Recipe, StartSettings, parse_recipe
 from ctfgan.training.class_codes import ClassCodes
-from ctfgan.training.ema import released_average
 from ctfgan.training.processes import Processes
 from ctfgan.training.recovery import HealthRecord
 from ctfgan.training.run_folder import BUNDLE, CODES, DATA, JOURNAL, RECIPE, RECOGNISER, RunFolder, StoredCheckpoint
@@ -111,18 +109,12 @@ def matched_start(start: Start, place: Workplace, watch: Watch) -> Matched:
     """The trained weights that a run begins with, matched to its classes; says what was matched.
 
     Raises:
-        ConfigError: they are of other networks than the recipe's, or its tables are spread over processes.
+        ConfigError: they are of other networks than the recipe's.
     """
-    if place.engine.processes.count > 1 and place.recipe.method.networks.table_placement == "sharded":
-        raise ConfigError(
-            "method.networks.table_placement is sharded, but trained weights to start from (--from) are put into whole "
-            "tables; begin on one process and resume on several, or set table_placement to replicated"
-        )
     side = place.dataset.low_quality
     names = place.dataset.classes
-    is_matched = side is not None and side.pairing == "matched"
     labels = side.classes if side else ()
-    matched = start.for_classes(place.recipe, place.shape, names, labels, matched=is_matched)
+    matched = start.for_classes(place.recipe, place.shape, names, labels, matched=place.is_matched)
     watch.say(matched.sentence(names))
     return matched
 
@@ -269,14 +261,10 @@ def released_generator(place: Workplace, folder: RunFolder, *, average: bool = T
         average: the moving average if the run kept one; else the weights as trained.
     """
     stored = folder.load_tensors(released_checkpoint(place.recipe, folder))
-    tensors = {name: stored[name] for name in stored if name.startswith(("networks.generator.", "average."))}
     with torch.device("meta"):
         generator = build_generator(place.recipe, place.shape, codes=place.codes)
-    if average and place.recipe.training.ema_decay is not None:
-        weights = released_average(tensors, "networks.generator.", "average.")
-    else:
-        weights = below(tensors, "networks.generator.")
-    generator.load_state_dict(weights, assign=True)
+    averaged = average and place.recipe.training.ema_decay is not None
+    generator.load_state_dict(below(stored, "average." if averaged else "networks.generator."), assign=True)
     return generator.eval()
 
 

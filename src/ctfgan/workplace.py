@@ -12,23 +12,14 @@ from ctfgan.data.describe import describe
 from ctfgan.data.image_view import ImageView
 from ctfgan.data.prepare import Dataset, prepare
 from ctfgan.data.splits import Rows
-from ctfgan.errors import ConfigError
 from ctfgan.files import cache_folder
 from ctfgan.lifecycle.starting import Matched
 from ctfgan.metrics.recogniser import Recogniser, TrainedRecogniser, TrainingImages, recogniser_for
-from ctfgan.nn.class_tables import lazy_tables
 from ctfgan.progress import Progress, silent
-from ctfgan.recipes.build import Shape, build_method, uses_codes, uses_label_codes
+from ctfgan.recipes.build import Shape, build_method, labels_use_codes, random_codes_for, uses_codes
 from ctfgan.recipes.checks import check_recipe
 from ctfgan.recipes.recipe import Recipe
-from ctfgan.training.class_codes import (
-    ClassCodes,
-    ClassEncoder,
-    class_means,
-    codes_of_labels,
-    for_codes,
-    random_codes,
-)
+from ctfgan.training.class_codes import ClassCodes, ClassEncoder, class_means, codes_of_labels, for_codes
 from ctfgan.training.method import Method, Observer
 from ctfgan.training.runtime import Engine, start_engine
 
@@ -62,23 +53,17 @@ class Workplace:
         """Of this process."""
         return self.engine.device
 
-    def method(self) -> Method:
-        """Networks and stages with the recipe's seed.
-
-        Raises:
-            ConfigError: row-lazy class tables on a device that lacks float64.
-        """
+    @property
+    def is_matched(self) -> bool:
+        """Whether low-quality images are those of their classes."""
         side = self.dataset.low_quality
-        matched = side is not None and side.pairing == "matched"
-        method = build_method(
-            self.recipe, self.shape, matched=matched, processes=self.engine.processes, codes=self.codes
+        return side is not None and side.pairing == "matched"
+
+    def method(self) -> Method:
+        """Networks and stages with the recipe's seed."""
+        return build_method(
+            self.recipe, self.shape, matched=self.is_matched, processes=self.engine.processes, codes=self.codes
         )
-        if self.device.type == "mps" and lazy_tables(method.networks):
-            raise ConfigError(
-                f"device is mps, which has no float64; row-lazy tables of {self.shape.num_classes:,} classes need it: "
-                "use --device cpu, or --set table_updates=dense"
-            )
-        return method
 
     def recogniser(self, progress: Progress) -> TrainedRecogniser:
         """The recogniser of the pool, trained now or from the cache."""
@@ -105,14 +90,7 @@ class Workplace:
 
     def with_random_codes(self) -> Workplace:
         """With codes of no images, for those who count and time what networks do with them."""
-        if not uses_codes(self.recipe.method, self.shape):
-            return self
-        side = self.dataset.low_quality
-        matched = side is not None and side.pairing == "matched"
-        with_labels = uses_label_codes(self.recipe.method, self.shape, matched=matched)
-        labels = self.shape.num_low_quality_labels if with_labels else None
-        code = self.recipe.method.networks.class_code
-        return replace(self, codes=random_codes(self.shape.num_classes, code, labels))
+        return replace(self, codes=random_codes_for(self.recipe, self.shape, matched=self.is_matched))
 
     def _class_codes(self, progress: Progress, begin: Matched | None) -> ClassCodes:
         if begin is None:
@@ -125,7 +103,8 @@ class Workplace:
             new = self.dataset.training[begin.is_new(self.dataset.labels(self.dataset.training))]
             codes = begin.with_old_codes(encoder.codes(self._class_means(encoder.classifier, new, progress)))
         side, labels = self.dataset.low_quality, None
-        if side is not None and uses_label_codes(self.recipe.method, self.shape, matched=side.pairing == "matched"):
+        if labels_use_codes(self.recipe.method, self.shape, matched=self.is_matched):
+            assert side is not None
             assert side.bank.label_of_class is not None
             labels = codes_of_labels(codes, side.bank.label_of_class, self.shape.num_low_quality_labels)
         return ClassCodes(codes, labels, None, encoder)
@@ -166,7 +145,9 @@ def open_workplace(recipe: Recipe, watch: Watch) -> Workplace:
         low_quality_size=dataset.low_quality_size,
         channels=dataset.channels,
     )
-    return Workplace(recipe, dataset, shape, engine)
+    place = Workplace(recipe, dataset, shape, engine)
+    labels_use_codes(recipe.method, shape, matched=place.is_matched)  # refuses before anything is trained
+    return place
 
 
 def heard(watch: Watch, engine: Engine) -> Watch:

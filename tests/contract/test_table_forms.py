@@ -1,143 +1,191 @@
-"""Every method with every form of class tables: builds, trains as the dense form does, saves, and costs rows only."""
+"""Every method with classes known by codes: builds, trains, makes images that depend on no other class, is saved."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
-from ctfgan.bundle import Bundle, load_bundle, save_bundle
-from ctfgan.data.batches import Batch
-from ctfgan.data.pairing import LowQualityBank
+from ctfgan.chance import Chance
 from ctfgan.errors import ConfigError
-from ctfgan.nn.class_tables import lazy_tables
-from ctfgan.recipes.build import Shape, build_method
+from ctfgan.models.interfaces import Condition
+from ctfgan.nn.class_tables import CodeTable, table_spaces
+from ctfgan.recipes.build import (
+    build_generator,
+    build_method,
+    labels_use_codes,
+    random_codes_for,
+    uses_codes,
+)
 from ctfgan.recipes.overlay import with_settings
-from ctfgan.recipes.recipe import Recipe
+from ctfgan.recipes.recipe import Recipe, parse_recipe
+from ctfgan.training.class_codes import ClassCodes
 from ctfgan.training.ema import Ema
 from ctfgan.training.loop import Updates
 from ctfgan.training.method import Method
-from ctfgan.training.synthesis import draw_condition, synthesise
-from tests.contract.test_recipes import CPU, ONE_OF_EACH, SHAPE, after_backward, batch, narrow
+from tests.contract.test_recipes import CPU, ONE_OF_EACH, SHAPE, batch, narrow
 
 CONDITIONAL = tuple(name for name in ONE_OF_EACH if name != "sn-gan-folders")
-LAZY = ("table_updates=row-lazy",)
-FACTORISED = ("class_tables=factorised", "class_code=6")
-MANY = Shape(num_classes=20_000, num_low_quality_labels=20_000, low_quality_size=8, channels=1)
+CODES = ("class_tables=codes", "class_code=6")
 
 
 def changed(name: str, *settings: str) -> Recipe:
     return with_settings(narrow(name), {"data.resolution": 16}, settings)
 
 
-def sampled(name: str) -> tuple[str, ...]:
-    return ("class_candidates=3",) if name in ("ac-gan-folders", "prog-gan-folders") else ()
+def built(name: str, *settings: str, matched: bool = True) -> tuple[Recipe, ClassCodes, Method]:
+    recipe = changed(name, *CODES, *settings)
+    codes = random_codes_for(recipe, SHAPE, matched=matched)
+    assert codes is not None
+    return recipe, codes, build_method(recipe, SHAPE, matched=matched, codes=codes)
 
 
-@pytest.mark.parametrize("settings", [LAZY, FACTORISED, (*FACTORISED, *LAZY)])
+def codes_of(network: torch.nn.Module) -> list[Tensor]:
+    return [module.codes for module in network.modules() if isinstance(module, CodeTable)]
+
+
+@pytest.mark.parametrize("matched", [False, True])
 @pytest.mark.parametrize("name", CONDITIONAL)
-def test_every_parameter_of_every_form_gets_a_finite_gradient_and_a_step(name: str, settings: tuple[str, ...]) -> None:
-    for stage, network in after_backward(changed(name, *settings, *sampled(name))):
-        tables = lazy_tables(network)
-        for parameter_name, parameter in network.named_parameters():
-            if parameter.requires_grad:
-                assert parameter.grad is not None, f"{stage}: {parameter_name} has no gradient"
-                assert parameter.grad.is_sparse == (parameter_name.rpartition(".")[0] in tables)
-                values = parameter.grad._values() if parameter.grad.is_sparse else parameter.grad
-                assert values.isfinite().all(), f"{stage}: {parameter_name}"
-
-
-def trained(method: Method, recipe: Recipe, steps: int) -> list[Ema]:
-    averages = []
+def test_every_method_trains_on_codes_which_stay_as_they_are(name: str, matched: bool) -> None:
+    sampled = ("class_candidates=3",) if name in ("ac-gan-folders", "prog-gan-folders") else ()
+    recipe, codes, method = built(name, *sampled, matched=matched)
+    before = codes.classes.clone()
+    weights = {key: parameter.clone() for key, parameter in method.networks.named_parameters()}
     for stage in method.stages:
         stage.enter()
-        stage.game.generator.train()
-        updates = Updates(stage.game.generator, stage.game.discriminator, stage.settings, CPU)
-        averages.append(Ema(stage.game.generator, 0.9))
-        for _ in range(steps):
-            updates.discriminator(stage.game, in_float64(recipe))
-            updates.generator(stage.game, in_float64(recipe))
-            averages[-1].update(stage.game.generator, updates.generator_changes)
-    return averages
-
-
-def in_float64(recipe: Recipe) -> Batch:
+        game = stage.game
+        updates = Updates(game.generator.train(), game.discriminator, stage.settings, CPU)
+        ema = Ema(game.generator, 0.9)
+        for _ in range(3):
+            game.advance(1.0)
+            losses = updates.discriminator(game, batch(recipe)) | updates.generator(game, batch(recipe))
+            ema.update(game.generator)
+            assert all(loss.isfinite() for loss in losses.values())
+        shared = {codes.data_ptr() for codes in codes_of(ema.network)}
+        assert shared == {codes.data_ptr() for codes in codes_of(game.generator)}
+    assert torch.equal(codes.classes, before)
+    read = [key for key, parameter in method.networks.named_parameters() if not torch.equal(parameter, weights[key])]
+    assert len(read) > 0.9 * len(weights)
+    generator = method.stages[-1].game.generator.eval()
     given = batch(recipe)
-    assert given.low_quality is not None
-    return replace(given, real=given.real.double(), low_quality=given.low_quality.double())
-
-
-@pytest.mark.parametrize("settings", [(), FACTORISED])
-@pytest.mark.parametrize("name", ["ctf-folders", "projection-folders", "ac-gan-folders"])
-def test_training_row_by_row_is_dense_training(
-    name: str, settings: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Without spectral norm, whose gradient only the dense form has. In float64, both stages, averages too."""
-    draws = torch.randn
-    monkeypatch.setattr(torch, "randn", lambda *shape, **how: draws(*shape, **how, dtype=torch.float64))
-    methods: list[Method] = []
-    averages = []
-    start: dict[str, torch.Tensor] = {}
-    for updates in ("dense", "row-lazy"):
-        recipe = changed(name, *settings, "spectral_norm=false", f"table_updates={updates}")
-        method = build_method(recipe, SHAPE, matched=True)
-        method.networks.double()
-        method.networks.load_state_dict(start or method.networks.state_dict())
-        start = {key: tensor.clone() for key, tensor in method.networks.state_dict().items()}
-        averages.append(trained(method, recipe, 6)[-1])
-        methods.append(method)
-    assert not lazy_tables(methods[0].networks)
-    assert lazy_tables(methods[1].networks)
-    assert_close(*(method.networks for method in methods))
-    for average, method in zip(averages, methods, strict=True):
-        average.hand_over(method.stages[-1].game.generator)
-    assert_close(*(method.networks["generator"] for method in methods))
-
-
-def assert_close(one: torch.nn.Module, other: torch.nn.Module) -> None:
-    found = other.state_dict()
-    for name, expected in one.state_dict().items():
-        torch.testing.assert_close(found[name], expected, rtol=0, atol=1e-8)
+    condition = Condition(given.fake_labels, given.low_quality, given.low_quality_labels)
+    images = generator(condition, generator.draw_noise(8, Chance.of(0)))
+    assert images.shape == (8, 1, 16, 16)
+    assert images.isfinite().all()
 
 
 @pytest.mark.parametrize("name", CONDITIONAL)
-def test_very_many_classes_are_factorised_and_row_lazy_unless_the_recipe_says_otherwise(name: str) -> None:
-    networks = build_method(changed(name), MANY, matched=True).networks
-    tables = {key: tuple(table.weight.shape) for key, table in lazy_tables(networks).items()}
-    assert all(rows >= 20_000 for rows, _ in tables.values())
-    others = [key for key, parameter in networks.named_parameters() if len(parameter) >= 20_000]
-    assert {key.removesuffix(".weight") for key in others} == set(tables)
-    assert sum(width for _, width in tables.values()) <= 128 + 128 + 32 + 1
+def test_no_weight_has_a_row_for_a_class_and_no_state_holds_codes(name: str) -> None:
+    _, _, method = built(name)
+    assert not table_spaces(method.networks)
+    kept = {tensor.data_ptr() for tensor in method.networks.state_dict().values()}
+    assert codes_of(method.networks["generator"])
+    assert codes_of(method.networks["discriminator"])
+    assert not kept & {tensor.data_ptr() for tensor in codes_of(method.networks)}
 
 
-def test_a_first_moment_and_row_lazy_tables_do_not_go_together() -> None:
-    recipe = changed("projection-folders", "adversarial.betas=[0.5, 0.9]")
-    with pytest.raises(ConfigError, match=r"adversarial.betas begins with 0.5; .*20,000 classes .*table_updates"):
-        build_method(recipe, MANY, matched=True)
-    build_method(with_settings(recipe, {}, ("table_updates=dense", "class_tables=factorised")), MANY, matched=True)
+@pytest.mark.parametrize("name", CONDITIONAL)
+def test_an_image_and_its_verdict_do_not_depend_on_how_many_other_classes_there_are(name: str) -> None:
+    recipe, codes, method = built(name)
+    assert recipe.method.uses_low_quality == (codes.low_quality_labels is not None)
+    many = SHAPE.model_copy(update={"num_classes": 50, "num_low_quality_labels": 60})
+    more = random_codes_for(recipe, many, matched=True)
+    assert more is not None
+    more.classes[:4] = codes.classes
+    if more.low_quality_labels is not None and codes.low_quality_labels is not None:
+        more.low_quality_labels[:3] = codes.low_quality_labels[:3]
+    other = build_method(recipe, many, matched=True, codes=more)
+    other.networks.load_state_dict(method.networks.state_dict())
+    given = batch(recipe)
+    assert given.low_quality_labels is not None
+    condition = Condition(given.fake_labels, given.low_quality, given.low_quality_labels.clamp_min(0))
+    made, verdicts = [], []
+    for one in (method, other):
+        stage = one.stages[-1]
+        stage.enter()
+        generator, critic = stage.game.generator.eval(), stage.game.discriminator.eval()
+        with torch.no_grad():
+            made.append(generator(condition, generator.draw_noise(8, Chance.of(0))))
+            verdicts.append(critic.judge(critic.features(made[0], given.fake_labels), given.fake_labels))
+    assert torch.equal(*made)
+    assert torch.equal(*verdicts)
 
 
-@pytest.mark.parametrize("settings", [FACTORISED, LAZY])
-@pytest.mark.parametrize("name", ["ctf-folders", "projection-folders", "prog-gan-folders"])
-def test_a_bundle_with_every_form_of_tables_makes_the_same_images(
-    name: str, settings: tuple[str, ...], tmp_path: Path
-) -> None:
-    recipe = changed(name, *settings)
-    generator = build_method(recipe, SHAPE, matched=True).networks["generator"].eval()
-    for table in lazy_tables(generator).values():
-        torch.nn.init.normal_(table.weight)
-    bank = None
-    shape = SHAPE.model_copy(update={"num_low_quality_labels": 0, "low_quality_size": 0})
-    if recipe.method.uses_low_quality:
-        images = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 1), dtype=np.uint8)
-        bank, shape = LowQualityBank(images, np.arange(6) % 3, None), SHAPE
-    provenance = {"counts": {"high_quality": 1, "low_quality": 1}, "steps": 1}
-    names = ("x", "y", "z") if bank else ()
-    save_bundle(Bundle(recipe, shape, ("a", "b", "c", "d"), names, bank, generator, provenance), tmp_path / "bundle")
-    loaded = load_bundle(tmp_path / "bundle").generator
-    condition = draw_condition(torch.arange(8) % 4, bank, 3)
-    made = [synthesise(network, condition, 5, CPU) for network in (generator, loaded)]
-    assert np.array_equal(*made)
+def test_classes_without_good_images_are_judged_without_regard_to_the_class() -> None:
+    recipe, codes, _ = built("projection-folders")
+    codes = replace(codes, with_reals=torch.tensor([True, False, True, False]))
+    method = build_method(recipe, SHAPE, matched=True, codes=codes)
+    critic, given = method.networks["discriminator"].eval(), batch(recipe)
+    with torch.no_grad():
+        maps = critic.features(given.real, given.real_labels)
+        verdicts = torch.stack([critic.judge(maps, torch.full((8,), label)) for label in range(4)])
+    assert torch.equal(verdicts[1], verdicts[3])
+    assert not torch.isclose(verdicts[0], verdicts[1]).any()
+
+
+def test_labels_have_the_codes_of_their_classes_where_they_are_matched_and_rows_elsewhere() -> None:
+    asked = {
+        (("label_tables=auto",), True): True, (("label_tables=auto",), False): False,
+        (("label_tables=per-class",), True): False, (("label_tables=codes",), True): True,
+        (("class_tables=per-class",), True): False,
+    }  # fmt: skip
+    for (settings, matched), expected in asked.items():
+        recipe = changed("ctf-folders", *CODES, *settings)
+        assert labels_use_codes(recipe.method, SHAPE, matched=matched) is expected
+        codes = random_codes_for(recipe, SHAPE, matched=matched)
+        generator = build_method(recipe, SHAPE, matched=matched, codes=codes).networks["generator"]
+        assert ("low-quality labels" in table_spaces(generator).values()) is not expected
+    assert not labels_use_codes(changed("projection-folders", *CODES).method, SHAPE, matched=True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "matched", "why"),
+    [(CODES, False, "classes are not those of the low-quality images"),
+     (("class_tables=per-class",), True, "classes have none")],
+)  # fmt: skip
+def test_codes_of_labels_that_there_are_none_of_are_refused(settings: tuple[str, ...], matched: bool, why: str) -> None:
+    recipe = changed("ctf-folders", *settings, "label_tables=codes")
+    with pytest.raises(ConfigError, match=f"label_tables is codes, .*{why}; set label_tables to auto"):
+        labels_use_codes(recipe.method, SHAPE, matched=matched)
+
+
+def test_very_many_classes_have_codes_unless_the_recipe_says_otherwise() -> None:
+    many = SHAPE.model_copy(update={"num_classes": 10**9})
+    few = SHAPE.model_copy(update={"num_classes": 2})
+    for name in CONDITIONAL:
+        assert uses_codes(changed(name).method, many)
+        assert not uses_codes(changed(name).method, few)
+        assert not uses_codes(changed(name, "class_tables=per-class").method, many)
+        assert uses_codes(changed(name, *CODES).method, few)
+    assert not uses_codes(changed("sn-gan-folders", *CODES).method, many)
+
+
+def test_a_first_moment_goes_with_very_many_rows_too() -> None:
+    recipe = changed("projection-folders", "adversarial.betas=[0.5, 0.9]", "class_tables=per-class")
+    many = SHAPE.model_copy(update={"num_classes": 20_000})
+    networks = build_method(recipe, many, matched=True).networks
+    assert table_spaces(networks)
+    assert all(len(networks.get_submodule(name).weight) == 20_000 for name in table_spaces(networks))
+
+
+def test_a_recipe_of_an_earlier_version_is_read_and_its_tables_are_what_they_were() -> None:
+    recipe = changed("ctf-folders")
+    content = json.loads(recipe.to_json())
+    content["method"]["networks"] |= {"table_updates": "row-lazy", "table_placement": "sharded"}
+    assert parse_recipe(content, "test") == recipe
+    content["method"]["networks"]["class_tables"] = "factorised"
+    with pytest.raises(
+        ConfigError, match="class_tables is 'factorised', but input should be 'auto', 'per-class' or 'c"
+    ):
+        parse_recipe(content, "test")
+    with pytest.raises(ConfigError, match="unknown setting 'table_updates'"):
+        changed("ctf-folders", "table_updates=dense")
+
+
+def test_a_generator_of_codes_is_never_built_without_them() -> None:
+    recipe = changed("ctf-folders", *CODES)
+    with pytest.raises(AssertionError):
+        build_generator(recipe, SHAPE)

@@ -10,7 +10,8 @@ from PIL import Image
 from ctfgan.errors import ConfigError
 from ctfgan.lifecycle.adding import add
 from ctfgan.lifecycle.changes import drop, map_classes, read_table, rename
-from tests.contract.test_changed_classes import CODES, random_bundle
+from tests.contract.test_changed_classes import random_bundle
+from tests.contract.test_table_forms import CODES
 
 
 def write_images(folder: Path, counts: dict[str, int], first: int = 0) -> np.ndarray:

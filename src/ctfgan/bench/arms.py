@@ -16,7 +16,7 @@ from ctfgan.data.batches import Batch, join
 from ctfgan.errors import ConfigError, pick
 from ctfgan.models.interfaces import Condition, Generator, Noise
 from ctfgan.models.widths import plan_for
-from ctfgan.recipes.build import Shape, build_method
+from ctfgan.recipes.build import Shape, build_method, random_codes_for
 from ctfgan.recipes.recipe import Recipe, SnGan
 from ctfgan.training.ema import Ema
 from ctfgan.training.loop import Updates
@@ -37,7 +37,7 @@ class StepTimes:
     generator: float
     """Of the generator update."""
     optimisers: float
-    """Of torch's optimisers in the whole step; row-lazy tables have their own."""
+    """Of the optimisers in the whole step."""
     whole: float
     """Of the step, moving average included."""
 
@@ -130,7 +130,7 @@ class StageArm:
             self.update_generator()
             ended = time.perf_counter()
         if self._ema is not None:
-            self._ema.update(self.generator, self._updates.generator_changes)
+            self._ema.update(self.generator)
             wait_for(self._device)
         one_discriminator = (between - started) / self.settings.critic_steps
         return StepTimes(one_discriminator, ended - between, clock.seconds, time.perf_counter() - started)
@@ -209,7 +209,8 @@ def stage_arms(recipe: Recipe, num_classes: int, batch_size: int | None, device:
     """Every stage of a recipe by name, with networks of its own."""
     shape = synthetic_shape(recipe, num_classes)
     matched = recipe.method.uses_low_quality and recipe.data.low_quality is None
-    method = build_method(recipe, shape, matched=matched)
+    codes = random_codes_for(recipe, shape, matched=matched)
+    method = build_method(recipe, shape, matched=matched, codes=codes)
     return {stage.name: StageArm(method, stage, recipe, shape, batch_size, device) for stage in method.stages}
 
 

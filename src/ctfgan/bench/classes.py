@@ -21,13 +21,12 @@ from ctfgan.data.batches import BatchStream
 from ctfgan.data.settings import MIN_IMAGES_PER_CLASS
 from ctfgan.data.synthetic import synthetic_images
 from ctfgan.errors import ConfigError
-from ctfgan.nn.class_tables import lazy_tables, table_spaces
-from ctfgan.nn.row_parts import Kept
+from ctfgan.nn.class_tables import CodeTable
 from ctfgan.progress import Progress
 from ctfgan.recipes.catalogue import named_recipe
 from ctfgan.recipes.overlay import with_settings
 from ctfgan.recipes.recipe import Recipe
-from ctfgan.training.ema import AveragedTable, Ema
+from ctfgan.training.ema import Ema
 from ctfgan.training.loop import Updates, play
 from ctfgan.training.method import Method
 from ctfgan.training.runtime import describe_device, place, wait_for
@@ -51,8 +50,8 @@ class Start:
     """Seconds of the first step."""
     memory: int
     """Bytes of memory that is the process's own (files that are mapped do not count), after some steps."""
-    tables: int
-    """Bytes of class tables with their moments and averages, counted tensor by tensor."""
+    codes: int
+    """Bytes of the class codes that the networks read."""
 
     @property
     def seconds(self) -> float:
@@ -90,7 +89,7 @@ class _Arm:
         """One generator step with its discriminator steps."""
         next(self._losses)
         if self.ema is not None:
-            self.ema.update(self.networks[0], self.updates.generator_changes)
+            self.ema.update(self.networks[0])
         wait_for(self._device)
 
 
@@ -122,7 +121,7 @@ def measure_classes(
     device = ""
     for name in RECIPES:
         recipes = {count: _recipe(name, packs[count], settings) for count in counts}
-        works = {count: open_workplace(recipe, Watch()) for count, recipe in recipes.items()}
+        works = {count: _opened(recipe) for count, recipe in recipes.items()}
         device = describe_device(works[counts[0]].device)
         stages = [stage.name for stage in works[counts[0]].method().stages]
         for number, stage in enumerate(stages):
@@ -143,18 +142,18 @@ def class_report(costs: Sequence[ClassCost], device: str, settings: Sequence[str
         base = cost.starts[first]
         for count, start in sorted(cost.starts.items()):
             times = (milliseconds(cost.times.median(str(count))), f"{cost.times.ratio(str(count), str(first)):.3f}")
-            memory = (_mb(start.memory - base.memory), _mb(start.tables - base.tables))
+            memory = (_mb(start.memory - base.memory), _mb(start.codes - base.codes))
             seconds = (start.opening, start.building, start.first_step, start.seconds)
             rows.append((cost.stage, f"{count:,}", *times, *memory, *(f"{value:.2f}" for value in seconds)))
-    headings = ("run", "classes", "step ms", "ratio", "memory +MB", "tables +MB", "open s", "build s", "first step s",
+    headings = ("run", "classes", "step ms", "ratio", "memory +MB", "codes +MB", "open s", "build s", "first step s",
                 "start s")  # fmt: skip
     figures = {"stages": [asdict(cost) for cost in costs]}
     changed = f", {' '.join(settings)}" if settings else ""
     heading = f"{RESOLUTION}x{RESOLUTION}, {' and '.join(RECIPES)}, {device}{changed}"
     note = (
         "step: medians of rounds in which every count has its turn. memory: the host's, of a process of its own, "
-        "without mapped files. tables: class tables with their moments and averages. start: from the end of Python's "
-        "imports to the end of the first step, without the recogniser's training."
+        "without mapped files. codes: class codes, random ones here. start: from the end of Python's imports to the "
+        "end of the first step, without training the recogniser and the classifier that makes codes of images."
     )
     return Report(heading, [Table(headings, rows)], [note], figures)
 
@@ -167,6 +166,10 @@ def _packs(counts: Sequence[int], folder: Path, progress: Progress) -> dict[int,
         count = missing[index]
         synthetic_images(packs[count], count, images // count, RESOLUTION, channels=1)
     return packs
+
+
+def _opened(recipe: Recipe) -> Workplace:
+    return open_workplace(recipe, Watch()).with_random_codes()
 
 
 def _recipe(name: str, pack: Path, settings: Sequence[str]) -> Recipe:
@@ -187,7 +190,7 @@ def _alone(recipe: Recipe, number: int) -> Start:
 def _start(recipe: str, number: int) -> Start:
     torch.optim.Adam([torch.zeros(1)])  # the first optimiser of a process imports half of torch
     moments = [time.perf_counter()]
-    work = open_workplace(Recipe.model_validate_json(recipe), Watch())
+    work = _opened(Recipe.model_validate_json(recipe))
     moments.append(time.perf_counter())
     arm = _Arm(work, _method(work), number)
     moments.append(time.perf_counter())
@@ -196,7 +199,7 @@ def _start(recipe: str, number: int) -> Start:
     for _ in range(SETTLING_STEPS):
         arm.step()
     seconds = [later - earlier for earlier, later in itertools.pairwise(moments)]
-    return Start(seconds[0], seconds[1], seconds[2], _own_memory(), _table_bytes(arm))
+    return Start(seconds[0], seconds[1], seconds[2], _own_memory(), _code_bytes(arm))
 
 
 def _method(work: Workplace) -> Method:
@@ -210,20 +213,9 @@ def _own_memory() -> int:
     return int(info.rss - getattr(info, "shared", 0))  # where mapped files are told apart
 
 
-def _table_bytes(arm: _Arm) -> int:
-    tensors: list[Kept] = list(arm.updates.moments().values())
-    for network in arm.networks:
-        lazy = lazy_tables(network)
-        tensors += [table.weight for table in lazy.values()]
-        for name in table_spaces(network).keys() - lazy.keys():
-            # Dense: two moments of Adam where it trains; the average copies a generator's, trained or not.
-            copies = 0 if arm.ema is None or network is not arm.networks[0] else 1
-            for parameter in network.get_submodule(name).parameters():
-                tensors += [parameter] * (1 + copies + 2 * parameter.requires_grad)
-    if arm.ema is not None:
-        averaged = (module for module in arm.ema.network.modules() if isinstance(module, AveragedTable))
-        tensors += [buffer for module in averaged for buffer in module.buffers()]
-    return sum(tensor.nbytes for tensor in tensors)
+def _code_bytes(arm: _Arm) -> int:
+    modules = [module for network in arm.networks for module in network.modules() if isinstance(module, CodeTable)]
+    return sum({module.codes.data_ptr(): module.codes.nbytes for module in modules}.values())  # shared ones once
 
 
 def _mb(count: float) -> str:

@@ -85,7 +85,7 @@ def step(
 @click.option("--folder", type=click.Path(path_type=Path), metavar="DIR",
               help="Where packed images are made and stay, about 1 GB each; else a temporary folder.")  # fmt: skip
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE",
-              help="Change one setting, e.g. --set table_updates=dense; may be repeated.")  # fmt: skip
+              help="Change one setting, e.g. --set class_tables=per-class; may be repeated.")  # fmt: skip
 @click.option("--plot", metavar="FILE.png", type=click.Path(path_type=Path), help="Draw the figures, too.")
 @click.option("--json", "out", metavar="FILE", type=click.Path(path_type=Path), help="Write all figures as JSON, too.")
 def classes(
@@ -99,12 +99,12 @@ def classes(
 ) -> None:
     """Time, weigh and start every stage with few and with very many classes: CTF-GAN's two, and the baseline's.
 
-    Tables are factorised and row-lazy for every number of classes, unless --set says otherwise.
+    Networks read class codes for every number of classes, unless --set says otherwise.
 
     \b
     ctfgan bench classes --plot classes.png
     ctfgan bench classes --counts 10,1000 --steps 5
-    ctfgan bench classes --counts 10,1000,10000 --set class_tables=per-class --set table_updates=dense
+    ctfgan bench classes --counts 10,1000,10000 --set class_tables=per-class
     """
     from ctfgan.bench.classes import class_report, measure_classes
     from ctfgan.cli import show
@@ -120,7 +120,7 @@ def classes(
         numbers = [int(text.replace("_", "")) for text in counts.split(",")]
     except ValueError as error:
         raise ConfigError(f"--counts is {counts!r}; give whole numbers with commas between them") from error
-    settings = ("class_tables=factorised", "table_updates=row-lazy", *assignments)
+    settings = ("class_tables=codes", *assignments)
     with tempfile.TemporaryDirectory(prefix="ctfgan-bench-") as temporary:
         costs, device = measure_classes(numbers, folder or Path(temporary), steps, calls, settings, show.progress)
     _show(class_report(costs, device, settings), out)

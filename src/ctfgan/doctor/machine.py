@@ -59,7 +59,7 @@ def devices() -> Iterator[Finding]:
         )
         yield Finding("warn", "CUDA", "this machine has NVIDIA's tools, but torch finds no GPU", f"torch {build}")
     if torch.backends.mps.is_available():
-        yield _computed("MPS", "mps", "Apple GPU; no float64, so row-lazy class tables need the CPU")
+        yield _computed("MPS", "mps", "Apple GPU")
 
     from ctfgan.training.runtime import choose_device
 

@@ -104,9 +104,11 @@ def _codes(bundle: Bundle, *, matched: bool) -> ClassCodes:
 
 
 def _report(bundle: Bundle, packed: PackedImages, old: Tensor, new: Tensor) -> list[NewClass]:
-    wide, found = old.float().mT, []
+    wide = old.float().mT
+    found: list[tuple[Tensor, Tensor]] = []
     for block in new.float().split(BLOCK):
-        found += zip(*(block @ wide).max(dim=1), strict=True)
+        likeness, nearest = (block @ wide).max(dim=1)
+        found += zip(likeness, nearest, strict=True)
     counts = packed.manifest.counts().tolist()
     return [
         NewClass(name, count, bundle.classes[int(label)], float(cosine))

@@ -18,7 +18,7 @@ from ctfgan.bundle import MODEL, Bundle, open_bundle
 from ctfgan.data.sources.base import Labels
 from ctfgan.errors import ConfigError
 from ctfgan.nn.class_tables import CLASSES, LOW_QUALITY_LABELS, table_spaces
-from ctfgan.recipes.build import Shape, uses_codes, uses_label_codes
+from ctfgan.recipes.build import Shape, labels_use_codes, uses_codes
 from ctfgan.recipes.recipe import CtfGan, Recipe, ResnetMethod, StartSettings
 from ctfgan.training.class_codes import ClassEncoder
 from ctfgan.training.run_folder import RunFolder
@@ -92,9 +92,9 @@ class Start:
         wanted: dict[str, object] = {}
         if length != method.networks.class_code:
             wanted["method.networks.class_code"] = length
-        if codes.low_quality_labels is None and uses_label_codes(method, shape, matched=matched):
+        if codes.low_quality_labels is None and labels_use_codes(method, shape, matched=matched):
             wanted["method.features.label_tables"] = "per-class"
-        if codes.low_quality_labels is not None and not uses_label_codes(method, shape, matched=matched):
+        if codes.low_quality_labels is not None and not labels_use_codes(method, shape, matched=matched):
             wanted |= {"method.features.label_tables": "auto"} if matched else {"data.pairing": "matched"}
         return wanted
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ctfgan.settings import Settings
 
 MANY_CLASSES = 10_000
-"""Above this many classes the automatic settings choose factorised, row-lazy tables."""
+"""Above this many classes the automatic settings choose class codes, and a class loss over a sample of the classes."""
 
 Conditioning = Literal["none", "concat", "projection", "classifier"]
 """How the class reaches the discriminator: not at all; concatenated to the maps (Reed et al. 2016); by an inner product
 with the features (Miyato and Koyama 2018); as what an auxiliary classifier must tell (Odena et al. 2017)."""
+
+
+RETIRED = ("table_updates", "table_placement")
+"""Settings of earlier versions: how and where class tables were trained, which changed nothing of what was learned."""
 
 
 class NetworkSettings(Settings):
@@ -25,17 +29,20 @@ class NetworkSettings(Settings):
     """The same for the discriminator."""
     noise: int = Field(default=128, ge=1)
     """Length of the latent vector z_A."""
-    class_tables: Literal["auto", "per-class", "factorised", "codes"] = "auto"
-    """Where a network keeps what it knows of a class: a table for every layer, as in the paper, or one code that all
-    layers read through linear maps of their own; ``auto`` is per-class up to 10,000 classes (decision 23)."""
+    class_tables: Literal["auto", "per-class", "codes"] = "auto"
+    """What a network knows of a class: a learned row in a table of every layer, as in the paper, or one fixed code,
+    made of the class's images, that all layers read through linear maps of their own; ``auto`` is codes where there are
+    very many classes (decisions 23 and 31)."""
     class_code: int = Field(default=128, ge=1)
-    """Length of a factorised class code."""
-    table_updates: Literal["auto", "dense", "row-lazy"] = "auto"
-    """How tables are trained: as any parameter, or only the rows of a batch, which costs the same for any number of
-    classes; ``auto`` is dense up to 10,000 classes that are not sharded."""
-    table_placement: Literal["replicated", "sharded"] = "replicated"
-    """Where the rows of row-lazy tables are when several processes train: all on each of them, or on each a range of
-    its own, for tables that outgrow one device (decision 24). On one process both are the same."""
+    """Length of a class code."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_retired(cls, content: Any) -> Any:
+        """Recipes of earlier versions are read, too."""
+        if isinstance(content, dict):
+            return {name: value for name, value in content.items() if name not in RETIRED}
+        return content
 
 
 class TransferSettings(Settings):
@@ -45,8 +52,9 @@ class TransferSettings(Settings):
     """Length of z_m, embedded and concatenated to the input of G_LH's block m; 0 switches it off (decision 6)."""
     embedding: int = Field(default=32, ge=1)
     """Width of Embed(Concat(gamma, beta, g_L)) in Eq. 2."""
-    label_tables: Literal["auto", "per-class", "factorised"] = "auto"
-    """What the embedding keeps of a low-quality label; ``auto`` decides as ``networks.class_tables`` does."""
+    label_tables: Literal["auto", "per-class", "codes"] = "auto"
+    """What the embedding knows of a low-quality label: a learned row, or the code of its class; ``auto`` is codes where
+    classes have codes and low-quality images are matched to them."""
     noise_maps: Literal["spatial", "tiled"] = "spatial"
     """Whether the embedding of z_m has numbers of its own at every place, or is the same at all (decision 6)."""
     statistics: Literal["batch", "instance"] = "batch"

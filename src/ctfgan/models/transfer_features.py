@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ctfgan.models.settings import TransferSettings
-from ctfgan.nn.class_tables import ClassSpace, ClassTable
+from ctfgan.nn.class_tables import ClassSpace
 from ctfgan.nn.dct import dct2, high_pass, idct2, soft_threshold
 from ctfgan.nn.embed import ConditionEmbedding
 
@@ -130,9 +130,9 @@ class TransferFeatures(nn.Module):
 
     @torch.no_grad()
     def average_unlabelled(self) -> None:
-        """Give the row of unlabelled images, if it was never trained, the mean of the labelled rows."""
+        """Give the row of unlabelled images, if it was never trained, the mean of the labelled rows; codes stay."""
         for module in self.modules() if self.unlabelled else ():
-            if isinstance(module, (nn.Embedding, ClassTable)):
+            if isinstance(module, nn.Embedding):
                 module.weight[-1] = module.weight[:-1].mean(dim=0)
 
 

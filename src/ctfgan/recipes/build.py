@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -19,12 +18,12 @@ from ctfgan.models.generator_a import TransferGenerator
 from ctfgan.models.generator_lh import GeneratorLH
 from ctfgan.models.progressive import GrowingDiscriminator, GrowingGenerator
 from ctfgan.models.resnet_gan import ResnetGenerator
-from ctfgan.models.settings import MANY_CLASSES, NetworkSettings
+from ctfgan.models.settings import MANY_CLASSES
 from ctfgan.models.widths import Plan, growing_plan, plan_for
 from ctfgan.nn.class_tables import LOW_QUALITY_LABELS, ClassSpace
 from ctfgan.recipes.recipe import AcGan, CtfGan, MethodSettings, ProgGan, Recipe, ResnetMethod, SnGan
 from ctfgan.settings import Settings
-from ctfgan.training.class_codes import ClassCodes, load_codes
+from ctfgan.training.class_codes import ClassCodes, load_codes, random_codes
 from ctfgan.training.method import Method, Stage
 from ctfgan.training.objectives.adversarial import AdversarialGame, GameSetup
 from ctfgan.training.objectives.classified import ClassifiedGame, ClassTerm
@@ -59,14 +58,15 @@ def build_method(
         processes: who shares the batches; None for this process alone.
         codes: where classes are known by them.
     """
-    _check_tables(recipe, shape)
+    has_label_codes = codes is not None and codes.low_quality_labels is not None
+    assert has_label_codes == labels_use_codes(recipe.method, shape, matched=matched)
     processes = processes or Processes()
     chance = Chance(torch.Generator().manual_seed(recipe.seed), processes.rank, processes.count)
     strengthening = Strengthening(recipe.training.strengthening, chance, processes.mean)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        generator = build_generator(recipe, shape, processes, codes)
-        discriminator = _build_discriminator(recipe, shape, processes, codes)
+        generator = build_generator(recipe, shape, codes)
+        discriminator = _build_discriminator(recipe, shape, codes)
     setup = partial(GameSetup, discriminator=discriminator, strengthening=strengthening, chance=chance)
     match recipe.method:
         case CtfGan() as method:
@@ -92,28 +92,26 @@ def build_method(
 
 
 def build_generator(
-    recipe: Recipe, shape: Shape, processes: Processes | None = None, codes: ClassCodes | None = None
+    recipe: Recipe, shape: Shape, codes: ClassCodes | None = None
 ) -> TransferGenerator | ResnetGenerator | GrowingGenerator:
     """The generator that a finished run releases, with weights of no meaning yet.
 
     Args:
         recipe: the whole configuration.
         shape: sizes that the data decides.
-        processes: who holds sharded tables together; None keeps them whole.
         codes: where classes are known by them.
     """
     own, low = (None, None) if codes is None else (codes.classes, codes.low_quality_labels)
     match recipe.method:
         case ProgGan() as method:
             growing = growing_plan(recipe.data.resolution, method.networks.generator_width)
-            return GrowingGenerator(
-                growing, shape.channels, method.networks.noise, _classes(method, shape, processes, own)
-            )
+            return GrowingGenerator(growing, shape.channels, method.networks.noise, _classes(method, shape, own))
         case CtfGan() as method:
             plan = _plan(recipe, method)
-            classes = _classes(method, shape, processes, own)
+            classes = _classes(method, shape, own)
             generator_lh = GeneratorLH(plan, shape.channels, shape.low_quality_size, classes, method.features)
-            labels = _label_space(method, shape, processes, low)
+            # One more than there are labels: images without one.
+            labels = ClassSpace(shape.num_low_quality_labels + 1, LOW_QUALITY_LABELS, low)
             return TransferGenerator(
                 plan,
                 shape.channels,
@@ -124,56 +122,39 @@ def build_generator(
                 train_generator_lh=method.train_generator_lh,
             )
         case SnGan() | AcGan() as method:
-            known = _classes(method, shape, processes, own) if method.is_conditional else None
+            known = _classes(method, shape, own) if method.is_conditional else None
             return ResnetGenerator(_plan(recipe, method), shape.channels, method.networks.noise, known)
 
 
-def _check_tables(recipe: Recipe, shape: Shape) -> None:
-    """Row-lazy tables take steps without a first moment: only with beta_1 = 0 do untouched rows rest."""
-    if not _classes(recipe.method, shape).lazy:
-        return
-    for name, stage in recipe.method:
-        if isinstance(stage, StageSettings) and stage.betas[0]:
-            raise ConfigError(
-                f"{name}.betas begins with {stage.betas[0]}; the tables of {shape.num_classes:,} classes are row-lazy, "
-                "which needs 0: set it to 0, or method.networks.table_updates to dense"
-            )
-
-
-def with_form(recipe: Recipe, *, codes: bool) -> Recipe:
-    """The recipe with the form spelled out in which its networks, which are there already, know classes: so neither
-    another number of classes nor another meaning of ``auto`` changes it.
-
-    Args:
-        recipe: of a run or of a bundle.
-        codes: whether networks are given codes, if the recipe leaves that open.
-    """
-    networks = recipe.method.networks
-    if networks.class_tables != "auto":
-        return recipe
-    networks = networks.model_copy(update={"class_tables": "codes" if codes else "per-class"})
-    return recipe.model_copy(update={"method": recipe.method.model_copy(update={"networks": networks})})
-
-
-def _classes(
-    method: MethodSettings, shape: Shape, processes: Processes | None = None, codes: Tensor | None = None
-) -> ClassSpace:
-    settings = method.networks
-    space = _class_space(settings, settings.class_tables, shape.num_classes, settings.class_code)
-    return replace(space, peers=_peers(settings, processes), codes=codes)
-
-
 def uses_codes(method: MethodSettings, shape: Shape) -> bool:
-    """Whether networks are to be given codes of the classes."""
+    """Whether networks know classes by codes; else every layer has a table of them."""
     form = method.networks.class_tables
     return method.is_conditional and (form == "codes" or (form == "auto" and shape.num_classes > MANY_CLASSES))
 
 
-def uses_label_codes(method: MethodSettings, shape: Shape, *, matched: bool) -> bool:
-    """Whether low-quality labels, which with matched pairing stand for classes, are given the codes of these."""
+def labels_use_codes(method: MethodSettings, shape: Shape, *, matched: bool) -> bool:
+    """Whether networks know low-quality labels by codes, which are those of their classes; else by tables.
+
+    Raises:
+        ConfigError: the recipe asks for codes, and there are none.
+    """
     if not isinstance(method, CtfGan) or method.features.label_tables == "per-class":
         return False
-    return matched and uses_codes(method, shape)
+    classes_do = uses_codes(method, shape)
+    if method.features.label_tables == "codes" and not (matched and classes_do):
+        why = "have none" if not classes_do else "are not those of the low-quality images"
+        raise ConfigError(
+            f"method.features.label_tables is codes, the codes of classes, but classes {why}; set label_tables to auto"
+        )
+    return matched and classes_do
+
+
+def random_codes_for(recipe: Recipe, shape: Shape, *, matched: bool) -> ClassCodes | None:
+    """Codes of no images for networks that want some (:func:`~ctfgan.training.class_codes.random_codes`)."""
+    if not uses_codes(recipe.method, shape):
+        return None
+    labels = shape.num_low_quality_labels if labels_use_codes(recipe.method, shape, matched=matched) else None
+    return random_codes(shape.num_classes, recipe.method.networks.class_code, labels)
 
 
 def stored_codes(file: Path, recipe: Recipe, shape: Shape) -> ClassCodes | None:
@@ -194,30 +175,24 @@ def stored_codes(file: Path, recipe: Recipe, shape: Shape) -> ClassCodes | None:
     )
 
 
-def _label_space(
-    method: CtfGan, shape: Shape, processes: Processes | None = None, codes: Tensor | None = None
-) -> ClassSpace:
-    """One more than there are labels: images without one have a row, too."""
-    asked, code = method.features.label_tables, method.features.embedding
-    form = method.networks.class_tables if asked == "auto" else asked
-    space = _class_space(method.networks, form, shape.num_low_quality_labels + 1, code)
-    return replace(space, name=LOW_QUALITY_LABELS, peers=_peers(method.networks, processes), codes=codes)
+def with_form(recipe: Recipe, *, codes: bool) -> Recipe:
+    """The recipe with the form spelled out in which its networks, which are there already, know classes: so neither
+    another number of classes nor another meaning of ``auto`` changes it.
+
+    Args:
+        recipe: of a run or of a bundle.
+        codes: whether networks are given codes, if the recipe leaves that open.
+    """
+    networks = recipe.method.networks
+    if networks.class_tables != "auto":
+        return recipe
+    networks = networks.model_copy(update={"class_tables": "codes" if codes else "per-class"})
+    return recipe.model_copy(update={"method": recipe.method.model_copy(update={"networks": networks})})
 
 
-def _class_space(settings: NetworkSettings, form: str, count: int, code: int) -> ClassSpace:
-    """How ``count`` classes are kept; ``code`` is the length of their codes if they have some."""
-    many = count > MANY_CLASSES
-    factorised = form == "factorised" or (form == "auto" and many)
-    # Sharded ones not only where there are several processes: a run may go on with another number of them.
-    sharded = settings.table_placement == "sharded"
-    lazy = settings.table_updates == "row-lazy" or (settings.table_updates == "auto" and (many or sharded))
-    return ClassSpace(count, code if factorised else None, lazy)
-
-
-def _peers(settings: NetworkSettings, processes: Processes | None) -> Processes | None:
-    """The processes that hold tables together."""
-    sharded = settings.table_placement == "sharded" and processes is not None and processes.count > 1
-    return processes if sharded else None
+def _classes(method: MethodSettings, shape: Shape, codes: Tensor | None) -> ClassSpace:
+    assert (codes is not None) == uses_codes(method, shape)
+    return ClassSpace(shape.num_classes, codes=codes)
 
 
 def _class_term(method: AcGan | ProgGan, shape: Shape) -> ClassTerm:
@@ -232,18 +207,18 @@ def _plan(recipe: Recipe, method: ResnetMethod) -> Plan:
 
 
 def _build_discriminator(
-    recipe: Recipe, shape: Shape, processes: Processes, codes: ClassCodes | None
+    recipe: Recipe, shape: Shape, codes: ClassCodes | None
 ) -> Discriminator | GrowingDiscriminator:
     own = None if codes is None else codes.for_discriminator
     match recipe.method:
         case ProgGan() as method:
             plan = growing_plan(recipe.data.resolution, method.networks.discriminator_width)
-            return GrowingDiscriminator(plan, shape.channels, _classes(method, shape, processes, own))
+            return GrowingDiscriminator(plan, shape.channels, _classes(method, shape, own))
         case CtfGan() as method:
             return Discriminator(
                 _plan(recipe, method),
                 shape.channels,
-                _classes(method, shape, processes, own),
+                _classes(method, shape, own),
                 boxes=method.self_supervision.is_on,
                 normalised=method.spectral_norm,
             )
@@ -251,7 +226,7 @@ def _build_discriminator(
             return Discriminator(
                 _plan(recipe, method),
                 shape.channels,
-                _classes(method, shape, processes, own),
+                _classes(method, shape, own),
                 method.conditioning,
                 normalised=method.spectral_norm,
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ctfgan.errors import ConfigError
-from ctfgan.models.settings import NetworkSettings
 from ctfgan.models.widths import plan_for
 from ctfgan.nn.equalised import DEVIATION_GROUP
 from ctfgan.recipes.recipe import CtfGan, ProgGan, Recipe
@@ -23,7 +22,6 @@ def check_recipe(recipe: Recipe, processes: int = 1) -> None:
     """
     plan_for(recipe.data.resolution)
     _check_batches(recipe, processes)
-    _check_placement(recipe.method.networks)
     if isinstance(recipe.method, ProgGan):
         _check_growth(recipe.method)
     if isinstance(recipe.method, CtfGan):
@@ -90,12 +88,4 @@ def _check_growth(method: ProgGan) -> None:
         raise ConfigError(
             f"method.grow.steps is {grow.steps}; the last size fades in for method.phase_steps = {method.phase_steps} "
             "and must train on after that"
-        )
-
-
-def _check_placement(settings: NetworkSettings) -> None:
-    if settings.table_placement == "sharded" and settings.table_updates == "dense":
-        raise ConfigError(
-            "method.networks.table_placement is sharded, but table_updates is dense, and dense tables are whole on "
-            "every process; set table_updates to row-lazy, or table_placement to replicated"
         )

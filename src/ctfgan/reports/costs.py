@@ -20,13 +20,13 @@ def class_plot(costs: Sequence[ClassCost]) -> bytes:
         ratios = [cost.times.ratio(str(count), str(counts[0])) for count in counts]
         (line,) = steps.plot(counts, ratios, marker="o", label=cost.stage)
         grown = [(cost.starts[count].memory - base.memory) / 1e6 for count in counts]
-        tables = [(cost.starts[count].tables - base.tables) / 1e6 for count in counts]
+        codes = [(cost.starts[count].codes - base.codes) / 1e6 for count in counts]
         memory.plot(counts[1:], grown[1:], marker="o", color=line.get_color())
-        memory.plot(counts[1:], tables[1:], linestyle=":", color=line.get_color())
+        memory.plot(counts[1:], codes[1:], linestyle=":", color=line.get_color())
         start.plot(counts, [cost.starts[count].seconds for count in counts], marker="o")
     steps.axhline(1.05, color="grey", linestyle=":")
     steps.set(ylabel="step time / that of the fewest classes", ylim=(0, None))
-    memory.set(ylabel="memory added, MB (dotted: tables)")
+    memory.set(ylabel="memory added, MB (dotted: codes)")
     start.set(ylabel="start-up, s", ylim=(0, None))
     steps.legend(fontsize="small")
     for axis in (steps, memory, start):

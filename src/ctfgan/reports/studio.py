@@ -19,7 +19,6 @@ from ctfgan.errors import CtfganError, RunError
 from ctfgan.metrics.recogniser import TrainedRecogniser, load_recogniser
 from ctfgan.recipes.recipe import Recipe
 from ctfgan.runs import is_finished, released_checkpoint, reopen
-from ctfgan.training.ema import released_average
 from ctfgan.training.run_folder import BUNDLE, RECOGNISER, RunFolder
 from ctfgan.training.runtime import Engine, alone, choose_device, place
 from ctfgan.training.tensor_files import below
@@ -143,10 +142,9 @@ def _in_training(folder: RunFolder, work: Workplace) -> Model:
     stage = next(stage for stage in method.stages if stage.name == manifest["stage"])
     stage.enter()
     sampler = stage.game.generator
-    name = next(name for name, module in method.networks.named_modules() if module is sampler)
     whole.load_state_dict(below(tensors, "networks.generator."))
     if work.recipe.training.ema_decay is not None:
-        sampler.load_state_dict(released_average(tensors, f"networks.{name}.", "average."))
+        sampler.load_state_dict(below(tensors, "average."))
     return Model(sampler, whole, _words(work.recipe, manifest, f"unfinished, {chosen.name}"))
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ctfgan.files import read_json, sha256
-from ctfgan.training.tensor_files import Rows, StoredTensors, damaged, write_tensors
+from ctfgan.training.tensor_files import StoredTensors, damaged, write_tensors
 
 MANIFEST = "checkpoint.json"
 STATE = "state.pt"
@@ -28,7 +28,7 @@ BEFORE_DIGESTS = {"step", "stage", "stage_step", "distance", "sha256"}  # all th
 class Checkpoint:
     """One complete checkpoint, to be written."""
 
-    tensors: Mapping[str, Tensor | Rows]
+    tensors: Mapping[str, Tensor]
     """Weights of the networks and of their averages."""
     state: dict[str, Any]
     """Optimisers, random generators, positions, counters: plain values and tensors only."""

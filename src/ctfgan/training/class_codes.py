@@ -101,10 +101,11 @@ def codes_of_labels(codes: Tensor, label_of_class: Labels, count: int) -> Tensor
 
 
 def random_codes(classes: int, code: int, low_quality_labels: int | None = None) -> ClassCodes:
-    """Codes of no images, for those who count and time what networks do with them."""
+    """Codes of no images, always the same, for those who count and time what networks do with them."""
+    rng = torch.Generator().manual_seed(0)
 
     def drawn(count: int) -> Tensor:
-        return F.normalize(torch.randn(count, code), dim=1).half()
+        return F.normalize(torch.randn(count, code, generator=rng), dim=1).half()
 
     return ClassCodes(drawn(classes), None if low_quality_labels is None else drawn(low_quality_labels + 1))
 

@@ -12,14 +12,12 @@ from torch import Tensor
 
 from ctfgan.data.batches import BatchStream
 from ctfgan.data.prepare import Dataset
-from ctfgan.nn.class_tables import lazy_tables
 from ctfgan.training.loop import Updates, play
 from ctfgan.training.method import Method
 from ctfgan.training.runtime import Engine, wait_for
 
 TIMED_STEPS = 3
-DENSE_FLOATS = 5  # weight, gradient, two moments of Adam, moving average
-TABLE_FLOATS = 3  # weight, second moment, moving average
+FLOATS = 5  # for each parameter: weight, gradient, two moments of Adam, moving average
 
 
 @dataclass(frozen=True)
@@ -31,15 +29,16 @@ class Estimate:
     seconds_per_step: float
     """Median of a few generator steps with their discriminator steps."""
     bytes: int
-    """Parameters with gradients, moments and average, and what autograd keeps in one update on average."""
+    """Parameters with gradients, moments and average, class codes and other buffers, and what autograd keeps in one
+    update on average."""
 
 
 def estimate(method: Method, dataset: Dataset, engine: Engine) -> list[Estimate]:
     """Train a few steps of every stage; the method's weights are spoilt afterwards."""
     device = engine.device
     engine.prepare(method.networks)
-    in_tables = sum(table.weight.numel() for table in lazy_tables(method.networks).values())
-    dense = sum(parameter.numel() for parameter in method.networks.parameters()) - in_tables
+    parameters = sum(parameter.numel() for parameter in method.networks.parameters())
+    buffers = sum(buffer.nbytes for buffer in method.networks.buffers())
     found = []
     for number, stage in enumerate(method.stages):
         stage.enter()
@@ -58,7 +57,7 @@ def estimate(method: Method, dataset: Dataset, engine: Engine) -> list[Estimate]
                     break
                 started = time.perf_counter()
         seconds = statistics.median(times[1:] or times)  # the first step warms up
-        memory = 4 * (DENSE_FLOATS * dense + TABLE_FLOATS * in_tables) + counter.most
+        memory = 4 * FLOATS * parameters + buffers + counter.most
         found.append(Estimate(stage.name, stage.settings.steps, seconds, memory))
     return found
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -10,12 +9,9 @@ from typing import Any
 from torch import Tensor
 
 from ctfgan.errors import CtfganError, ProcessLost
-from ctfgan.nn.row_parts import Kept
-from ctfgan.training.collecting import not_finite, on_main_with_all_rows
 from ctfgan.training.health import Unhealthy
 from ctfgan.training.run_folder import Checkpoint, RunFolder
 from ctfgan.training.runtime import Engine
-from ctfgan.training.tensor_files import Rows
 
 
 @dataclass(frozen=True)
@@ -24,8 +20,8 @@ class Snapshot:
 
     position: int
     """Number of the checkpoint."""
-    kept: dict[str, Kept]
-    """What this process holds of its tensors."""
+    tensors: dict[str, Tensor]
+    """Of the networks and of their averages."""
     state: dict[str, Any]
     """The rest; see :class:`~ctfgan.training.run_folder.Checkpoint`."""
     note: dict[str, Any]
@@ -63,37 +59,37 @@ class Keeper:
             Unhealthy: a weight is not finite; the checkpoints on disk are from before.
         """
         processes = self._engine.processes
-        _require_finite([name for names in processes.all_of(not_finite(snapshot.kept)) for name in names])
-        on_main_with_all_rows(processes, snapshot.kept, lambda whole: self._write(snapshot, whole))
+        _require_finite([name for names in processes.all_of(_not_finite(snapshot.tensors)) for name in names])
+        processes.on_main(lambda: self._write(snapshot))
 
     def rescue(self, snapshot: Snapshot, lost: ProcessLost) -> ProcessLost:
         """Save the run after another process was lost in the middle of a step; returns what to say about it.
 
         Every process holds the whole state and changes it only after all have agreed, so whoever gets the run's lock
         may save it: the main process has it, and after its death the first survivor on a machine that sees the folder.
-        Of sharded tables nobody has the lost rows, so there is nothing to save.
         The step under way begins anew on resuming, discriminator steps that it had done remain done. On a GPU a broken
         exchange may have reached the weights before anybody knew, so there the last checkpoint has to do.
         """
         if self._engine.device.type != "cpu":
             return ProcessLost(f"{lost}; nothing was saved beyond the last checkpoint, {self.way_on}")
-        whole = {name: tensor for name, tensor in snapshot.kept.items() if isinstance(tensor, Tensor)}
-        if len(whole) < len(snapshot.kept):
-            last = next(reversed(self._folder.checkpoints()), None)
-            return ProcessLost(f"{lost}, and with it rows of sharded tables; what is left is {last}, {self.way_on}")
         try:
             with nullcontext() if self._engine.processes.is_main else self._folder.held():
                 is_new = not self._folder.has(snapshot.position)
                 if is_new:
-                    _require_finite(not_finite(snapshot.kept))
-                    self._write(snapshot, whole)
+                    _require_finite(_not_finite(snapshot.tensors))
+                    self._write(snapshot)
         except (CtfganError, OSError) as error:
             return ProcessLost(f"{lost}; its state {snapshot.moment} was not saved here ({error}); {self.way_on}")
         return ProcessLost(f"{lost}; stopped {snapshot.moment}, state saved; {self.way_on}", has_saved=is_new)
 
-    def _write(self, snapshot: Snapshot, tensors: Mapping[str, Tensor | Rows]) -> None:
-        self._folder.save(snapshot.position, Checkpoint(tensors, snapshot.state), snapshot.note)
+    def _write(self, snapshot: Snapshot) -> None:
+        self._folder.save(snapshot.position, Checkpoint(snapshot.tensors, snapshot.state), snapshot.note)
         self._folder.prune(self._keep)
+
+
+def _not_finite(tensors: dict[str, Tensor]) -> list[str]:
+    """The names of tensors that have a number which is not finite."""
+    return [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
 
 
 def _require_finite(broken: list[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from ctfgan.data.batches import Batch, join, split
-from ctfgan.nn.class_tables import ClassTable, RowChange
-from ctfgan.nn.row_parts import Kept
 from ctfgan.training.objectives.adversarial import AdversarialGame, LossTerms
 from ctfgan.training.optimiser import Optimiser
 from ctfgan.training.runtime import Engine
@@ -90,25 +88,12 @@ class Updates:
         self.step += 1
         return losses
 
-    @property
-    def generator_changes(self) -> Mapping[ClassTable, RowChange]:
-        """Rows of the generator's row-lazy tables that its last step changed."""
-        return self._generator.changes
-
     def state(self) -> dict[str, Any]:
-        """For a checkpoint: all but what :meth:`moments` holds."""
+        """For a checkpoint."""
         return {"step": self.step} | {name: optimiser.state() for name, optimiser in self._optimisers().items()}
 
-    def moments(self) -> dict[str, Kept]:
-        """Second moments of row-lazy tables by name, for a checkpoint."""
-        return {
-            f"{player}.{name}": tensor
-            for player, optimiser in self._optimisers().items()
-            for name, tensor in optimiser.moments().items()
-        }
-
     def restore(self, state: dict[str, Any]) -> None:
-        """Continue from a :meth:`state`; the tensors of :meth:`moments` are for the caller to overwrite."""
+        """Continue from a :meth:`state`."""
         self.step = state["step"]
         for name, optimiser in self._optimisers().items():
             optimiser.restore(state[name])
@@ -125,7 +110,6 @@ class Updates:
             with self._engine.autocast():
                 terms = play(part)
             (total(terms) / parts).backward()
-            optimiser.collect()
             for name, term in terms.items():
                 losses[name] = losses.get(name, 0) + term.detach() / parts
         optimiser.step(rate * self._slowed * decay(self.step / self._stage.steps, self._stage.decay_from))

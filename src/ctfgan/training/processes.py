@@ -70,36 +70,14 @@ class Processes:
                 means = [part.view(gradient.shape) for part, gradient in zip(parts, bucket, strict=True)]
                 torch._foreach_copy_(bucket, means)
 
-    def gather_rows(self, ids: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Ids ``(N,)`` and gradients of rows ``(N, d)`` of all processes, one after the other, the same on each.
-
-        N must be the same on every process. A loss is a mean over a process's own images; divided by their number,
-        the rows add up to the gradient of the mean over all images.
-        """
-        if self.count == 1:
-            return ids, rows
-        return self.gather(ids), self.gather(rows / self.count)
-
-    def gather(self, own: Tensor) -> Tensor:
-        """Tensors ``(N, ...)`` of all processes one after the other, the same on each; no gradient flows."""
-        return own if self.count == 1 else _gathered(own).flatten(0, 1)
-
-    def total(self, own: Tensor) -> Tensor:
-        """The sum over all processes, the same on each; no gradient flows."""
-        total = own.detach().clone(memory_format=torch.contiguous_format)
-        if self.count == 1:
-            return total
-        # What is still on the CPU while networks are built cannot travel by NCCL.
-        on_cpu = own.device.type == "cpu" and dist.get_backend() != "gloo"
-        with noticing_loss():
-            dist.all_reduce(total, group=self._control if on_cpu else None)
-        return total
-
     def mean(self, statistic: Tensor) -> Tensor:
         """Mean over all processes of something that no gradient is wanted of."""
         if self.count == 1:
             return statistic.detach()
-        return self.total(statistic) / self.count
+        total = statistic.detach().clone(memory_format=torch.contiguous_format)
+        with noticing_loss():
+            dist.all_reduce(total)
+        return total / self.count
 
     def copy_from_main(self, tensors: list[Tensor]) -> None:
         """Overwrite tensors by those of the main process."""
@@ -120,14 +98,10 @@ class Processes:
             dist.all_gather_object(values, own, group=self._control)
         return values
 
-    def on_main(self, work: Callable[[], T], serve: Callable[[Any], None] | None = None) -> T:
+    def on_main(self, work: Callable[[], T]) -> T:
         """Let the main process work while the others wait; its result or its error is everybody's.
 
         The result must be a plain value.
-
-        Args:
-            work: of the main process.
-            serve: what the others do whenever the work calls :meth:`ask`.
         """
         if self.count == 1:
             return work()
@@ -138,40 +112,11 @@ class Processes:
                 outcome[0] = work()
             except SHARED_ERRORS as error:
                 failure, outcome[1] = error, _told(error)
-            self._tell([*outcome, None])
-        else:
-            *outcome, request = self._hear()
-            while request is not None:
-                assert serve is not None, "the main process asks for something that the others do not expect"
-                serve(request)
-                *outcome, request = self._hear()
+        with noticing_loss():
+            dist.broadcast_object_list(outcome, src=0, group=self._control)
         _raise(failure, outcome[1])
         result: T = outcome[0]
         return result
-
-    def ask(self, request: object) -> None:
-        """From within the work of :meth:`on_main`: let the others serve a request, a plain value."""
-        self._tell([None, None, request])
-
-    def receive(self, rows: Tensor, sender: int) -> Tensor:
-        """Fill a tensor on the CPU with one that another process sends by :meth:`send_to_main`; returns it."""
-        with noticing_loss():
-            dist.recv(rows, src=sender, group=self._control)
-        return rows
-
-    def send_to_main(self, rows: Tensor) -> None:
-        """Send a tensor to the main process."""
-        with noticing_loss():
-            dist.send(rows.cpu().contiguous(), dst=0, group=self._control)
-
-    def _tell(self, message: list[Any]) -> None:
-        with noticing_loss():
-            dist.broadcast_object_list(message, src=0, group=self._control)
-
-    def _hear(self) -> list[Any]:
-        message: list[Any] = [None, None, None]
-        self._tell(message)
-        return message
 
     def main_first(self, work: Callable[[], T]) -> T:
         """Work on every process: on the main one first, then on one of each other machine, then on the rest.
@@ -244,7 +189,10 @@ def gather_statistics(own: Tensor) -> Tensor:
 class _GatherStatistics(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, own: Tensor) -> Tensor:
-        return _gathered(own)
+        everyones = own.new_empty(dist.get_world_size(), *own.shape)
+        with noticing_loss():
+            dist.all_gather(list(everyones.unbind()), own.contiguous())
+        return everyones
 
     @staticmethod
     @once_differentiable
@@ -254,14 +202,6 @@ class _GatherStatistics(torch.autograd.Function):
         with noticing_loss():
             dist.all_reduce(total)
         return total[dist.get_rank()]
-
-
-def _gathered(own: Tensor) -> Tensor:
-    """A tensor ``(N, ...)`` of every process, ``(processes, N, ...)``."""
-    everyones = own.new_empty(dist.get_world_size(), *own.shape)
-    with noticing_loss():
-        dist.all_gather(list(everyones.unbind()), own.contiguous())
-    return everyones
 
 
 def _buckets(tensors: list[Tensor]) -> Iterator[list[Tensor]]:

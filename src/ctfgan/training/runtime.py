@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import chain
 from pathlib import Path
 from types import FrameType
 
@@ -23,7 +22,6 @@ from torch import Tensor, nn
 
 from ctfgan.errors import ConfigError, Terminated
 from ctfgan.launcher import Launch, launch
-from ctfgan.nn.class_tables import lazy_tables
 from ctfgan.nn.shared_norm import share_batch_norm
 from ctfgan.training.processes import Processes, gather_statistics
 from ctfgan.training.settings import Precision
@@ -48,16 +46,11 @@ class Engine:
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
     def prepare(self, network: nn.Module) -> None:
-        """Make a network ready for training: on the device, batch norm over all processes, the main one's weights.
-
-        Rows that a process holds alone stay as they are.
-        """
+        """Make a network ready for training: on the device, batch norm over all processes, the main one's weights."""
         if self.processes.count > 1:
             share_batch_norm(network, gather_statistics)
         place(network, self.device)
-        own = {table.weight for table in lazy_tables(network).values() if table.part is not None}
-        shared = (tensor for tensor in chain(network.parameters(), network.buffers()) if tensor not in own)
-        self.processes.copy_from_main([*shared])
+        self.processes.copy_from_main([*network.parameters(), *network.buffers()])
 
     def describe(self) -> str:
         """Device and precision, with the number of processes if there are several."""
@@ -208,7 +201,7 @@ def compile_players(generator: nn.Module, discriminator: nn.Module, backend: str
     """Have torch compile what both players compute, in place; names of weights and copies of the networks stay.
 
     Where something cannot be compiled (no C++ compiler, an unknown operation), torch warns and goes on without it.
-    Row-lazy tables stay outside: their sparse gradients cannot be compiled. Gradients of gradients are not possible.
+    Gradients of gradients are not possible.
 
     Args:
         generator: called as a whole.
@@ -218,18 +211,10 @@ def compile_players(generator: nn.Module, discriminator: nn.Module, backend: str
     import torch._dynamo
 
     torch._dynamo.config.suppress_errors = True
-    for network in (generator, discriminator):
-        for table in lazy_tables(network).values():
-            table.forward = torch.compiler.disable(_plain(table, "forward"))  # type: ignore[method-assign]
     generator.compile(backend=backend)
-    compiled = torch.compile(_plain(discriminator, "features"), backend=backend)
-    discriminator.features = compiled  # type: ignore[assignment]
-
-
-def _plain(module: nn.Module, method: str) -> Callable[..., Tensor]:
-    """A method as its class has it, whatever an earlier stage put in its place."""
-    bound: Callable[..., Tensor] = getattr(type(module), method).__get__(module)
-    return bound
+    # As its class has it, whatever an earlier stage put in its place.
+    plain: Callable[..., Tensor] = type(discriminator).features.__get__(discriminator)  # type: ignore[attr-defined]
+    discriminator.features = torch.compile(plain, backend=backend)  # type: ignore[assignment]
 
 
 def wait_for(device: torch.device) -> None:

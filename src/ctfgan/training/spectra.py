@@ -8,8 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import ParametrizationList
 
-from ctfgan.nn.row_parts import RowTable
-
 ITERATIONS = 40  # for an error below one per cent where the second value is not close to the first
 SEED = 20_190_924
 
@@ -30,7 +28,7 @@ def largest_singular_values(network: nn.Module) -> dict[str, float]:
 
 def _weights(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
     for path, module in network.named_modules():
-        if isinstance(module, (ParametrizationList, RowTable, nn.Embedding)):
+        if isinstance(module, (ParametrizationList, nn.Embedding)):
             continue
         for name, parameter in module.named_parameters(recurse=False):
             if parameter.ndim > 1 and parameter.requires_grad:

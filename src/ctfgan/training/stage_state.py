@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from ctfgan.data.batches import BatchStream
 from ctfgan.data.prepare import Dataset
-from ctfgan.nn.row_parts import Kept, kept_of
 from ctfgan.training.alarms import Alarms
 from ctfgan.training.ema import Ema
 from ctfgan.training.health import Health
@@ -95,12 +94,10 @@ class StageState:
         if self.ema is not None and self.stage.hands_over_average:
             self.ema.hand_over(self.stage.game.generator)
 
-    def kept(self) -> dict[str, Kept]:
+    def kept(self) -> dict[str, Tensor]:
         """The tensors of a checkpoint."""
-        kept = kept_of(self._networks, "networks.")
-        if self.ema is not None:
-            kept |= kept_of(self.ema.network, "average.")
-        return kept | {f"moments.{name}": tensor for name, tensor in self.updates.moments().items()}
+        average = {} if self.ema is None else self.ema.network.state_dict(prefix="average.")
+        return {**self._networks.state_dict(prefix="networks."), **average}
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint: all but the tensors of :meth:`kept`."""

@@ -15,7 +15,6 @@ from ctfgan.data.pairing import LowQualityBank
 from ctfgan.data.sources.base import Labels
 from ctfgan.data.splits import stratified_order
 from ctfgan.models.interfaces import Condition, Generator, Noise
-from ctfgan.nn.row_parts import is_sharded
 from ctfgan.progress import Progress, silent
 from ctfgan.training.runtime import Engine
 
@@ -56,8 +55,7 @@ def synthesise_from(
 ) -> Bytes:
     """Images of a condition and of given noise, uint8 ``(N, R, R, K)``.
 
-    Several processes, which must all ask for them, take turns at the chunks; each gets all images. A network with rows
-    on several processes makes chunks of another size, and so may differ in the last bit.
+    Several processes, which must all ask for them, take turns at the chunks; each gets all images.
 
     Args:
         network: a :class:`~ctfgan.models.interfaces.Generator`; its mode is left as it was.
@@ -71,25 +69,18 @@ def synthesise_from(
     was_training = network.training
     network.eval()
     device, processes = engine.device, engine.processes
-    wanted, size = len(condition), chunk
-    if is_sharded(network):
-        # A forward needs all processes, each with as many images; where there are too few, the last one is repeated.
-        size = min(chunk, ceil(wanted / processes.count))
-        at_once = size * processes.count
-        padded = torch.arange(ceil(wanted / at_once) * at_once).clamp(max=wanted - 1)
-        condition, noise = condition[padded], noise.part(padded)
-    starts = range(0, len(condition), size)
+    starts = range(0, len(condition), chunk)
     turns = starts[processes.rank :: processes.count]
     own = []
     try:
         for start in progress(turns, len(turns), "synthesising"):
-            rows = slice(start, start + size)
+            rows = slice(start, start + chunk)
             own.append(to_bytes(generator(condition[rows].to(device), noise.part(rows).to(device))))
     finally:
         network.train(was_training)
     everyones = processes.all_of(own)
     count = processes.count
-    return np.concatenate([everyones[turn % count][turn // count] for turn in range(len(starts))])[:wanted]
+    return np.concatenate([everyones[turn % count][turn // count] for turn in range(len(starts))])
 
 
 def sample_labels(real: Labels, num_classes: int, images: int, *, by_class: bool) -> tuple[Tensor, int]:

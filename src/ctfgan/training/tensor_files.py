@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from math import ceil
 from pathlib import Path
-from types import EllipsisType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -26,31 +25,10 @@ LONGEST_HEADER = 1 << 23
 WAY_OUT = "; restore it, or resume the run, which goes on from the checkpoint before"
 
 
-class Rows(Protocol):
-    """A table that is not at hand as a whole, but can be read in parts."""
-
-    @property
-    def nbytes(self) -> int:
-        """Of the whole table."""
-        ...
-
-    def __len__(self) -> int:
-        """Number of rows."""
-        ...
-
-    def read(self, start: int, stop: int) -> Tensor:
-        """Rows ``[start, stop)``."""
-        ...
-
-
-def write_tensors(tensors: Mapping[str, Tensor | Rows], folder: Path, shard_bytes: int = SHARD_BYTES) -> None:
+def write_tensors(tensors: Mapping[str, Tensor], folder: Path, shard_bytes: int = SHARD_BYTES) -> None:
     """Write tensors into an empty folder; a tensor above ``shard_bytes`` goes into shards of at most that size."""
     large = {name: tensor for name, tensor in tensors.items() if tensor.nbytes > shard_bytes and len(tensor) > 1}
-    small = {name: tensor for name, tensor in tensors.items() if name not in large}
-    whole = {
-        name: tensor if isinstance(tensor, Tensor) else tensor.read(0, len(tensor)) for name, tensor in small.items()
-    }
-    save_file({name: _own(tensor) for name, tensor in whole.items()}, folder / TOGETHER)
+    save_file({name: _own(tensor) for name, tensor in tensors.items() if name not in large}, folder / TOGETHER)
     for number, (name, start, rows) in enumerate(_parts(large, shard_bytes)):
         save_file({f"{name}@{start}": _own(rows)}, folder / SHARDS.replace("*", f"{number:05d}"))
 
@@ -125,7 +103,7 @@ class _Place(NamedTuple):
 
 
 class StoredTensors(Mapping[str, Tensor]):
-    """The tensors of a folder, each read when it is asked for, whole or some of its rows.
+    """The tensors of a folder, each read when it is asked for.
 
     Raises:
         RunError: a file is missing or damaged, or a shard does not follow on the one before it.
@@ -144,20 +122,8 @@ class StoredTensors(Mapping[str, Tensor]):
                 places.append(_Place(file, key, start, start + length))
 
     def __getitem__(self, name: str) -> Tensor:
-        parts = [_read(place, ...) for place in self._places[name]]
+        parts = [_read(place) for place in self._places[name]]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
-
-    def rows(self, name: str, start: int, stop: int) -> Tensor:
-        """Rows ``[start, stop)`` of a tensor, which must have them; no others are read."""
-        places = self._places[name]
-        if not 0 <= start <= stop <= places[-1].stop:
-            raise damaged(places[-1].file.parent, places[-1].file.name)
-        parts = [
-            _read(place, slice(max(start - place.start, 0), stop - place.start))
-            for place in places
-            if place.start < stop and start < place.stop
-        ]
-        return torch.cat(parts) if parts else _read(places[0], slice(0, 0))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
@@ -166,17 +132,30 @@ class StoredTensors(Mapping[str, Tensor]):
         return len(self._places)
 
 
+@torch.no_grad()
+def overwrite(tensors: Mapping[str, Tensor], stored: StoredTensors) -> None:
+    """Put what was stored into tensors of the same names.
+
+    Raises:
+        RunError: other tensors were stored.
+    """
+    for name in tensors.keys() | stored.keys():
+        if name not in tensors or name not in stored:
+            raise RunError(f"the checkpoint does not fit its recipe ({name} is in one of them only); train it again")
+    for name, tensor in tensors.items():
+        tensor.copy_(stored[name])
+
+
 def damaged(folder: Path, name: str) -> RunError:
     """What to say of a damaged file in a checkpoint."""
     return RunError(f"{folder / name} is missing or damaged{WAY_OUT}")
 
 
-def _parts(tensors: Mapping[str, Tensor | Rows], shard_bytes: int) -> Iterator[tuple[str, int, Tensor]]:
+def _parts(tensors: Mapping[str, Tensor], shard_bytes: int) -> Iterator[tuple[str, int, Tensor]]:
     for name, tensor in tensors.items():
         count = max(1, len(tensor) // ceil(tensor.nbytes / shard_bytes))
         for start in range(0, len(tensor), count):
-            stop = min(start + count, len(tensor))
-            yield name, start, tensor[start:stop] if isinstance(tensor, Tensor) else tensor.read(start, stop)
+            yield name, start, tensor[start : start + count]
 
 
 def _own(tensor: Tensor) -> Tensor:
@@ -193,10 +172,10 @@ def _lengths(file: Path) -> dict[str, int]:
         raise damaged(file.parent, file.name) from error
 
 
-def _read(place: _Place, rows: slice | EllipsisType) -> Tensor:
+def _read(place: _Place) -> Tensor:
     try:
         with safe_open(place.file, framework="pt") as stored:
-            found: Tensor = stored.get_tensor(place.key) if rows is ... else stored.get_slice(place.key)[rows]
+            found: Tensor = stored.get_tensor(place.key)
             return found
     except (SafetensorError, OSError) as error:
         raise damaged(place.file.parent, place.file.name) from error

@@ -17,7 +17,6 @@ from ctfgan.metrics.recogniser import TrainedRecogniser
 from ctfgan.progress import silent
 from ctfgan.training.alarms import Alarm
 from ctfgan.training.checks import Checker
-from ctfgan.training.collecting import overwrite
 from ctfgan.training.health import Unhealthy, line_figures
 from ctfgan.training.keeping import Keeper, Snapshot
 from ctfgan.training.loop import StepLosses, play
@@ -27,6 +26,7 @@ from ctfgan.training.run_folder import RunFolder, StoredCheckpoint
 from ctfgan.training.runtime import Engine, Stopped, StopRequest, wait_for
 from ctfgan.training.settings import TrainingSettings
 from ctfgan.training.stage_state import StageState
+from ctfgan.training.tensor_files import overwrite
 
 
 class Trainer:
@@ -119,7 +119,7 @@ class Trainer:
         self._is_saved = False
         self._now.check_is_due = step % self._settings.checks.every == 0 or step == stage.settings.steps
         if self._now.ema is not None:
-            self._now.ema.update(stage.game.generator, self._now.updates.generator_changes)
+            self._now.ema.update(stage.game.generator)
         self._now.health.follow(losses, step)
         observer.on_step(step, losses)
         if step % self._settings.journal_every == 0:

@@ -26,7 +26,6 @@ from ctfgan.models.generator_a import TransferGenerator
 from ctfgan.models.interfaces import Condition, Noise
 from ctfgan.recipes.build import Shape
 from tests.contract.test_changed_classes import random_bundle, through_disk
-from tests.contract.test_table_forms import FACTORISED, LAZY
 
 COLOUR = Shape(num_classes=5, num_low_quality_labels=5, low_quality_size=8, channels=3)
 HOSTILE = ('it\'s "x"', "a ``` --- b", "\\n`", "é\U0001f600", "$(rm) | ; <b>")
@@ -35,16 +34,14 @@ ALL = ["class_id", "noise", "block_noise", "low_quality", "low_quality_label"]
 
 KINDS: dict[str, Callable[[], Bundle]] = {
     "ctf-gan": lambda: random_bundle("ctf-folders"),
-    "ctf-gan, independent, factorised, row-lazy, colour": lambda: random_bundle(
-        "ctf-folders", *FACTORISED, *LAZY, matched=False, shape=COLOUR
-    ),
+    "ctf-gan, independent, colour": lambda: random_bundle("ctf-folders", matched=False, shape=COLOUR),
     "ctf-gan, ablations": lambda: random_bundle(
         "ctf-folders", "block_noise=0", "frequency=soft-threshold", "stem=resize", "features.ctf=shuffled",
         "features.statistics=batch",
     ),
-    "ac-gan, factorised, colour": lambda: random_bundle("ac-gan-folders", *FACTORISED, shape=COLOUR),
+    "ac-gan, colour": lambda: random_bundle("ac-gan-folders", shape=COLOUR),
     "sn-gan-concat": lambda: random_bundle("sn-gan-concat-folders"),
-    "prog-gan, row-lazy": lambda: random_bundle("prog-gan-folders", *LAZY),
+    "prog-gan": lambda: random_bundle("prog-gan-folders"),
 }  # fmt: skip
 """Those that take a while; the tests before them export SN-GAN with and without a projection."""
 
@@ -272,7 +269,7 @@ def test_a_torch_program_runs_in_a_process_that_knows_no_ctfgan(
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "to"),
-    [*((name, "onnx") for name in KINDS), ("ctf-gan", "torch-export"), ("prog-gan, row-lazy", "torch-export")],
+    [*((name, "onnx") for name in KINDS), ("ctf-gan", "torch-export"), ("prog-gan", "torch-export")],
 )
 def test_graphs_of_every_kind_make_the_images_of_the_original(
     name: str, to: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -35,7 +35,7 @@ def test_the_average_follows_parameters_and_batch_statistics_as_the_recursion_sa
             for parameter in network.parameters():
                 parameter.add_(1.0)
         network(torch.randn(8, 2, generator=torch.Generator().manual_seed(step)))
-        ema.update(network, {})
+        ema.update(network)
         kept = min(0.9, (1 + step) / (10 + step))
         current = itertools.chain(network.parameters(), network.buffers())
         expected = [

@@ -33,12 +33,6 @@ def test_gradients_are_averaged_whatever_their_order_in_memory(two: list[dict[st
     assert all(facts["average"] == [[[1.5] * 3] * 2, [5.0] * 4] for facts in two)
 
 
-def test_rows_of_all_processes_arrive_everywhere_as_parts_of_one_mean(two: list[dict[str, Any]]) -> None:
-    for facts in two:
-        assert facts["ids"] == [0, 7, 1, 7]
-        assert facts["rows"] == [[0.5, 1.0], [1.5, 2.0], [5.5, 6.0], [6.5, 7.0]]
-
-
 def test_statistics_and_values_are_everybodys(two: list[dict[str, Any]]) -> None:
     assert all(facts["mean"] == [0.5, 1.0] for facts in two)
     assert all(facts["on main"] == 0 for facts in two)

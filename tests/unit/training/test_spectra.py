@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ctfgan.nn.class_tables import ClassTable
+from ctfgan.nn.class_tables import CodeTable
 from ctfgan.nn.layers import conv, embedding, linear
 from ctfgan.training.spectra import largest_singular_values
 
@@ -35,7 +35,7 @@ def test_a_rank_one_growth_shows_at_once() -> None:
 def test_what_is_normalised_frozen_or_a_table_is_left_out_and_nothing_changes() -> None:
     network = nn.ModuleDict({
         "normalised": conv(2, 3, normalised=True), "free": linear(3, 3), "frozen": linear(3, 3).requires_grad_(False),
-        "rows": embedding(5, 3), "lazy": ClassTable(5, 3, nn.init.ones_),
+        "rows": embedding(5, 3), "codes": CodeTable(torch.ones(5, 3)),
     }).train()  # fmt: skip
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     stream = torch.get_rng_state()

@@ -98,22 +98,21 @@ AIDED = (
     "strengthening.augmentation.policy=['translation', 'cutout']", "augmentation.target=0.6", "images_to_full=40",
     "lecam.weight=0.3", "lecam.from_step=2", "penalty.r1=0.1", "penalty.every=3",
 )  # fmt: skip
-LAZY = ("class_tables=factorised", "class_code=6", "table_updates=row-lazy")
+CODES = ("class_tables=codes", "class_code=6")
 SMALL = tuple(setting for setting in TINY if not setting.startswith(("transfer.", "generate.")))
 GROWN = (*SMALL, "grow.steps=4", "phase_steps=2", "grow.batch_size=8")
 
 
 @pytest.mark.parametrize(
     ("name", "settings", "stopped_after"),
-    [("ctf-glyphs", (*TINY, *AIDED), 6), ("ctf-glyphs", (*TINY, *LAZY), 6),
-     pytest.param("ctf-glyphs", (*TINY, *LAZY), 3, marks=pytest.mark.slow),
+    [("ctf-glyphs", (*TINY, *AIDED), 6), ("ctf-glyphs", (*TINY, *CODES), 6),
+     pytest.param("ctf-glyphs", (*TINY, *CODES), 3, marks=pytest.mark.slow),
      pytest.param("ctf-glyphs", (*TINY, *AIDED), 3, marks=pytest.mark.slow),
-     pytest.param("ctf-glyphs", (*TINY, "table_updates=row-lazy"), 6, marks=pytest.mark.slow),
      pytest.param("prog-gan-folders", GROWN, 3, marks=pytest.mark.slow),
-     pytest.param("prog-gan-folders", (*GROWN, *LAZY), 7, marks=pytest.mark.slow),
+     pytest.param("prog-gan-folders", (*GROWN, *CODES), 7, marks=pytest.mark.slow),
      ("prog-gan-folders", (*GROWN, *AIDED, "augmentation.target=none"), 7)],
 )  # fmt: skip
-def test_growth_row_lazy_tables_and_the_aids_for_small_data_resume_to_the_same_bits_too(
+def test_growth_class_codes_and_the_aids_for_small_data_resume_to_the_same_bits_too(
     name: str, settings: tuple[str, ...], stopped_after: int, tmp_path: Path
 ) -> None:
     recipe = ctfgan.recipe(name, *settings)
