@@ -62,6 +62,7 @@ def test_classes_are_renamed_dropped_and_mapped_into_new_bundles(bundle: Path, r
         assert np.array_equal(images("mapped", new), images(bundle, old))
     card = Path("mapped/README.md").read_text()
     assert "dropped C" in card
+    assert "`class_codes.safetensors` holds a code of each class" in card
     assert "Not measured since its classes were changed" in card
     history = json.loads(Path("mapped/provenance.json").read_text())["history"]
     assert history[0]["sha256 before"]["model.safetensors"] == model_hash(load_bundle(bundle))
