@@ -48,6 +48,15 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return ctfgan.train(ctfgan.recipe("ctf-glyphs", *TINY_RUN), tmp_path_factory.mktemp("finished") / "run")
 
 
+@pytest.fixture(scope="session")
+def coded_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with codes of the classes in the place of tables."""
+    import ctfgan
+
+    settings = (*TINY_RUN, "class_tables=codes", "class_code=16")
+    return ctfgan.train(ctfgan.recipe("ctf-glyphs", *settings), tmp_path_factory.mktemp("coded") / "run")
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a command line left behind."""

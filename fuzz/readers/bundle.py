@@ -9,28 +9,41 @@ from functools import cache
 from random import Random
 
 import numpy as np
+import torch
 
 from ctfgan.bundle import BANK, CLASSES, MODEL, PROVENANCE, RECIPE, Bundle, load_bundle, save_bundle
 from ctfgan.data.pairing import LowQualityBank
+from ctfgan.metrics.recogniser import Recogniser
+from ctfgan.metrics.settings import RecogniserSettings
 from ctfgan.recipes.build import Shape, build_generator
 from ctfgan.recipes.overlay import recipe
 from ctfgan.sampling.model import Model
+from ctfgan.training.class_codes import ClassCodes, ClassEncoder, random_codes
+from ctfgan.training.run_folder import CODES
 from fuzz.changes import TEXTS, changed_bytes, changed_json, dumped, number
 from fuzz.judging import Reader, check, is_clean
 from fuzz.places import joined, parted, put_files, workspace
 from fuzz.readers import npz
 
-NAMES = (RECIPE, CLASSES, BANK, PROVENANCE, MODEL)
+NAMES = (RECIPE, CLASSES, BANK, PROVENANCE, MODEL, CODES)
 DTYPES = ("F64", "F16", "BF16", "F8_E4M3", "I64", "I32", "BOOL", "U8", "C64", "F4", "X")
+CODE = 4
 TINY = ("data.resolution=16", "generator_width=0.03", "discriminator_width=0.03", "features.embedding=4")
 
 
 @cache
 def seeds() -> list[bytes]:
-    """One with matched pairing, one with independent, one that needs no low-quality images."""
+    """One with matched pairing, one with independent, one without low-quality images; the first two with codes, too."""
     found = []
-    for name, matched in (("ctf-glyphs", True), ("ctf-glyphs", False), ("projection-glyphs", False)):
-        chosen = recipe(name, *(text for text in TINY if name == "ctf-glyphs" or "features" not in text))
+    for name, matched, coded in (
+        ("ctf-glyphs", True, False),
+        ("ctf-glyphs", False, False),
+        ("projection-glyphs", False, False),
+        ("ctf-glyphs", True, True),
+        ("ctf-glyphs", False, True),
+    ):
+        form = ("class_tables=codes", f"class_code={CODE}") if coded else ("class_tables=per-class",)
+        chosen = recipe(name, *(text for text in (*TINY, *form) if name == "ctf-glyphs" or "features" not in text))
         uses = chosen.method.uses_low_quality
         shape = Shape(num_classes=3, num_low_quality_labels=3 * uses, low_quality_size=4 * uses, channels=1)
         labels = np.array([0, 1, 2, 0])
@@ -44,16 +57,24 @@ def seeds() -> list[bytes]:
         }
         names = ("a", "一", "c c")
         folder = workspace() / "written"
-        generator = build_generator(chosen, shape)
-        save_bundle(Bundle(chosen, shape, names, names * uses, bank, generator, provenance), folder)
+        codes = _codes(3, labels=matched) if coded else None
+        generator = build_generator(chosen, shape, codes)
+        save_bundle(Bundle(chosen, shape, names, names * uses, bank, generator, provenance, codes), folder)
         found.append(joined([(folder / part).read_bytes() if (folder / part).exists() else b"" for part in NAMES]))
     return found
 
 
+def _codes(classes: int, *, labels: bool) -> ClassCodes:
+    classifier = Recogniser(1, classes, RecogniserSettings(width=4, features=CODE)).eval()
+    encoder = ClassEncoder(classifier, torch.zeros(CODE), torch.eye(CODE))
+    drawn = random_codes(classes, CODE, classes if labels else None)
+    return ClassCodes(drawn.classes, drawn.low_quality_labels, torch.ones(classes) > 0, encoder)
+
+
 def change(content: bytes, rng: Random) -> bytes:
-    """A value of one of the JSON files or of the weights' header, an array of the bank, a weight, or bytes changed."""
+    """A value of one of the JSON files or of a header of tensors, an array of the bank, a weight, or bytes changed."""
     parts = parted(content, len(NAMES))
-    which = rng.choice((0, 0, 1, 1, 1, 2, 2, 3, 4, 4))
+    which = rng.choice((0, 0, 1, 1, 1, 2, 2, 3, 4, 4, 5, 5))
     if which in (0, 1, 3):
         try:
             value = json.loads(parts[which])
@@ -63,7 +84,7 @@ def change(content: bytes, rng: Random) -> bytes:
     elif which == 2:
         parts[2] = npz.change(parts[2], rng) if parts[2] else rng.randbytes(rng.randrange(9))
     else:
-        parts[4] = _other_weights(parts[4], rng)
+        parts[which] = _other_weights(parts[which], rng)
     return joined(parts)
 
 
@@ -96,6 +117,11 @@ def one_input(content: bytes) -> None:
             "another shape",
         )
         check(bool(np.isfinite(plain).all()) and plain.tobytes() == tensor.numpy().tobytes(), "other weights")
+    if bundle.codes is not None:
+        header, body = _header(parts[5])
+        start, end = header["classes"]["data_offsets"]
+        plain = np.frombuffer(body[start:end], "<f2").reshape(len(bundle.classes), -1)
+        check(bool(np.isfinite(plain).all()) and np.array_equal(plain, bundle.codes.classes.numpy()), "other codes")
     if bundle.bank is not None:
         check(bundle.bank.labels.ndim == 1 and bundle.bank.labels.min() >= -1, "labels of the bank")
         check(bundle.bank.labels.max() < len(bundle.low_quality_classes), "labels of the bank")

@@ -30,13 +30,13 @@ from ctfgan.errors import BundleError, ConfigError, CtfganError, excerpt, sugges
 from ctfgan.files import is_taken, new_folder, read_json, sha256, write_file
 from ctfgan.hub import fetch_bundle, split_revision
 from ctfgan.model_card import Rights, model_card
-from ctfgan.recipes.build import Shape, build_generator, uses_codes
+from ctfgan.recipes.build import Shape, build_generator, stored_codes, with_form
 from ctfgan.recipes.recipe import Recipe, parse_recipe
 from ctfgan.recipes.sharing import shareable
 from ctfgan.settings import Settings, first_mistake
-from ctfgan.training.class_codes import ClassCodes, load_codes
+from ctfgan.training.class_codes import ClassCodes
 from ctfgan.training.run_folder import CODES, PROVENANCE
-from ctfgan.training.tensor_files import read_tensors
+from ctfgan.training.tensor_files import read_finite_tensors
 
 MODEL = "model.safetensors"
 RECIPE = "recipe.json"
@@ -72,7 +72,7 @@ class Bundle:
 
 def save_bundle(bundle: Bundle, path: Path) -> None:
     """Write a bundle folder whole; an older one at the same place is replaced. It names no folder of this machine."""
-    recipe = shareable(bundle.recipe)
+    recipe = with_form(shareable(bundle.recipe), codes=bundle.codes is not None)
     with new_folder(path) as folder:
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in bundle.generator.state_dict().items()}
         save_file(tensors, folder / MODEL)
@@ -120,11 +120,11 @@ def load_bundle(path: Path) -> Bundle:
         if sha256(path / name) != expected:
             raise BundleError(f"{path / name} has another hash than {PROVENANCE} says{WAY_OUT}")
     try:
-        recipe = parse_recipe(read_json(path / RECIPE), RECIPE)
+        recipe = with_form(parse_recipe(read_json(path / RECIPE), RECIPE), codes=CODES in provenance["sha256"])
         content = _Classes.model_validate(read_json(path / CLASSES, LONGEST_CLASSES))
         content.check(recipe)
         bank = _bank(path / BANK, content) if content.shape.low_quality_size else None
-        codes = _codes(path / CODES, recipe, content.shape) if uses_codes(recipe.method, content.shape) else None
+        codes = stored_codes(path / CODES, recipe, content.shape)
         generator = _generator(recipe, content.shape, path / MODEL, codes)
         Rights.of(provenance)
     except ValidationError as error:
@@ -317,21 +317,8 @@ def _generator(recipe: Recipe, shape: Shape, file: Path, codes: ClassCodes | Non
     except (RuntimeError, OverflowError, TypeError) as error:  # sizes that no tensor can have
         raise ValueError(f"{RECIPE} describes no network ({excerpt(error)})") from error
     expected = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in generator.state_dict().items()}
-    tensors = read_tensors(file, expected)
-    broken = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
-    if broken:
-        raise ValueError(f"tensor {broken[0]!r} of {MODEL} holds values that are not finite")
-    generator.load_state_dict(tensors, assign=True)
+    generator.load_state_dict(read_finite_tensors(file, expected), assign=True)
     return generator.eval().requires_grad_(False)
-
-
-def _codes(file: Path, recipe: Recipe, shape: Shape) -> ClassCodes:
-    """The codes of a bundle's classes."""
-    codes = load_codes(file, recipe.recogniser)
-    wanted = (shape.num_classes, recipe.method.networks.class_code)
-    if codes.classes.shape != wanted:
-        raise ValueError(f"{CODES} holds {tuple(codes.classes.shape)} codes for {wanted}")
-    return codes
 
 
 def _bank(path: Path, content: _Classes) -> LowQualityBank:

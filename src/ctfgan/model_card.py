@@ -150,6 +150,11 @@ def _data(recipe: Recipe, provenance: dict[str, Any]) -> list[str]:
         lines.append(
             "- `low_quality_bank.npz` holds some of the low-quality images themselves; samples start from them"
         )
+    if recipe.method.is_conditional and recipe.method.networks.class_tables == "codes":
+        lines.append(
+            "- `class_codes.safetensors` holds a code of each class, made of its images, and the small classifier that "
+            "makes them; `ctfgan classes add` gives the model new classes from one image each or more"
+        )
     return lines
 
 

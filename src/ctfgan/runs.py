@@ -23,14 +23,15 @@ from ctfgan.errors import (
     ProcessLost,
     RunError,
     Terminated,
+    excerpt,
 )
 from ctfgan.files import write_file
 from ctfgan.lifecycle.starting import Matched, Start, model_hash, open_start
 from ctfgan.metrics.recogniser import TrainedRecogniser, load_recogniser
 from ctfgan.models.generator_a import TransferGenerator
-from ctfgan.recipes.build import build_generator, uses_codes
+from ctfgan.recipes.build import build_generator, stored_codes, with_form
 from ctfgan.recipes.recipe import Recipe, StartSettings, parse_recipe
-from ctfgan.training.class_codes import load_codes
+from ctfgan.training.class_codes import ClassCodes
 from ctfgan.training.processes import Processes
 from ctfgan.training.recovery import HealthRecord
 from ctfgan.training.run_folder import BUNDLE, CODES, DATA, JOURNAL, RECIPE, RECOGNISER, RunFolder, StoredCheckpoint
@@ -87,7 +88,7 @@ def _prepared(recipe: Recipe, watch: Watch) -> _Beginning:
     place = open_workplace(recipe, watch)
     matched = None if start is None else matched_start(start, place, watch)
     recogniser = place.engine.processes.main_first(lambda: place.recogniser(watch.progress))
-    return _Beginning(place.with_codes(watch.progress), recogniser, matched)
+    return _Beginning(place.with_codes(watch.progress, matched), recogniser, matched)
 
 
 def _begin(beginning: _Beginning, folder: RunFolder, watch: Watch) -> Path:
@@ -112,7 +113,8 @@ def matched_start(start: Start, place: Workplace, watch: Watch) -> Matched:
     """
     side = place.dataset.low_quality
     names = place.dataset.classes
-    matched = start.for_classes(place.recipe, place.shape, names, side.classes if side else ())
+    labels = side.classes if side else ()
+    matched = start.for_classes(place.recipe, place.shape, names, labels, matched=place.is_matched)
     watch.say(matched.sentence(names))
     return matched
 
@@ -189,9 +191,9 @@ def reopen(folder: RunFolder, watch: Watch, device: str | None = None) -> tuple[
     """The data and the recogniser that a run began with.
 
     Raises:
-        RunError: the high- or low-quality images have changed since, or the recogniser is lost.
+        RunError: the high- or low-quality images have changed since, or the recogniser or the class codes are lost.
     """
-    recipe = _recipe_of(folder, device)
+    recipe = with_form(_recipe_of(folder, device), codes=(folder.path / CODES).exists())
     try:
         place = open_workplace(recipe, watch)
     except DataError as error:
@@ -207,11 +209,18 @@ def reopen(folder: RunFolder, watch: Watch, device: str | None = None) -> tuple[
             raise RunError(
                 f"the {side} images have changed since {folder.path} began; restore them, or train a new run"
             )
-    if uses_codes(recipe.method, place.shape):
-        place = replace(place, codes=load_codes(folder.path / CODES, recipe.recogniser))
+    place = replace(place, codes=_own_codes(place, folder))
     return place, place.engine.processes.main_first(
         lambda: _own_recogniser(place, folder, then.get("extractor"), watch)
     )
+
+
+def _own_codes(place: Workplace, folder: RunFolder) -> ClassCodes | None:
+    file = folder.path / CODES
+    try:
+        return stored_codes(file, place.recipe, place.shape)
+    except (OSError, ValueError) as error:
+        raise RunError(f"{file} is missing or damaged ({excerpt(error)}); restore it, or train a new run") from error
 
 
 def _own_recogniser(place: Workplace, folder: RunFolder, name: object, watch: Watch) -> TrainedRecogniser:

@@ -6,17 +6,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
+from torch import Tensor
 
 from ctfgan.data.describe import describe
 from ctfgan.data.image_view import ImageView
 from ctfgan.data.prepare import Dataset, prepare
+from ctfgan.data.splits import Rows
 from ctfgan.files import cache_folder
-from ctfgan.metrics.recogniser import TrainedRecogniser, TrainingImages, recogniser_for
+from ctfgan.lifecycle.starting import Matched
+from ctfgan.metrics.recogniser import Recogniser, TrainedRecogniser, TrainingImages, recogniser_for
 from ctfgan.progress import Progress, silent
 from ctfgan.recipes.build import Shape, build_method, labels_use_codes, random_codes_for, uses_codes
 from ctfgan.recipes.checks import check_recipe
 from ctfgan.recipes.recipe import Recipe
-from ctfgan.training.class_codes import ClassCodes, ClassEncoder, class_means, for_codes
+from ctfgan.training.class_codes import ClassCodes, ClassEncoder, class_means, codes_of_labels, for_codes
 from ctfgan.training.method import Method, Observer
 from ctfgan.training.runtime import Engine, start_engine
 
@@ -74,48 +77,55 @@ class Workplace:
             progress,
         )
 
-    def with_codes(self, progress: Progress) -> Workplace:
-        """With codes of the classes, made of the images that the GAN trains on, if the recipe wants any."""
+    def with_codes(self, progress: Progress, begin: Matched | None = None) -> Workplace:
+        """With codes of the classes, made of the images that the GAN trains on, if the recipe wants any.
+
+        Args:
+            progress: shows the training of the classifier and the reading of images.
+            begin: trained weights to begin with, whose codes and encoder are kept.
+        """
         if not uses_codes(self.recipe.method, self.shape):
             return self
-        return replace(self, codes=self.engine.processes.main_first(lambda: self._class_codes(progress)))
+        return replace(self, codes=self.engine.processes.main_first(lambda: self._class_codes(progress, begin)))
 
     def with_random_codes(self) -> Workplace:
         """With codes of no images, for those who count and time what networks do with them."""
         return replace(self, codes=random_codes_for(self.recipe, self.shape, matched=self.is_matched))
 
-    def _class_codes(self, progress: Progress) -> ClassCodes:
-        dataset, settings = self.dataset, self.recipe.recogniser
-        seen = dataset.measured.training
-        code = self.recipe.method.networks.class_code
-        packed = dataset.high_quality
-        classifier = recogniser_for(
-            TrainingImages(packed.images, seen.rows, seen.labels, packed.fingerprint),
-            len(dataset.measured.labels),
-            for_codes(settings, code),
+    def _class_codes(self, progress: Progress, begin: Matched | None) -> ClassCodes:
+        if begin is None:
+            classifier = self._code_classifier(progress)
+            means = self._class_means(classifier, self.dataset.training, progress)
+            encoder = ClassEncoder.fitted(classifier, means)
+            codes = encoder.codes(means)
+        else:
+            encoder = begin.encoder
+            new = self.dataset.training[begin.is_new(self.dataset.labels(self.dataset.training))]
+            codes = begin.with_old_codes(encoder.codes(self._class_means(encoder.classifier, new, progress)))
+        side, labels = self.dataset.low_quality, None
+        if labels_use_codes(self.recipe.method, self.shape, matched=self.is_matched):
+            assert side is not None
+            assert side.bank.label_of_class is not None
+            labels = codes_of_labels(codes, side.bank.label_of_class, self.shape.num_low_quality_labels)
+        return ClassCodes(codes, labels, None, encoder)
+
+    def _code_classifier(self, progress: Progress) -> Recogniser:
+        """The classifier whose features become codes, on the CPU."""
+        packed, measured = self.dataset.high_quality, self.dataset.measured
+        return recogniser_for(
+            TrainingImages(packed.images, measured.training.rows, measured.training.labels, packed.fingerprint),
+            len(measured.labels),
+            for_codes(self.recipe.recogniser, self.recipe.method.networks.class_code),
             cache_folder(),
             self.device,
             progress,
             "the classifier whose features become class codes",
-        ).network
-        means = class_means(
-            classifier,
-            ImageView(packed, dataset.training, None, 0),
-            dataset.labels(dataset.training),
-            dataset.num_classes,
-            self.device,
-            progress,
-        )
-        encoder = ClassEncoder.fitted(classifier.cpu(), means)
-        codes = encoder.codes(means)
-        side = dataset.low_quality
-        labels = None
-        if labels_use_codes(self.recipe.method, self.shape, matched=self.is_matched):
-            assert side is not None
-            assert side.bank.label_of_class is not None
-            labels = codes.new_zeros(self.shape.num_low_quality_labels + 1, code)
-            labels[torch.from_numpy(side.bank.label_of_class)] = codes
-        return ClassCodes(codes, labels, None, encoder)
+        ).network.cpu()
+
+    def _class_means(self, classifier: Recogniser, rows: Rows, progress: Progress) -> Tensor:
+        dataset = self.dataset
+        view = ImageView(dataset.high_quality, rows, None, 0)
+        return class_means(classifier, view, dataset.labels(rows), dataset.num_classes, self.device, progress)
 
 
 def open_workplace(recipe: Recipe, watch: Watch) -> Workplace:

@@ -1,4 +1,4 @@
-"""Every conditional method with class tables: classes that stay make bit for bit the same images."""
+"""Every conditional method with every form of class tables: classes that stay make bit for bit the same images."""
 
 from __future__ import annotations
 
@@ -12,17 +12,21 @@ from torch import nn
 
 from ctfgan.bundle import Bundle, load_bundle, save_bundle
 from ctfgan.data.pairing import LowQualityBank
-from ctfgan.lifecycle.blending import Blender
 from ctfgan.lifecycle.changes import drop, map_classes, rename
-from ctfgan.lifecycle.rows import Rows, rebuilt
-from ctfgan.nn.class_tables import CLASSES, LOW_QUALITY_LABELS, table_spaces
+from ctfgan.lifecycle.rows import NewClasses, rebuilt
+from ctfgan.metrics.recogniser import Recogniser
+from ctfgan.metrics.settings import RecogniserSettings
+from ctfgan.nn.class_tables import CLASSES, LOW_QUALITY_LABELS, CodeTable, table_spaces
 from ctfgan.recipes import build
-from ctfgan.recipes.build import Shape, build_method
+from ctfgan.recipes.build import Shape, build_method, labels_use_codes, uses_codes
+from ctfgan.recipes.recipe import Recipe
 from ctfgan.sampling import Model
-from tests.contract.test_table_forms import changed
+from ctfgan.training.class_codes import ClassCodes, ClassEncoder, codes_of_labels, random_codes
+from tests.contract.test_table_forms import CODES, changed
 
 METHODS = ("ctf-folders", "projection-folders", "prog-gan-folders")
-FORMS = ((),)
+FORMS = ((), CODES)
+ORDER = np.array([3, 0, 4, 1, 2])  # the low-quality label of each class
 SHAPE = Shape(num_classes=5, num_low_quality_labels=5, low_quality_size=8, channels=1)
 
 
@@ -31,7 +35,8 @@ def random_bundle(name: str, *settings: str, matched: bool = True, shape: Shape 
     recipe = changed(name, *settings)
     if not recipe.method.uses_low_quality:
         shape = shape.model_copy(update={"num_low_quality_labels": 0, "low_quality_size": 0})
-    generator = build_method(recipe, shape, matched=matched).networks["generator"]
+    codes = some_codes(recipe, shape, matched=matched)
+    generator = build_method(recipe, shape, matched=matched, codes=codes).networks["generator"]
     torch.manual_seed(0)
     for parameter in generator.parameters():
         if not parameter.any():  # or classes would all begin alike
@@ -41,12 +46,25 @@ def random_bundle(name: str, *settings: str, matched: bool = True, shape: Shape 
     bank, labels = None, ()
     if recipe.method.uses_low_quality:
         images = np.random.default_rng(0).integers(0, 256, (11, 8, 8, shape.channels), dtype=np.uint8)
-        order = np.array([3, 0, 4, 1, 2])
-        bank = LowQualityBank(images, np.append(np.arange(10) % 5, -1), order if matched else None)
+        bank = LowQualityBank(images, np.append(np.arange(10) % 5, -1), ORDER if matched else None)
         labels = tuple("bdeac")
     provenance = {"counts": {"high_quality": 1, "low_quality": 1}, "steps": 1, "figures": {"old": 1}}
     generator = generator.eval().requires_grad_(False)
-    return Bundle(recipe, shape, tuple("abcde"), labels, bank, generator, provenance)
+    return Bundle(recipe, shape, tuple("abcde"), labels, bank, generator, provenance, codes)
+
+
+def some_codes(recipe: Recipe, shape: Shape, *, matched: bool) -> ClassCodes | None:
+    """Random ones, with an untrained encoder, if a recipe wants any."""
+    if not uses_codes(recipe.method, shape):
+        return None
+    torch.manual_seed(1)
+    code = recipe.method.networks.class_code
+    classes = random_codes(shape.num_classes, code).classes
+    of_labels = labels_use_codes(recipe.method, shape, matched=matched)
+    labels = codes_of_labels(classes, ORDER, len(ORDER)) if of_labels else None
+    settings = RecogniserSettings(width=4, features=code)
+    classifier = Recogniser(shape.channels, 7, settings).eval().requires_grad_(False)
+    return ClassCodes(classes, labels, None, ClassEncoder(classifier, torch.rand(code), torch.randn(code, code)))
 
 
 def images_of(bundle: Bundle, name: str) -> np.ndarray:
@@ -76,36 +94,58 @@ def test_classes_that_stay_make_the_same_images_under_whatever_name(
     assert not np.array_equal(images_of(old, "a"), images_of(old, "b"))
 
 
-@pytest.mark.parametrize("settings", FORMS)
+@pytest.mark.parametrize("matched", [True, False])
 @pytest.mark.parametrize("name", METHODS)
-def test_a_mixture_makes_the_images_of_mixed_rows_and_the_blender_foretells_them(
-    name: str, settings: tuple[str, ...], tmp_path: Path
+def test_a_new_class_makes_the_images_of_its_code_and_old_ones_the_same_as_before(
+    name: str, matched: bool, tmp_path: Path
 ) -> None:
-    """The row of 0.7 d + 0.3 b, put together by hand in a copy of the old bundle in the place of class c."""
-    old = random_bundle(name, *settings)
-    by_hand = random_bundle(name, *settings)
-    weights = torch.tensor([0.7, 0.3])
-    for table, space in table_spaces(by_hand.generator).items():
-        rows = by_hand.generator.get_submodule(table).weight
-        source, target = ([3, 1], 2) if space == CLASSES else ([1, 0], 4)  # the same classes as low-quality labels
-        rows[target] = 0.7 * rows[source[0]] + 0.3 * rows[source[1]]
+    """Its code, put by hand into a copy of the old bundle in the place of class c."""
+    old, by_hand = (random_bundle(name, *CODES, matched=matched) for _ in range(2))
+    assert old.codes is not None
+    code = torch.nn.functional.normalize(torch.tensor([[1.0, 2, -1, 0, 3, 1]])).half()
+    for module in by_hand.generator.modules():
+        if isinstance(module, CodeTable):  # labels are those of classes b, d, e, a, c, and none
+            module.codes[4 if len(module.codes) == 6 else 2] = code
     low = np.random.default_rng(5).integers(0, 256, (2, 8, 8, 1), dtype=np.uint8)
-    rows = Rows(torch.tensor([0, 1, 2, 3, 4, 3]), torch.tensor([5, 5]), torch.tensor([3, 1]), weights)
-    new = rebuilt(old, tuple("abcdef"), rows, "added f", low_quality=[low] if old.bank else [])
+    brought = [low] if old.bank and matched else []
+    ids = torch.arange(5)
+    new = rebuilt(old, tuple("abcdef"), ids, "added f", new=NewClasses(code, brought))
     new = through_disk(new, tmp_path / "new")
+    assert new.codes is not None
+    assert torch.equal(new.codes.classes, torch.cat([old.codes.classes, code]))
     given = low if old.bank else None
-    made = Model(new, "cpu").sample(["f"], 4, seed=3, low_quality=given).images
-    expected = Model(by_hand, "cpu").sample(["c"], 4, seed=3, low_quality=given).images
-    assert np.abs(made.astype(int) - expected).max() <= 1
+    made, expected = (
+        Model(bundle, "cpu").sample([which], 4, seed=3, low_quality=given).images
+        for bundle, which in ((new, "f"), (by_hand, "c"))
+    )
+    assert np.array_equal(made, expected)
+    assert not np.array_equal(made, Model(old, "cpu").sample(["c"], 4, seed=3, low_quality=given).images)
     for kept in "abcde":
         assert np.array_equal(images_of(new, kept), images_of(old, kept))
+    if brought:
+        assert new.bank is not None
+        assert new.low_quality_classes[new.bank.label_of_class[5]] == "f"
+        assert np.array_equal(new.bank.images[new.bank.labels == new.bank.label_of_class[5]], low)
+        assert new.codes.low_quality_labels is not None
+        assert torch.equal(new.codes.low_quality_labels[new.bank.label_of_class], new.codes.classes)
+        assert not new.codes.low_quality_labels[-1].any()
 
-    float_low = None
-    if old.bank:
-        float_low = (torch.from_numpy(low[[0, 1, 0, 1]]).permute(0, 3, 1, 2).float() / 127.5 - 1)[None]
-    foretold = Blender(old, torch.device("cpu")).images(torch.tensor([[3, 1]]), weights[None], float_low, 3, 4)
-    levels = ((foretold[0].clamp(-1, 1) + 1) * 127.5).permute(0, 2, 3, 1).numpy()
-    np.testing.assert_allclose(levels, made, atol=1.0)
+
+def test_codes_follow_their_classes_and_so_does_which_of_them_have_high_quality_images() -> None:
+    old = random_bundle("ctf-folders", *CODES)
+    assert old.codes is not None
+    reals = torch.tensor([True, False, True, False, True])
+    old = replace(old, codes=replace(old.codes, with_reals=reals))
+    mapped = map_classes(old, {"x": "d", "y": "a", "z": "d"}).codes
+    assert mapped is not None
+    assert mapped.with_reals is not None
+    assert torch.equal(mapped.classes, old.codes.classes[[3, 0, 3]])
+    assert mapped.with_reals.tolist() == [False, True, False]
+    assert torch.equal(mapped.low_quality_labels, old.codes.low_quality_labels[[1, 3, 5]])  # of d, of a, of no class
+    new = rebuilt(
+        old, tuple("abcdef"), torch.arange(5), "", new=NewClasses(torch.zeros(1, 6), [np.zeros((1, 8, 8, 1), np.uint8)])
+    )
+    assert new.codes.with_reals.tolist() == [*reals.tolist(), True]
 
 
 def test_low_quality_images_follow_their_classes_and_those_of_dropped_classes_are_gone() -> None:
@@ -132,23 +172,32 @@ def test_with_independent_pairing_bank_and_labels_stay() -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_tables_keep_their_form_when_the_count_crosses_the_threshold_of_auto(
+def test_a_model_keeps_its_form_whatever_auto_means_for_other_numbers_of_classes(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """As if more than 4 were very many: 6 classes would have codes."""
     monkeypatch.setattr(build, "MANY_CLASSES", 4)
-    few = SHAPE.model_copy(update={"num_classes": 3})
-    old = replace(random_bundle(name, matched=False, shape=few), classes=tuple("abc"))
-    grown = map_classes(old, dict(zip("uvwxyz", "abcabc", strict=True)))
-    assert grown.recipe.method.networks.class_tables == "per-class"
-    assert np.array_equal(images_of(through_disk(grown, tmp_path / "grown"), "z"), images_of(old, "c"))
+    coded = random_bundle(name, "class_code=6")
+    assert coded.codes is not None
+    fewer = through_disk(drop(coded, ["a", "d"]), tmp_path / "fewer")
+    assert fewer.recipe.method.networks.class_tables == "codes"
+    assert np.array_equal(images_of(fewer, "e"), images_of(coded, "e"))
+    monkeypatch.setattr(build, "MANY_CLASSES", 10)
+    tables = random_bundle(name)
+    monkeypatch.setattr("ctfgan.bundle.with_form", lambda recipe, codes: recipe)  # as earlier versions saved it
+    kept = {key: value for key, value in tables.provenance.items() if key != "figures"}
+    save_bundle(replace(tables, provenance=kept), tmp_path / "tables")
+    monkeypatch.undo()
+    monkeypatch.setattr(build, "MANY_CLASSES", 4)
+    assert np.array_equal(images_of(load_bundle(tmp_path / "tables"), "e"), images_of(tables, "e"))
+    more = map_classes(tables, dict(zip("uvwxyz", "abcdea", strict=True)))
+    assert more.recipe.method.networks.class_tables == "per-class"
+    assert np.array_equal(images_of(more, "y"), images_of(tables, "e"))
 
 
-@pytest.mark.parametrize("settings", FORMS)
 @pytest.mark.parametrize("name", METHODS)
-def test_every_table_is_known_by_its_space_and_nothing_else_has_its_rows(name: str, settings: tuple[str, ...]) -> None:
+def test_every_table_is_known_by_its_space_and_nothing_else_has_its_rows(name: str) -> None:
     shape = Shape(num_classes=37, num_low_quality_labels=40, low_quality_size=8, channels=1)
-    networks = build_method(changed(name, *settings), shape, matched=True).networks
+    networks = build_method(changed(name), shape, matched=True).networks
     spaces = table_spaces(networks)
     for key, parameter in networks.named_parameters():
         table = key.replace(".parametrizations.weight.original", "").removesuffix(".weight")

@@ -19,7 +19,6 @@ from ctfgan.recipes.build import (
     labels_use_codes,
     random_codes_for,
     uses_codes,
-    with_fixed_tables,
 )
 from ctfgan.recipes.overlay import with_settings
 from ctfgan.recipes.recipe import Recipe, parse_recipe
@@ -161,9 +160,6 @@ def test_very_many_classes_have_codes_unless_the_recipe_says_otherwise() -> None
         assert not uses_codes(changed(name).method, few)
         assert not uses_codes(changed(name, "class_tables=per-class").method, many)
         assert uses_codes(changed(name, *CODES).method, few)
-        for before, after in ((many, few), (few, many)):
-            fixed = with_fixed_tables(changed(name), before)
-            assert uses_codes(fixed.method, after) is uses_codes(changed(name).method, before)
     assert not uses_codes(changed("sn-gan-folders", *CODES).method, many)
 
 

@@ -9,25 +9,28 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+import torch
 
 import ctfgan
 from ctfgan.bundle import load_bundle
 from ctfgan.data.glyphs import GlyphSource
+from ctfgan.data.prepare import prepare
 from ctfgan.data.settings import GlyphSettings
 from ctfgan.files import sha256
 from ctfgan.lifecycle.starting import model_hash
+from ctfgan.recipes.recipe import parse_recipe
 from tests.conftest import TINY_RUN
 
 ON = [part for setting in TINY_RUN if "characters" not in setting for part in ("--set", setting)]
 ON += ["--set", "transfer.steps=0", "--set", "generate.steps=2"]
+CODES = ["--set", "class_tables=codes", "--set", "class_code=16"]
 
 
 @pytest.fixture
-def bundle(finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A bundle of the classes A, B, C and D in the working folder."""
+def bundle(coded_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A bundle of the classes A, B, C and D, known by codes, in the working folder."""
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(finished_run / "bundle", tmp_path / "bundle")
+    shutil.copytree(coded_run / "bundle", tmp_path / "bundle")
     return Path("bundle")
 
 
@@ -59,36 +62,45 @@ def test_classes_are_renamed_dropped_and_mapped_into_new_bundles(bundle: Path, r
         assert np.array_equal(images("mapped", new), images(bundle, old))
     card = Path("mapped/README.md").read_text()
     assert "dropped C" in card
+    assert "`class_codes.safetensors` holds a code of each class" in card
     assert "Not measured since its classes were changed" in card
     history = json.loads(Path("mapped/provenance.json").read_text())["history"]
     assert history[0]["sha256 before"]["model.safetensors"] == model_hash(load_bundle(bundle))
 
 
-def test_new_classes_are_added_sampled_and_trained_on(bundle: Path, run_cli: Callable, finished_run: Path) -> None:
+def test_new_classes_are_added_sampled_and_trained_on(bundle: Path, run_cli: Callable) -> None:
     write_glyphs(Path("new"), "EF")
-    added = run_cli("classes", "add", bundle, "new", "--steps", 5, "--device", "cpu", "--out", "more")
+    for file in sorted(Path("new/E").iterdir())[1:]:
+        file.unlink()
+    added = run_cli("classes", "add", bundle, "new", "--device", "cpu", "--out", "more")
     assert added.code == 0, added
-    for words in ("begins as", "added E, F as learned mixtures of older classes: more, 6 classes"):
+    for words in ("most like", "added E, F: more, 6 classes"):
         assert words in added.out
     for name in "ABCD":
         assert np.array_equal(images("more", name), images(bundle, name))
-    mixtures = json.loads(Path("more/provenance.json").read_text())["history"][0]["mixtures"]
-    assert set(mixtures) == {"E", "F"}
-    for mixture in mixtures.values():
-        assert mixture["losses"]["chosen"] == min(mixture["losses"].values())
+    assert json.loads(Path("more/provenance.json").read_text())["history"][0]["images of each"] == {"E": 1, "F": 8}
     assert run_cli("sample", "more", "--class", "E", "-n", 2, "--out", "sheet.png").code == 0
 
-    trained = run_cli("train", "--recipe", "ctf-glyphs", "--characters", "ABCEFG", "--from", "more", "--out", "on", *ON)
+    command = ("train", "--recipe", "ctf-glyphs", "--characters", "ABCEFG", "--from", "more", "--out", "on", *ON)
+    trained = run_cli(*command, *CODES, "--set", "recogniser.width=12")  # the encoder keeps its own width
     assert trained.code == 0, trained
-    assert "5 of 6 classes found by name, 1 begin as the mean of all old ones (G), 1 old classes" in trained.out
+    assert "5 of 6 classes found by name, 1 get codes of their images (G), 1 old classes are not used" in trained.out
     assert "stage 1/1 generate ended" in trained.out
     start = json.loads(Path("on/recipe.json").read_text())["start"]
     assert start == {"path": str(Path("more").absolute()), "sha256": model_hash(load_bundle(Path("more")))}
-    # The frozen G_LH of the fine-tuned run is the old one, row by row.
-    old, new = (load_bundle(Path(path)).generator.state_dict() for path in ("more", "on/bundle"))
-    gamma = "generator_lh.norm.gamma.weight"
-    assert np.array_equal(new[gamma][:5], old[gamma][[0, 1, 2, 4, 5]])
-    assert np.allclose(new[gamma][5], old[gamma].mean(dim=0))
+    old, new = (load_bundle(Path(path)).codes for path in ("more", "on/bundle"))
+    assert old is not None
+    assert new is not None
+    assert torch.equal(new.classes[:5], old.classes[[0, 1, 2, 4, 5]])
+    assert torch.equal(new.encoder.whitening, old.encoder.whitening)
+    # G's code is the old encoder's, of the images that this run trains on.
+    recipe = parse_recipe(json.loads(Path("on/recipe.json").read_text()), "recipe.json")
+    dataset = prepare(recipe.data, low_quality=True)
+    own = dataset.images(dataset.training[dataset.labels(dataset.training) == 5])
+    pixels = torch.from_numpy(own).permute(0, 3, 1, 2).float() / 127.5 - 1
+    mean = old.encoder.classifier(pixels)[0].mean(dim=0).numpy()
+    code = (mean - old.encoder.mean.numpy()) @ old.encoder.whitening.numpy()
+    np.testing.assert_allclose(new.classes[5].numpy(), code / np.linalg.norm(code), atol=2e-3)
     # Nobody needs the old bundle any more.
     shutil.rmtree("more")
     shutil.rmtree("on/bundle")
@@ -96,12 +108,24 @@ def test_new_classes_are_added_sampled_and_trained_on(bundle: Path, run_cli: Cal
     assert run_cli("sample", "on", "-n", 1, "--out", "last.png").code == 0
 
 
-def test_from_a_run_its_discriminator_goes_on_too(run_cli: Callable, finished_run: Path, tmp_path: Path) -> None:
-    trained = run_cli(
-        "train", "--recipe", "ctf-glyphs", "--characters", "ABCD", "--from", finished_run, "--out", tmp_path / "on", *ON
-    )
+def test_from_a_run_its_discriminator_goes_on_too(run_cli: Callable, coded_run: Path, tmp_path: Path) -> None:
+    command = ("train", "--recipe", "ctf-glyphs", "--characters", "ABCD", "--from", coded_run, "--out", tmp_path / "on")
+    trained = run_cli(*command, *ON, *CODES)
     assert trained.code == 0, trained
     assert "4 of 4 classes found by name; its discriminator too" in trained.out
+    assert (tmp_path / "on/class_codes.safetensors").read_bytes() == (
+        coded_run / "class_codes.safetensors"
+    ).read_bytes()
+
+
+def test_a_run_whose_codes_are_damaged_is_not_continued(refused: Callable, coded_run: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(coded_run, tmp_path / "run"))
+    shutil.rmtree(run / "bundle")
+    codes = (run / "class_codes.safetensors").read_bytes()
+    (run / "class_codes.safetensors").write_bytes(codes[:-1])
+    said = refused("resume", run)
+    assert "class_codes.safetensors is missing or damaged" in said
+    assert "restore it, or train a new run" in said
 
 
 def test_new_classes_come_with_their_low_quality_images_where_these_are_of_their_own_kind(
@@ -114,7 +138,7 @@ def test_new_classes_come_with_their_low_quality_images_where_these_are_of_their
     provenance = json.loads((bundle / "provenance.json").read_text())
     provenance["sha256"]["recipe.json"] = sha256(bundle / "recipe.json")
     (bundle / "provenance.json").write_text(json.dumps(provenance))
-    command = ("classes", "add", bundle, "new", "--steps", 2, "--device", "cpu", "--out", "more")
+    command = ("classes", "add", bundle, "new", "--device", "cpu", "--out", "more")
     assert "name those of the new classes with --lq PATH" in refused(*command)
     write_glyphs(Path("cheap"), "EG")
     assert "holds no images of the new class 'F'; add some" in refused(*command, "--lq", "cheap")
@@ -145,17 +169,20 @@ def test_images_that_cannot_become_new_classes_are_refused(bundle: Path, refused
     out = ("--out", "new")
     write_glyphs(Path("known"), "AE")
     assert "has a class 'A' already; give the new one another name" in refused(*add, "known", *out)
-    Path("few/E").mkdir(parents=True)
-    Image.new("L", (16, 16)).save("few/E/0.png")
-    assert "class 'E' has 1 readable image; a new class needs at least 4" in refused(*add, "few", *out)
+    write_glyphs(Path("few"), "EF")
     assert "holds images without labels; put one subfolder per new class" in refused(*add, "few/E", *out)
+    for file in Path("few/F").iterdir():
+        file.write_bytes(b"no image")
+    assert "class 'F' has no readable image; a new class needs one" in refused(*add, "few", *out)
     assert "nothing does not exist" in refused(*add, "nothing", *out)
 
 
-def test_starts_that_do_not_fit_are_refused(bundle: Path, refused: Callable, finished_run: Path) -> None:
+def test_starts_that_do_not_fit_are_refused(bundle: Path, refused: Callable) -> None:
     train = ("train", "--recipe", "ctf-glyphs", "--characters", "ABCD", "--out", "on")
-    wide = refused(*train, "--from", bundle, *ON, "--set", "generator_width=0.1")
+    wide = refused(*train, "--from", bundle, *ON, *CODES, "--set", "generator_width=0.1")
     assert wide.endswith("others than those of this run; add --set method.networks.generator_width=0.05\n")
+    tables = refused(*train, "--from", bundle, *ON, "--set", "class_tables=per-class")
+    assert tables.endswith("others than those of this run; add --set method.networks.class_tables=codes\n")
     sides = refused(*train, "--from", bundle, *ON, "--set", "data.resolution=32")
     assert "add --set data.resolution=16" in sides
     assert "nowhere does not exist; give a run folder or a bundle folder" in refused(*train, "--from", "nowhere")

@@ -56,7 +56,8 @@ def bundle(finished_run: Path, tmp_path: Path) -> Path:
 def forged(bundle: Path) -> None:
     """Make the hashes right."""
     provenance = json.loads((bundle / "provenance.json").read_text())
-    provenance["sha256"] = {name: sha256(bundle / name) for name in provenance["sha256"]}
+    there = [name for name in provenance["sha256"] if (bundle / name).exists()]
+    provenance["sha256"] = {name: sha256(bundle / name) for name in there}
     (bundle / "provenance.json").write_text(json.dumps(provenance))
 
 
@@ -78,16 +79,16 @@ def changed(name: str, **values: object) -> Damage:
     return apply
 
 
-def header(change: Callable[[dict[str, Any]], object]) -> Damage:
-    """The JSON at the beginning of the weights."""
+def header(change: Callable[[dict[str, Any]], object], name: str = "model.safetensors") -> Damage:
+    """The JSON at the beginning of the weights, or of another file of tensors."""
 
     def apply(bundle: Path) -> None:
-        data = (bundle / "model.safetensors").read_bytes()
+        data = (bundle / name).read_bytes()
         size = int.from_bytes(data[:8], "little")
         content = json.loads(data[8 : 8 + size])
         change(content)
         encoded = json.dumps(content).encode()
-        (bundle / "model.safetensors").write_bytes(len(encoded).to_bytes(8, "little") + encoded + data[8 + size :])
+        (bundle / name).write_bytes(len(encoded).to_bytes(8, "little") + encoded + data[8 + size :])
 
     return apply
 
@@ -200,7 +201,10 @@ HOSTILE: dict[str, tuple[Damage, str]] = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_bundle_is_refused_in_one_sentence(bundle: Path, name: str) -> None:
-    damage, message = HOSTILE[name]
+    check_refused(bundle, *HOSTILE[name])
+
+
+def check_refused(bundle: Path, damage: Damage, message: str) -> None:
     damage(bundle)
     forged(bundle)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -212,6 +216,68 @@ def test_a_hostile_bundle_is_refused_in_one_sentence(bundle: Path, name: str) ->
     assert len(said) < 1_000
     assert "; copy the whole bundle folder again" in said
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400 << 10  # kB; a million names take some
+
+
+CODES = "class_codes.safetensors"
+
+
+def codes(**tensors: torch.Tensor | None) -> Damage:
+    """Codes of which some tensors are others, or missing."""
+
+    def apply(bundle: Path) -> None:
+        found = {**load_file(bundle / CODES), **{name.replace("__", "."): value for name, value in tensors.items()}}
+        save_file({name: value for name, value in found.items() if value is not None}, bundle / CODES)
+
+    return apply
+
+
+HOSTILE_CODES: dict[str, tuple[Damage, str]] = {
+    "a header of 2**60 bytes": (text(CODES, (2**60).to_bytes(8, "little") + b"{}" + bytes(100)), "claims 1,152,921"),
+    "no file of tensors": (text(CODES, b"no"), "class_codes.safetensors"),
+    "no file at all": (lambda bundle: (bundle / CODES).unlink(), "class_codes.safetensors'"),
+    "codes of more classes": (codes(classes=torch.zeros(5, 16).half()), "F16 (5, 16), the recipe makes it F16 (4, 16)"),
+    "longer codes": (codes(classes=torch.zeros(4, 17).half()), "F16 (4, 17), the recipe makes it F16 (4, 16)"),
+    "codes in full precision": (codes(classes=torch.zeros(4, 16)), "is F32 (4, 16), the recipe makes it F16 (4, 16)"),
+    "codes of more labels": (codes(low_quality_labels=torch.zeros(9, 16).half()), "F16 (9, 16), the recipe makes it"),
+    "marks that are numbers": (codes(with_reals=torch.ones(4)), "is F32 (4,), the recipe makes it BOOL (4,)"),
+    "an infinite code": (
+        codes(classes=torch.full((4, 16), torch.inf).half()),
+        "'classes' of class_codes.safetensors ho",
+    ),
+    "a mean that is no number": (codes(mean=torch.full((16,), torch.nan)), "holds values that are not finite"),
+    "a whitening of another length": (codes(whitening=torch.zeros(16, 15)), "is F32 (16, 15), the recipe makes it"),
+    "no whitening": (codes(whitening=None), "is missing, the recipe makes it F32 (16, 16)"),
+    "a classifier without features": (codes(classifier__to_features__weight=None), "is missing, the recipe makes it"),
+    "a classifier of colour": (codes(classifier__trunk__0__weight=torch.zeros(24, 3, 3, 3)), "the recipe makes it F32"),
+    "a classifier of no width": (
+        codes(classifier__trunk__0__weight=torch.zeros(0, 1, 3, 3)),
+        "the recipe makes it F32",
+    ),
+    "a classifier wider than memory": (
+        header(lambda c: c["classifier.trunk.0.weight"].update(shape=[2**50, 1, 3, 3]), CODES),
+        "class_codes.safetensors",
+    ),
+    "a classifier wider than memory, of nothing": (
+        codes(classifier__trunk__0__weight=torch.zeros(2**50, 0, 3, 3)),
+        "no classifier",
+    ),
+    "weights beyond all numbers": (
+        codes(classifier__to_features__bias=torch.full((16,), torch.nan)),
+        "holds values that are not finite",
+    ),
+    "one tensor more": (codes(evil=torch.zeros(3)), "'evil' of class_codes.safetensors is F32 (3,)"),
+    "no codes of labels, and no table of them": (codes(low_quality_labels=None), "of model.safetensors is F32"),
+    "codes longer than memory": (
+        changed("recipe.json", method={"networks": {"class_tables": "codes", "class_code": 2**60}}),
+        "do not fit together",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE_CODES)
+def test_hostile_class_codes_are_refused_in_one_sentence(coded_run: Path, tmp_path: Path, name: str) -> None:
+    damage, message = HOSTILE_CODES[name]
+    check_refused(Path(shutil.copytree(coded_run / "bundle", tmp_path / "bundle")), damage, message)
 
 
 @pytest.mark.parametrize("listed", ["../x", "/etc/passwd", "model.safetensors/../../x", "evil.py", ""])

@@ -17,10 +17,10 @@ from ctfgan.errors import BundleError, ConfigError
 
 
 @pytest.fixture
-def hub(finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+def hub(coded_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """A Hub with one repository, ``owner/letters``; returns what it was asked for."""
     asked: list[dict[str, Any]] = []
-    ctfgan.load(finished_run, "cpu").save_pretrained(tmp_path / "repository", license="mit")
+    ctfgan.load(coded_run, "cpu").save_pretrained(tmp_path / "repository", license="mit")
     (tmp_path / "repository/evil.py").write_text("raise SystemExit")
     (tmp_path / "repository/pytorch_model.bin").write_bytes(b"pickle")
 
@@ -39,8 +39,8 @@ def hub(finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return asked
 
 
-def test_what_was_saved_makes_bitwise_the_same_images(finished_run: Path, tmp_path: Path) -> None:
-    model = ctfgan.load(finished_run, "cpu")
+def test_what_was_saved_makes_bitwise_the_same_images(coded_run: Path, tmp_path: Path) -> None:
+    model = ctfgan.load(coded_run, "cpu")
     model.save_pretrained(tmp_path / "folder")
     again = ctfgan.from_pretrained(tmp_path / "folder", device="cpu")
     assert np.array_equal(model.sample(["A", "C"], 3, seed=4).images, again.sample(["A", "C"], 3, seed=4).images)
@@ -51,13 +51,13 @@ def test_what_was_saved_makes_bitwise_the_same_images(finished_run: Path, tmp_pa
 
 
 def test_a_repository_is_loaded_by_its_name_and_only_its_bundle_is_fetched(
-    hub: list[dict[str, Any]], finished_run: Path, tmp_path: Path
+    hub: list[dict[str, Any]], coded_run: Path, tmp_path: Path
 ) -> None:
     model = ctfgan.from_pretrained(
         "owner/letters", device="cpu", revision="v1", token="secret", cache_dir=tmp_path / "c", local_files_only=True,
         force_download=True,
     )  # fmt: skip
-    expected = ctfgan.load(finished_run, "cpu").sample(["B"], 2).images
+    expected = ctfgan.load(coded_run, "cpu").sample(["B"], 2).images
     assert np.array_equal(model.sample(["B"], 2).images, expected)
     (asked,) = hub
     assert {name: asked[name] for name in ("repo_id", "revision", "token", "cache_dir", "local_files_only",
@@ -79,10 +79,10 @@ def test_the_command_line_takes_a_repository_wherever_it_takes_a_bundle(
 
 
 def test_a_folder_goes_before_a_repository_of_the_same_name(
-    hub: list[dict[str, Any]], finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hub: list[dict[str, Any]], coded_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(finished_run / "bundle", tmp_path / "owner/letters")
+    shutil.copytree(coded_run / "bundle", tmp_path / "owner/letters")
     ctfgan.from_pretrained("owner/letters", device="cpu")
     assert hub == []
 

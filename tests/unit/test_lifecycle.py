@@ -5,76 +5,70 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from ctfgan.errors import ConfigError
-from ctfgan.lifecycle.blending import Blender
+from ctfgan.lifecycle.adding import add
 from ctfgan.lifecycle.changes import drop, map_classes, read_table, rename
-from ctfgan.lifecycle.mixtures import MixtureSettings, description, learn_mixtures
-from ctfgan.lifecycle.rows import Rows
 from tests.contract.test_changed_classes import random_bundle
+from tests.contract.test_table_forms import CODES
 
-CPU = torch.device("cpu")
+
+def write_images(folder: Path, counts: dict[str, int], first: int = 0) -> np.ndarray:
+    """PNGs of noise; returns them in the order of their classes, uint8 ``(N, 16, 16)``."""
+    images = np.random.default_rng(first).integers(0, 256, (sum(counts.values()), 16, 16), dtype=np.uint8)
+    left = iter(images)
+    for name, count in counts.items():
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            Image.fromarray(next(left)).save(folder / name / f"{number}.png")
+    return images
 
 
-def test_new_rows_are_a_matrix_times_the_old_ones() -> None:
-    old = torch.randn(6, 3)
-    rows = Rows(
-        torch.tensor([5, 0, 3, 0]), torch.tensor([1, 3, 1]), torch.tensor([4, 2, 0]), torch.tensor([0.25, 1.0, 0.75])
-    )
-    matrix = torch.zeros(4, 6)
-    matrix[0, 5] = matrix[2, 3] = matrix[3, 2] = 1
-    matrix[1, 4], matrix[1, 0] = 0.25, 0.75
-    torch.testing.assert_close(rows.of(old), matrix @ old)
-    assert torch.equal(rows.of(old)[[0, 2]], old[[5, 3]])
+@pytest.mark.parametrize("name", ["ctf-folders", "projection-folders"])
+def test_the_code_of_a_new_class_is_the_whitened_mean_of_its_images_features_at_norm_1(
+    name: str, tmp_path: Path, cache: Path
+) -> None:
+    bundle = random_bundle(name, *CODES)
+    assert bundle.codes is not None
+    encoder = bundle.codes.encoder
+    assert encoder is not None
+    images = write_images(tmp_path / "new", {"one": 1, "three": 3})
+    new, report = add(bundle, str(tmp_path / "new"))
+    assert new.classes == (*"abcde", "one", "three")
+    assert new.codes is not None
+    with torch.no_grad():
+        pixels = torch.from_numpy(images.astype(np.float32)[:, None] / 127.5 - 1)
+        features = encoder.classifier(pixels)[0].double().numpy()
+    old = bundle.codes.classes.double().numpy()
+    for position, (rows, count) in enumerate([(features[:1], 1), (features[1:], 3)]):
+        code = (rows.mean(axis=0) - encoder.mean.double().numpy()) @ encoder.whitening.double().numpy()
+        code /= np.sqrt((code**2).sum())
+        np.testing.assert_allclose(new.codes.classes[5 + position].numpy(), code, atol=1e-3)
+        likeness = old @ code
+        assert report[position].images == count
+        assert report[position].nearest == "abcde"[likeness.argmax()]
+        assert report[position].likeness == pytest.approx(likeness.max(), abs=2e-3)
+    assert torch.equal(new.codes.classes[:5], bundle.codes.classes)
+    if new.bank is not None:
+        assert set("abcde") | {"one", "three"} == set(new.low_quality_classes)
 
 
 @pytest.mark.parametrize(
-    ("name", "matched"),
-    [("ctf-folders", True), ("ctf-folders", False), ("projection-folders", True), ("prog-gan-folders", True)],
+    ("settings", "way_out"),
+    [((), "with --set class_tables=codes"), ((*CODES, "label_tables=per-class"), "with --set label_tables=auto")],
 )
-def test_a_class_that_is_a_mixture_of_old_ones_is_recovered(name: str, matched: bool) -> None:
-    """The real images of the new class are those of 0.7 d + 0.3 b on noise that learning does not see."""
-    bundle = random_bundle(name, matched=matched)
-    if name == "prog-gan-folders":  # untrained, its latent of 512 numbers drowns the class
-        bundle.generator.from_noise.classes.weight *= 15  # type: ignore[operator, union-attr]
-    blender = Blender(bundle, CPU)
-    low = np.random.default_rng(1).integers(0, 256, (4, 8, 8, 1), dtype=np.uint8)
-    given = (torch.from_numpy(low).permute(0, 3, 1, 2).float() / 127.5 - 1).repeat(16, 1, 1, 1)[None]
-    truth = torch.tensor([[3, 1]]), torch.tensor([[0.7, 0.3]])
-    real = blender.images(*truth, given if blender.is_matched else None, 99, 64)[0]
-    images = ((real + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
-    settings = MixtureSettings(steps=50, images=24, rate=0.3)
-    (mixture,) = learn_mixtures(bundle, [images], [low] if blender.is_matched else None, settings, CPU)
-    found = dict(zip(mixture.parts.tolist(), mixture.weights.tolist(), strict=True))
-    assert found[3] == pytest.approx(0.7, abs=0.15)
-    assert found[1] == pytest.approx(0.3, abs=0.15)
-    assert sum(found.values()) == pytest.approx(1)
-    assert mixture.losses["chosen"] == mixture.losses["learned"]
-    assert mixture.losses["learned"] < 0.7 * mixture.losses["nearest"]
-    assert mixture.losses["learned"] < 0.7 * mixture.losses["uniform"]
-
-
-def test_only_the_classes_that_look_most_like_a_new_one_are_candidates() -> None:
-    bundle = random_bundle("projection-folders")
-    images = Blender(bundle, CPU).images(torch.tensor([[4]]), torch.ones(1, 1), None, 5, 64)[0]
-    real = ((images + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
-    (mixture,) = learn_mixtures(bundle, [real], None, MixtureSettings(candidates=2, steps=5), CPU)
-    assert mixture.nearest == 4
-    assert len(mixture.parts) <= 2
-
-
-def test_a_description_is_mean_and_deviation_at_full_half_and_quarter_size() -> None:
-    images = torch.randn(3, 7, 2, 16, 16)
-    other = torch.randn(3, 7, 2, 16, 16)
-    expected = np.zeros(3)
-    for size in (16, 8, 4):
-        cut = 16 // size
-        one, two = (x.numpy().reshape(3, 7, 2, size, cut, size, cut).mean((4, 6)) for x in (images, other))
-        expected += ((one.mean(1) - two.mean(1)) ** 2).mean((1, 2, 3)) / 3
-        spreads = [np.sqrt(x.var(1) + 1e-4) for x in (one, two)]
-        expected += ((spreads[0] - spreads[1]) ** 2).mean((1, 2, 3)) / 3
-    distance = (description(images) - description(other)).square().sum(dim=1)
-    np.testing.assert_allclose(distance.numpy(), expected, rtol=1e-4)
+def test_rows_of_tables_cannot_be_made_of_images(
+    settings: tuple[str, ...], way_out: str, tmp_path: Path, cache: Path
+) -> None:
+    bundle = random_bundle("ctf-folders", *settings)
+    write_images(tmp_path / "new", {"f": 4})
+    with pytest.raises(
+        ConfigError, match=f"keeps learned rows of each class, .*{way_out} to add classes, or train this"
+    ):
+        add(bundle, str(tmp_path / "new"))
+    if settings:  # without matched pairing, labels have nothing to do with classes
+        add(random_bundle("ctf-folders", *settings, matched=False), str(tmp_path / "new"))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ctfgan.cli.options import DEVICE, SEED
+from ctfgan.cli.options import DEVICE
 
 if TYPE_CHECKING:
     from ctfgan.bundle import Bundle
@@ -20,8 +20,8 @@ OUT = click.option("--out", required=True, metavar="DIR", type=click.Path(path_t
 def classes() -> None:
     """Rename, drop, map or add classes of a trained model.
 
-    The result is a new bundle; the old one stays as it is. Nothing but rows of class tables changes, so classes that
-    stay make the same images as before. 'ctfgan train --from' then trains the new bundle on.
+    The result is a new bundle; the old one stays as it is. Nothing but what it keeps of each class changes, so classes
+    that stay make the same images as before. 'ctfgan train --from' then trains the new bundle on.
 
     \b
     ctfgan classes add bundle new-letters --out more
@@ -102,51 +102,27 @@ def map_(model: Path, table: Path, out: Path) -> None:
 @click.argument("images", metavar="IMAGES")
 @click.option("--lq", metavar="PATH", help="Low-quality images of the new classes, for a model that draws them by "
               "class. Without it: degraded copies, as in training.")  # fmt: skip
-@click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Steps of learning a mixture; 200 without it.")
-@click.option("--candidates", type=click.IntRange(min=1), metavar="N",
-              help="Old classes that may take part in a mixture; 64 without it.")  # fmt: skip
-@SEED
 @DEVICE
 @OUT
-def add(
-    model: Path,
-    images: str,
-    lq: str | None,
-    steps: int | None,
-    candidates: int | None,
-    seed: int,
-    device: str,
-    out: Path,
-) -> None:
+def add(model: Path, images: str, lq: str | None, device: str, out: Path) -> None:
     """Add the classes that IMAGES show: a folder with one subfolder per class, or what 'ctfgan train --hq' takes.
 
-    Each begins as the mixture of old classes whose images look most like its own; the generator itself does not train.
-    Train the new bundle on with 'ctfgan train --from' to teach it what no mixture shows.
+    One image of a class is enough, five are better: the model knows a class by a code, which these images give. Nothing
+    is trained. For a model that was trained with class_tables=codes. Train the new bundle on with 'ctfgan train --from'
+    to teach it what the code does not tell.
 
     \b
     ctfgan classes add bundle new-letters --out more
     """
     from ctfgan.cli import show as shown
-    from ctfgan.lifecycle.adding import TOP
     from ctfgan.lifecycle.adding import add as add_classes
-    from ctfgan.lifecycle.mixtures import MixtureSettings
     from ctfgan.training.runtime import choose_device
 
     _check_free(out)
-    asked = {"steps": steps, "candidates": candidates, "seed": seed}
-    settings = MixtureSettings.model_validate({name: value for name, value in asked.items() if value is not None})
-    added = add_classes(_load(model), images, lq, settings, choose_device(device), shown.progress)
-    rows = []
-    for name, mixture in zip(added.names, added.mixtures, strict=True):
-        strongest = zip(mixture.parts[:TOP].tolist(), mixture.weights[:TOP].tolist(), strict=True)
-        parts = ", ".join(f"{added.bundle.classes[part]} {weight:.2f}" for part, weight in strongest)
-        figures = [f"{mixture.losses[which]:.4f}" for which in ("uniform", "nearest", "learned", "chosen")]
-        rows.append([name, *figures, parts])
-    shown.print_table(["class", "all alike", "nearest class", "learned", "chosen", "begins as"], rows)
-    shown.say(
-        "distances from the real images: squared differences of mean and deviation, averaged over pixels and sizes"
-    )
-    _save(added.bundle, out)
+    bundle, added = add_classes(_load(model), images, lq, choose_device(device), shown.progress)
+    rows = [[one.name, f"{one.images:,}", one.nearest, f"{one.likeness:.2f}"] for one in added]
+    shown.print_table(["class", "images", "most like", "likeness of codes"], rows)
+    _save(bundle, out)
 
 
 def _load(model: Path) -> Bundle:

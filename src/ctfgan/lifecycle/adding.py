@@ -1,4 +1,4 @@
-"""New classes from folders of images: rows that begin as learned mixtures, low-quality images for the bank."""
+"""New classes from a few images of each: their codes, and low-quality images for the bank; nothing is trained."""
 
 from __future__ import annotations
 
@@ -9,61 +9,63 @@ from unicodedata import normalize
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ctfgan.bundle import BANK_IMAGES, Bundle
 from ctfgan.data.degradation import degrade
 from ctfgan.data.images import Bytes
 from ctfgan.data.packed import PackedImages
 from ctfgan.data.packing import look, pack
-from ctfgan.data.settings import MIN_IMAGES_PER_CLASS
 from ctfgan.data.sources.opening import open_source
-from ctfgan.errors import ConfigError, DataError
-from ctfgan.lifecycle.mixtures import Mixture, MixtureSettings, learn_mixtures
-from ctfgan.lifecycle.rows import Rows, check_conditional, rebuilt
+from ctfgan.errors import ConfigError, DataError, a_few
+from ctfgan.lifecycle.rows import NewClasses, check_conditional, rebuilt
+from ctfgan.nn.class_tables import CLASSES, LOW_QUALITY_LABELS, table_spaces
 from ctfgan.progress import Progress, silent
+from ctfgan.training.class_codes import ClassCodes, class_means
 
-TOP = 3  # parts of a mixture that are reported
+BLOCK = 64  # new classes that are compared with all old ones at a time
 
 
 @dataclass(frozen=True)
-class Added:
-    """A bundle with new classes behind its old ones."""
+class NewClass:
+    """What became of a class that was added."""
 
-    bundle: Bundle
-    names: tuple[str, ...]
-    """The new classes."""
-    mixtures: list[Mixture]
-    """What each of them begins as."""
+    name: str
+    images: int
+    """That its code was made of."""
+    nearest: str
+    """The old class whose code is most like its own."""
+    likeness: float
+    """The cosine of the angle between the two codes."""
 
 
 def add(
     bundle: Bundle,
     images: str,
     low_quality: str | None = None,
-    settings: MixtureSettings | None = None,
     device: torch.device | None = None,
     progress: Progress = silent,
-) -> Added:
-    """The bundle with the classes that some images show.
+) -> tuple[Bundle, list[NewClass]]:
+    """The bundle with the classes that some images show behind its old ones; one image of each is enough.
 
-    Each new class begins as the mixture of old classes that looks most like it; every weight that is no row of a class
-    stays as it is, and old classes make the same images as before.
+    Every weight and every code of an old class stays as it is, so old classes make the same images as before.
 
     Args:
-        bundle: the old classes.
+        bundle: the old classes, known by codes.
         images: where the new classes' images are, in any form that training takes.
         low_quality: with matched pairing their low-quality images; None degrades ``images`` as the recipe says.
-        settings: how mixtures are learned; None for the usual way.
-        device: where; None for the CPU.
-        progress: shows decoding and learning.
+        device: where the images are read; None for the CPU.
+        progress: shows decoding and reading.
 
     Raises:
-        ConfigError: a method without classes, a class that exists already, or low-quality images of no use.
-        DataError: unusable images, or too few of a class.
+        ConfigError: a method without classes, tables in the place of codes, a class that exists already, or
+            low-quality images of no use.
+        DataError: unusable images, or none of a class.
     """
     check_conditional(bundle)
     bank = bundle.bank
     matched = bank is not None and bank.label_of_class is not None
+    codes = _codes(bundle, matched=matched)
     if low_quality is not None and not matched:
         raise ConfigError(
             "this model draws no low-quality images by class, so new classes need none of their own; leave --lq out"
@@ -75,28 +77,43 @@ def add(
         )
     packed = _packed(bundle, images, bundle.recipe.data.resolution, progress)
     _check_classes(bundle, packed)
-    own = [packed.images[packed.rows_of(label)] for label in range(len(packed.names))]
-    low = _low_quality(bundle, packed, low_quality, progress) if matched else None
-    mixtures = learn_mixtures(bundle, own, low, settings or MixtureSettings(), device or torch.device("cpu"), progress)
-    count = len(bundle.classes)
-    sizes = torch.tensor([len(mixture.parts) for mixture in mixtures])
-    rows = Rows(
-        torch.cat([torch.arange(count), *(mixture.parts[:1] for mixture in mixtures)]),
-        (count + torch.arange(len(mixtures))).repeat_interleave(sizes),
-        torch.cat([mixture.parts for mixture in mixtures]),
-        torch.cat([mixture.weights for mixture in mixtures]),
+    low = _low_quality(bundle, packed, low_quality, progress) if matched else ()
+    assert codes.encoder is not None, "codes of a bundle are of images"
+    count = len(packed.names)
+    means = class_means(
+        codes.encoder.classifier, packed.images, packed.labels, count, device or torch.device("cpu"), progress
     )
-    names = packed.classes
-    shown = ", ".join(names[:TOP]) + (f" and {len(names) - TOP:,} more" if len(names) > TOP else "")
-    change = f"added {shown} as learned mixtures of older classes"
-    details = {"mixtures": {name: _details(bundle, mixture) for name, mixture in zip(names, mixtures, strict=True)}}
-    changed = rebuilt(bundle, bundle.classes + names, rows, change, details, low or ())
-    return Added(changed, names, mixtures)
+    new = NewClasses(codes.encoder.codes(means), low)
+    report = _report(bundle, packed, codes.classes, new.codes)
+    details = {"images of each": {one.name: one.images for one in report}}
+    names = bundle.classes + packed.classes
+    change = f"added {a_few(packed.classes)}"
+    return rebuilt(bundle, names, torch.arange(len(bundle.classes)), change, details, new), report
 
 
-def _details(bundle: Bundle, mixture: Mixture) -> dict[str, object]:
-    top = zip(mixture.parts[:TOP].tolist(), mixture.weights[:TOP].tolist(), strict=True)
-    return {"of": {bundle.classes[part]: round(weight, 4) for part, weight in top}, "losses": mixture.losses}
+def _codes(bundle: Bundle, *, matched: bool) -> ClassCodes:
+    """The codes of a bundle that has no tables with a row for each class."""
+    spaces = table_spaces(bundle.generator).values()
+    if bundle.codes is None or (matched and LOW_QUALITY_LABELS in spaces):
+        setting = "class_tables=codes" if CLASSES in spaces else "label_tables=auto"
+        raise ConfigError(
+            "this model keeps learned rows of each class, which images alone cannot fill for a new one; train a model "
+            f"with --set {setting} to add classes, or train this one on them with 'ctfgan train --from'"
+        )
+    return bundle.codes
+
+
+def _report(bundle: Bundle, packed: PackedImages, old: Tensor, new: Tensor) -> list[NewClass]:
+    wide = old.float().mT
+    found: list[tuple[Tensor, Tensor]] = []
+    for block in new.float().split(BLOCK):
+        likeness, nearest = (block @ wide).max(dim=1)
+        found += zip(likeness, nearest, strict=True)
+    counts = packed.manifest.counts().tolist()
+    return [
+        NewClass(name, count, bundle.classes[int(label)], float(cosine))
+        for name, count, (cosine, label) in zip(packed.classes, counts, found, strict=True)
+    ]
 
 
 def _packed(bundle: Bundle, location: str, size: int, progress: Progress) -> PackedImages:
@@ -114,15 +131,12 @@ def _check_classes(bundle: Bundle, packed: PackedImages) -> None:
             raise ConfigError(
                 f"the model has a class {name!r} already; give the new one another name, or drop or rename the old one"
             )
-        if count < MIN_IMAGES_PER_CLASS:
-            raise DataError(
-                f"{packed.survey.location}: class {name!r} has {count} readable image{'s' * (count != 1)}; a new class "
-                f"needs at least {MIN_IMAGES_PER_CLASS}"
-            )
+        if not count:
+            raise DataError(f"{packed.survey.location}: class {name!r} has no readable image; a new class needs one")
 
 
 def _low_quality(bundle: Bundle, packed: PackedImages, location: str | None, progress: Progress) -> list[Bytes]:
-    """A few low-quality images of each new class, for learning and for the bank."""
+    """A few low-quality images of each new class for the bank."""
     size, settings = bundle.shape.low_quality_size, bundle.recipe.data
     quota = max(1, BANK_IMAGES // (len(bundle.classes) + len(packed.names)))
     if location is None:

@@ -11,7 +11,7 @@ import torch
 
 from ctfgan.bundle import Bundle, labels_of
 from ctfgan.errors import ConfigError, a_few
-from ctfgan.lifecycle.rows import Rows, check_conditional, rebuilt
+from ctfgan.lifecycle.rows import check_conditional, rebuilt
 
 
 def rename(bundle: Bundle, names: Mapping[str, str]) -> Bundle:
@@ -25,7 +25,7 @@ def rename(bundle: Bundle, names: Mapping[str, str]) -> Bundle:
     for label, new in zip(labels_of(bundle.classes, list(names)), names.values(), strict=True):
         classes[label] = new
     pairs = [f"{old} to {new}" for old, new in names.items()]
-    return rebuilt(bundle, tuple(classes), Rows.copies(torch.arange(len(classes))), f"renamed {a_few(pairs)}")
+    return rebuilt(bundle, tuple(classes), torch.arange(len(classes)), f"renamed {a_few(pairs)}")
 
 
 def drop(bundle: Bundle, names: Sequence[str]) -> Bundle:
@@ -39,7 +39,7 @@ def drop(bundle: Bundle, names: Sequence[str]) -> Bundle:
     stays[labels_of(bundle.classes, names)] = False
     kept = stays.nonzero().squeeze(1)
     classes = tuple(bundle.classes[label] for label in kept.tolist())
-    return rebuilt(bundle, classes, Rows.copies(kept), f"dropped {a_few(list(names))}")
+    return rebuilt(bundle, classes, kept, f"dropped {a_few(list(names))}")
 
 
 def map_classes(bundle: Bundle, table: Mapping[str, str]) -> Bundle:
@@ -53,7 +53,7 @@ def map_classes(bundle: Bundle, table: Mapping[str, str]) -> Bundle:
     check_conditional(bundle)
     labels = labels_of(bundle.classes, list(table.values()))
     change = f"mapped {len(set(labels)):,} of {len(bundle.classes):,} classes to {len(table):,}"
-    return rebuilt(bundle, tuple(table), Rows.copies(torch.tensor(labels, dtype=torch.int64)), change)
+    return rebuilt(bundle, tuple(table), torch.tensor(labels, dtype=torch.int64), change)
 
 
 def read_table(path: Path) -> dict[str, str]:

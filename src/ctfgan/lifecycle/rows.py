@@ -1,11 +1,12 @@
-"""New rows of class tables from old ones, and the bundle that has them: the mechanism of every change of classes."""
+"""New rows of tables or codes from old ones, and the bundle that has them: the mechanism of every change of classes."""
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -18,89 +19,62 @@ from ctfgan.data.images import Bytes
 from ctfgan.data.pairing import LowQualityBank
 from ctfgan.errors import ConfigError
 from ctfgan.nn.class_tables import CLASSES, LOW_QUALITY_LABELS, table_spaces
-from ctfgan.recipes.build import Shape, build_generator, uses_codes, with_fixed_tables
+from ctfgan.recipes.build import Shape, build_generator, with_form
 from ctfgan.recipes.recipe import Recipe
+from ctfgan.training.class_codes import ClassCodes
 
 MIN_CLASSES = 2
 
 
+Rows = Callable[[Tensor], Tensor]
+"""What makes the new rows ``(C', width)`` of old ones ``(C, width)``, of a table or of codes, on their device."""
+
+
 @dataclass(frozen=True)
-class Rows:
-    """New rows as a sparse matrix times the old rows: each a copy of an old one, or a mixture of several.
+class NewClasses:
+    """Classes that come behind those that stay."""
 
-    Copied rows stay what they are bit for bit, and nothing here grows with the product of the numbers of classes.
-    """
-
-    copied: Tensor
-    """``(C',)`` int64: the old row that each new one copies; of a mixture its strongest part."""
-    mixed: Tensor
-    """``(E,)`` int64: the new row that each part of a mixture belongs to."""
-    parts: Tensor
-    """``(E,)`` int64: the old row of each part."""
-    weights: Tensor
-    """``(E,)`` float32; those of a row add up to 1."""
-
-    @classmethod
-    def copies(cls, ids: Tensor) -> Rows:
-        """Copies of old rows ``(C',)``, without mixtures."""
-        none = torch.empty(0, dtype=torch.int64)
-        return cls(ids, none, none, torch.empty(0))
-
-    @classmethod
-    def between(cls, start: int, end: int, positions: Tensor) -> Rows:
-        """One new row for each position ``(S,)``: at 0 a copy of row ``start``, at 1 of row ``end``, else a mixture."""
-        steps = torch.arange(len(positions))
-        copied = torch.where(positions < 1, start, end)
-        inside = steps[(positions > 0) & (positions < 1)] if start != end else steps[:0]
-        shares = positions[inside].float()
-        parts = torch.tensor([start, end]).repeat_interleave(len(inside))
-        return cls(copied, inside.repeat(2), parts, torch.cat([1 - shares, shares]))
-
-    def followed_by(self, row: int) -> Rows:
-        """The same, and a copy of one more old row behind them."""
-        return replace(self, copied=torch.cat([self.copied, torch.tensor([row])]))
-
-    def of(self, old: Tensor) -> Tensor:
-        """New rows ``(C', width)`` of old ones ``(C, width)``, on their device."""
-        copied, mixed, parts = (ids.to(old.device) for ids in (self.copied, self.mixed, self.parts))
-        rows = old[copied]
-        rows[mixed] = 0
-        return rows.index_add_(0, mixed, self.weights[:, None].to(old) * old[parts])
+    codes: Tensor
+    """``(A, code)`` float16."""
+    low_quality: Sequence[Bytes] = ()
+    """For matched pairing the low-quality images of each, uint8 ``(L, r, r, K)``."""
 
 
 def rebuilt(
     bundle: Bundle,
     names: tuple[str, ...],
-    rows: Rows,
+    ids: Tensor,
     change: str,
     details: dict[str, Any] | None = None,
-    low_quality: Sequence[Bytes] = (),
+    new: NewClasses | None = None,
 ) -> Bundle:
     """The bundle with other classes; what the body of the generator learned stays as it is.
 
     Args:
         bundle: the old one, which is not changed.
         names: new class names in label order.
-        rows: how the new classes' rows come from the old ones.
+        ids: the old class that each of them continues, ``(C',)`` int64; without those of ``new``.
         change: one sentence for the model card.
         details: more of it for the provenance.
-        low_quality: for matched pairing the low-quality images of each mixed class, uint8 ``(L, r, r, K)``.
+        new: classes that continue none, the last of ``names``; of a bundle with codes alone.
 
     Raises:
         ConfigError: a generator without classes, fewer than two classes left, or names that are not distinct.
     """
     _check(bundle, names)
     shape = bundle.shape.model_copy(update={"num_classes": len(names)})
-    bank, labels, label_names = bundle.bank, None, bundle.low_quality_classes
+    bank, label_names = bundle.bank, bundle.low_quality_classes
+    rows: dict[str, Rows] = {CLASSES: partial(_continued, ids=ids, new=None if new is None else new.codes)}
     if bank is not None and bank.label_of_class is not None:
-        bank, labels, first = _matched(bank, bundle.shape.num_low_quality_labels, rows, low_quality)
+        bank, rows[LOW_QUALITY_LABELS], first = _matched(bank, bundle.shape.num_low_quality_labels, ids, new)
         label_names = tuple(names[index] for index in first.tolist())
         shape = shape.model_copy(update={"num_low_quality_labels": len(label_names)})
-    recipe = bundle.recipe
-    if uses_codes(recipe.method, shape) != uses_codes(recipe.method, bundle.shape):
-        recipe = with_fixed_tables(recipe, bundle.shape)
-    changes = {CLASSES: rows} if labels is None else {CLASSES: rows, LOW_QUALITY_LABELS: labels}
-    generator = _generator(bundle.generator, recipe, shape, changes)
+    recipe = with_form(bundle.recipe, codes=bundle.codes is not None)
+    codes = _codes(bundle.codes, rows)
+    if codes is not None and bundle.codes is not None and bundle.codes.with_reals is not None:
+        seen = None if new is None else torch.ones(len(new.codes))
+        codes = replace(codes, with_reals=_continued(bundle.codes.with_reals, ids, seen))
+    generator = _generator(bundle.generator, recipe, shape, rows, codes)
     entry = {
         "date": date.today().isoformat(),
         "ctfgan": version("ctfgan"),
@@ -121,6 +95,7 @@ def rebuilt(
         bank=bank,
         generator=generator,
         provenance=provenance,
+        codes=codes,
     )
 
 
@@ -152,58 +127,78 @@ def _check(bundle: Bundle, names: tuple[str, ...]) -> None:
         seen.add(known)
 
 
-def generator_of(bundle: Bundle, changes: dict[str, Rows]) -> nn.Module:
+def generator_of(bundle: Bundle, rows: Mapping[str, Rows], count: int) -> nn.Module:
     """A bundle's generator with other rows, which shares all other weights with it.
 
     Args:
         bundle: with the generator, which is not changed.
-        changes: the new rows by the name of the space; those of the low-quality labels end with the row of images
-            without one. A space that the generator has no tables of is ignored.
+        rows: the new ones by the name of the space; those of the low-quality labels end with the row of images
+            without one. A space that the generator has no rows of is ignored.
+        count: of new classes, and of new low-quality labels if there are rows of them.
     """
-    counts = {"num_classes": len(changes[CLASSES].copied)}
-    if LOW_QUALITY_LABELS in changes:
-        counts["num_low_quality_labels"] = len(changes[LOW_QUALITY_LABELS].copied) - 1
-    recipe = with_fixed_tables(bundle.recipe, bundle.shape)
-    return _generator(bundle.generator, recipe, bundle.shape.model_copy(update=counts), changes)
+    counts = {"num_classes": count} | ({"num_low_quality_labels": count} if LOW_QUALITY_LABELS in rows else {})
+    recipe = with_form(bundle.recipe, codes=bundle.codes is not None)
+    shape = bundle.shape.model_copy(update=counts)
+    return _generator(bundle.generator, recipe, shape, rows, _codes(bundle.codes, rows))
 
 
-def _generator(old: nn.Module, recipe: Recipe, shape: Shape, changes: dict[str, Rows]) -> nn.Module:
+def _continued(old: Tensor, ids: Tensor, new: Tensor | None) -> Tensor:
+    """Rows ``ids`` of the old ones, and behind them the new ones."""
+    kept = old[ids.to(old.device)]
+    return kept if new is None else torch.cat([kept, new.to(kept)])
+
+
+def _codes(codes: ClassCodes | None, rows: Mapping[str, Rows]) -> ClassCodes | None:
+    """The codes as a generator takes them: which classes have high-quality images, it need not know."""
+    if codes is None:
+        return None
+    labels = codes.low_quality_labels
+    if labels is not None and LOW_QUALITY_LABELS in rows:
+        labels = rows[LOW_QUALITY_LABELS](labels)
+    return replace(codes, classes=rows[CLASSES](codes.classes), low_quality_labels=labels, with_reals=None)
+
+
+def _generator(
+    old: nn.Module, recipe: Recipe, shape: Shape, rows: Mapping[str, Rows], codes: ClassCodes | None
+) -> nn.Module:
     with torch.device("meta"):
-        generator = build_generator(recipe, shape)
+        generator = build_generator(recipe, shape, codes=codes)
     tensors = dict(old.state_dict())
     for table, space in table_spaces(generator).items():
-        if space in changes:
-            tensors[f"{table}.weight"] = changes[space].of(tensors[f"{table}.weight"])
+        if space in rows:
+            tensors[f"{table}.weight"] = rows[space](tensors[f"{table}.weight"])
     generator.load_state_dict(tensors, assign=True)
-    return generator.eval().requires_grad_(False)
+    device = next(iter(tensors.values())).device  # the codes alone may be elsewhere
+    return generator.to(device).eval().requires_grad_(False)
 
 
 def _matched(
-    bank: LowQualityBank, num_labels: int, rows: Rows, images: Sequence[Bytes]
+    bank: LowQualityBank, num_labels: int, ids: Tensor, new: NewClasses | None
 ) -> tuple[LowQualityBank, Rows, Tensor]:
-    """Labels that follow their classes: classes that copy one old class share its label, a mixture gets its own.
+    """Labels that follow their classes: classes that continue one old class share its label, a new one gets its own.
 
     Returns:
-        The bank, the rows of the new labels (that of unlabelled images last), and the first class of each label.
+        The bank, what makes the rows of the new labels (that of unlabelled images last), and the first class of each
+        label.
     """
     assert bank.label_of_class is not None
-    of_old = torch.from_numpy(bank.label_of_class)
-    is_mixed = torch.zeros(len(rows.copied), dtype=torch.bool)
-    is_mixed[rows.mixed] = True
-    source = of_old[rows.copied]
-    keys = torch.where(is_mixed, num_labels + torch.arange(len(source)), source)
-    used, first, of_class = np.unique(keys.numpy(), return_index=True, return_inverse=True)
-    copied = torch.cat([source[torch.from_numpy(first)], torch.tensor([num_labels])])
-    labels = Rows(copied, torch.from_numpy(of_class)[rows.mixed], of_old[rows.parts], rows.weights)
-
+    used, first, of_class = np.unique(bank.label_of_class[ids.numpy()], return_index=True, return_inverse=True)
+    images = () if new is None else new.low_quality
+    assert new is None or len(images) == len(new.codes), "every new class brings its low-quality images"
+    added = np.arange(len(images))
     new_label = np.full(num_labels + 1, -2, dtype=np.int64)  # what becomes of a label; images without one stay so
     new_label[-1] = -1
-    old = used[used < num_labels]
-    new_label[old] = np.arange(len(old))
+    new_label[used] = np.arange(len(used))
     kept = np.flatnonzero(new_label[bank.labels] > -2)
-    own = of_class[is_mixed.numpy()]
-    assert len(own) == len(images), "every mixed class brings its low-quality images"
-    stacked = np.concatenate([bank.images[kept], *images])
+    own = len(used) + added
     numbers = [new_label[bank.labels[kept]], *(np.full(len(part), n) for part, n in zip(images, own, strict=True))]
-    changed = LowQualityBank(stacked, np.concatenate(numbers), of_class.astype(np.int64))
-    return changed, labels, torch.from_numpy(first)
+    changed = LowQualityBank(
+        np.concatenate([bank.images[kept], *images]), np.concatenate(numbers), np.concatenate([of_class, own])
+    )
+    labels = partial(_continued_labels, ids=torch.from_numpy(used), new=None if new is None else new.codes)
+    return changed, labels, torch.from_numpy(np.concatenate([first, len(ids) + added]))
+
+
+def _continued_labels(old: Tensor, ids: Tensor, new: Tensor | None) -> Tensor:
+    """The same for rows of labels, of which that of images without one stays the last."""
+    return torch.cat([_continued(old, ids, new), old[-1:]])

@@ -8,15 +8,19 @@ from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ctfgan.bundle import MODEL, Bundle, open_bundle
+from ctfgan.data.sources.base import Labels
 from ctfgan.errors import ConfigError
 from ctfgan.nn.class_tables import CLASSES, LOW_QUALITY_LABELS, table_spaces
-from ctfgan.recipes.build import Shape, uses_codes
+from ctfgan.recipes.build import Shape, labels_use_codes, uses_codes
 from ctfgan.recipes.recipe import CtfGan, Recipe, ResnetMethod, StartSettings
+from ctfgan.training.class_codes import ClassEncoder
 from ctfgan.training.run_folder import RunFolder
 from ctfgan.training.tensor_files import below
 
@@ -24,8 +28,8 @@ GENERATOR_SETTINGS = ("data.resolution", "method.networks.generator_width", "met
 TRANSFER_SETTINGS = tuple(
     f"method.features.{name}" for name in ("block_noise", "noise_maps", "embedding", "stem", "statistics")
 )
-ORIGINAL = "parametrizations.weight.original"
 START_ITERATIONS = 15  # as many as torch's spectral norm starts with
+ORIGINAL = "parametrizations.weight.original"
 
 
 @dataclass(frozen=True)
@@ -37,19 +41,22 @@ class Start:
     discriminator: dict[str, Tensor] | None
     """Of the run; None if a bundle alone was given, and the discriminator is new."""
 
-    def for_classes(self, recipe: Recipe, shape: Shape, names: Sequence[str], label_names: Sequence[str]) -> Matched:
-        """Which old rows the classes of a run begin with, found by name.
+    def for_classes(
+        self, recipe: Recipe, shape: Shape, names: Sequence[str], label_names: Sequence[str], *, matched: bool
+    ) -> Matched:
+        """Which old rows or codes the classes of a run begin with, found by name.
 
         Args:
             recipe: what is to be trained.
             shape: the sizes that its data decides.
             names: class names in label order.
             label_names: names of its low-quality labels.
+            matched: whether these stand for its classes.
 
         Raises:
             ConfigError: the weights are of other networks than the recipe's.
         """
-        self._check(recipe, shape)
+        self._check(recipe, shape, matched)
         bundle = self.bundle
         ids = {CLASSES: _found(names, _numbered(bundle.classes))}
         known = _numbered(bundle.low_quality_classes)
@@ -60,28 +67,62 @@ class Start:
         ids[LOW_QUALITY_LABELS] = torch.cat([_found(label_names, known), last])
         return Matched(self, ids)
 
-    def _check(self, recipe: Recipe, shape: Shape) -> None:
+    def _check(self, recipe: Recipe, shape: Shape, matched: bool) -> None:
         old = self.bundle.recipe
         if old.method.kind != recipe.method.kind:
             raise ConfigError(
                 f"{self.path} is a {old.method.kind} model, recipe {recipe.name!r} trains {recipe.method.kind}; "
                 "choose a --recipe of the same method"
             )
-        wanted = _of_generator((old, self.bundle.shape), (recipe, shape))
-        own = wanted | (_of_discriminator((old, self.bundle.shape), (recipe, shape)) if self.discriminator else {})
+        wanted = _of_generator((old, self.bundle.shape), (recipe, shape)) | self._form(recipe, shape, matched)
+        own = wanted | (_of_discriminator(old, recipe) if self.discriminator else {})
         if own:
             changes = " ".join(f"--set {name}={value}" for name, value in own.items())
             other = "" if wanted else f", or begin with {self.path}/bundle and a new discriminator"
             raise ConfigError(f"the networks of {self.path} are others than those of this run; add {changes}{other}")
 
+    def _form(self, recipe: Recipe, shape: Shape, matched: bool) -> dict[str, object]:
+        """Settings that make the run know classes and labels as these weights do: by tables or by codes."""
+        codes, method = self.bundle.codes, recipe.method
+        if (codes is None) == uses_codes(method, shape):
+            return {"method.networks.class_tables": "per-class" if codes is None else "codes"}
+        if codes is None:
+            return {}
+        length = self.bundle.recipe.method.networks.class_code
+        wanted: dict[str, object] = {}
+        if length != method.networks.class_code:
+            wanted["method.networks.class_code"] = length
+        if codes.low_quality_labels is None and labels_use_codes(method, shape, matched=matched):
+            wanted["method.features.label_tables"] = "per-class"
+        if codes.low_quality_labels is not None and not labels_use_codes(method, shape, matched=matched):
+            wanted |= {"method.features.label_tables": "auto"} if matched else {"data.pairing": "matched"}
+        return wanted
+
 
 @dataclass(frozen=True)
 class Matched:
-    """Weights, and the old row that each class of a run begins with."""
+    """Weights, and the old row or code that each class of a run begins with."""
 
     start: Start
     ids: Mapping[str, Tensor]
-    """By space: ``(C,)`` int64; -1 for a class that begins as the mean of all old ones."""
+    """By space: ``(C,)`` int64; -1 for a class that is new."""
+
+    @property
+    def encoder(self) -> ClassEncoder:
+        """What makes the codes of new classes mean what those of the old ones do."""
+        assert self.start.bundle.codes is not None, "weights that know classes by tables have no codes"
+        assert self.start.bundle.codes.encoder is not None
+        return self.start.bundle.codes.encoder
+
+    def is_new(self, labels: Labels) -> NDArray[np.bool_]:
+        """Which of some labels ``(N,)`` are of new classes, ``(N,)``."""
+        return self.ids[CLASSES].numpy()[labels] < 0
+
+    def with_old_codes(self, codes: Tensor) -> Tensor:
+        """Codes ``(C, code)``, those of old classes replaced by what they were."""
+        assert self.start.bundle.codes is not None
+        ids, old = self.ids[CLASSES], self.start.bundle.codes.classes
+        return torch.where(ids[:, None] < 0, codes, old[ids.clamp_min(0)])
 
     def sentence(self, names: Sequence[str]) -> str:
         """What was matched, for the user."""
@@ -90,7 +131,10 @@ class Matched:
         text = f"starting from {self.start.path}: {len(ids) - len(new):,} of {len(ids):,} classes found by name"
         if new:
             more = " ..." if len(new) > 5 else ""
-            text += f", {len(new):,} begin as the mean of all old ones ({', '.join(names[i] for i in new[:5])}{more})"
+            how = (
+                "begin as the mean of all old ones" if self.start.bundle.codes is None else "get codes of their images"
+            )
+            text += f", {len(new):,} {how} ({', '.join(names[i] for i in new[:5])}{more})"
         unused = len(old) - len(set(ids.tolist()) - {-1})
         text += f", {unused:,} old classes are not used" if unused else ""
         return text + ("; its discriminator too" if self.start.discriminator else "; a new discriminator")
@@ -140,22 +184,16 @@ def _of_generator(old: Networks, new: Networks) -> dict[str, object]:
     if old[1].low_quality_size != new[1].low_quality_size:
         own = new[0].data.low_quality is not None
         wanted["data.low_quality_size" if own else "data.degradation.size"] = old[1].low_quality_size
-    by_code = uses_codes(old[0].method, old[1])
-    if by_code != uses_codes(new[0].method, new[1]):
-        wanted["method.networks.class_tables"] = "codes" if by_code else "per-class"
-    code = "method.networks.class_code"
-    if by_code and _value(old[0], code) != _value(new[0], code):
-        wanted[code] = _value(old[0], code)
     return wanted
 
 
-def _of_discriminator(old: Networks, new: Networks) -> dict[str, object]:
+def _of_discriminator(old: Recipe, new: Recipe) -> dict[str, object]:
     """The same for the discriminator."""
     names: tuple[str, ...] = ("method.networks.discriminator_width",)
-    if isinstance(new[0].method, ResnetMethod):
+    if isinstance(new.method, ResnetMethod):
         names += ("method.spectral_norm",)
-    wanted = {name: _value(old[0], name) for name in names if _value(old[0], name) != _value(new[0], name)}
-    before, now = old[0].method, new[0].method
+    wanted = {name: _value(old, name) for name in names if _value(old, name) != _value(new, name)}
+    before, now = old.method, new.method
     if isinstance(before, CtfGan) and isinstance(now, CtfGan):
         weights = before.self_supervision, now.self_supervision
         if weights[0].is_on != weights[1].is_on:

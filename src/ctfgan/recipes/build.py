@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import torch
 from pydantic import Field
@@ -22,7 +23,7 @@ from ctfgan.models.widths import Plan, growing_plan, plan_for
 from ctfgan.nn.class_tables import LOW_QUALITY_LABELS, ClassSpace
 from ctfgan.recipes.recipe import AcGan, CtfGan, MethodSettings, ProgGan, Recipe, ResnetMethod, SnGan
 from ctfgan.settings import Settings
-from ctfgan.training.class_codes import ClassCodes, random_codes
+from ctfgan.training.class_codes import ClassCodes, load_codes, random_codes
 from ctfgan.training.method import Method, Stage
 from ctfgan.training.objectives.adversarial import AdversarialGame, GameSetup
 from ctfgan.training.objectives.classified import ClassifiedGame, ClassTerm
@@ -159,10 +160,36 @@ def random_codes_for(recipe: Recipe, shape: Shape, *, matched: bool) -> ClassCod
     return random_codes(shape.num_classes, recipe.method.networks.class_code, labels)
 
 
-def with_fixed_tables(recipe: Recipe, shape: Shape) -> Recipe:
-    """The recipe with the form of its classes spelled out, so that no other number of them changes it."""
-    form = "codes" if uses_codes(recipe.method, shape) else "per-class"
-    networks = recipe.method.networks.model_copy(update={"class_tables": form})
+def stored_codes(file: Path, recipe: Recipe, shape: Shape) -> ClassCodes | None:
+    """The codes of a run's or a bundle's classes from its file; None if its networks are given none.
+
+    Raises:
+        ValueError: other codes than the recipe and the data make.
+        OSError: the file cannot be read.
+    """
+    if not uses_codes(recipe.method, shape):
+        return None
+    return load_codes(
+        file,
+        recipe.method.networks.class_code,
+        classes=shape.num_classes,
+        low_quality_labels=shape.num_low_quality_labels,
+        channels=shape.channels,
+    )
+
+
+def with_form(recipe: Recipe, *, codes: bool) -> Recipe:
+    """The recipe with the form spelled out in which its networks, which are there already, know classes: so neither
+    another number of classes nor another meaning of ``auto`` changes it.
+
+    Args:
+        recipe: of a run or of a bundle.
+        codes: whether networks are given codes, if the recipe leaves that open.
+    """
+    networks = recipe.method.networks
+    if networks.class_tables != "auto":
+        return recipe
+    networks = networks.model_copy(update={"class_tables": "codes" if codes else "per-class"})
     return recipe.model_copy(update={"method": recipe.method.model_copy(update={"networks": networks})})
 
 

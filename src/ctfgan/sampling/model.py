@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import cast
 
@@ -183,9 +183,9 @@ class Model:
     def slide(self, start: Point, end: Point, steps: int = 9) -> Bytes:
         """Images on the way from one point to another, both included: uint8 ``(steps, R, R, K)``.
 
-        Noise goes along an arc (:func:`~ctfgan.sampling.points.arc`). All else goes straight: the rows that the
-        generator's tables keep of the two classes, and for a method that uses low-quality images the pixels of the
-        two that the bank gives and the rows of their labels.
+        Noise goes along an arc (:func:`~ctfgan.sampling.points.arc`). All else goes straight: the codes of the two
+        classes or the rows that the generator's tables keep of them, and for a method that uses low-quality images the
+        pixels of the two that the bank gives and the codes or rows of their labels.
 
         Raises:
             ConfigError: fewer than two steps, an unknown class, a class for a model without any or none for one with.
@@ -195,17 +195,14 @@ class Model:
         bundle, ends = self.bundle, (start, end)
         labels, seeds = self._labels(ends), [point.seed for point in ends]
         positions = torch.linspace(0, 1, steps)
-        first, last = labels.tolist()
-        changes = {CLASSES: Rows.between(first, last, positions)}
+        rows: dict[str, Rows] = {CLASSES: partial(_between, labels, positions)}
         condition = Condition(torch.arange(steps))
         if bundle.bank is not None:
             low, own = conditions(labels, seeds, bundle.bank).required_low_quality()
-            unlabelled = bundle.shape.num_low_quality_labels
-            first, last = torch.where(own < 0, unlabelled, own).tolist()
-            changes[LOW_QUALITY_LABELS] = Rows.between(first, last, positions).followed_by(unlabelled)
+            rows[LOW_QUALITY_LABELS] = partial(_between_labels, own, positions)
             mixed = torch.lerp(low[:1], low[1:], positions[:, None, None, None])
             condition = Condition(condition.labels, mixed, condition.labels)
-        generator = generator_of(bundle, changes)
+        generator = generator_of(bundle, rows, steps)
         noise = arc(noises(cast(Generator, generator), seeds), positions)
         return synthesise_from(generator, condition, noise, self._engine)
 
@@ -271,6 +268,23 @@ class Model:
         else:
             low_quality_labels = torch.from_numpy(bank.label_of_class)[labels]
         return Condition(labels, to_float(images), low_quality_labels)
+
+
+def _between(ends: torch.Tensor, positions: torch.Tensor, old: torch.Tensor) -> torch.Tensor:
+    """Rows ``(S, width)`` on the way between two old ones; at 0 and 1 these themselves.
+
+    Args:
+        ends: the two, ``(2,)`` int64.
+        positions: ``(S,)`` in [0, 1].
+        old: rows ``(C, width)``.
+    """
+    first, last = old[ends.to(old.device)].float()
+    return torch.lerp(first, last, positions[:, None].to(first))
+
+
+def _between_labels(ends: torch.Tensor, positions: torch.Tensor, old: torch.Tensor) -> torch.Tensor:
+    """The same for labels, of which -1 means the last row, and that row behind them."""
+    return torch.cat([_between(ends, positions, old), old[-1:].float()])
 
 
 def load(path: str | Path, device: str = "auto", engine: Engine | None = None) -> Model:

@@ -7,23 +7,25 @@ another one than the recogniser that measures, and sees nothing but the GAN's ow
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor
 
 from ctfgan.data.image_view import ImageView
 from ctfgan.data.sources.base import Labels
-from ctfgan.errors import CtfganError
+from ctfgan.errors import excerpt
 from ctfgan.metrics.extractor import Pixels
 from ctfgan.metrics.recogniser import Recogniser, prepared
 from ctfgan.metrics.settings import RecogniserSettings
 from ctfgan.progress import Progress, silent
+from ctfgan.training.tensor_files import below, read_finite_tensors, tensor_forms
 
 AT_ONCE = 512  # images
 FLAT = 1e-4  # of the largest variance: directions with less, such as those that C < width classes leave, are dropped
@@ -85,6 +87,19 @@ class ClassCodes:
         return save({name: tensor.cpu().contiguous() for name, tensor in (tensors | network).items()})
 
 
+def codes_of_labels(codes: Tensor, label_of_class: Labels, count: int) -> Tensor:
+    """Codes of low-quality labels that stand for classes, ``(c_L + 1, code)``; 0 for images without a label.
+
+    Args:
+        codes: of the classes, ``(C, code)``.
+        label_of_class: the label of each, ``(C,)``.
+        count: c_L.
+    """
+    labels = codes.new_zeros(count + 1, codes.shape[1])
+    labels[torch.from_numpy(label_of_class)] = codes
+    return labels
+
+
 def random_codes(classes: int, code: int, low_quality_labels: int | None = None) -> ClassCodes:
     """Codes of no images, always the same, for those who count and time what networks do with them."""
     rng = torch.Generator().manual_seed(0)
@@ -95,35 +110,54 @@ def random_codes(classes: int, code: int, low_quality_labels: int | None = None)
     return ClassCodes(drawn(classes), None if low_quality_labels is None else drawn(low_quality_labels + 1))
 
 
-def load_codes(file: Path, settings: RecogniserSettings) -> ClassCodes:
-    """What :meth:`ClassCodes.save` wrote.
+def load_codes(file: Path, code: int, *, classes: int, low_quality_labels: int, channels: int) -> ClassCodes:
+    """What :meth:`ClassCodes.save` wrote, or anybody: types and shapes are compared before any memory is taken.
 
     Args:
         file: of a run or of a bundle.
-        settings: of the recipe that it belongs to.
+        code: length of a code.
+        classes: C.
+        low_quality_labels: c_L, for the codes of labels if there are any.
+        channels: of the images.
 
     Raises:
-        CtfganError: it is missing or damaged.
+        ValueError: codes of other numbers, a classifier that makes none such, or values that are not finite.
+        OSError: the file cannot be read.
     """
+    forms = tensor_forms(file)
+    expected = {
+        "classes": (torch.float16, (classes, code)),
+        "mean": (torch.float32, (code,)),
+        "whitening": (torch.float32, (code, code)),
+        "low_quality_labels": (torch.float16, (low_quality_labels + 1, code)),
+        "with_reals": (torch.bool, (classes,)),
+    }
+    for name in {"low_quality_labels", "with_reals"} - forms.keys():
+        del expected[name]
+    classifier = _classifier_of(forms, code, channels)
+    for name, tensor in classifier.state_dict(prefix=CLASSIFIER).items():
+        expected[name] = (tensor.dtype, tuple(tensor.shape))
+    tensors = read_finite_tensors(file, expected)
+    classifier.load_state_dict(below(tensors, CLASSIFIER), assign=True)
+    encoder = ClassEncoder(classifier.eval().requires_grad_(False), tensors["mean"], tensors["whitening"])
+    return ClassCodes(tensors["classes"], tensors.get("low_quality_labels"), tensors.get("with_reals"), encoder)
+
+
+def _classifier_of(forms: Mapping[str, tuple[str, tuple[int, ...]]], code: int, channels: int) -> Recogniser:
+    """The classifier of a file without its weights.
+
+    Its width and how many classes it was trained to tell apart are its own affair: it may come from another run, whose
+    weights this one began with.
+    """
+    width, told_apart = (
+        prod(forms.get(f"{CLASSIFIER}{name}", ("", ()))[1][:1]) for name in ("trunk.0.weight", "to_logits.bias")
+    )
+    settings = RecogniserSettings().model_copy(update={"width": max(1, width), "features": code})
     try:
-        tensors = load_file(file)
-        return ClassCodes(
-            tensors["classes"],
-            tensors.get("low_quality_labels"),
-            tensors.get("with_reals"),
-            _encoder(tensors, settings),
-        )
-    except (OSError, SafetensorError, KeyError, RuntimeError) as error:
-        raise CtfganError(f"class codes {file} are missing or damaged ({error}); train a new run") from error
-
-
-def _encoder(tensors: Mapping[str, Tensor], settings: RecogniserSettings) -> ClassEncoder:
-    network = {name.removeprefix(CLASSIFIER): value for name, value in tensors.items() if name.startswith(CLASSIFIER)}
-    code, classes = len(tensors["mean"]), len(network["to_logits.bias"])
-    with torch.device("meta"):  # its own initial weights would be drawn for nothing
-        classifier = Recogniser(network["trunk.0.weight"].shape[1], classes, for_codes(settings, code))
-    classifier.load_state_dict(network, assign=True)
-    return ClassEncoder(classifier.eval().requires_grad_(False), tensors["mean"], tensors["whitening"])
+        with torch.device("meta"):  # its own initial weights would be drawn for nothing
+            return Recogniser(channels, max(1, told_apart), settings)
+    except (RuntimeError, OverflowError, TypeError) as error:  # sizes that no tensor can have
+        raise ValueError(f"its tensors are of no classifier ({excerpt(error)})") from error
 
 
 def for_codes(settings: RecogniserSettings, code: int) -> RecogniserSettings:
@@ -143,16 +177,17 @@ def class_means(
     """Mean features of each class, ``(C, features)``; not a number for a class without images.
 
     Args:
-        classifier: whose features, on the device.
+        classifier: whose features; it stays where it is.
         images: uint8 ``(N, R, R, K)``, read a few at a time.
         labels: their classes, ``(N,)``.
         count: C.
         device: where.
         progress: shows the reading.
     """
-    sums = torch.zeros(count, classifier.to_features.out_features)
+    network = deepcopy(classifier).to(device)
+    sums = torch.zeros(count, network.to_features.out_features)
     starts = range(0, len(labels), AT_ONCE)
     for start in progress(starts, len(starts), "reading the classes' images"):
         rows = np.arange(start, min(start + AT_ONCE, len(labels)))
-        sums.index_add_(0, torch.from_numpy(labels[rows]), classifier.features(prepared(images[rows], device)).cpu())
+        sums.index_add_(0, torch.from_numpy(labels[rows]), network.features(prepared(images[rows], device)).cpu())
     return sums / torch.from_numpy(np.bincount(labels, minlength=count))[:, None]

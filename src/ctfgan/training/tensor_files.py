@@ -33,11 +33,11 @@ def write_tensors(tensors: Mapping[str, Tensor], folder: Path, shard_bytes: int 
         save_file({f"{name}@{start}": _own(rows)}, folder / SHARDS.replace("*", f"{number:05d}"))
 
 
-def read_tensors(file: Path, expected: Mapping[str, tuple[torch.dtype, tuple[int, ...]]]) -> dict[str, Tensor]:
-    """All tensors of a file that anybody may have written, once its header says that they are the expected ones.
+def tensor_forms(file: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Type, as safetensors calls it, and shape of all tensors of a file that anybody may have written.
 
     Raises:
-        ValueError: no such file, or a tensor of another name, type or shape.
+        ValueError: no such file.
         OSError: it cannot be read.
     """
     with file.open("rb") as opened:
@@ -46,21 +46,45 @@ def read_tensors(file: Path, expected: Mapping[str, tuple[torch.dtype, tuple[int
         raise ValueError(f"the header of {file.name} claims {length:,} bytes, {LONGEST_HEADER:,} are read")
     try:
         with safe_open(file, framework="pt") as stored:
-            found = {name: _form(stored.get_slice(name)) for name in stored.keys()}  # noqa: SIM118
-            wanted = {name: (_TYPES.get(dtype, str(dtype)), shape) for name, (dtype, shape) in expected.items()}
-            if found != wanted:
-                name = min(name for name in {*found, *wanted} if found.get(name) != wanted.get(name))
-                raise ValueError(
-                    f"tensor {excerpt(repr(name))} of {file.name} is {_told(found.get(name))}, the recipe makes it "
-                    f"{_told(wanted.get(name))}"
-                )
-            return {name: stored.get_tensor(name) for name in found}
+            return {name: _form(stored.get_slice(name)) for name in stored.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(f"{file.name}: {excerpt(error)}") from error
 
 
-_TYPES = {torch.float32: "F32", torch.float64: "F64", torch.int64: "I64", torch.bool: "BOOL"}
-"""What safetensors calls the types that networks have."""
+def read_finite_tensors(file: Path, expected: Mapping[str, tuple[torch.dtype, tuple[int, ...]]]) -> dict[str, Tensor]:
+    """All tensors of a file that anybody may have written, once its header says that they are the expected ones.
+
+    Raises:
+        ValueError: no such file, a tensor of another name, type or shape, or values that are not finite.
+        OSError: it cannot be read.
+    """
+    found = tensor_forms(file)
+    wanted = {name: (_TYPES.get(dtype, str(dtype)), shape) for name, (dtype, shape) in expected.items()}
+    if found != wanted:
+        name = min(name for name in {*found, *wanted} if found.get(name) != wanted.get(name))
+        raise ValueError(
+            f"tensor {excerpt(repr(name))} of {file.name} is {_told(found.get(name))}, the recipe makes it "
+            f"{_told(wanted.get(name))}"
+        )
+    try:
+        with safe_open(file, framework="pt") as stored:
+            tensors = {name: stored.get_tensor(name) for name in found}
+    except SafetensorError as error:
+        raise ValueError(f"{file.name}: {excerpt(error)}") from error
+    broken = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if broken:
+        raise ValueError(f"tensor {broken[0]!r} of {file.name} holds values that are not finite")
+    return tensors
+
+
+_TYPES = {
+    torch.float16: "F16",
+    torch.float32: "F32",
+    torch.float64: "F64",
+    torch.int64: "I64",
+    torch.bool: "BOOL",
+}
+"""What safetensors calls the types that networks and codes have."""
 
 
 def _form(stored: Any) -> tuple[str, tuple[int, ...]]:

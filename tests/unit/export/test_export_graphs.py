@@ -26,6 +26,7 @@ from ctfgan.models.generator_a import TransferGenerator
 from ctfgan.models.interfaces import Condition, Noise
 from ctfgan.recipes.build import Shape
 from tests.contract.test_changed_classes import random_bundle, through_disk
+from tests.contract.test_table_forms import CODES
 
 COLOUR = Shape(num_classes=5, num_low_quality_labels=5, low_quality_size=8, channels=3)
 HOSTILE = ('it\'s "x"', "a ``` --- b", "\\n`", "é\U0001f600", "$(rm) | ; <b>")
@@ -39,9 +40,10 @@ KINDS: dict[str, Callable[[], Bundle]] = {
         "ctf-folders", "block_noise=0", "frequency=soft-threshold", "stem=resize", "features.ctf=shuffled",
         "features.statistics=batch",
     ),
-    "ac-gan, colour": lambda: random_bundle("ac-gan-folders", shape=COLOUR),
+    "ctf-gan, codes": lambda: random_bundle("ctf-folders", *CODES),
+    "ac-gan, codes, colour": lambda: random_bundle("ac-gan-folders", *CODES, shape=COLOUR),
     "sn-gan-concat": lambda: random_bundle("sn-gan-concat-folders"),
-    "prog-gan": lambda: random_bundle("prog-gan-folders"),
+    "prog-gan, codes": lambda: random_bundle("prog-gan-folders", *CODES),
 }  # fmt: skip
 """Those that take a while; the tests before them export SN-GAN with and without a projection."""
 

@@ -8,10 +8,10 @@ import torch
 
 from ctfgan.bundle import Bundle
 from ctfgan.errors import ConfigError
-from ctfgan.lifecycle.blending import Blender
-from ctfgan.models.interfaces import Noise
+from ctfgan.models.interfaces import Condition, Noise
+from ctfgan.nn.class_tables import LOW_QUALITY_LABELS, CodeTable, table_spaces
 from ctfgan.sampling import Model, Point
-from ctfgan.sampling.points import arc
+from ctfgan.sampling.points import arc, conditions, noises
 from tests.contract.test_changed_classes import FORMS, random_bundle
 
 METHODS = [("ctf-folders", True), ("ctf-folders", False), ("projection-folders", True), ("ac-gan-folders", True),
@@ -67,13 +67,32 @@ def test_a_slide_leaves_the_model_as_it_was() -> None:
     assert np.array_equal(model.sample(n=2).images, before)
 
 
-def test_the_middle_between_two_classes_is_what_the_blender_mixes_of_them() -> None:
-    """Another road to the same images: rows given to the frozen generator from outside."""
-    bundle = random_bundle("projection-folders")
+@pytest.mark.parametrize("settings", FORMS)
+@pytest.mark.parametrize("matched", [True, False])
+@pytest.mark.parametrize("name", ["ctf-folders", "projection-folders"])
+def test_the_middle_between_two_classes_is_made_of_the_mean_of_their_rows_or_codes(
+    name: str, matched: bool, settings: tuple[str, ...]
+) -> None:
+    """The mean, put by hand into a copy of the bundle in the place of class c and of the label that d has."""
+    bundle, by_hand = (random_bundle(name, *settings, matched=matched) for _ in range(2))
     middle = Model(bundle, "cpu").slide(Point("d", 6), Point("b", 6), 3)[1]
-    weights = torch.tensor([[0.5, 0.5]])
-    mixed = Blender(bundle, torch.device("cpu")).images(torch.tensor([[3, 1]]), weights, None, 6, 1)[0, 0]
-    expected = ((mixed + 1) * 127.5).round().permute(1, 2, 0).numpy()
+    spaces = table_spaces(by_hand.generator)
+    low, own = None, torch.tensor([1])
+    if bundle.bank is not None:
+        drawn, labels = conditions(torch.tensor([3, 1]), [6, 6], bundle.bank).required_low_quality()
+        low, own = drawn.mean(dim=0, keepdim=True), labels
+    for path, module in by_hand.generator.named_modules():
+        rows = module.codes if isinstance(module, CodeTable) else module.weight if path in spaces else None
+        if rows is None:
+            continue
+        is_label = spaces.get(path) == LOW_QUALITY_LABELS or len(rows) == 6
+        ends = own if is_label else torch.tensor([3, 1])
+        rows[ends[0] if is_label else 2] = rows[ends].float().mean(dim=0)
+    generator = by_hand.generator
+    noise = noises(generator, [6])
+    condition = Condition(torch.tensor([2]), low, None if low is None else own[:1])
+    with torch.no_grad():
+        expected = ((generator(condition, noise)[0] + 1) * 127.5).permute(1, 2, 0).numpy()
     np.testing.assert_allclose(middle.astype(float), expected, atol=1)
 
 
