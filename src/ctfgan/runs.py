@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -195,12 +196,13 @@ def reopen(folder: RunFolder, watch: Watch, device: str | None = None) -> tuple[
     Raises:
         RunError: the high- or low-quality images have changed since, or the recogniser is lost.
     """
-    recipe = _recipe_of(folder, device)
+    then = folder.read_json(DATA)
+    recipe = _as_begun(_recipe_of(folder, device), then)
     try:
         place = open_workplace(recipe, watch)
     except DataError as error:
         raise RunError(f"{error} (if the images moved, write their new place into {folder.path / RECIPE})") from error
-    then, now = folder.read_json(DATA), _fingerprints(place.dataset)
+    now = _fingerprints(place.dataset)
     for side, fingerprint in now.items():
         if then.get("fingerprints", {}).get(side) != fingerprint:
             if side == "training":
@@ -214,6 +216,15 @@ def reopen(folder: RunFolder, watch: Watch, device: str | None = None) -> tuple[
     return place, place.engine.processes.main_first(
         lambda: _own_recogniser(place, folder, then.get("extractor"), watch)
     )
+
+
+def _as_begun(recipe: Recipe, then: dict[str, Any]) -> Recipe:
+    """The recipe of a run, whose classes stay those that it began with: earlier versions left out classes that have
+    low-quality images only.
+    """
+    if "lq_only" in then.get("counts", {}):
+        return recipe
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"lq_only_classes": False})})
 
 
 def _own_recogniser(place: Workplace, folder: RunFolder, name: object, watch: Watch) -> TrainedRecogniser:
@@ -354,6 +365,8 @@ def _summary(place: Workplace, recogniser: TrainedRecogniser) -> dict[str, objec
         "unreadable": [list(found) for packed in dataset.packs for found in packed.survey.unreadable],
         "counts": {
             "classes": dataset.num_classes,
+            "lq_only": len(dataset.lq_only),
+            "withheld": len(dataset.withheld),
             "high_quality": len(dataset.training),
             "pool": len(dataset.pool),
             "reference": len(dataset.reference),

@@ -19,6 +19,7 @@ from ctfgan.recipes.checks import check_recipe
 from ctfgan.recipes.recipe import Recipe
 from ctfgan.training.method import Method, Observer
 from ctfgan.training.runtime import Engine, start_engine
+from ctfgan.training.settings import StageSettings
 
 
 class Quiet(Observer):
@@ -85,7 +86,7 @@ def open_workplace(recipe: Recipe, watch: Watch) -> Workplace:
     dataset = engine.processes.main_first(
         lambda: prepare(recipe.data, low_quality=recipe.method.uses_low_quality, progress=watch.progress)
     )
-    for line in describe(dataset, recipe.data):
+    for line in [*describe(dataset, recipe.data), *_untrained_lines(recipe, dataset)]:
         watch.say(line)
     side = dataset.low_quality
     shape = Shape(
@@ -95,6 +96,20 @@ def open_workplace(recipe: Recipe, watch: Watch) -> Workplace:
         channels=dataset.channels,
     )
     return Workplace(recipe, dataset, shape, engine)
+
+
+def _untrained_lines(recipe: Recipe, dataset: Dataset) -> list[str]:
+    """Of stages that condition on the classes of real images alone."""
+    stages = [
+        name for name, stage in recipe.method if isinstance(stage, StageSettings) and stage.fake_classes == "real"
+    ]
+    if not stages or not len(dataset.lq_only):
+        return []
+    settings = " and ".join(f"{name}.fake_classes=uniform" for name in stages)
+    return [
+        "  note: the recipe synthesises the classes of the real images of each batch, so that classes with low-quality "
+        f"images only are not trained; --set {settings} trains them"
+    ]
 
 
 def heard(watch: Watch, engine: Engine) -> Watch:

@@ -32,13 +32,15 @@ class Measured:
     names: tuple[str, ...]
     """Their names."""
     of: int
-    """C, the number of all classes."""
+    """The number of all classes that have high-quality images, seen by the GAN or not."""
     training: Subset
     """What the GAN sees of these classes."""
     pool: Subset
     """What the recogniser learns from."""
     reference: Subset
     """What reported figures compare with."""
+    lq_only: Labels
+    """Numbers of those classes of which the GAN sees low-quality images only, ascending."""
 
     @property
     def is_part(self) -> bool:
@@ -59,8 +61,8 @@ class Measured:
         return f"{count} probe classes of {self.of:,}" if self.is_part else f"{count} classes"
 
 
-def measured(packed: PackedImages, training: Rows, pool: Rows, reference: Subset) -> Measured:
-    """Choose the measured classes.
+def measured(packed: PackedImages, training: Rows, pool: Rows, reference: Subset, withheld: Labels) -> Measured:
+    """Choose the measured classes: of those without any high-quality image nobody could tell how good they are.
 
     Probe classes are spread evenly over those that the reference has images of: figures need something to compare with.
 
@@ -69,13 +71,15 @@ def measured(packed: PackedImages, training: Rows, pool: Rows, reference: Subset
         training: rows of the GAN's images, ascending.
         pool: rows of the recogniser's images, ascending.
         reference: held-out images, or images of their own with the same numbering of the classes.
+        withheld: classes that the GAN sees no high-quality images of.
     """
     count = len(packed.names)
     subsets = Subset(packed, training), Subset(packed, pool), reference
     if count <= MOST_MEASURED_CLASSES:
-        return Measured(np.arange(count), packed.classes, count, *subsets)
+        return Measured(np.arange(count), packed.classes, count, *subsets, withheld)
     shown = np.flatnonzero(np.bincount(reference.labels, minlength=count))
     places = np.linspace(0, len(shown) - 1, min(PROBE_CLASSES, len(shown))).round().astype(np.int64)
     labels = shown[places]
     names = tuple(packed.names[int(label)] for label in labels)
-    return Measured(labels, names, count, *(subset.only(labels) for subset in subsets))
+    one, other, third = (subset.only(labels) for subset in subsets)
+    return Measured(labels, names, count, one, other, third, np.flatnonzero(np.isin(labels, withheld)))
