@@ -30,11 +30,12 @@ from ctfgan.errors import BundleError, ConfigError, CtfganError, excerpt, sugges
 from ctfgan.files import is_taken, new_folder, read_json, sha256, write_file
 from ctfgan.hub import fetch_bundle, split_revision
 from ctfgan.model_card import Rights, model_card
-from ctfgan.recipes.build import Shape, build_generator
+from ctfgan.recipes.build import Shape, build_generator, uses_codes
 from ctfgan.recipes.recipe import Recipe, parse_recipe
 from ctfgan.recipes.sharing import shareable
 from ctfgan.settings import Settings, first_mistake
-from ctfgan.training.run_folder import PROVENANCE
+from ctfgan.training.class_codes import ClassCodes, load_codes
+from ctfgan.training.run_folder import CODES, PROVENANCE
 from ctfgan.training.tensor_files import read_tensors
 
 MODEL = "model.safetensors"
@@ -42,7 +43,7 @@ RECIPE = "recipe.json"
 CLASSES = "classes.json"
 BANK = "low_quality_bank.npz"
 CARD = "README.md"
-FILES = (MODEL, RECIPE, CLASSES, BANK, PROVENANCE, CARD)
+FILES = (MODEL, RECIPE, CLASSES, BANK, CODES, PROVENANCE, CARD)
 
 COMPARED_NAMES = 10_000  # with an unknown one
 WAY_OUT = "; copy the whole bundle folder again"  # of what is damaged
@@ -65,6 +66,8 @@ class Bundle:
     """In evaluation mode, on the CPU."""
     provenance: dict[str, Any]
     """Data counts, seeds, versions, figures."""
+    codes: ClassCodes | None = None
+    """Of the classes, where networks know them by codes; the generator has the same."""
 
 
 def save_bundle(bundle: Bundle, path: Path) -> None:
@@ -78,6 +81,8 @@ def save_bundle(bundle: Bundle, path: Path) -> None:
         (folder / CLASSES).write_text(json.dumps(content, ensure_ascii=False, indent=1))
         if bundle.bank is not None:
             write_bank(bundle.bank, folder / BANK)
+        if bundle.codes is not None:
+            (folder / CODES).write_bytes(bundle.codes.save())
         hashes = {file.name: sha256(file) for file in sorted(folder.iterdir())}
         provenance = {**bundle.provenance, "sha256": hashes}
         (folder / PROVENANCE).write_text(json.dumps(provenance, ensure_ascii=False, indent=1))
@@ -119,13 +124,16 @@ def load_bundle(path: Path) -> Bundle:
         content = _Classes.model_validate(read_json(path / CLASSES, LONGEST_CLASSES))
         content.check(recipe)
         bank = _bank(path / BANK, content) if content.shape.low_quality_size else None
-        generator = _generator(recipe, content.shape, path / MODEL)
+        codes = _codes(path / CODES, recipe, content.shape) if uses_codes(recipe.method, content.shape) else None
+        generator = _generator(recipe, content.shape, path / MODEL, codes)
         Rights.of(provenance)
     except ValidationError as error:
         raise _misfit(path, f"in {CLASSES} {first_mistake(error)}") from error
     except (ValueError, OSError, CtfganError) as error:
         raise _misfit(path, excerpt(error, 400)) from error
-    return Bundle(recipe, content.shape, content.classes, content.low_quality_classes, bank, generator, provenance)
+    return Bundle(
+        recipe, content.shape, content.classes, content.low_quality_classes, bank, generator, provenance, codes
+    )
 
 
 def labels_of(classes: tuple[str, ...], names: Sequence[str]) -> list[int]:
@@ -289,7 +297,7 @@ def _provenance(path: Path) -> dict[str, Any]:
         reason = first_mistake(error) if isinstance(error, ValidationError) else excerpt(error)
         raise BundleError(f"{path / PROVENANCE} is damaged ({reason}){WAY_OUT}") from error
     names = set(provenance["sha256"])
-    if names not in ({MODEL, RECIPE, CLASSES}, {MODEL, RECIPE, CLASSES, BANK}):
+    if names - {BANK, CODES} != {MODEL, RECIPE, CLASSES}:
         listed = excerpt(sorted(names))
         raise BundleError(f"{path / PROVENANCE} lists {listed}, not a bundle's files{WAY_OUT}")
     return provenance
@@ -301,11 +309,11 @@ class _Provenance(BaseModel):
     sha256: dict[str, str]
 
 
-def _generator(recipe: Recipe, shape: Shape, file: Path) -> nn.Module:
+def _generator(recipe: Recipe, shape: Shape, file: Path, codes: ClassCodes | None) -> nn.Module:
     """The generator of a recipe with the weights of a file, whose header is compared before any memory is taken."""
     try:
         with torch.device("meta"):
-            generator = build_generator(recipe, shape)
+            generator = build_generator(recipe, shape, codes=codes)
     except (RuntimeError, OverflowError, TypeError) as error:  # sizes that no tensor can have
         raise ValueError(f"{RECIPE} describes no network ({excerpt(error)})") from error
     expected = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in generator.state_dict().items()}
@@ -315,6 +323,15 @@ def _generator(recipe: Recipe, shape: Shape, file: Path) -> nn.Module:
         raise ValueError(f"tensor {broken[0]!r} of {MODEL} holds values that are not finite")
     generator.load_state_dict(tensors, assign=True)
     return generator.eval().requires_grad_(False)
+
+
+def _codes(file: Path, recipe: Recipe, shape: Shape) -> ClassCodes:
+    """The codes of a bundle's classes."""
+    codes = load_codes(file, recipe.recogniser)
+    wanted = (shape.num_classes, recipe.method.networks.class_code)
+    if codes.classes.shape != wanted:
+        raise ValueError(f"{CODES} holds {tuple(codes.classes.shape)} codes for {wanted}")
+    return codes
 
 
 def _bank(path: Path, content: _Classes) -> LowQualityBank:

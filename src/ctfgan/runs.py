@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,13 @@ from ctfgan.files import write_file
 from ctfgan.lifecycle.starting import Matched, Start, model_hash, open_start
 from ctfgan.metrics.recogniser import TrainedRecogniser, load_recogniser
 from ctfgan.models.generator_a import TransferGenerator
-from ctfgan.recipes.build import build_generator
+from ctfgan.recipes.build import build_generator, uses_codes
 from ctfgan.recipes.recipe import Recipe, StartSettings, parse_recipe
+from ctfgan.training.class_codes import load_codes
 from ctfgan.training.ema import released_average
 from ctfgan.training.processes import Processes
 from ctfgan.training.recovery import HealthRecord
-from ctfgan.training.run_folder import BUNDLE, DATA, JOURNAL, RECIPE, RECOGNISER, RunFolder, StoredCheckpoint
+from ctfgan.training.run_folder import BUNDLE, CODES, DATA, JOURNAL, RECIPE, RECOGNISER, RunFolder, StoredCheckpoint
 from ctfgan.training.runtime import processor, start_engine, stop_on_signals
 from ctfgan.training.tensor_files import below
 from ctfgan.training.tracking import tracked
@@ -89,7 +90,7 @@ def _prepared(recipe: Recipe, watch: Watch) -> _Beginning:
     place = open_workplace(recipe, watch)
     matched = None if start is None else matched_start(start, place, watch)
     recogniser = place.engine.processes.main_first(lambda: place.recogniser(watch.progress))
-    return _Beginning(place, recogniser, matched)
+    return _Beginning(place.with_codes(watch.progress), recogniser, matched)
 
 
 def _begin(beginning: _Beginning, folder: RunFolder, watch: Watch) -> Path:
@@ -98,6 +99,8 @@ def _begin(beginning: _Beginning, folder: RunFolder, watch: Watch) -> Path:
     def note() -> None:
         folder.journal().truncate(0)
         write_file(folder.path / RECOGNISER, beginning.recogniser.weights.read_bytes())
+        if beginning.place.codes is not None:
+            write_file(folder.path / CODES, beginning.place.codes.save())
         folder.write_json(DATA, _summary(beginning.place, beginning.recogniser))
 
     beginning.place.engine.processes.on_main(note)
@@ -213,6 +216,8 @@ def reopen(folder: RunFolder, watch: Watch, device: str | None = None) -> tuple[
             raise RunError(
                 f"the {side} images have changed since {folder.path} began; restore them, or train a new run"
             )
+    if uses_codes(recipe.method, place.shape):
+        place = replace(place, codes=load_codes(folder.path / CODES, recipe.recogniser))
     return place, place.engine.processes.main_first(
         lambda: _own_recogniser(place, folder, then.get("extractor"), watch)
     )
@@ -267,7 +272,7 @@ def released_generator(place: Workplace, folder: RunFolder, *, average: bool = T
     stored = folder.load_tensors(released_checkpoint(place.recipe, folder))
     tensors = {name: stored[name] for name in stored if name.startswith(("networks.generator.", "average."))}
     with torch.device("meta"):
-        generator = build_generator(place.recipe, place.shape)
+        generator = build_generator(place.recipe, place.shape, codes=place.codes)
     if average and place.recipe.training.ema_decay is not None:
         weights = released_average(tensors, "networks.generator.", "average.")
     else:
@@ -342,7 +347,9 @@ def _release(place: Workplace, folder: RunFolder, stages: int) -> None:
         "versions": environment(),
     }
     low_quality_classes = side.classes if side else ()
-    bundle = Bundle(place.recipe, place.shape, place.dataset.classes, low_quality_classes, bank, generator, provenance)
+    bundle = Bundle(
+        place.recipe, place.shape, place.dataset.classes, low_quality_classes, bank, generator, provenance, place.codes
+    )
     save_bundle(bundle, folder.path / BUNDLE)
 
 

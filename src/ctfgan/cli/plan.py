@@ -23,7 +23,7 @@ def show_plan(recipe: Recipe, out: Path | None) -> None:
     if start is not None:
         matched_start(start, place, watch)
     show.say(f"\nrecipe {recipe.name}:\n{recipe.to_json()}\n")
-    method = place.method()
+    method = place.with_random_codes().method()
     for name, network in method.networks.items():
         parts = {part: sum(p.numel() for p in module.parameters()) for part, module in network.named_children()}
         total = sum(p.numel() for p in network.parameters())

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ctfgan.chance import Chance
@@ -19,6 +20,9 @@ from ctfgan.data.splits import stable_order
 from ctfgan.errors import DataError
 
 ResolvedPairing = Literal["matched", "independent"]
+
+LOOKED_AT = 512  # images
+KEPT_VARIANCE = 0.8
 
 
 def resolve_pairing(
@@ -103,6 +107,19 @@ class LowQualityBank:
     def labels_of(self, rows: Tensor) -> Tensor:
         """The low-quality labels ``(N,)`` of some rows."""
         return self._labels[rows]
+
+    def detail(self) -> int:
+        """Smallest side, a divisor of r, that the images can be averaged to and keep most of their variance.
+
+        Of a photograph that is a fraction of r, of a character drawn at 16 pixels it is 16.
+        """
+        rows = np.linspace(0, len(self) - 1, min(len(self), LOOKED_AT)).astype(np.int64)
+        images = to_float(self.images[rows])
+        images = images - images.mean(dim=(2, 3), keepdim=True)
+        side = images.shape[3]
+        wanted = KEPT_VARIANCE * images.square().mean()
+        sides = (size for size in range(1, side) if side % size == 0)
+        return next((size for size in sides if F.avg_pool2d(images, side // size).square().mean() >= wanted), side)
 
     def draw(self, labels: Tensor, chance: Chance) -> tuple[Tensor, Tensor]:
         """A low-quality image for each class label: images ``(N, K, r, r)`` in [-1, 1] and their labels ``(N,)``."""

@@ -43,8 +43,12 @@ class Recogniser(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Features ``(N, features)`` and logits ``(N, C)``."""
-        features = F.relu(self.to_features(self.trunk(images)))
+        features = self.features(images)
         return features, self.to_logits(features)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Features ``(N, features)``."""
+        return F.relu(self.to_features(self.trunk(images)))
 
 
 class TrainedRecogniser:
@@ -72,7 +76,7 @@ class TrainedRecogniser:
         features, probabilities = [], []
         starts = range(0, len(images), 512)
         for start in progress(starts, len(starts), "recognising"):
-            seen, logits = self.network(_prepared(images[start : start + 512], self._device))
+            seen, logits = self.network(prepared(images[start : start + 512], self._device))
             features.append(seen.cpu())
             probabilities.append(logits.softmax(dim=1).cpu())
         return torch.cat(features), torch.cat(probabilities)
@@ -99,6 +103,7 @@ def recogniser_for(
     cache: Path,
     device: torch.device,
     progress: Progress,
+    what: str = "the recogniser that measures",
 ) -> TrainedRecogniser:
     """The recogniser of these training images, from the cache if it was trained before.
 
@@ -109,13 +114,14 @@ def recogniser_for(
         device: where it runs.
         cache: folder that keeps recognisers, by a hash of data and settings.
         progress: shows the training.
+        what: is trained, in words.
     """
     key = hashlib.sha256(f"{data.identity} {num_classes} {settings.model_dump_json()} recogniser-3".encode())
     key.update(data.rows.tobytes())
     weights = cache / "recognisers" / f"{key.hexdigest()[:24]}.safetensors"
     channels = data.images.shape[3]
     if not weights.is_file():
-        network = _train(data, num_classes, settings, device, progress)
+        network = _train(data, num_classes, settings, device, progress, what)
         content = save({name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()})
         weights.parent.mkdir(parents=True, exist_ok=True)
         if not weights.is_file():  # another run may have trained the same one meanwhile; the first one counts
@@ -146,6 +152,7 @@ def _train(
     settings: RecogniserSettings,
     device: torch.device,
     progress: Progress,
+    what: str,
 ) -> Recogniser:
     """Adam with a one-cycle rate; shifts by up to a sixteenth of the side, so that a place is not learned by heart."""
     with torch.random.fork_rng(devices=[]):
@@ -158,13 +165,13 @@ def _train(
     reach = data.images.shape[1] // 16
     order = rng.permutation(len(data.rows))
     position = 0
-    for _ in progress(range(steps), steps, "training the recogniser that measures"):
+    for _ in progress(range(steps), steps, f"training {what}"):
         if position + settings.batch_size > len(order):
             order, position = rng.permutation(len(data.rows)), 0
         chosen = np.sort(order[position : position + settings.batch_size])
         position += settings.batch_size
         down, right = (int(step) for step in rng.integers(-reach, reach + 1, 2))
-        _, logits = network(shifted(_prepared(data.images[data.rows[chosen]], device), down, right))
+        _, logits = network(shifted(prepared(data.images[data.rows[chosen]], device), down, right))
         optimiser.zero_grad(set_to_none=True)
         F.cross_entropy(logits, torch.from_numpy(data.labels[chosen]).to(device)).backward()
         optimiser.step()
@@ -180,6 +187,7 @@ def shifted(images: Tensor, down: int, right: int) -> Tensor:
     return padded[:, :, reach - down : reach - down + side, reach - right : reach - right + side]
 
 
-def _prepared(images: Pixels, device: torch.device) -> Tensor:
+def prepared(images: Pixels, device: torch.device) -> Tensor:
+    """Images ``(N, K, R, R)`` in [-1, 1] on a device, of uint8 ``(N, R, R, K)``."""
     batch = torch.from_numpy(np.ascontiguousarray(images)).to(device).permute(0, 3, 1, 2).float()
     return batch.div(127.5).sub(1).contiguous(memory_format=torch.channels_last)

@@ -25,7 +25,7 @@ class NetworkSettings(Settings):
     """The same for the discriminator."""
     noise: int = Field(default=128, ge=1)
     """Length of the latent vector z_A."""
-    class_tables: Literal["auto", "per-class", "factorised"] = "auto"
+    class_tables: Literal["auto", "per-class", "factorised", "codes"] = "auto"
     """Where a network keeps what it knows of a class: a table for every layer, as in the paper, or one code that all
     layers read through linear maps of their own; ``auto`` is per-class up to 10,000 classes (decision 23)."""
     class_code: int = Field(default=128, ge=1)

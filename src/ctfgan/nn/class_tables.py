@@ -168,9 +168,52 @@ def gram_of(rows: Tensor) -> Tensor:
     return gram
 
 
+class CodeTable(nn.Module):
+    """Codes of C classes: what networks know of a class before they learn anything. Data, no weights (decision 31).
+
+    They are in no state dict and have no moving average; whoever saves a network saves the codes beside it, once.
+
+    Shapes: ids ``(N,)`` int64 in ``[0, C)``; returns ``(N, code)`` float32.
+
+    Args:
+        codes: ``(C, code)``, in half precision to save memory.
+    """
+
+    codes: Tensor
+
+    def __init__(self, codes: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("codes", codes, persistent=False)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return F.embedding(ids, self.codes).float()
+
+    def __deepcopy__(self, memo: object) -> CodeTable:
+        """A module of its own on the same codes, which nobody changes."""
+        return CodeTable(self.codes)
+
+
+class FixedNorm(nn.Module):
+    """A linear map of codes to vectors of one norm; the code 0, of a class that has none, stays 0.
+
+    In the place of a table of C vectors under one spectral norm, which leaves each of them a norm of about
+    ``sqrt(d) / (sqrt(C) + sqrt(d))``: with thousands of classes the class would hardly count (decision 31).
+
+    Shapes: codes ``(N, code)``; returns ``(N, width)``.
+    """
+
+    def __init__(self, code: int, width: int, norm: float) -> None:
+        super().__init__()
+        self.map = linear(code, width, bias=False)
+        self.norm = norm
+
+    def forward(self, codes: Tensor) -> Tensor:
+        return self.norm * F.normalize(self.map(codes), dim=1, eps=1e-6)
+
+
 @dataclass(frozen=True)
 class ClassSpace:
-    """C classes, and how networks keep what they learn of each (decision 23)."""
+    """C classes, and how networks keep what they learn of each (decisions 23 and 31)."""
 
     count: int
     """C."""
@@ -183,28 +226,37 @@ class ClassSpace:
     """What its tables are found by: see :func:`table_spaces`."""
     peers: Peers | None = None
     """The processes that hold row-lazy tables together; None if each holds them all."""
+    codes: Tensor | None = None
+    """``(C, code)`` in half precision, where classes are known by codes that nothing changes."""
 
     def encoder(self) -> nn.Module:
         """From labels ``(N,)`` to what the maps of one network share: the labels themselves, or codes ``(N, code)``."""
+        if self.codes is not None:
+            return CodeTable(self.codes)
         if self.code is None:
             return nn.Identity()
         return self._table(self.code, random_signs_, normalised=False)
 
     def map(self, width: int, start: float | None = None) -> nn.Module:
         """From what :meth:`encoder` returns to ``(N, width)``; ``start`` for all classes at first, if it is given."""
-        if self.code is None:
+        length = self.code if self.codes is None else self.codes.shape[1]
+        if length is None:
             fill = None if start is None else partial(nn.init.constant_, val=start)
             return self._table(width, fill, normalised=False)
-        layer = linear(self.code, width)
+        layer = linear(length, width)
         if start is not None:
             nn.init.zeros_(layer.weight)
             nn.init.constant_(layer.bias, start)
         return layer
 
-    def embedding(self, width: int, *, normalised: bool, init: Initialiser | None = None) -> nn.Module:
+    def embedding(
+        self, width: int, *, normalised: bool, init: Initialiser | None = None, norm: float = 1.0
+    ) -> nn.Module:
         """From labels ``(N,)`` straight to ``(N, width)``, for a network that needs classes in one place only; tables
-        start as Glorot's uniform numbers unless ``init`` says otherwise.
+        start as Glorot's uniform numbers unless ``init`` says otherwise, vectors made of codes have a ``norm``.
         """
+        if self.codes is not None:
+            return nn.Sequential(CodeTable(self.codes), FixedNorm(self.codes.shape[1], width, norm))
         if self.code is None:
             return self._table(width, init, normalised=normalised)
         codes = self._table(self.code, random_signs_, normalised=normalised)
@@ -212,6 +264,10 @@ class ClassSpace:
 
     def bias(self) -> nn.Module:
         """From labels ``(N,)`` to one number each, ``(N, 1)``, 0 at first."""
+        if self.codes is not None:
+            layer = linear(self.codes.shape[1], 1)
+            nn.init.zeros_(layer.weight)
+            return nn.Sequential(CodeTable(self.codes), layer)
         return self._table(1, nn.init.zeros_, normalised=False)
 
     def _table(self, width: int, init: Initialiser | None, *, normalised: bool) -> nn.Module:

@@ -68,7 +68,7 @@ class EqualisedClassHead(nn.Module):
 
     def __init__(self, width: int, classes: ClassSpace) -> None:
         super().__init__()
-        self.classes = classes.embedding(width, normalised=False, init=nn.init.normal_)
+        self.classes = classes.embedding(width, normalised=False, init=nn.init.normal_, norm=math.sqrt(width))
         self.bias = classes.bias()
         self.scale = 1 / math.sqrt(width)
 
@@ -97,7 +97,9 @@ class EqualisedLatentMaps(nn.Module):
         self.size = size
         self.latent = nn.Parameter(torch.randn(noise, outputs * size**2))
         width = outputs * size**2
-        self.classes = None if classes is None else classes.embedding(width, normalised=False, init=nn.init.normal_)
+        self.classes = None
+        if classes is not None:
+            self.classes = classes.embedding(width, normalised=False, init=nn.init.normal_, norm=math.sqrt(width))
         self.bias = nn.Parameter(torch.zeros(outputs))
         # The authors' gain sqrt(2) / 4 at 4x4: the layer stands for a 4x4 convolution of the padded 1x1 latent.
         self.scale = HE_GAIN / size

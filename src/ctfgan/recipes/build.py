@@ -8,7 +8,7 @@ from functools import partial
 
 import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from ctfgan.chance import Chance
 from ctfgan.errors import ConfigError
@@ -23,6 +23,7 @@ from ctfgan.models.widths import Plan, growing_plan, plan_for
 from ctfgan.nn.class_tables import CLASSES, LOW_QUALITY_LABELS, ClassSpace
 from ctfgan.recipes.recipe import AcGan, CtfGan, MethodSettings, ProgGan, Recipe, ResnetMethod, SnGan
 from ctfgan.settings import Settings
+from ctfgan.training.class_codes import ClassCodes
 from ctfgan.training.method import Method, Stage
 from ctfgan.training.objectives.adversarial import AdversarialGame, GameSetup
 from ctfgan.training.objectives.classified import ClassifiedGame, ClassTerm
@@ -43,9 +44,13 @@ class Shape(Settings):
     low_quality_size: int = Field(ge=0, lt=2**16)
     """0 for methods that use no low-quality images."""
     channels: int = Field(ge=1, le=3)
+    low_quality_detail: int = Field(default=0, ge=0)
+    """Side that low-quality images can be averaged to and keep most of their content; 0 where nobody looked."""
 
 
-def build_method(recipe: Recipe, shape: Shape, *, matched: bool, processes: Processes | None = None) -> Method:
+def build_method(
+    recipe: Recipe, shape: Shape, *, matched: bool, processes: Processes | None = None, codes: ClassCodes | None = None
+) -> Method:
     """Networks with seeded weights, and the stages that train them.
 
     Args:
@@ -53,6 +58,7 @@ def build_method(recipe: Recipe, shape: Shape, *, matched: bool, processes: Proc
         shape: sizes that the data decides.
         matched: whether low-quality images have their class's content, which the consistency term needs.
         processes: who shares the batches; None for this process alone.
+        codes: where classes are known by them.
     """
     _check_tables(recipe, shape)
     processes = processes or Processes()
@@ -60,13 +66,13 @@ def build_method(recipe: Recipe, shape: Shape, *, matched: bool, processes: Proc
     strengthening = Strengthening(recipe.training.strengthening, chance, processes.mean)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        generator = build_generator(recipe, shape, processes)
-        discriminator = _build_discriminator(recipe, shape, processes)
+        generator = build_generator(recipe, shape, processes, codes)
+        discriminator = _build_discriminator(recipe, shape, processes, codes)
     setup = partial(GameSetup, discriminator=discriminator, strengthening=strengthening, chance=chance)
     match recipe.method:
         case CtfGan() as method:
             assert isinstance(generator, TransferGenerator)
-            stages = _transfer_stages(method, generator, setup, matched)
+            stages = _transfer_stages(method, generator, setup, shape, matched=matched)
         case ProgGan() as method:
             assert isinstance(generator, GrowingGenerator)
             assert isinstance(discriminator, GrowingDiscriminator)
@@ -87,7 +93,7 @@ def build_method(recipe: Recipe, shape: Shape, *, matched: bool, processes: Proc
 
 
 def build_generator(
-    recipe: Recipe, shape: Shape, processes: Processes | None = None
+    recipe: Recipe, shape: Shape, processes: Processes | None = None, codes: ClassCodes | None = None
 ) -> TransferGenerator | ResnetGenerator | GrowingGenerator:
     """The generator that a finished run releases, with weights of no meaning yet.
 
@@ -95,16 +101,20 @@ def build_generator(
         recipe: the whole configuration.
         shape: sizes that the data decides.
         processes: who holds sharded tables together; None keeps them whole.
+        codes: where classes are known by them.
     """
+    own, low = (None, None) if codes is None else (codes.classes, codes.low_quality_labels)
     match recipe.method:
         case ProgGan() as method:
             growing = growing_plan(recipe.data.resolution, method.networks.generator_width)
-            return GrowingGenerator(growing, shape.channels, method.networks.noise, _classes(method, shape, processes))
+            return GrowingGenerator(
+                growing, shape.channels, method.networks.noise, _classes(method, shape, processes, own)
+            )
         case CtfGan() as method:
             plan = _plan(recipe, method)
-            classes = _classes(method, shape, processes)
+            classes = _classes(method, shape, processes, own)
             generator_lh = GeneratorLH(plan, shape.channels, shape.low_quality_size, classes, method.features)
-            labels = _label_space(method, shape, processes)
+            labels = _label_space(method, shape, processes, low)
             return TransferGenerator(
                 plan,
                 shape.channels,
@@ -115,7 +125,7 @@ def build_generator(
                 train_generator_lh=method.train_generator_lh,
             )
         case SnGan() | AcGan() as method:
-            known = _classes(method, shape, processes) if method.is_conditional else None
+            known = _classes(method, shape, processes, own) if method.is_conditional else None
             return ResnetGenerator(_plan(recipe, method), shape.channels, method.networks.noise, known)
 
 
@@ -154,18 +164,27 @@ def with_fixed_tables(recipe: Recipe, shape: Shape) -> Recipe:
     return recipe.model_copy(update={"method": recipe.method.model_copy(update=update)})
 
 
-def _classes(method: MethodSettings, shape: Shape, processes: Processes | None = None) -> ClassSpace:
+def _classes(
+    method: MethodSettings, shape: Shape, processes: Processes | None = None, codes: Tensor | None = None
+) -> ClassSpace:
     settings = method.networks
     space = _class_space(settings, settings.class_tables, shape.num_classes, settings.class_code)
-    return replace(space, peers=_peers(settings, processes))
+    return replace(space, peers=_peers(settings, processes), codes=codes)
 
 
-def _label_space(method: CtfGan, shape: Shape, processes: Processes | None = None) -> ClassSpace:
+def uses_codes(method: MethodSettings, shape: Shape) -> bool:
+    """Whether networks are to be given codes of the classes."""
+    return method.is_conditional and method.networks.class_tables == "codes"
+
+
+def _label_space(
+    method: CtfGan, shape: Shape, processes: Processes | None = None, codes: Tensor | None = None
+) -> ClassSpace:
     """One more than there are labels: images without one have a row, too."""
     asked, code = method.features.label_tables, method.features.embedding
     form = method.networks.class_tables if asked == "auto" else asked
     space = _class_space(method.networks, form, shape.num_low_quality_labels + 1, code)
-    return replace(space, name=LOW_QUALITY_LABELS, peers=_peers(method.networks, processes))
+    return replace(space, name=LOW_QUALITY_LABELS, peers=_peers(method.networks, processes), codes=codes)
 
 
 def _class_space(settings: NetworkSettings, form: str, count: int, code: int) -> ClassSpace:
@@ -195,16 +214,19 @@ def _plan(recipe: Recipe, method: ResnetMethod) -> Plan:
     return plan_for(recipe.data.resolution, method.networks.generator_width, method.networks.discriminator_width)
 
 
-def _build_discriminator(recipe: Recipe, shape: Shape, processes: Processes) -> Discriminator | GrowingDiscriminator:
+def _build_discriminator(
+    recipe: Recipe, shape: Shape, processes: Processes, codes: ClassCodes | None
+) -> Discriminator | GrowingDiscriminator:
+    own = None if codes is None else codes.for_discriminator
     match recipe.method:
         case ProgGan() as method:
             plan = growing_plan(recipe.data.resolution, method.networks.discriminator_width)
-            return GrowingDiscriminator(plan, shape.channels, _classes(method, shape, processes))
+            return GrowingDiscriminator(plan, shape.channels, _classes(method, shape, processes, own))
         case CtfGan() as method:
             return Discriminator(
                 _plan(recipe, method),
                 shape.channels,
-                _classes(method, shape, processes),
+                _classes(method, shape, processes, own),
                 boxes=method.self_supervision.is_on,
                 normalised=method.spectral_norm,
             )
@@ -212,7 +234,7 @@ def _build_discriminator(recipe: Recipe, shape: Shape, processes: Processes) -> 
             return Discriminator(
                 _plan(recipe, method),
                 shape.channels,
-                _classes(method, shape, processes),
+                _classes(method, shape, processes, own),
                 method.conditioning,
                 normalised=method.spectral_norm,
             )
@@ -223,7 +245,7 @@ def _single_stage(settings: StageSettings, game: AdversarialGame) -> tuple[Stage
 
 
 def _transfer_stages(
-    method: CtfGan, generator: TransferGenerator, setup: Callable[..., GameSetup], matched: bool
+    method: CtfGan, generator: TransferGenerator, setup: Callable[..., GameSetup], shape: Shape, *, matched: bool
 ) -> tuple[Stage, ...]:
     supervision = method.self_supervision if method.self_supervision.is_on else None
     generator_lh = generator.generator_lh
@@ -235,7 +257,9 @@ def _transfer_stages(
         if settings.steps == 0:
             continue
         played = setup(trained, loss=ADVERSARIAL_LOSSES[method.loss])
-        game = TransferGame(played, supervision, settings, matched=matched)
+        size = shape.low_quality_detail if settings.consistency_size == "auto" else settings.consistency_size
+        size = min(size or shape.low_quality_size, shape.low_quality_size)
+        game = TransferGame(played, supervision, settings.consistency if matched else 0.0, size)
         stages.append(Stage(name, settings, game, enter=partial(_set_trained, generator_lh, trains_lh)))
     return tuple(stages)
 

@@ -31,7 +31,7 @@ def ctf_glyphs() -> Recipe:
     """62 letters and digits rendered from fonts, 32x32, 65 % HQ, degraded LQ: a quarter of an hour on one core."""
     degradation = DegradationSettings(share=0.25, size=12, noise=0.06, contrast=0.9)
     data = DataSettings(high_quality_fraction=PAPER_HQ_FRACTION, degradation=degradation)
-    return _narrow_ctf("ctf-glyphs", data, consistency=GLYPH_CONSISTENCY, consistency_size=12)
+    return _narrow_ctf("ctf-glyphs", data, consistency=GLYPH_CONSISTENCY)
 
 
 def projection_glyphs() -> Recipe:
@@ -41,7 +41,7 @@ def projection_glyphs() -> Recipe:
 
 def ctf_folders() -> Recipe:
     """Own images on modest hardware: narrow networks, moving average, consistency where classes match."""
-    return _narrow_ctf("ctf-folders", DataSettings(), consistency=CONSISTENCY, consistency_size=8)
+    return _narrow_ctf("ctf-folders", DataSettings(), consistency=CONSISTENCY)
 
 
 def projection_folders() -> Recipe:
@@ -98,7 +98,7 @@ def ctf_mnist16() -> Recipe:
         degradation=DegradationSettings(share=0.2, size=8),
         needs=("high_quality",),
     )
-    return _narrow_ctf("ctf-mnist16", data, consistency=0.0, consistency_size=8)
+    return _narrow_ctf("ctf-mnist16", data, consistency=0.0)
 
 
 def projection_mnist16() -> Recipe:
@@ -106,11 +106,10 @@ def projection_mnist16() -> Recipe:
     return _narrow_projection("projection-mnist16", DataSettings(resolution=16, needs=("high_quality",)))
 
 
-def _narrow_ctf(name: str, data: DataSettings, *, consistency: float, consistency_size: int) -> Recipe:
+def _narrow_ctf(name: str, data: DataSettings, *, consistency: float) -> Recipe:
     transfer_steps = round(TRANSFER_SHARE * NARROW_STAGE.steps)
-    extra = {"consistency": consistency, "consistency_size": consistency_size}
     generate = TransferStageSettings.model_validate(
-        NARROW_STAGE.model_dump() | extra | {"steps": NARROW_STAGE.steps - transfer_steps}
+        NARROW_STAGE.model_dump() | {"consistency": consistency, "steps": NARROW_STAGE.steps - transfer_steps}
     )
     transfer = SkippableStageSettings.model_validate(
         generate.model_dump() | {"steps": transfer_steps, "decay_from": 1.0, "patience": 4}

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ctfgan.nn.class_tables import ClassTable, RowChange, lazy_tables
+from ctfgan.nn.class_tables import ClassTable, CodeTable, RowChange, lazy_tables
 from ctfgan.nn.row_parts import RowTable
 from ctfgan.training.tensor_files import below
 
@@ -144,10 +144,10 @@ def _faded(lag: Tensor, log_decay: Tensor, total: Tensor) -> Tensor:
 
 
 def _tensors(network: nn.Module) -> list[Tensor]:
-    """Parameters and buffers in order, row-lazy tables left out."""
+    """Parameters and buffers in order, row-lazy tables and codes left out."""
     return [
         tensor
         for module in network.modules()
-        if not isinstance(module, RowTable)
+        if not isinstance(module, (RowTable, CodeTable))
         for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False))
     ]

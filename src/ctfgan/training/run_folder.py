@@ -31,6 +31,7 @@ FIGURES = "figures.json"
 BUNDLE = "bundle"
 PROVENANCE = "provenance.json"  # of bundles, which have a recipe, too
 RECOGNISER = "recogniser.safetensors"
+CODES = "class_codes.safetensors"  # of runs and of bundles
 CHECKPOINTS = "checkpoints"
 TRACKER = "tracker.json"
 ASIDE = "damaged-"

@@ -46,8 +46,9 @@ class TransferStageSettings(StageSettings):
 
     consistency: float = Field(default=0.0, ge=0)
     """Weight of the low-quality consistency when pairing is matched; 0 is the paper's loss."""
-    consistency_size: int = Field(default=8, ge=1)
-    """Side, at most I_L's own, to which the output and I_L are area-averaged before they are compared."""
+    consistency_size: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """Side, at most I_L's own, to which the output and I_L are area-averaged before they are compared; ``auto`` is the
+    smallest at which low-quality images keep four fifths of their variance."""
 
 
 class SkippableStageSettings(TransferStageSettings):

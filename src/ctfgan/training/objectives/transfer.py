@@ -10,7 +10,7 @@ from torch import Tensor
 from ctfgan.data.batches import Batch
 from ctfgan.losses import low_quality_consistency
 from ctfgan.training.objectives.adversarial import AdversarialGame, GameSetup, LossTerms
-from ctfgan.training.settings import SelfSupervisionSettings, TransferStageSettings
+from ctfgan.training.settings import SelfSupervisionSettings
 
 
 class TransferGame(AdversarialGame):
@@ -20,26 +20,24 @@ class TransferGame(AdversarialGame):
         setup: the generator is G_LH in stage 1, the whole :class:`~ctfgan.models.generator_a.TransferGenerator` in
             stage 2.
         self_supervision: Task 3's weights; None if the discriminator has no box head.
-        stage: the weight of the consistency, and the size at which it looks.
-        matched: whether a low-quality image has the content of its class; if not, there is nothing to be consistent
-            with.
+        weight: of the consistency; 0 where low-quality images have not the content of their class, since there is
+            nothing to be consistent with then.
+        size: at which it looks, at most I_L's own.
     """
 
     def __init__(
         self,
         setup: GameSetup,
         self_supervision: SelfSupervisionSettings | None,
-        stage: TransferStageSettings,
-        *,
-        matched: bool,
+        weight: float,
+        size: int,
     ) -> None:
         super().__init__(setup, self_supervision)
-        self._weight = stage.consistency if matched else 0.0
-        self._size = stage.consistency_size
+        self._weight = weight
+        self._size = size
 
     def _more_generator_terms(self, fake: Tensor, features: Tensor, batch: Batch) -> LossTerms:
         if not self._weight:
             return {}
         assert batch.low_quality is not None
-        size = min(self._size, batch.low_quality.shape[-1])
-        return {"consistency": self._weight * low_quality_consistency(fake, batch.low_quality, size)}
+        return {"consistency": self._weight * low_quality_consistency(fake, batch.low_quality, self._size)}
