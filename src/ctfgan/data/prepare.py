@@ -94,7 +94,7 @@ class Dataset:
     @cached_property
     def measured(self) -> Measured:
         """What recogniser, checks and evaluations look at."""
-        return measured(self.high_quality, self.training, self.pool, self.reference, self.withheld)
+        return measured(self.high_quality, self.names, self.training, self.pool, self.reference, self.withheld)
 
     def stocks(self, device: torch.device) -> Stocks:
         """What batches on a device are gathered from; opened once, so that all stages of a run share it."""

@@ -125,10 +125,11 @@ class Checker:
         """
         numbers, each = self._numbers
         # One column per class, always the same noise, so that sheets of different steps compare.
-        last = len(self._measured.names) - 1
+        last = len(self._measured.shown) - 1
         shown = sorted({int(c) for c in np.linspace(0, last, self._settings.sheet_classes)})
-        samples = self._samples(generator, numbers, progress)
-        columns = self._samples(generator, torch.tensor(shown).repeat(self._settings.sheet_rows), progress)
+        samples = self._samples(generator, self._measured.labels_of(numbers), progress)
+        of_columns = torch.from_numpy(self._measured.shown[shown])
+        columns = self._samples(generator, of_columns.repeat(self._settings.sheet_rows), progress)
         path = self._sheets / f"{number}-{stage}-{step:06d}.png"
 
         def look() -> CheckReport:
@@ -191,7 +192,7 @@ class Checker:
         return self._class_variety.of(features[numbers.argsort(stable=True)[first[:, None] + torch.arange(each)]])
 
     def _draw(self, images: Bytes, shown: list[int], path: Path) -> None:
-        names = self._measured.names
+        names = self._measured.shown_names
         scale = zoom_for(images.shape[1], len(shown))
         content = BytesIO()
         headings = [names[c] if self._by_class else "" for c in shown]
@@ -199,8 +200,7 @@ class Checker:
         path.parent.mkdir(exist_ok=True)
         write_file(path, content.getvalue())
 
-    def _samples(self, generator: nn.Module, numbers: Tensor, progress: Progress) -> Bytes:
-        labels = self._measured.labels_of(numbers)
+    def _samples(self, generator: nn.Module, labels: Tensor, progress: Progress) -> Bytes:
         condition = draw_condition(labels, self._bank, CHECK_SEED)
         return synthesise(generator, condition, CHECK_SEED, self._engine, progress)
 
