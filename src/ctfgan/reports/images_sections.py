@@ -33,7 +33,8 @@ def data_section(run: Story, opened: Opened, level: int) -> list[Block]:
     counts, summary = run.result.counts, run.summary
     names = {"classes": "classes", "lq_only": "of them with low-quality images only",
              "withheld": "of these with high-quality images that were withheld",
-             "high_quality": "high-quality images trained on", "pool": "real images that the recogniser learned from", "reference": "held-out reference images",
+             "high_quality": "high-quality images trained on", "pool": "real images that the recogniser learned from",
+             "reference": "held-out reference images",
              "low_quality": "low-quality images", "low_quality_held_out": "low-quality images held out"}  # fmt: skip
     known = {name: count for name, count in counts.items() if count or name not in {"lq_only", "withheld"}}
     rows = [(text, f"{known[name]:,}") for name, text in names.items() if name in known]
