@@ -227,7 +227,8 @@ def _as_begun(recipe: Recipe, then: dict[str, Any]) -> Recipe:
     """The recipe of a run, whose classes stay those that it began with: earlier versions left out classes that have
     low-quality images only.
     """
-    if "lq_only" in then.get("counts", {}):
+    counts = then.get("counts")
+    if isinstance(counts, dict) and "lq_only" in counts:
         return recipe
     return recipe.model_copy(update={"data": recipe.data.model_copy(update={"lq_only_classes": False})})
 

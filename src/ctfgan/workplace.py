@@ -159,10 +159,10 @@ def _untrained_lines(recipe: Recipe, dataset: Dataset) -> list[str]:
     ]
     if not stages or not len(dataset.lq_only):
         return []
-    settings = " and ".join(f"{name}.fake_classes=uniform" for name in stages)
+    settings = " ".join(f"--set {name}.fake_classes=uniform" for name in stages)
     return [
         "  note: the recipe synthesises the classes of the real images of each batch, so that classes with low-quality "
-        f"images only are not trained; --set {settings} trains them"
+        f"images only are not trained; {settings} trains them"
     ]
 
 

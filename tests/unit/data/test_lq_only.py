@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+import ctfgan
 from ctfgan.bundle import bank_for_bundle
 from ctfgan.chance import Chance
 from ctfgan.data import measured
@@ -19,6 +20,7 @@ from ctfgan.data.images import to_bytes
 from ctfgan.data.prepare import Dataset, prepare
 from ctfgan.data.settings import DataSettings, DegradationSettings
 from ctfgan.errors import DataError
+from ctfgan.workplace import Watch, open_workplace
 
 WriteClasses = Callable[..., Path]
 HIGH, LOW = ("b", "c", "e", "f"), ("a", "b", "c", "d", "e", "f")
@@ -182,3 +184,15 @@ def test_probe_classes_know_which_of_them_are_withheld(npz: DataSettings, monkey
     found = dataset.measured
     assert found.labels[found.lq_only].tolist() == [c for c in found.labels.tolist() if c in dataset.lq_only]
     assert not set(found.lq_only.tolist()) & set(found.training.labels.tolist())
+
+
+@pytest.mark.parametrize(("recipe", "is_told"), [("ctf-folders", False), ("ctf-r3-folders", True)])
+def test_a_recipe_that_conditions_on_real_classes_alone_says_that_the_others_are_not_trained(
+    npz: DataSettings, recipe: str, is_told: bool
+) -> None:
+    said: list[str] = []
+    settings = (f"data.high_quality={npz.high_quality}", "data.resolution=16", "data.without_hq=2", "device=cpu")
+    open_workplace(ctfgan.recipe(recipe, *settings), Watch(say=said.append))
+    told = [line for line in said if "are not trained" in line]
+    assert len(told) == is_told
+    assert all("--set transfer.fake_classes=uniform --set generate.fake_classes=uniform" in line for line in told)
