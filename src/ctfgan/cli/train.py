@@ -21,9 +21,11 @@ import click
 @click.option("--config", metavar="FILE", type=click.Path(path_type=Path), help="TOML file laid over the recipe.")
 @click.option("--hq-fraction", type=click.FloatRange(0, 1, min_open=True), metavar="0-1",
               help="Share of the high-quality training images to use: stratified, seeded, nested.")  # fmt: skip
-@click.option("--characters", metavar="SET", help="Glyphs: alphanumeric, digits, gb2312-level-1, or the characters "
-              "themselves.")  # fmt: skip
+@click.option("--characters", metavar="SET", help="Glyphs: alphanumeric, digits, gb2312-level-1, jis-level-1, "
+              "jis-level-2, hangul, hangul-all, several joined by +, or the characters themselves.")  # fmt: skip
 @click.option("--fonts", multiple=True, metavar="DIR", help="Glyphs: another folder of fonts; may be repeated.")
+@click.option("--lq-fonts", multiple=True, metavar="DIR", help="Glyphs: a folder of bitmap fonts (.pcf, .bdf, also "
+              "gzipped) for the low-quality images; may be repeated. Whole faces are then held out.")  # fmt: skip
 @click.option(
     "--out", metavar="DIR", type=click.Path(path_type=Path), help="The new run folder; runs/<recipe>-<time> without it."
 )
@@ -42,6 +44,7 @@ def train(
     hq_fraction: float | None,
     characters: str | None,
     fonts: tuple[str, ...],
+    lq_fonts: tuple[str, ...],
     out: Path | None,
     seed: int | None,
     device: str | None,
@@ -56,6 +59,7 @@ def train(
     ctfgan train --recipe projection-folders --hq scans
     ctfgan train --hq scans --from runs/earlier --set transfer.steps=0
     ctfgan train --characters gb2312-level-1 --fonts /usr/share/fonts
+    ctfgan train --characters jis-level-1 --fonts /usr/share/fonts --lq-fonts /usr/share/fonts/X11/misc
     """
     from ctfgan.data.settings import PUBLISHED
     from ctfgan.data.sources.opening import absolute
@@ -67,15 +71,20 @@ def train(
         chosen = with_file(chosen, config)
     if lq is not None and hq is None and recipe is None and characters is None:
         raise click.UsageError("--lq without --hq; name the good images with --hq, or the glyphs with --characters")
-    if hq is not None and (characters is not None or fonts):
-        raise click.UsageError("--characters and --fonts belong to the embedded glyphs; leave them or --hq out")
+    if hq is not None and (characters is not None or fonts or lq_fonts):
+        raise click.UsageError(
+            "--characters, --fonts and --lq-fonts belong to the embedded glyphs; leave them or --hq out"
+        )
+    if lq is not None and lq_fonts:
+        raise click.UsageError("--lq and --lq-fonts both name the low-quality images; leave one of them out")
     options: dict[str, object] = {
         "data.high_quality": hq and absolute(hq),
         "data.low_quality": lq and absolute(lq),
         "data.reference": reference if reference in (None, PUBLISHED) else absolute(reference),
         "data.high_quality_fraction": hq_fraction,
         "data.glyphs.characters": characters,
-        "data.glyphs.font_folders": tuple(str(Path(folder).expanduser().absolute()) for folder in fonts) or None,
+        "data.glyphs.font_folders": _absolute_folders(fonts),
+        "data.glyphs.low_quality_font_folders": _absolute_folders(lq_fonts),
         "start.path": start and str(start.expanduser().absolute()),
         "seed": seed,
         "device": device,
@@ -93,3 +102,7 @@ def train(
     with show.watch() as watch:
         path = run_training(chosen, out, watch)
     show.say_done(path)
+
+
+def _absolute_folders(folders: tuple[str, ...]) -> tuple[str, ...] | None:
+    return tuple(str(Path(folder).expanduser().absolute()) for folder in folders) or None

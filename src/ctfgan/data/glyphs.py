@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import itertools
+import logging
 import math
 import string
+from bisect import bisect_right
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,29 +18,24 @@ from fontTools.ttLib import TTCollection, TTFont
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from ctfgan.data.settings import GlyphSettings
-from ctfgan.data.sources.base import Labels
-from ctfgan.errors import DataError
+from ctfgan.data.bitmap_faces import BITMAPS
+from ctfgan.data.characters import NAMED_SETS, is_named, named_characters
+from ctfgan.data.faces import FontKind, FoundFace, FoundFaces, Look, find_faces, font_files, kept_faces
+from ctfgan.data.settings import MIN_IMAGES_PER_CLASS, GlyphSettings
+from ctfgan.data.sources.base import Groups, Labels
+from ctfgan.errors import DataError, suggestion
+from ctfgan.files import sha256
+from ctfgan.progress import Progress, silent
 
 RENDER_SCALE = 3  # supersampling: jitter is applied at this multiple of the final size
 FACES_PER_CHARACTER = 2
+IMAGES_PER_CLASS = 200
+EXAMPLES = 5  # names in a note
+NEARLY_WHOLE = 0.95  # of the characters: a face that shows so many is used for these where faces are held out
 # Matplotlib's TeX faces claim ASCII, but "1" is an infinity sign in cmsy10 and a bracket in cmex10; the others have
 # only letters and digits where Unicode has them. LastResort draws a box for everything.
 NO_FACES = ("LastResort", "cmsy10", "cmex10")
 LETTERS_ONLY = ("cmb10", "cmmi10", "cmr10", "cmss10", "cmti10", "cmtt10")
-
-
-def gb2312_level_1() -> str:
-    """The 3,755 most frequent Chinese characters: rows 16 to 55 of GB2312, the last one with 89 cells."""
-    cells = [(row, cell) for row in range(16, 56) for cell in range(1, 95 if row < 55 else 90)]
-    return bytes(byte + 0xA0 for pair in cells for byte in pair).decode("gb2312")
-
-
-NAMED_SETS = {
-    "alphanumeric": string.digits + string.ascii_uppercase + string.ascii_lowercase,
-    "digits": string.digits,
-    "gb2312-level-1": gb2312_level_1(),
-}
 
 
 class GlyphSource:
@@ -47,48 +45,156 @@ class GlyphSource:
         settings: which characters and fonts, how many renderings.
         resolution: side of the final image in pixels.
         seed: seed of the jitter; every image has its own random stream.
+        progress: shows a first look at the fonts.
 
     Raises:
-        DataError: a character without enough faces, or given twice.
+        DataError: an unknown set, a character without enough faces, or one that is given twice.
     """
 
-    def __init__(self, settings: GlyphSettings, resolution: int, seed: int) -> None:
-        characters = NAMED_SETS.get(settings.characters, settings.characters)
-        near = difflib.get_close_matches(settings.characters, NAMED_SETS, n=1, cutoff=0.5)
-        if near and settings.characters not in NAMED_SETS:
-            raise DataError(f"Unknown character set {settings.characters!r}. Did you mean {near[0]!r}?")
-        repeated = sorted({character for character in characters if characters.count(character) > 1})
-        if repeated:
-            raise DataError(f"the characters {''.join(repeated)!r} are given more than once; each is one class")
-        self.location = f"glyphs ({settings.characters if settings.characters in NAMED_SETS else 'own set'})"
+    def __init__(self, settings: GlyphSettings, resolution: int, seed: int, progress: Progress = silent) -> None:
+        characters = _characters(settings.characters)
+        self.location = f"glyphs ({settings.characters if is_named(settings.characters) else 'own set'})"
         self.classes: tuple[str, ...] = tuple(characters)
-        self.labels: Labels = np.repeat(np.arange(len(characters)), settings.images_per_class)
-        self._per_class = settings.images_per_class
         self._size = resolution * RENDER_SCALE
         self._seed = seed
-        self._faces = faces_of(characters, settings.font_folders)
-        used = {face for faces in self._faces for face in faces}
-        self.notes: tuple[str, ...] = (f"rendered from {len(used)} faces",)
+        found = _look_at_outlines(characters, settings.font_folders, progress)
+        self._faces = _chosen(characters, found, by_face=settings.by_face)
+        self._counts = [_images(settings, len(faces)) for faces in self._faces]
+        self._starts = [0, *itertools.accumulate(self._counts)]
+        self.labels: Labels = np.repeat(np.arange(len(characters)), self._counts)
+        used = sorted({face for faces in self._faces for face in faces}, key=lambda face: (face.file, face.index))
+        self.groups = self._groups(used) if settings.by_face else None
+        self.notes: tuple[str, ...] = (f"rendered from {len(used)} faces", *_left_out(found, used, "outline"))
 
     def identity(self) -> str:
-        fonts = {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path, _ in set().union(*self._faces)}
-        return f"{sorted(fonts.items())} {self.classes} {self._per_class} {self._size} {self._seed} rendering-1"
+        fonts = {face.file: sha256(Path(face.file)) for face in set(itertools.chain(*self._faces))}
+        if self.groups is None:
+            counts: object = self._counts[0]
+        else:
+            counts = hashlib.sha256(repr((self._counts, self.groups.names)).encode() + self.groups.numbers.tobytes())
+            counts = counts.hexdigest()
+        return f"{sorted(fonts.items())} {self.classes} {counts} {self._size} {self._seed} rendering-1"
 
     def name(self, index: int) -> str:
-        return f"glyph {self.classes[self.labels[index]]!r} number {index % self._per_class}"
+        label, number = self._place(index)
+        return f"glyph {self.classes[label]!r} number {number}"
 
     def header(self, index: int) -> tuple[str, tuple[int, int]]:
         return "L", (self._size, self._size)
 
     def read(self, index: int) -> Image.Image:
-        label, number = divmod(index, self._per_class)
-        faces = self._faces[label]
+        label, number = self._place(index)
+        face = self._faces[label][number % len(self._faces[label])]
         rng = np.random.default_rng((self._seed, index))
-        return render(self.classes[label], faces[number % len(faces)], self._size, rng)
+        return render(self.classes[label], _face(face), self._size, rng)
+
+    def _place(self, index: int) -> tuple[int, int]:
+        """Class of an image, and which one of the class it is."""
+        label = bisect_right(self._starts, index) - 1
+        return label, index - self._starts[label]
+
+    def _groups(self, used: list[FoundFace]) -> Groups:
+        names = sorted({face.family for face in used})
+        number = {name: place for place, name in enumerate(names)}
+        of_class = [np.array([number[face.family] for face in faces]) for faces in self._faces]
+        repeated = [np.resize(numbers, count) for numbers, count in zip(of_class, self._counts, strict=True)]
+        return Groups(np.concatenate(repeated), tuple(names))
+
+
+class BitmapSource:
+    """Characters as fonts of pixels have them, one image for each face and character: dark on white, never scaled.
+
+    Args:
+        characters: the classes.
+        folders: of PCF and BDF fonts.
+        progress: shows a first look at the fonts.
+
+    Raises:
+        DataError: a folder is missing, or no face in it shows any of the characters.
+    """
+
+    def __init__(self, characters: tuple[str, ...], folders: tuple[str, ...], progress: Progress = silent) -> None:
+        self.location = f"bitmap fonts ({', '.join(folders)})"
+        self.classes = characters
+        whole = "".join(characters)
+        places = [Path(folder).expanduser() for folder in folders]
+        found, self._folder = kept_faces(BITMAPS, whole, font_files(places, BITMAPS.suffixes), progress)
+        self._numbers = [number for number, face in enumerate(found.faces) if face.twin is None]
+        self._faces = [found.faces[number] for number in self._numbers]
+        if not self._faces:
+            raise DataError(
+                f"no bitmap font in {', '.join(folders)} shows any of the {len(characters):,} characters"
+                f"{_first_unreadable(found)}; give a folder with .pcf or .bdf fonts of them with --lq-fonts DIR"
+            )
+        self._starts = [0, *itertools.accumulate(len(face.shown) for face in self._faces)]
+        label = {character: number for number, character in enumerate(characters)}
+        self.labels: Labels = np.array([label[c] for face in self._faces for c in face.shown], dtype=np.int64)
+        names = sorted({face.family for face in self._faces})
+        numbers = [names.index(face.family) for face in self._faces]
+        self.groups = Groups(np.repeat(numbers, np.diff(self._starts)), tuple(names))
+        sides = sorted({face.side for face in self._faces})
+        outlines = len(font_files(places, OUTLINES.suffixes))
+        self.notes: tuple[str, ...] = (
+            f"drawn by {len(self._faces)} bitmap faces of {', '.join(map(str, sides))} pixels",
+            *_left_out(found, self._faces, "bitmap"),
+            *([f"left out: {outlines} outline fonts; only fonts of pixels are low-quality"] if outlines else []),
+        )
+
+    def identity(self) -> str:
+        return f"{self._folder.name} bitmap faces"  # a hash of the fonts and of the characters
+
+    def name(self, index: int) -> str:
+        number, place = self._place(index)
+        return f"glyph {self._faces[number].shown[place]!r} of {self._faces[number].name}"
+
+    def header(self, index: int) -> tuple[str, tuple[int, int]]:
+        side = self._faces[self._place(index)[0]].side
+        return "L", (side, side)
+
+    def read(self, index: int) -> Image.Image:
+        number, place = self._place(index)
+        return Image.fromarray(255 - _drawings(self._folder / f"{self._numbers[number]}.npy")[place])
+
+    def _place(self, index: int) -> tuple[int, int]:
+        """Which face an image is of, and which of its characters it shows."""
+        number = bisect_right(self._starts, index) - 1
+        return number, index - self._starts[number]
+
+
+@lru_cache(maxsize=2)
+def _drawings(file: Path) -> NDArray[np.uint8]:
+    drawings: NDArray[np.uint8] = np.load(file)
+    return drawings
+
+
+def _characters(text: str) -> str:
+    """The characters of a named set, or those that are given."""
+    if is_named(text):
+        return named_characters(text)
+    names = text.split("+")
+    unknown = [name for name in names if name not in NAMED_SETS]
+    near = difflib.get_close_matches(unknown[0], NAMED_SETS, n=1, cutoff=0.5)
+    if near or len(unknown) < len(names):
+        raise DataError(f"Unknown character set {unknown[0]!r}. {suggestion(unknown[0], list(NAMED_SETS))}")
+    repeated = sorted({character for character in text if text.count(character) > 1})
+    if repeated:
+        raise DataError(f"the characters {''.join(repeated)!r} are given more than once; each is one class")
+    return text
+
+
+def _images(settings: GlyphSettings, faces: int) -> int:
+    """How many renderings of a character that has so many faces."""
+    if settings.images_per_class is not None:
+        return settings.images_per_class
+    return max(faces, MIN_IMAGES_PER_CLASS) if settings.by_face else IMAGES_PER_CLASS
 
 
 Face = tuple[Path, int]
 """A font file and the index of the face in it."""
+
+
+def _face(found: FoundFace) -> Face:
+    return Path(found.file), found.index
 
 
 def render(character: str, face: Face, size: int, rng: np.random.Generator) -> Image.Image:
@@ -124,60 +230,104 @@ def faces_of(characters: str, font_folders: tuple[str, ...]) -> list[list[Face]]
 
     For a set that some faces cover whole, only these are used, so that no class differs from another by its faces.
     """
+    found = find_faces(OUTLINES, characters, _outline_files(font_folders))
+    return [[_face(face) for face in faces] for faces in _chosen(characters, found, by_face=False)]
+
+
+def _outline_files(font_folders: tuple[str, ...]) -> list[Path]:
+    """Matplotlib's fonts, and those of other folders."""
     folders = [Path(matplotlib.get_data_path(), "fonts", "ttf"), *(Path(name).expanduser() for name in font_folders)]
-    for folder in folders:
-        if not folder.is_dir():
-            raise DataError(f"font folder {folder} does not exist; give a folder with .ttf, .otf or .ttc files")
-    files = sorted(
-        path
-        for folder in folders
-        for path in folder.rglob("*")
-        if path.suffix.lower() in {".ttf", ".otf", ".ttc"} and not path.name.startswith(NO_FACES)
-    )
-    maps = {(file, index): codes for file in files for index, codes in enumerate(_character_maps(file))}
-    showing = {face: _shown(characters, face, codes) for face, codes in maps.items()}
-    whole = [face for face, shown in showing.items() if len(shown) == len(characters)]
-    if len(whole) >= FACES_PER_CHARACTER:
-        return [whole] * len(characters)
-    by_character = [[face for face, shown in showing.items() if c in shown] for c in characters]
-    missing = "".join(c for c, faces in zip(characters, by_character, strict=True) if len(faces) < FACES_PER_CHARACTER)
+    return [file for file in font_files(folders, OUTLINES.suffixes) if not file.name.startswith(NO_FACES)]
+
+
+def _look_at_outlines(characters: str, font_folders: tuple[str, ...], progress: Progress) -> FoundFaces:
+    return kept_faces(OUTLINES, characters, _outline_files(font_folders), progress)[0]
+
+
+def _chosen(characters: str, found: FoundFaces, *, by_face: bool) -> list[list[FoundFace]]:
+    """The faces of each character."""
+    faces = [face for face in found.faces if face.twin is None] if by_face else list(found.faces)
+    enough = math.ceil(len(characters) * (NEARLY_WHOLE if by_face else 1))
+    by_character = _showing(characters, [face for face in faces if len(face.shown) >= enough])
+    if min(map(len, by_character)) >= FACES_PER_CHARACTER:
+        return by_character
+    by_character = _showing(characters, faces)
+    missing = "".join(c for c, own in zip(characters, by_character, strict=True) if len(own) < FACES_PER_CHARACTER)
     if missing:
         shown = missing[:20] + ("..." if len(missing) > 20 else "")
         raise DataError(
-            f"{len(missing)} characters have fewer than {FACES_PER_CHARACTER} faces ({shown}); "
-            "add a font folder that has them with --fonts DIR"
+            f"{len(missing)} characters have fewer than {FACES_PER_CHARACTER} faces ({shown})"
+            f"{_first_unreadable(found)}; add a font folder that has them with --fonts DIR"
         )
     return by_character
 
 
-def _character_maps(file: Path) -> list[set[int]]:
-    """The code points of each face in a font file."""
-    try:
-        with file.open("rb") as handle:
-            is_collection = file.suffix.lower() == ".ttc"
-            fonts = TTCollection(handle, lazy=True).fonts if is_collection else [TTFont(handle, lazy=True)]
-            maps = [set(font.getBestCmap() or ()) for font in fonts]
-    except Exception as error:  # fontTools and struct raise what a damaged table makes them
-        raise _unreadable(file, error) from error
+def _showing(characters: str, faces: list[FoundFace]) -> list[list[FoundFace]]:
+    shown = [frozenset(face.shown) for face in faces]
+    return [[face for face, own in zip(faces, shown, strict=True) if character in own] for character in characters]
+
+
+def _first_unreadable(found: FoundFaces) -> str:
+    if not found.unreadable:
+        return ""
+    file, reason = found.unreadable[0]
+    return f" ({len(found.unreadable)} font files cannot be read, such as {file}: {reason})"
+
+
+def _left_out(found: FoundFaces, used: list[FoundFace], what: str) -> list[str]:
+    """One sentence about what was found and is not used, if anything."""
+    twins = [f"{face.name} = {face.twin}" for face in found.faces if face.twin is not None and face not in used]
+    partial = [face.name for face in found.faces if face.twin is None and face not in used]
+    files = [f"{Path(file).name}: {reason}" for file, reason in found.unreadable]
+    parts = [
+        f"{len(names)} {reason} ({', '.join(names[:EXAMPLES])}{', ...' * (len(names) > EXAMPLES)})"
+        for names, reason in (
+            (twins, "that draw what another one draws"),
+            (partial, "that lack too many of the characters"),
+            (files, "files that cannot be read"),
+        )
+        if names
+    ]
+    return [f"left out of the {what} faces: {'; '.join(parts)}"] if parts else []
+
+
+def _read_outlines(file: Path, characters: str) -> list[Look]:
+    """The faces of an outline font, each with small drawings of the characters that it maps."""
+    looks = []
+    for index, (codes, name, family) in enumerate(_character_maps(file)):
+        face = file, index
+        mapped = [character for character in characters if ord(character) in codes]
+        drawings = {character: _small_drawing(character, face) for character in mapped}
+        if mapped:
+            box = _small_drawing("\uffff", face).tobytes()
+            drawings = {character: drawing for character, drawing in drawings.items() if drawing.tobytes() != box}
+        looks.append(Look(index, name, family, drawings))
+    return looks
+
+
+OUTLINES = FontKind((".ttf", ".otf", ".ttc"), _read_outlines, keeps_drawings=False, version="outlines-1")
+
+
+def _character_maps(file: Path) -> list[tuple[set[int], str, str]]:
+    """The code points, name and family of each face in a font file."""
+    # It warns of names of glyphs, which nobody here asks for.
+    logging.getLogger("fontTools.ttLib").setLevel(logging.ERROR)
+    with file.open("rb") as handle:
+        is_collection = file.suffix.lower() == ".ttc"
+        fonts = TTCollection(handle, lazy=True).fonts if is_collection else [TTFont(handle, lazy=True)]
+        maps = [(set(font.getBestCmap() or ()), *_names(font, file)) for font in fonts]
     if file.name.startswith(LETTERS_ONLY):
-        return [codes & {ord(c) for c in string.ascii_letters + string.digits} for codes in maps]
+        letters = {ord(c) for c in string.ascii_letters + string.digits}
+        return [(codes & letters, name, family) for codes, name, family in maps]
     return maps
 
 
-def _shown(characters: str, face: Face, codes: set[int]) -> set[str]:
-    try:
-        return {c for c in characters if ord(c) in codes and _is_drawn(c, face)}
-    except OSError as error:  # FreeType
-        raise _unreadable(face[0], error) from error
-
-
-def _unreadable(file: Path, error: Exception) -> DataError:
-    return DataError(f"font file {file} cannot be read ({error}); take it out of the font folder")
-
-
-def _is_drawn(character: str, face: Face) -> bool:
-    pixels = _small_drawing(character, face)
-    return bool(pixels.any()) and not np.array_equal(pixels, _small_drawing("\uffff", face))
+def _names(font: TTFont, file: Path) -> tuple[str, str]:
+    """Name and family of a face; those of the file if it has none."""
+    names = font.get("name")
+    family = (names and names.getBestFamilyName()) or file.stem
+    style = (names and names.getBestSubFamilyName()) or ""
+    return (family if style in ("", "Regular") else f"{family} {style}"), family
 
 
 def _small_drawing(character: str, face: Face) -> NDArray[np.uint8]:

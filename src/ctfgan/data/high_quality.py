@@ -5,19 +5,25 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from ctfgan.data.glyphs import NAMED_SETS, GlyphSource
+from ctfgan.data.characters import NAMED_SETS, is_named, named_characters
+from ctfgan.data.glyphs import GlyphSource
 from ctfgan.data.settings import PUBLISHED, DataSettings
 from ctfgan.data.sources.base import ImageSource
 from ctfgan.data.sources.opening import open_source
 from ctfgan.data.sources.tables import Columns
 from ctfgan.data.sources.views import of_classes, with_classes
 from ctfgan.errors import DataError, suggestion
+from ctfgan.progress import Progress, silent
 
 
-def high_quality_sources(settings: DataSettings) -> tuple[ImageSource, ImageSource | None]:
+def high_quality_sources(settings: DataSettings, progress: Progress = silent) -> tuple[ImageSource, ImageSource | None]:
     """The high-quality images and, if they are not to be cut from these, the images of the reference.
 
     Both are opened, and their classes compared, before anything is decoded.
+
+    Args:
+        settings: the recipe's data settings.
+        progress: shows a first look at fonts.
 
     Returns:
         Labelled sources; the reference has the class numbering of the high-quality images.
@@ -31,7 +37,7 @@ def high_quality_sources(settings: DataSettings) -> tuple[ImageSource, ImageSour
     if location is None:
         if published:
             raise DataError("the embedded glyphs have no published test part; leave data.reference out")
-        source: ImageSource = GlyphSource(settings.glyphs, settings.resolution, settings.seed)
+        source: ImageSource = GlyphSource(settings.glyphs, settings.resolution, settings.seed, progress)
     else:
         source = _labelled(open_source(location, "train" if published else "all", columns), "high-quality")
     source = _only(source, settings.only, strictly=True)
@@ -55,12 +61,12 @@ def _only(source: ImageSource, only: str | tuple[str, ...] | None, *, strictly: 
     if only is None:
         return source
     if isinstance(only, str):
-        if only not in NAMED_SETS:
+        if not is_named(only):
             raise DataError(
                 f"data.only is {only!r}, which is no named set of characters. {suggestion(only, list(NAMED_SETS))} "
                 "Class names are written as a list"
             )
-        wanted: Collection[str] = frozenset(NAMED_SETS[only])
+        wanted: Collection[str] = frozenset(named_characters(only))
     else:
         wanted = frozenset(only)
         known = frozenset(source.classes)

@@ -7,16 +7,17 @@ from typing import Literal
 
 import numpy as np
 
+from ctfgan.data.glyphs import BitmapSource
 from ctfgan.data.image_view import ImageView
 from ctfgan.data.manifest import ClassNames
 from ctfgan.data.packed import PackedImages
 from ctfgan.data.packing import look, pack
 from ctfgan.data.pairing import LowQualityBank, ResolvedPairing, resolve_pairing
 from ctfgan.data.settings import MIN_IMAGES_PER_CLASS, DataSettings
-from ctfgan.data.sources.base import Labels
+from ctfgan.data.sources.base import ImageSource, Labels
 from ctfgan.data.sources.opening import open_source
 from ctfgan.data.sources.tables import Columns
-from ctfgan.data.splits import Rows, covering_prefix, membership, share, stratified_order, with_copies
+from ctfgan.data.splits import Rows, covering_prefix, membership, share, stratified_order, whole_groups, with_copies
 from ctfgan.errors import DataError
 from ctfgan.progress import Progress
 
@@ -73,10 +74,9 @@ def low_quality_side(
     Raises:
         DataError: nothing usable, sides that look swapped, or a class without images where pairing needs them.
     """
-    if settings.low_quality is None:
+    source = _source(settings, packed.names, progress)
+    if source is None:
         return _derived(settings, packed, pool, high_quality)
-    columns = Columns(settings.low_quality_image_column, settings.low_quality_label_column)
-    source = open_source(settings.low_quality, columns=columns)
     survey = look(source)
     size = settings.low_quality_size
     if size is None:
@@ -100,7 +100,10 @@ def low_quality_side(
         )
     matched = pairing == "matched"
     fraction = _held_out_fraction(settings)
-    held_out = _first_share(order, low, fraction, cover=matched)
+    if low.groups is None or fraction == 0:
+        held_out = _first_share(order, low, fraction, cover=matched)
+    else:
+        held_out = whole_groups(low.groups, low.labels, low.firsts, fraction, settings.seed)
     training = np.flatnonzero(~membership(held_out, len(low)))
     if len(training) == 0:
         raise DataError(
@@ -117,6 +120,17 @@ def low_quality_side(
     views = ImageView(low, training, None, 0), ImageView(low, held_out, None, 0)
     bank, second = _banks(views, low, (training, held_out), of_class, packed.names)
     return LowQuality(bank, second, low.names, own, thin, pairing, low, np.empty(0, dtype=np.int64), 0, 0)
+
+
+def _source(settings: DataSettings, classes: ClassNames, progress: Progress) -> ImageSource | None:
+    """The low-quality images of their own, from files or fonts; None if they are to be degraded copies."""
+    fonts = settings.glyphs.low_quality_font_folders
+    if fonts:
+        return BitmapSource(classes.all(), fonts, progress)
+    if settings.low_quality is None:
+        return None
+    columns = Columns(settings.low_quality_image_column, settings.low_quality_label_column)
+    return open_source(settings.low_quality, columns=columns)
 
 
 def _derived(settings: DataSettings, packed: PackedImages, pool: Rows, high_quality: Rows) -> LowQuality:

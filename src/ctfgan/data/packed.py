@@ -3,6 +3,7 @@
 packed.json    shape, number of classes, survey, fingerprint
 images.npy     uint8 (N, R, R, K)
 digests.npy    uint64 (N,), a number for the pixels of each image
+groups.npy     int64 (N,), the group of each image, if the survey names groups
 and the arrays of manifest.py
 """
 
@@ -30,6 +31,7 @@ from ctfgan.settings import Settings, first_mistake
 CONTENT = "packed.json"
 IMAGES = "images.npy"
 DIGESTS = "digests.npy"
+GROUPS = "groups.npy"
 FORMAT = 3
 
 _Count = Annotated[int, Field(ge=0, lt=2**48)]
@@ -48,6 +50,8 @@ class Survey:
     unreadable: tuple[tuple[str, str], ...]
     """Name and reason of each image that was skipped."""
     notes: tuple[str, ...]
+    groups: tuple[str, ...] = ()
+    """Names of the groups of images that a split keeps together; empty if there are none."""
 
     @property
     def is_grey(self) -> bool:
@@ -73,6 +77,8 @@ class PackedImages:
     """How images that were not square became square."""
     fingerprint: str
     """SHA-256 of pixels, labels and class names."""
+    groups: NDArray[np.int64] | None = None
+    """Memory-mapped ``(N,)``: the group of each image in the survey's list; None if there are none."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -155,7 +161,8 @@ def open_packed(folder: Path) -> PackedImages:
     images = open_array(folder / IMAGES, np.uint8, content.shape)
     manifest = open_manifest(folder, len(images), content.classes)
     digests = open_array(folder / DIGESTS, np.uint64, (len(images),))
-    return PackedImages(images, digests, manifest, content.survey, content.fit, content.fingerprint)
+    groups = open_array(folder / GROUPS, np.int64, (len(images),)) if content.survey.groups else None
+    return PackedImages(images, digests, manifest, content.survey, content.fit, content.fingerprint, groups)
 
 
 class _Content(Settings):

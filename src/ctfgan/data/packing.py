@@ -15,8 +15,18 @@ import numpy as np
 from ctfgan.data.images import Fit, square
 from ctfgan.data.leakage import digest
 from ctfgan.data.manifest import write_manifest
-from ctfgan.data.packed import CONTENT, DIGESTS, FORMAT, IMAGES, PackedImages, Survey, fingerprint_of, open_packed
-from ctfgan.data.sources.base import ImageSource
+from ctfgan.data.packed import (
+    CONTENT,
+    DIGESTS,
+    FORMAT,
+    GROUPS,
+    IMAGES,
+    PackedImages,
+    Survey,
+    fingerprint_of,
+    open_packed,
+)
+from ctfgan.data.sources.base import ImageSource, groups_of
 from ctfgan.data.sources.packed import PackedSource
 from ctfgan.errors import DataError
 from ctfgan.files import cache_folder, is_taken, new_folder
@@ -129,9 +139,14 @@ def _decode(
         _cut(folder / IMAGES, len(kept))
         images = np.load(folder / IMAGES, mmap_mode="r")
     np.save(folder / DIGESTS, digests[: len(kept)])
+    groups = groups_of(source)
+    if groups is not None:
+        np.save(folder / GROUPS, groups.numbers[kept])
     labels = source.labels[kept]
     write_manifest(folder, labels, source.classes)
-    final = Survey(survey.location, len(kept), survey.sides, survey.modes, tuple(skipped.items()), survey.notes)
+    final = replace(
+        survey, images=len(kept), unreadable=tuple(skipped.items()), groups=() if groups is None else groups.names
+    )
     content = {
         "format": FORMAT,
         "shape": images.shape,

@@ -19,7 +19,7 @@ from ctfgan.data.packed import PackedImages
 from ctfgan.data.packing import look, pack
 from ctfgan.data.settings import MIN_IMAGES_PER_CLASS, PUBLISHED, DataSettings
 from ctfgan.data.sources.base import Labels
-from ctfgan.data.splits import Rows, ascending, membership, share, stratified_order, with_copies
+from ctfgan.data.splits import Rows, ascending, membership, share, stratified_order, whole_groups, with_copies
 from ctfgan.data.stock import Stock, Stocks
 from ctfgan.data.subset import Subset
 from ctfgan.errors import DataError
@@ -125,7 +125,7 @@ def prepare(settings: DataSettings, *, low_quality: bool, progress: Progress = s
     Raises:
         DataError: nothing usable, one class only, a class too small, or sides that look swapped.
     """
-    source, other = high_quality_sources(settings)
+    source, other = high_quality_sources(settings, progress)
     survey = look(source)
     channels = settings.channels if settings.channels != "auto" else (1 if survey.is_grey else 3)
     packed = pack(source, survey, settings.resolution, channels, settings.fit, progress)
@@ -162,9 +162,12 @@ def divide(
     pool = stratified_order(packed.labels, settings.seed, firsts)
     reference = own_reference
     if reference is None:
-        # At least 4 different ones: evaluation compares one half of the reference with the other.
-        fewest = int(np.flatnonzero(firsts[pool] == pool)[:MIN_IMAGES_PER_CLASS][-1]) + 1
-        held_out = with_copies(pool[: max(share(count, settings.held_out), fewest)], firsts)
+        if packed.groups is not None:
+            held_out = whole_groups(packed.groups, packed.labels, firsts, settings.held_out, settings.seed)
+        else:
+            # At least 4 different ones: evaluation compares one half of the reference with the other.
+            fewest = int(np.flatnonzero(firsts[pool] == pool)[:MIN_IMAGES_PER_CLASS][-1]) + 1
+            held_out = with_copies(pool[: max(share(count, settings.held_out), fewest)], firsts)
         reference, pool = Subset(packed, held_out), pool[~membership(held_out, count)[pool]]
         _check_training(packed, pool, f"a held-out share (data.held_out) of {settings.held_out}", "smaller share")
     # Ordered anew, so that every prefix of the pool is stratified too.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ctfgan.settings import Seed, Settings
 
@@ -19,11 +19,23 @@ class GlyphSettings(Settings):
     """The embedded data set: characters rendered at run time from fonts."""
 
     characters: str = Field(default="alphanumeric", min_length=2)
-    """A named set (alphanumeric, digits, gb2312-level-1), or the characters themselves."""
+    """A named set (alphanumeric, digits, gb2312-level-1, jis-level-1, jis-level-2, hangul, hangul-all), several of
+    them joined by +, or the characters themselves."""
     font_folders: tuple[str, ...] = ()
     """Folders with more .ttf, .otf and .ttc faces, besides those that matplotlib ships."""
-    images_per_class: int = Field(default=200, ge=4)
-    """Renderings of each character, spread over the faces that have it."""
+    low_quality_font_folders: tuple[str, ...] = ()
+    """Folders with bitmap fonts (.pcf, .bdf, also gzipped) that the low-quality images are taken from."""
+    images_per_class: int | None = Field(default=None, ge=4)
+    """Renderings of each character, spread over the faces that have it; None is 200, or one of each face where faces
+    are held out."""
+    held_out: Literal["auto", "images", "faces"] = "auto"
+    """What ``data.held_out`` holds back: some images of every face, or all images of some families of faces, so that
+    the reference is of faces that training never sees. auto is faces with low-quality fonts, else images."""
+
+    @property
+    def by_face(self) -> bool:
+        """Whether faces are held out whole."""
+        return self.held_out == "faces" or (self.held_out == "auto" and bool(self.low_quality_font_folders))
 
 
 class DegradationSettings(Settings):
@@ -53,7 +65,7 @@ class DataSettings(Settings):
     the same class names. With a reference of its own, all high-quality images form the pool."""
     only: str | tuple[str, ...] | None = None
     """Restricts the high-quality images and the reference to some classes: a named character set (alphanumeric,
-    digits, gb2312-level-1), of which the data need not have all, or a list of class names, of which it must."""
+    digits, jis-level-1, ...), of which the data need not have all, or a list of class names, of which it must."""
     needs: tuple[str, ...] = ()
     """Names among ``high_quality`` and ``low_quality`` that a recipe cannot run without, each with a hint."""
     glyphs: GlyphSettings = GlyphSettings()
@@ -91,3 +103,12 @@ class DataSettings(Settings):
     """The same for their labels."""
     seed: Seed = 0
     """Seed of the rendering, the degradation and all splits; runs that share it are comparable."""
+
+    @model_validator(mode="after")
+    def _check_low_quality_fonts(self) -> Self:
+        if self.glyphs.low_quality_font_folders and (self.high_quality, self.low_quality) != (None, None):
+            other = "high_quality" if self.high_quality is not None else "low_quality"
+            raise ValueError(
+                f"glyphs.low_quality_font_folders belongs to the embedded glyphs without {other} images; leave one out"
+            )
+        return self

@@ -117,6 +117,43 @@ def with_copies(rows: Rows, firsts: Rows) -> Rows:
     return np.flatnonzero(membership(firsts[rows], len(firsts))[firsts])
 
 
+def whole_groups(groups: Rows, labels: Labels, firsts: Rows, fraction: float, seed: int) -> Rows:
+    """Some groups, whole and with all copies of their images, ascending: what is held out where groups are one hand's.
+
+    Groups are taken in random order, each that still fits into ``fraction`` of the images. If none does it is a
+    smallest one; more are taken, small ones first, while a class has no image among them. A group that would leave a
+    class without images outside is not taken.
+
+    Args:
+        groups: ``(N,)``, the group of each image.
+        labels: ``(N,)``; images without a label count as a class.
+        firsts: ``(N,)``, for each image the row of the first one with its pixels.
+        fraction: of the images that are wanted.
+        seed: of the order.
+    """
+    classes = labels - labels.min()
+    sizes = np.bincount(groups)
+    drawn = np.random.default_rng(seed).permutation(np.flatnonzero(sizes))
+    by_size = drawn[np.argsort(sizes[drawn], kind="stable")]
+    taken = np.zeros(len(groups), dtype=bool)
+    for group in drawn:
+        more = _taken_too(taken, groups == group, classes, firsts)
+        if more.sum() <= share(len(groups), fraction):
+            taken = more
+    for group in by_size:
+        is_shown = np.bincount(classes[taken], minlength=int(classes.max()) + 1) > 0
+        if not is_shown[classes[groups == group]].all():
+            taken = _taken_too(taken, groups == group, classes, firsts)
+    return np.flatnonzero(taken)
+
+
+def _taken_too(taken: NDArray[np.bool_], group: NDArray[np.bool_], classes: Labels, firsts: Rows) -> NDArray[np.bool_]:
+    """What is taken and a group with its copies; only what is taken if that left a class nothing else."""
+    more = taken | membership(with_copies(np.flatnonzero(group), firsts), len(taken))
+    left = np.bincount(classes[~more], minlength=int(classes.max()) + 1)
+    return more if (left > 0)[classes[more]].all() else taken
+
+
 def membership(rows: Rows, count: int) -> NDArray[np.bool_]:
     """Which of ``count`` images are among ``rows``, ``(count,)``."""
     mask = np.zeros(count, dtype=bool)

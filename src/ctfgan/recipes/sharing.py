@@ -17,7 +17,10 @@ def shareable(recipe: Recipe) -> Recipe:
     places = {name: getattr(data, name) for name in PLACES}
     named: dict[str, object] = {name: name_of(place) for name, place in places.items() if place is not None}
     named["glyphs"] = data.glyphs.model_copy(
-        update={"font_folders": tuple(name_of(folder) for folder in data.glyphs.font_folders)}
+        update={
+            folders: tuple(name_of(folder) for folder in getattr(data.glyphs, folders))
+            for folders in ("font_folders", "low_quality_font_folders")
+        }
     )
     if start.path is not None:
         start = start.model_copy(update={"path": name_of(start.path)})

@@ -9,7 +9,8 @@ import pytest
 from fontTools.ttLib import TTFont
 from PIL import Image, ImageDraw, ImageFont
 
-from ctfgan.data.glyphs import NAMED_SETS, Face, GlyphSource, faces_of, gb2312_level_1
+from ctfgan.data.characters import NAMED_SETS
+from ctfgan.data.glyphs import Face, GlyphSource, faces_of
 from ctfgan.data.settings import GlyphSettings
 from ctfgan.errors import DataError
 
@@ -62,7 +63,7 @@ def test_named_sets_hold_what_they_say() -> None:
 
 
 def test_gb2312_level_1_has_3755_distinct_chinese_characters() -> None:
-    characters = gb2312_level_1()
+    characters = NAMED_SETS["gb2312-level-1"]
     assert len(characters) == len(set(characters)) == 3_755
     assert all(0x4E00 <= ord(character) <= 0x9FFF for character in characters)
     assert (characters[0], characters[-1]) == ("啊", "座")  # level 1 is sorted by pinyin
@@ -126,7 +127,7 @@ def test_a_character_drawn_as_the_box_of_missing_glyphs_counts_as_missing(tmp_pa
 
 def test_many_missing_characters_are_cut_short() -> None:
     with pytest.raises(DataError, match=r"30 characters have fewer than 2 faces \(.{20}\.\.\.\)"):
-        source(gb2312_level_1()[:30])
+        source(NAMED_SETS["gb2312-level-1"][:30])
 
 
 def test_a_font_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -134,19 +135,18 @@ def test_a_font_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
         source("AB", fonts=(f"{tmp_path}/none",))
 
 
-def test_a_font_file_that_is_none_is_named(tmp_path: Path) -> None:
-    for content in (b"", b"no font", bytes(2_000)):
-        (tmp_path / "broken.ttf").write_bytes(content)
-        with pytest.raises(DataError, match=r"font file .*broken\.ttf cannot be read"):
-            source("AB", fonts=(str(tmp_path),))
+WHOLE = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf").read_bytes()
 
 
-def test_a_truncated_font_file_is_named(tmp_path: Path) -> None:
-    whole = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf").read_bytes()
-    for length in (100, 5_000, len(whole) // 2):
-        (tmp_path / "broken.ttf").write_bytes(whole[:length])
-        with pytest.raises(DataError, match=r"font file .*broken\.ttf cannot be read"):
-            source("AB", fonts=(str(tmp_path),))
+@pytest.mark.parametrize(
+    "content", [b"", b"no font", bytes(2_000), WHOLE[:100], WHOLE[:5_000], WHOLE[: len(WHOLE) // 2]]
+)
+def test_a_font_file_that_cannot_be_read_is_left_out_and_named(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "broken.ttf").write_bytes(content)
+    (note,) = [note for note in source("AB", fonts=(str(tmp_path),)).notes if "left out" in note]
+    assert note.startswith("left out of the outline faces: 1 files that cannot be read (broken.ttf: ")
+    with pytest.raises(DataError, match=r"1 font files cannot be read, such as .*broken\.ttf"):
+        source("AB一", fonts=(str(tmp_path),))
 
 
 def test_another_font_folder_adds_faces(tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +56,28 @@ class ImageSource(Protocol):
     def read(self, index: int) -> Image.Image:
         """The decoded image; raises DataError, OSError or ValueError if it is damaged."""
         ...
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Which images come from one hand, such as the face of a font; a split keeps a group together."""
+
+    numbers: NDArray[np.int64]
+    """``(N,)``, the group of each image."""
+    names: tuple[str, ...]
+    """Of the groups, by number."""
+
+
+@runtime_checkable
+class GroupedSource(Protocol):
+    """What a source has besides that knows groups; None if they do not matter."""
+
+    groups: Groups | None
+
+
+def groups_of(source: ImageSource) -> Groups | None:
+    """The groups of a source's images; None if it knows of none."""
+    return source.groups if isinstance(source, GroupedSource) else None
 
 
 class ArraySource:

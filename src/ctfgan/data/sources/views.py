@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from PIL import Image
 
-from ctfgan.data.sources.base import UNLABELLED, ImageSource, Labels, label_identity
+from ctfgan.data.sources.base import UNLABELLED, Groups, ImageSource, Labels, groups_of, label_identity
 from ctfgan.errors import DataError
 
 
@@ -68,6 +68,8 @@ class ChosenSource:
         self.classes = classes
         self.labels: Labels = labels
         self.notes: tuple[str, ...] = source.notes + notes
+        groups = groups_of(source)
+        self.groups = None if groups is None else Groups(groups.numbers[rows], groups.names)
         self._source = source
         self._rows = rows
 

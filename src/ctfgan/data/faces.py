@@ -1,0 +1,186 @@
+"""Which faces of the fonts in some folders show which of the characters that are asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ctfgan.errors import DataError, excerpt
+from ctfgan.files import cache_folder, new_folder, read_json, sha256
+from ctfgan.progress import Progress, silent
+from ctfgan.settings import Settings
+
+Drawing = NDArray[np.uint8]
+"""``(H, W)``, 0 where there is no ink."""
+
+FOUND = "found.json"
+SAMPLE = 64  # characters by which two faces are compared
+ALIKE = 0.9  # share of these that are drawn the same by what is one face under two names
+OFTEN = 0.01  # a drawing that so many of the characters share is a box or a row of dots, not a character
+
+
+@dataclass(frozen=True)
+class Look:
+    """One face of a font file, read."""
+
+    index: int
+    """Of the face in its file."""
+    name: str
+    family: str
+    """Faces of one family are one hand's: its weights and slants."""
+    drawings: Mapping[str, Drawing]
+    """Of the characters that it claims to have."""
+
+
+@dataclass(frozen=True)
+class FontKind:
+    """A kind of font files, and how they are read."""
+
+    suffixes: tuple[str, ...]
+    read: Callable[[Path, str], list[Look]]
+    """The faces of a file, for some characters; raises whatever a damaged file makes its reader raise."""
+    keeps_drawings: bool
+    """Whether what was drawn is what an image shows, so that it is kept."""
+    version: str
+    """Changes whenever the reader sees something else in the same file."""
+
+
+class FoundFace(Settings):
+    """A face that shows some of the characters."""
+
+    file: str
+    index: int
+    name: str
+    family: str
+    side: int
+    """Of its drawings in pixels."""
+    shown: str
+    """The characters that it shows, in the order of the set."""
+    twin: str | None
+    """The face before it that it draws the same characters as; None if there is none."""
+
+
+class FoundFaces(Settings):
+    """All faces that show any of the characters, by file and index."""
+
+    faces: tuple[FoundFace, ...]
+    empty: int
+    """How many others show none of them."""
+    unreadable: tuple[tuple[str, str], ...]
+    """File and reason."""
+
+
+def font_files(folders: Sequence[Path], suffixes: tuple[str, ...]) -> list[Path]:
+    """The font files in folders and below, by path.
+
+    Raises:
+        DataError: a folder is missing.
+    """
+    for folder in folders:
+        if not folder.is_dir():
+            raise DataError(f"font folder {folder} does not exist; give a folder with {_in_words(suffixes)} files")
+    return sorted({path for folder in folders for path in folder.rglob("*") if path.name.lower().endswith(suffixes)})
+
+
+def find_faces(
+    kind: FontKind,
+    characters: str,
+    files: Sequence[Path],
+    progress: Progress = silent,
+    keep: Callable[[int, NDArray[np.uint8]], None] | None = None,
+) -> FoundFaces:
+    """Read fonts and see which characters they show: not blank, not a box, and no face twice.
+
+    Args:
+        kind: of the files.
+        characters: that are looked for.
+        files: to read; unreadable ones are listed.
+        progress: shows the pass.
+        keep: gets the number of each face and its drawings ``(M, S, S)``, one of each character shown.
+    """
+    sample = set(characters[:: math.ceil(len(characters) / SAMPLE)])
+    faces: list[FoundFace] = []
+    samples: list[dict[str, bytes]] = []
+    unreadable: list[tuple[str, str]] = []
+    empty = 0
+    for number in progress(range(len(files)), len(files), "looking at fonts"):
+        file = files[number]
+        try:
+            looks = kind.read(file, characters)
+        except Exception as error:  # readers and struct raise what a damaged table makes them
+            unreadable.append((str(file), excerpt(error) or type(error).__name__))
+            continue
+        for look in looks:
+            drawings = _shown(look.drawings, len(characters))
+            if not drawings:
+                empty += 1
+                continue
+            own = {character: _outline(drawings[character]) for character in sample & drawings.keys()}
+            twin = next((face.name for face, other in zip(faces, samples, strict=True) if _are_alike(own, other)), None)
+            shown = "".join(character for character in characters if character in drawings)
+            if keep is not None:
+                keep(len(faces), np.stack([drawings[character] for character in shown]))
+            side = len(drawings[shown[0]])
+            faces.append(FoundFace(file=str(file), index=look.index, name=look.name, family=look.family, side=side,
+                                   shown=shown, twin=twin))  # fmt: skip
+            samples.append(own)
+    return FoundFaces(faces=tuple(faces), empty=empty, unreadable=tuple(unreadable))
+
+
+def kept_faces(
+    kind: FontKind, characters: str, files: Sequence[Path], progress: Progress = silent
+) -> tuple[FoundFaces, Path]:
+    """What :func:`find_faces` finds, from the cache if the same files were looked at for the same characters.
+
+    Returns:
+        The faces, and the folder that has the drawings of face i in ``i.npy`` if the kind keeps them.
+
+    Raises:
+        DataError: what the cache has is damaged.
+    """
+    content = "\n".join(f"{file}\0{sha256(file)}" for file in files)
+    key = hashlib.sha256(f"{kind.version}\n{characters}\n{content}".encode(errors="surrogateescape")).hexdigest()[:24]
+    folder = cache_folder() / "faces" / key
+    if not (folder / FOUND).is_file():
+        with new_folder(folder) as partial:
+
+            def keep(number: int, drawings: NDArray[np.uint8]) -> None:
+                np.save(partial / f"{number}.npy", drawings)
+
+            found = find_faces(kind, characters, files, progress, keep if kind.keeps_drawings else None)
+            (partial / FOUND).write_text(found.model_dump_json(), encoding="utf-8")
+    try:
+        return FoundFaces.model_validate(read_json(folder / FOUND)), folder
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder / FOUND} is damaged ({excerpt(error)}); delete the folder {folder}") from error
+
+
+def _shown(drawings: Mapping[str, Drawing], asked: int) -> dict[str, Drawing]:
+    """The drawings that have ink and are not, as the box of a missing glyph is, those of many characters."""
+    contents = {character: drawing.tobytes() for character, drawing in drawings.items() if drawing.any()}
+    often = max(3, round(asked * OFTEN))
+    boxes = {content for content, count in Counter(contents.values()).items() if count > often}
+    return {character: drawings[character] for character, content in contents.items() if content not in boxes}
+
+
+def _outline(drawing: Drawing) -> bytes:
+    """A drawing without the space around it: the same glyphs are set elsewhere in proportional faces."""
+    rows, columns = np.flatnonzero(drawing.any(axis=1)), np.flatnonzero(drawing.any(axis=0))
+    ink = drawing[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return hashlib.blake2b(repr(ink.shape).encode() + ink.tobytes(), digest_size=8).digest()
+
+
+def _are_alike(one: Mapping[str, bytes], other: Mapping[str, bytes]) -> bool:
+    both = one.keys() & other.keys()
+    return len(both) > 0 and sum(one[character] == other[character] for character in both) >= ALIKE * len(both)
+
+
+def _in_words(suffixes: tuple[str, ...]) -> str:
+    return f"{', '.join(suffixes[:-1])} or {suffixes[-1]}"
