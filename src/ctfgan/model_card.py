@@ -147,6 +147,11 @@ def _data(recipe: Recipe, provenance: dict[str, Any]) -> list[str]:
     if recipe.method.uses_low_quality:
         low = "degraded copies" if data.low_quality is None else plain(name_of(data.low_quality))
         lines.append(f"- low-quality training images: {counts['low_quality']:,}, {low}")
+        if counts.get("lq_only"):
+            lines.append(
+                f"- classes of which the generator saw low-quality images only: {counts['lq_only']:,} of "
+                f"{counts['classes']:,}"
+            )
         lines.append(
             "- `low_quality_bank.npz` holds some of the low-quality images themselves; samples start from them"
         )

@@ -359,6 +359,8 @@ def _summary(place: Workplace, recogniser: TrainedRecogniser) -> dict[str, objec
         "unreadable": [list(found) for packed in dataset.packs for found in packed.survey.unreadable],
         "counts": {
             "classes": dataset.num_classes,
+            "lq_only": len(dataset.lq_only),
+            "withheld": len(dataset.withheld),
             "high_quality": len(dataset.training),
             "pool": len(dataset.pool),
             "reference": len(dataset.reference),

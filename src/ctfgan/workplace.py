@@ -22,6 +22,7 @@ from ctfgan.recipes.recipe import Recipe
 from ctfgan.training.class_codes import ClassCodes, ClassEncoder, class_means, codes_of_labels, for_codes
 from ctfgan.training.method import Method, Observer
 from ctfgan.training.runtime import Engine, start_engine
+from ctfgan.training.settings import StageSettings
 
 
 class Quiet(Observer):
@@ -136,7 +137,7 @@ def open_workplace(recipe: Recipe, watch: Watch) -> Workplace:
     dataset = engine.processes.main_first(
         lambda: prepare(recipe.data, low_quality=recipe.method.uses_low_quality, progress=watch.progress)
     )
-    for line in describe(dataset, recipe.data):
+    for line in [*describe(dataset, recipe.data), *_untrained_lines(recipe, dataset)]:
         watch.say(line)
     side = dataset.low_quality
     shape = Shape(
@@ -149,6 +150,20 @@ def open_workplace(recipe: Recipe, watch: Watch) -> Workplace:
     place = Workplace(recipe, dataset, shape, engine)
     labels_use_codes(recipe.method, shape, matched=place.is_matched)  # refuses before anything is trained
     return place
+
+
+def _untrained_lines(recipe: Recipe, dataset: Dataset) -> list[str]:
+    """Of stages that condition on the classes of real images alone."""
+    stages = [
+        name for name, stage in recipe.method if isinstance(stage, StageSettings) and stage.fake_classes == "real"
+    ]
+    if not stages or not len(dataset.lq_only):
+        return []
+    settings = " ".join(f"--set {name}.fake_classes=uniform" for name in stages)
+    return [
+        "  note: the recipe synthesises the classes of the real images of each batch, so that classes with low-quality "
+        f"images only are not trained; {settings} trains them"
+    ]
 
 
 def heard(watch: Watch, engine: Engine) -> Watch:

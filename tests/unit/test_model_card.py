@@ -167,3 +167,10 @@ def test_a_bundle_names_no_folder_of_this_machine(tmp_path: Path) -> None:
     card = (tmp_path / "bundle/README.md").read_text()
     assert ModelCard(card).data.to_dict()["datasets"] == ["owner/held-out"]
     assert "7,254, photos" in card
+
+
+def test_a_card_says_how_many_classes_were_learned_from_low_quality_images_only() -> None:
+    counts = {"classes": 2_965, "high_quality": 7_254, "low_quality": 2_790}
+    told = "classes of which the generator saw low-quality images only: 500 of 2,965"
+    assert told in card_of(bundle_of(counts=counts | {"lq_only": 500}))
+    assert "only" not in card_of(bundle_of(counts=counts | {"lq_only": 0})).split("## Data")[1].split("##")[0]

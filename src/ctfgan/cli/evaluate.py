@@ -43,7 +43,7 @@ def evaluate(
     and no FID. Others can be added, each with figures under its own name. The arrows show what is better. The floor is
     what real images score against other real images; few images make any distance larger, so compare it with the
     distance of samples at the floor's size. Classes are as frequent as among the real images; top-1 and top-5 are means
-    over the classes.
+    over the classes, and stand apart for those that the run has seen low-quality images of only.
 
     --cas trains classifiers on the real training images, on generated ones and on both, all for the same number of
     steps, and tests them on the held-out real images: does 'ctfgan sample' make images worth adding?

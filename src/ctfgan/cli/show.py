@@ -104,6 +104,8 @@ class TrainingView(Quiet):
         self._started += time.monotonic() - self._last_step
         text = f"{self._name}: step {report.step:,}: distance {report.distance:.2f}"
         text += "" if report.top_1 is None else f", top-1 {report.top_1:.1%}"
+        if report.top_1_lq_only is not None:
+            text += f" ({report.top_1_lq_only:.1%} of classes with LQ images only)"
         text += f" (to training images); sheet {report.sheet}"
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=report.step)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ctfgan.data.findings import small_classes
+from ctfgan.data.findings import many, small_classes
 from ctfgan.data.leakage import shared_rows
 from ctfgan.data.low_quality import LowQuality
 from ctfgan.data.packed import PackedImages
@@ -35,6 +35,7 @@ def describe(dataset: Dataset, settings: DataSettings) -> list[str]:
     lines += _small_class_lines(dataset)
     if dataset.has_own_reference:
         lines += _reference_lines(dataset, settings)
+    lines += _withheld_lines(dataset)
     if dataset.measured.is_part:
         lines.append(f"  measured: {dataset.measured.words()}")
     side = dataset.low_quality
@@ -58,7 +59,7 @@ def describe(dataset: Dataset, settings: DataSettings) -> list[str]:
             f"  note: {side.held_out_seen:,} of the held-out ones are degraded copies of images in the HQ share, "
             "because it leaves no others"
         )
-    return [*lines, *_pairing_lines(side, settings)]
+    return [*lines, *_pairing_lines(dataset, side, settings), *_lq_only_lines(dataset, side)]
 
 
 def _copies_lines(packed: PackedImages) -> list[str]:
@@ -89,12 +90,49 @@ def _reference_lines(dataset: Dataset, settings: DataSettings) -> list[str]:
     return lines
 
 
-def _pairing_lines(side: LowQuality, settings: DataSettings) -> list[str]:
-    if settings.pairing != "auto" or side.pairing == "independent":
-        return [f"  pairing: {side.pairing}" + (" (auto)" if settings.pairing == "auto" else "")]
-    lines = [f"  pairing: {side.pairing} (auto: both sides have the same class names)"]
-    if side.packed is not None and side.names.are_numbers():
+def _pairing_lines(dataset: Dataset, side: LowQuality, settings: DataSettings) -> list[str]:
+    if settings.pairing != "auto":
+        return [f"  pairing: {side.pairing}"]
+    are_numbers = side.packed is not None and side.names.are_numbers()
+    if side.pairing == "independent":
+        known = dataset.high_quality.names
+        if settings.lq_only_classes and are_numbers and set(known) <= set(side.names):
+            return [
+                "  pairing: independent (auto: low-quality images have more classes, and all names are numbers; if "
+                "they mean the same, use data.pairing=matched)"
+            ]
+        return ["  pairing: independent (auto)"]
+    if len(side.names) > len(dataset.high_quality.names):
+        return ["  pairing: matched (auto: every class of the high-quality images is one of the low-quality ones, too)"]
+    lines = ["  pairing: matched (auto: both sides have the same class names)"]
+    if are_numbers:
         lines.append("  note: these names are numbers; if they mean different things, use data.pairing=independent")
+    return lines
+
+
+def _withheld_lines(dataset: Dataset) -> list[str]:
+    if not len(dataset.withheld):
+        return []
+    return [
+        f"  {many(len(dataset.withheld), 'class', 'classes')} without high-quality images for the GAN "
+        "(data.without_hq), which recogniser and reference have"
+    ]
+
+
+def _lq_only_lines(dataset: Dataset, side: LowQuality) -> list[str]:
+    lines = []
+    if len(dataset.lq_only):
+        lines.append(
+            f"  {len(dataset.lq_only):,} of {dataset.num_classes:,} classes have low-quality images only; they take "
+            "part as conditions"
+        )
+    if len(side.thin_labels):
+        shown = [repr(side.names[label]) for label in side.thin_labels[:EXAMPLES].tolist()]
+        lines.append(
+            f"  note: {many(len(side.thin_labels), 'more class', 'more classes')} of low-quality images cannot take "
+            f"part, for want of pictures to train on and to hold out ({', '.join(shown)}"
+            f"{', ...' * (len(side.thin_labels) > EXAMPLES)})"
+        )
     return lines
 
 

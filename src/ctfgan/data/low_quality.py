@@ -21,6 +21,8 @@ from ctfgan.data.splits import Rows, covering_prefix, membership, share, stratif
 from ctfgan.errors import DataError
 from ctfgan.progress import Progress
 
+NO_LABELS: Labels = np.empty(0, dtype=np.int64)
+
 
 @dataclass(frozen=True)
 class LowQuality:
@@ -32,6 +34,10 @@ class LowQuality:
     """Images that training never sees, for the second column of figures (decision 14); None if none are wanted."""
     names: ClassNames
     """Of the low-quality labels; empty if there are none."""
+    own_labels: Labels
+    """Low-quality labels of the classes that only this side has, ascending; they follow the high-quality ones."""
+    thin_labels: Labels
+    """The same of those that do not take part, since they lack an image for one of the banks."""
     pairing: ResolvedPairing
     packed: PackedImages | None
     """The images with their survey; None for degraded copies of high-quality ones."""
@@ -86,7 +92,7 @@ def low_quality_side(
         )
     channels: Literal[1, 3] = 1 if packed.images.shape[3] == 1 else 3
     low = pack(source, survey, size, channels, settings.fit, progress)
-    pairing = resolve_pairing(settings.pairing, packed.names, low.names)
+    pairing = resolve_pairing(settings.pairing, packed.names, low.names, lq_only=settings.lq_only_classes)
     order = stratified_order(low.labels, settings.seed, low.firsts)
     if len(low) < MIN_IMAGES_PER_CLASS:
         raise DataError(
@@ -105,11 +111,15 @@ def low_quality_side(
             f"on, since copies stay on one side of every split and {low.copies:,} of its {len(low):,} images are "
             "copies; add other images, or use data.low_quality_held_out=0"
         )
-    of_class = _label_of_class(packed.names, low.names) if matched else None
+    of_class, own, thin = None, NO_LABELS, NO_LABELS
+    if matched:
+        of_class = _label_of_class(packed.names, low.names)
+        if settings.lq_only_classes:
+            own, thin = _own_labels(of_class, low, (training, held_out))
+            of_class = np.concatenate([of_class, own])
     views = ImageView(low, training, None, 0), ImageView(low, held_out, None, 0)
     bank, second = _banks(views, low, (training, held_out), of_class, packed.names)
-    none = np.empty(0, dtype=np.int64)
-    return LowQuality(bank, second, low.names, pairing, low, none, 0, 0)
+    return LowQuality(bank, second, low.names, own, thin, pairing, low, np.empty(0, dtype=np.int64), 0, 0)
 
 
 def _source(settings: DataSettings, classes: ClassNames, progress: Progress) -> ImageSource | None:
@@ -140,7 +150,7 @@ def _derived(settings: DataSettings, packed: PackedImages, pool: Rows, high_qual
     bank, second = _banks(views, packed, (training, held_out), of_class, packed.names)
     is_seen = membership(high_quality, len(packed))
     also, seen = int(is_seen[training].sum()), int(is_seen[held_out].sum())
-    return LowQuality(bank, second, packed.names, pairing, None, training, also, seen)
+    return LowQuality(bank, second, packed.names, NO_LABELS, NO_LABELS, pairing, None, training, also, seen)
 
 
 def _unseen_share(
@@ -227,3 +237,21 @@ def _label_of_class(classes: ClassNames, low_quality_classes: ClassNames) -> Lab
         return np.arange(len(classes))
     number = {name: index for index, name in enumerate(low_quality_classes)}
     return np.array([number[name] for name in classes], dtype=np.int64)
+
+
+def _own_labels(of_class: Labels, low: PackedImages, banks: tuple[Rows, Rows]) -> tuple[Labels, Labels]:
+    """Labels of the classes that only the low-quality side has: those with images for both banks, and the others.
+
+    Args:
+        of_class: low-quality label of each class with high-quality images, ``(H,)``.
+        low: the low-quality images.
+        banks: rows of the training bank and of the held-out one, which may be empty.
+    """
+    is_own = low.manifest.counts() > 0
+    is_own[of_class] = False
+    is_in_all = np.ones(len(low.names), dtype=bool)
+    for rows in banks:
+        if len(rows):
+            labels = low.labels[rows]
+            is_in_all &= np.bincount(labels[labels >= 0], minlength=len(low.names)) > 0
+    return np.flatnonzero(is_own & is_in_all), np.flatnonzero(is_own & ~is_in_all)

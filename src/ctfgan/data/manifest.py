@@ -44,6 +44,11 @@ class ClassNames(Sequence[str]):
         self._offsets = np.asarray(offsets)
 
     @property
+    def text(self) -> NDArray[np.uint8]:
+        """All names in UTF-8, end to end."""
+        return self._text
+
+    @property
     def offsets(self) -> NDArray[np.int64]:
         """``(C+1,)``: where in the text of all names each begins, and the end."""
         return self._offsets
@@ -70,6 +75,21 @@ class ClassNames(Sequence[str]):
         return self.all() == other
 
     __hash__ = None  # type: ignore[assignment]
+
+    @classmethod
+    def of(cls, names: Sequence[str]) -> ClassNames:
+        """The same names, in memory unless they are :class:`ClassNames` already."""
+        if isinstance(names, ClassNames):
+            return names
+        encoded = [name.encode() for name in names]
+        lengths = np.array([len(name) for name in encoded], dtype=np.int64)
+        return cls(np.frombuffer(b"".join(encoded), dtype=np.uint8), _starts(lengths))
+
+    def followed_by(self, names: Sequence[str]) -> ClassNames:
+        """These names and then others, in memory."""
+        more = ClassNames.of(names)
+        ends = self._offsets[-1] + more.offsets[1:]
+        return ClassNames(np.concatenate([self._text, more.text]), np.concatenate([self._offsets, ends]))
 
     def any_contains(self, letter: str) -> bool:
         """Whether an ASCII character occurs in some name."""
@@ -169,12 +189,12 @@ def write_manifest(folder: Path, labels: Labels, classes: Sequence[str]) -> None
     """
     counts = _counts(labels, len(classes))
     assert len(counts) == len(classes), "a label beyond the class names"
-    encoded = [name.encode() for name in classes]
+    names = ClassNames.of(classes)
     np.save(folder / LABELS, labels.astype(np.int64))
     np.save(folder / ORDER, _order(labels, int(counts.sum())))
     np.save(folder / OFFSETS, _starts(counts))
-    np.save(folder / NAMES, np.frombuffer(b"".join(encoded), dtype=np.uint8))
-    np.save(folder / NAME_OFFSETS, _starts(np.array([len(name) for name in encoded], dtype=np.int64)))
+    np.save(folder / NAMES, names.text)
+    np.save(folder / NAME_OFFSETS, names.offsets)
 
 
 def open_manifest(folder: Path, images: int, classes: int) -> Manifest:

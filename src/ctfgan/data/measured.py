@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ctfgan.data.manifest import ClassNames
 from ctfgan.data.packed import PackedImages
 from ctfgan.data.sources.base import Labels
 from ctfgan.data.splits import Rows
@@ -32,13 +33,19 @@ class Measured:
     names: tuple[str, ...]
     """Their names."""
     of: int
-    """C, the number of all classes."""
+    """The number of all classes that have high-quality images, seen by the GAN or not."""
     training: Subset
     """What the GAN sees of these classes."""
     pool: Subset
     """What the recogniser learns from."""
     reference: Subset
     """What reported figures compare with."""
+    lq_only: Labels
+    """Numbers of those classes of which the GAN sees low-quality images only, ascending."""
+    shown: Labels
+    """Labels of the classes that sheets and pages show: the measured ones, then some without high-quality images."""
+    shown_names: tuple[str, ...]
+    """Their names."""
 
     @property
     def is_part(self) -> bool:
@@ -59,23 +66,35 @@ class Measured:
         return f"{count} probe classes of {self.of:,}" if self.is_part else f"{count} classes"
 
 
-def measured(packed: PackedImages, training: Rows, pool: Rows, reference: Subset) -> Measured:
-    """Choose the measured classes.
+def measured(
+    packed: PackedImages, names: ClassNames, training: Rows, pool: Rows, reference: Subset, withheld: Labels
+) -> Measured:
+    """Choose the measured classes: of those without any high-quality image nobody could tell how good they are.
 
     Probe classes are spread evenly over those that the reference has images of: figures need something to compare with.
 
     Args:
         packed: the high-quality images.
+        names: of their classes, then of those without any.
         training: rows of the GAN's images, ascending.
         pool: rows of the recogniser's images, ascending.
         reference: held-out images, or images of their own with the same numbering of the classes.
+        withheld: classes that the GAN sees no high-quality images of.
     """
     count = len(packed.names)
     subsets = Subset(packed, training), Subset(packed, pool), reference
-    if count <= MOST_MEASURED_CLASSES:
-        return Measured(np.arange(count), packed.classes, count, *subsets)
-    shown = np.flatnonzero(np.bincount(reference.labels, minlength=count))
-    places = np.linspace(0, len(shown) - 1, min(PROBE_CLASSES, len(shown))).round().astype(np.int64)
-    labels = shown[places]
-    names = tuple(packed.names[int(label)] for label in labels)
-    return Measured(labels, names, count, *(subset.only(labels) for subset in subsets))
+    labels = np.arange(count)
+    if count > MOST_MEASURED_CLASSES:
+        labels = _probes(np.flatnonzero(np.bincount(reference.labels, minlength=count)))
+        subsets = subsets[0].only(labels), subsets[1].only(labels), reference.only(labels)
+    others = np.arange(count, len(names))
+    shown = np.concatenate([labels, _probes(others) if len(others) > MOST_MEASURED_CLASSES else others])
+    shown_names = tuple(names[label] for label in shown.tolist())
+    lq_only = np.flatnonzero(np.isin(labels, withheld))
+    return Measured(labels, shown_names[: len(labels)], count, *subsets, lq_only, shown, shown_names)
+
+
+def _probes(labels: Labels) -> Labels:
+    """Some of many classes, spread evenly."""
+    places = np.linspace(0, len(labels) - 1, min(PROBE_CLASSES, len(labels))).round().astype(np.int64)
+    return labels[places]

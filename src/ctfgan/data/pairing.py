@@ -14,6 +14,7 @@ from torch import Tensor
 from ctfgan.chance import Chance
 from ctfgan.data.image_view import ImageView
 from ctfgan.data.images import Bytes, to_float
+from ctfgan.data.manifest import ClassNames
 from ctfgan.data.sources.base import Labels
 from ctfgan.data.splits import stable_order
 from ctfgan.errors import DataError
@@ -24,8 +25,20 @@ LOOKED_AT = 512  # images
 KEPT_VARIANCE = 0.8
 
 
-def resolve_pairing(asked: str, classes: Sequence[str], low_quality_classes: Sequence[str]) -> ResolvedPairing:
-    """``auto`` means matched if both sides have the same class names, else independent.
+def resolve_pairing(
+    asked: str, classes: Sequence[str], low_quality_classes: Sequence[str], *, lq_only: bool = True
+) -> ResolvedPairing:
+    """``auto`` means matched if every class has a low-quality namesake, else independent.
+
+    It means independent, too, where low-quality images have more classes and all names are numbers: these are the
+    labels of files without class names, which coincide by accident.
+
+    Args:
+        asked: ``auto``, ``matched`` or ``independent``.
+        classes: names of the high-quality images' classes.
+        low_quality_classes: names of the low-quality images' classes.
+        lq_only: whether classes with low-quality images only may take part; otherwise more of them, too, make
+            ``auto`` independent.
 
     Raises:
         DataError: ``matched`` was asked for and a class has no low-quality namesake.
@@ -34,10 +47,12 @@ def resolve_pairing(asked: str, classes: Sequence[str], low_quality_classes: Seq
         return "independent"
     if classes == low_quality_classes:
         return "matched"
-    if asked == "auto":
-        same = len(classes) == len(low_quality_classes) and set(classes) == set(low_quality_classes)
-        return "matched" if same else "independent"
     missing = sorted(set(classes) - set(low_quality_classes))
+    if asked == "auto":
+        more = len(low_quality_classes) > len(classes)
+        if missing or (more and (not lq_only or ClassNames.of(low_quality_classes).are_numbers())):
+            return "independent"
+        return "matched"
     if missing:
         raise DataError(
             f"matched pairing, but {len(missing)} classes have no low-quality images (first: {missing[0]!r}); "

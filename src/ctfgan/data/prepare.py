@@ -12,7 +12,8 @@ import torch
 from ctfgan.data.high_quality import high_quality_sources
 from ctfgan.data.images import Bytes
 from ctfgan.data.leakage import shared_rows
-from ctfgan.data.low_quality import LowQuality, low_quality_side
+from ctfgan.data.low_quality import NO_LABELS, LowQuality, low_quality_side
+from ctfgan.data.manifest import ClassNames
 from ctfgan.data.measured import Measured, measured
 from ctfgan.data.packed import PackedImages
 from ctfgan.data.packing import look, pack
@@ -23,6 +24,9 @@ from ctfgan.data.stock import Stock, Stocks
 from ctfgan.data.subset import Subset
 from ctfgan.errors import DataError
 from ctfgan.progress import Progress, silent
+
+MIN_CLASSES = 2
+WITHHELD = 1  # tells the random numbers that draw withheld classes from others of the same seed
 
 
 @dataclass(frozen=True)
@@ -38,17 +42,32 @@ class Dataset:
     """Held out from GAN and recogniser: what reported figures compare with. Rows of the high-quality images outside
     the pool, or images of their own with the same numbering of the classes."""
     low_quality: LowQuality | None
+    withheld: Labels
+    """Classes whose high-quality images the GAN does not see (``data.without_hq``), ascending."""
     _stocks: dict[torch.device, Stocks] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @cached_property
+    def names(self) -> ClassNames:
+        """Class names in label order: those of the high-quality images, then those with low-quality images only."""
+        side, known = self.low_quality, self.high_quality.names
+        if side is None or len(side.own_labels) == 0:
+            return known
+        return known.followed_by([side.names[label] for label in side.own_labels.tolist()])
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Class names in label order."""
-        return self.high_quality.classes
+        """All class names in label order; for many classes rather :attr:`names`."""
+        return self.high_quality.classes if self.names is self.high_quality.names else self.names.all()
 
     @property
     def num_classes(self) -> int:
         """C, in constant time."""
-        return len(self.high_quality.names)
+        return len(self.names)
+
+    @property
+    def lq_only(self) -> Labels:
+        """Labels of the classes of which the GAN sees low-quality images only, ascending."""
+        return np.concatenate([self.withheld, np.arange(len(self.high_quality.names), self.num_classes)])
 
     @property
     def channels(self) -> Literal[1, 3]:
@@ -75,7 +94,7 @@ class Dataset:
     @cached_property
     def measured(self) -> Measured:
         """What recogniser, checks and evaluations look at."""
-        return measured(self.high_quality, self.training, self.pool, self.reference)
+        return measured(self.high_quality, self.names, self.training, self.pool, self.reference, self.withheld)
 
     def stocks(self, device: torch.device) -> Stocks:
         """What batches on a device are gathered from; opened once, so that all stages of a run share it."""
@@ -155,8 +174,45 @@ def divide(
     pool = pool[stratified_order(packed.labels[pool], settings.seed + 1, firsts[pool])]
     training = with_copies(pool[: share(len(pool), settings.high_quality_fraction)], firsts)
     _check_training(packed, training, f"a high-quality fraction of {settings.high_quality_fraction}", "larger fraction")
+    withheld = _drawn_classes(settings, packed)
+    training = _without(packed, training, withheld)
     side = low_quality_side(settings, packed, pool, training, progress) if low_quality else None
-    return Dataset(packed, training, ascending(pool, count), reference, side)
+    if len(withheld) and side is not None and side.pairing == "independent":
+        raise DataError(
+            f"data.without_hq is {settings.without_hq}, but with independent pairing a class without high-quality "
+            "images has no low-quality ones of its own either; use data.pairing=matched, or data.without_hq=0"
+        )
+    return Dataset(packed, training, ascending(pool, count), reference, side, withheld)
+
+
+def _drawn_classes(settings: DataSettings, packed: PackedImages) -> Labels:
+    """The classes that the GAN gets no high-quality images of, ascending; more of them contain fewer."""
+    classes, wanted = len(packed.names), settings.without_hq
+    if wanted == 0:
+        return NO_LABELS
+    if wanted > classes - MIN_CLASSES:
+        raise DataError(
+            f"data.without_hq is {wanted:,}, but {packed.survey.location} holds {classes:,} classes, of which "
+            f"{MIN_CLASSES} must keep their high-quality images; use at most {max(0, classes - MIN_CLASSES):,}"
+        )
+    drawn = np.random.default_rng((settings.seed, WITHHELD)).permutation(classes)[:wanted]
+    return np.sort(drawn).astype(np.int64)
+
+
+def _without(packed: PackedImages, training: Rows, withheld: Labels) -> Rows:
+    """Training rows that show no picture of the withheld classes, under whatever label; ascending.
+
+    Raises:
+        DataError: another class has no other pictures.
+    """
+    if len(withheld) == 0:
+        return training
+    shown = with_copies(packed.manifest.rows_of_all(withheld), packed.firsts)
+    kept = training[~membership(shown, len(packed))[training]]
+    counts = np.bincount(packed.labels[kept], minlength=len(packed.names))
+    counts[withheld] = 1  # they are meant to have none
+    _check_counts(packed, counts, f"data.without_hq = {len(withheld):,}", "smaller number")
+    return kept
 
 
 def _own_reference(packed: PackedImages) -> Subset:
@@ -183,10 +239,10 @@ def _check_apart(reference: Subset, packed: PackedImages) -> None:
 def _check_classes(packed: PackedImages) -> None:
     location = packed.survey.location
     names = packed.names
-    if len(names) < 2:
+    if len(names) < MIN_CLASSES:
         raise DataError(
-            f"{location} holds the single class {names[0]!r}; a class-conditional generator needs at least 2 "
-            "(is the folder one level too deep?)"
+            f"{location} holds the single class {names[0]!r}; a class-conditional generator needs at least "
+            f"{MIN_CLASSES} (is the folder one level too deep?)"
         )
     counts = packed.manifest.counts()
     if counts.min() < MIN_IMAGES_PER_CLASS:
@@ -209,6 +265,10 @@ def _first_unreadable(packed: PackedImages, class_name: str) -> str:
 
 def _check_training(packed: PackedImages, training: Rows, cause: str, way_out: str) -> None:
     counts = np.bincount(packed.labels[training], minlength=len(packed.names))
+    _check_counts(packed, counts, cause, way_out)
+
+
+def _check_counts(packed: PackedImages, counts: Labels, cause: str, way_out: str) -> None:
     if counts.min() == 0:
         label = int(counts.argmin())
         raise DataError(

@@ -87,6 +87,11 @@ class DataSettings(Settings):
     0 keeps none."""
     pairing: Pairing = "auto"
     """How a low-quality image is chosen for a class: of the same class, or any (decision 8)."""
+    lq_only_classes: bool = True
+    """Whether classes that have low-quality images only take part, where low-quality images are of the same class."""
+    without_hq: int = Field(default=0, ge=0)
+    """Classes whose high-quality images the GAN does not see, to measure how it does without them; drawn by chance.
+    The recogniser learns from these images, and the reference has some."""
     image_column: str | None = None
     """Of a table (Hugging Face data set, parquet) with several image columns: which one holds the high-quality images
     and the reference."""

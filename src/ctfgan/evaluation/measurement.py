@@ -63,6 +63,7 @@ class Measurement:
         self._settings = settings
         self._watch = watch
         self._measured = work.dataset.measured
+        self._lq_only = self._measured.lq_only.tolist()
         self._numbers, _ = sample_labels(
             self._measured.reference.labels,
             len(self._measured.labels),
@@ -78,9 +79,8 @@ class Measurement:
         part, rest = (self._read(self._real(rows), len(rows)) for rows in (one, other))
         read = np.concatenate([one, other])
         reference = {key: torch.cat([part[key].features, rest[key].features]) for key in part}
-        by_class = ClassReference(
-            reference, torch.from_numpy(measured.reference.labels[read]), measured.names, settings.per_class
-        )
+        labels = torch.from_numpy(measured.reference.labels[read])
+        by_class = ClassReference(reference, labels, measured.names, settings.per_class, self._lq_only)
         others = {key: reading.features for key, reading in rest.items()}
         # Of a single class one half is compared with the other: a smaller part would have too few images of it.
         halves = [
@@ -116,7 +116,7 @@ class Measurement:
         return ((pixels, labels if intended else None) for pixels, labels in chunks)
 
     def _read(self, chunks: Iterable[Chunk], count: int) -> dict[str, Reading]:
-        return read_images(self._extractors, chunks, count, self._settings.seed)
+        return read_images(self._extractors, chunks, count, self._settings.seed, self._lq_only)
 
     def _figures(
         self,
@@ -207,6 +207,8 @@ class Measurement:
             device=self._work.engine.describe(),
             rollbacks=health.rollbacks,
             slowed=health.slowed,
+            lq_only=len(self._lq_only),
+            unmeasured=dataset.num_classes - self._measured.of,
         )
 
 

@@ -90,6 +90,7 @@ def with_earlier(now: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
 
 
 def _images(protocol: dict[str, Any]) -> dict[str, Any]:
-    # A file from before there were probe classes measured them all, one from before rollbacks had none.
-    filled = {"of_classes": protocol["classes"], "rollbacks": 0, "slowed": 1.0} | protocol
-    return {name: value for name, value in filled.items() if name != "extractors"}
+    # A file from before there were probe classes measured them all; one from before rollbacks, or before classes
+    # with low-quality images only, had none of these.
+    filled = {"of_classes": protocol["classes"], "rollbacks": 0, "slowed": 1.0, "lq_only": 0, "unmeasured": 0}
+    return {name: value for name, value in (filled | protocol).items() if name != "extractors"}

@@ -34,6 +34,8 @@ class PerClass:
     """Real images of the measured class that has fewest."""
     too_few: int
     """Classes that cannot be measured because they have too few real images."""
+    lq_only: tuple[str, ...] = ()
+    """Names of those measured that the GAN has seen low-quality images of only."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class Figures:
     real: int
     """Real images that they are compared with."""
     top_1: float | None
-    """Share of images whose intended class the recogniser ranks first, mean over the classes."""
+    """Share of images whose intended class the recogniser ranks first, mean over the classes that the GAN has seen
+    high-quality images of."""
     top_5: float | None
     """Share of images whose intended class is among the first five, likewise."""
     score: float | None
@@ -65,6 +68,10 @@ class Figures:
     """Frechet distance class by class."""
     too_few_for_score: bool = False
     """Whether it is for want of images that there is no score."""
+    top_1_lq_only: float | None = None
+    """``top_1`` over the classes that the GAN has seen low-quality images of only; None without any."""
+    top_5_lq_only: float | None = None
+    """The same of ``top_5``."""
 
 
 class _PassThrough(nn.Module):
@@ -105,6 +112,8 @@ def measure(
         kernel=kernel_distance(reference, features, scaled=card.scaled_kernel, seed=seed),
         neighbours=neighbourhood(reference, features, k, seed),
         too_few_for_score=reading.too_few_for_score,
+        top_1_lq_only=None if accuracy is None else accuracy.top_1_lq_only,
+        top_5_lq_only=None if accuracy is None else accuracy.top_5_lq_only,
     )
 
 

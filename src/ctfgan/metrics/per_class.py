@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from statistics import fmean
 
 import torch
@@ -34,14 +34,23 @@ class ClassReference:
         labels: ``(M,)``.
         names: of all classes, in label order.
         wanted: how many classes to measure.
+        lq_only: classes that the GAN has seen low-quality images of only.
     """
 
-    def __init__(self, features: Mapping[str, Tensor], labels: Tensor, names: Sequence[str], wanted: int) -> None:
+    def __init__(
+        self,
+        features: Mapping[str, Tensor],
+        labels: Tensor,
+        names: Sequence[str],
+        wanted: int,
+        lq_only: Collection[int] = (),
+    ) -> None:
         self.features = features
         self.labels = labels
         self.names = names
         self.chosen = measurable_classes(labels, len(names), wanted)
         counts = torch.bincount(labels, minlength=len(names))
+        self._lq_only = tuple(names[label] for label in self.chosen if label in lq_only)
         self._too_few = int((counts < FEWEST_REAL).sum())
 
     def measure(
@@ -77,4 +86,5 @@ class ClassReference:
             fake=fake,
             real=min(int((real_labels == label).sum()) for label in distances),
             too_few=self._too_few,
+            lq_only=self._lq_only,
         )

@@ -27,7 +27,7 @@ class Protocol:
     classes: int
     """That are measured."""
     of_classes: int
-    """Of the data; more than are measured where there are very many."""
+    """With high-quality images; more than are measured where there are very many."""
     reference: str
     """Where the real images come from."""
     extractors: dict[str, ExtractorCard]
@@ -57,20 +57,28 @@ class Protocol:
     """Times that training failed and went back, to go on with lower rates."""
     slowed: float = 1.0
     """What the recipe's learning rates were multiplied by in the end."""
+    lq_only: int = 0
+    """Measured classes that the GAN has seen low-quality images of only."""
+    unmeasured: int = 0
+    """Classes without any high-quality image."""
 
     def sentence(self) -> str:
         """All of it in one line."""
         seen = "; ".join(f"{card.name}, resize: {card.resize}" for card in self.extractors.values())
         return (
             f"n real {self.real:,} ({self.reference}, data seed {self.data_seed}), n fake {self.fake:,} (in the "
-            f"reference's mix of {self._classes()}; top-1 and top-5: means over classes, {self.per_class_at_least:,} "
-            f"images of each or more; seed {self.evaluation_seed}), {self.resolution}x{self.resolution}, extractors: "
+            f"reference's mix of {self._classes()}; top-1 and top-5: means over classes{self._apart()}, "
+            f"{self.per_class_at_least:,} images of each or more; seed {self.evaluation_seed}), "
+            f"{self.resolution}x{self.resolution}, extractors: "
             f"{seen} (the recogniser was trained on {self.recogniser_images:,} real images, none of the reference); "
             f"score over {self.score_splits} splits, kernel distance over {self.kernel_subsets} subsets of up to "
             f"{self.kernel_subset_size:,}, precision, recall, density and coverage with k = {self.neighbours} on up to "
             f"{self.neighbours_images:,} images; {self.low_quality}, weights: {self.weights}, "
             f"training seed {self.training_seed}, {self.device}{self._rollbacks()}"
         )
+
+    def _apart(self) -> str:
+        return f" apart from {self.lq_only:,} with low-quality images only" if self.lq_only else ""
 
     def _rollbacks(self) -> str:
         if not self.rollbacks:
@@ -92,6 +100,11 @@ class Protocol:
         found = []
         if self.real < FEW_REFERENCES:
             found.append(f"with only {self.real:,} held-out real images the distances are unreliable")
+        if self.unmeasured:
+            found.append(
+                f"{self.unmeasured:,} of {self.of_classes + self.unmeasured:,} classes have low-quality images only "
+                "and are not measured, since no real image says what they look like"
+            )
         for key, figures in reported.items():
             card, fewest = self.extractors[key], min(figures.real, figures.fake)
             if fewest < card.width:
@@ -123,6 +136,9 @@ def sentence(card: ExtractorCard, figures: Figures) -> str:
     parts = []
     if figures.top_1 is not None:
         parts.append(f"top-1 {figures.top_1:.1%}, top-5 {figures.top_5:.1%}")
+    if figures.top_1_lq_only is not None:
+        only = f"top-1 {figures.top_1_lq_only:.1%}, top-5 {figures.top_5_lq_only:.1%}"
+        parts.append(f"of classes with low-quality images only {only}")
     if figures.score is not None:
         parts.append(f"{card.score} {figures.score:.2f} ± {figures.score_spread:.2f}")
     elif figures.too_few_for_score:

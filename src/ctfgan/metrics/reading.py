@@ -30,10 +30,15 @@ class Score:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """How often the intended class is among those that an extractor ranks first: means over the classes that occur."""
+    """How often the intended class is among those that an extractor ranks first: means over the classes that occur.
 
-    top_1: float
-    top_5: float
+    Classes of which a generator has seen low-quality images only stand apart; None where none of a kind occur.
+    """
+
+    top_1: float | None
+    top_5: float | None
+    top_1_lq_only: float | None = None
+    top_5_lq_only: float | None = None
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,9 @@ class Reading:
     """None for images without an intended class and for extractors that do not know the classes."""
 
 
-def read_images(extractors: Sequence[Extractor], chunks: Iterable[Chunk], count: int, seed: int) -> dict[str, Reading]:
+def read_images(
+    extractors: Sequence[Extractor], chunks: Iterable[Chunk], count: int, seed: int, lq_only: Sequence[int] = ()
+) -> dict[str, Reading]:
     """Read a stream of images, each extractor every image.
 
     Args:
@@ -59,6 +66,7 @@ def read_images(extractors: Sequence[Extractor], chunks: Iterable[Chunk], count:
         count: how many of its images features and score are taken of, from the first on; what comes after them counts
             for the accuracy alone.
         seed: assigns images to the splits of the score.
+        lq_only: classes whose accuracy stands apart.
     """
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
     split = order * SCORE_SPLITS // count
@@ -70,14 +78,14 @@ def read_images(extractors: Sequence[Extractor], chunks: Iterable[Chunk], count:
             collector.add(images, labels, rows, split[rows])
         start += len(images)
     assert start >= count, f"{count} images were announced and {start} came"
-    return {collector.extractor.card.key: collector.reading() for collector in collectors}
+    return {collector.extractor.card.key: collector.reading(lq_only) for collector in collectors}
 
 
-def accuracy(probabilities: Tensor, labels: Tensor) -> Accuracy:
-    """Of images with probabilities ``(N, C)`` that were meant to show some classes ``(N,)``."""
+def accuracy(probabilities: Tensor, labels: Tensor, lq_only: Sequence[int] = ()) -> Accuracy:
+    """Of images with probabilities ``(N, C)`` that were meant to show some classes ``(N,)``; some stand apart."""
     hits = _ClassHits(probabilities.shape[1])
     hits.add(probabilities, labels)
-    return hits.accuracy()
+    return hits.accuracy(lq_only)
 
 
 class _Collector:
@@ -104,10 +112,10 @@ class _Collector:
                 self._hits = _ClassHits(probabilities.shape[1])
             self._hits.add(probabilities, labels)
 
-    def reading(self) -> Reading:
+    def reading(self, lq_only: Sequence[int]) -> Reading:
         too_few = self._score is not None and len(self._features) < SCORE_SPLITS * FEWEST_PER_SPLIT
         score = None if self._score is None or too_few else self._score.score()
-        return Reading(self._features, score, too_few, None if self._hits is None else self._hits.accuracy())
+        return Reading(self._features, score, too_few, None if self._hits is None else self._hits.accuracy(lq_only))
 
 
 class _ClassHits:
@@ -122,10 +130,17 @@ class _ClassHits:
         self._images.index_add_(0, labels, torch.ones(len(labels)))
         self._hits.index_add_(0, labels, torch.stack([ranking[:, 0], ranking.any(dim=1)], dim=1).float())
 
-    def accuracy(self) -> Accuracy:
+    def accuracy(self, lq_only: Sequence[int]) -> Accuracy:
         shown = self._images > 0
-        shares = self._hits[shown].double() / self._images[shown, None]
-        return Accuracy(*shares.mean(dim=0).tolist())
+        apart = torch.zeros_like(shown)
+        apart[torch.tensor(lq_only, dtype=torch.int64)] = True
+        return Accuracy(*self._means(shown & ~apart), *self._means(shown & apart))
+
+    def _means(self, classes: Tensor) -> tuple[float | None, float | None]:
+        if not classes.any():
+            return None, None
+        first, among_five = (self._hits[classes].double() / self._images[classes, None]).mean(dim=0).tolist()
+        return first, among_five
 
 
 class _ScoreSums:

@@ -61,11 +61,14 @@ class ClassVariety:
         known = counts > 1
         mean = own[known].mean() if known.any() else torch.zeros(())
         weight = counts * known
-        self._real = (weight * own + PRIOR_IMAGES * mean) / (weight + PRIOR_IMAGES)
+        # The mean stands in for what few images cannot say; of a class without any nothing is said.
+        self._real = (counts > 0) * (weight * own + PRIOR_IMAGES * mean) / (weight + PRIOR_IMAGES)
         self.floor = _floor(by_class, samples)
 
     def of(self, samples: Tensor) -> list[float | None]:
-        """Relative variety of each class, of features ``(C, N, D)``; None where its real images are all alike."""
+        """Relative variety of each class, of features ``(C, N, D)``; None where its real images are all alike, or
+        there are none.
+        """
         own = mean_distance(samples)
         return [mine / real if real > 0 else None for mine, real in zip(own.tolist(), self._real.tolist(), strict=True)]
 

@@ -36,6 +36,11 @@ def check_recipe(recipe: Recipe, processes: int = 1) -> None:
         )
     if recipe.data.low_quality is not None and not recipe.method.uses_low_quality:
         raise ConfigError(f"recipe {recipe.name!r} uses no low-quality images; leave --lq out")
+    if recipe.data.without_hq and not recipe.method.uses_low_quality:
+        raise ConfigError(
+            f"data.without_hq is {recipe.data.without_hq}, but recipe {recipe.name!r} uses no low-quality images and "
+            "cannot learn classes without high-quality ones; leave it out"
+        )
 
 
 def _check_first_stage(method: CtfGan, start: str | None) -> None:

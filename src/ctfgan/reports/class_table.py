@@ -46,7 +46,7 @@ class ClassRow:
 
     name: str
     accuracy: float | None
-    """Share of its samples that the recogniser reads as this class; None without a recogniser."""
+    """Share of its samples that the recogniser reads as this class; None without one that knows the class."""
     taken_for: tuple[str, int] | None
     """The wrong class that most samples are read as, and how many; None if there are none."""
     diversity: float | None
@@ -58,6 +58,8 @@ class ClassRow:
     """Median distance of a training image to the nearest other one of its class."""
     samples: Bytes
     """The first few samples, uint8 ``(S, R, R, K)``."""
+    lq_only: bool = False
+    """Whether the GAN has seen low-quality images of it only."""
 
     @property
     def is_collapsed(self) -> bool:
@@ -124,7 +126,8 @@ def _row(studio: Studio, number: int, samples: Bytes, real: Bytes | None) -> Cla
     if studio.recogniser is not None:
         features, probabilities = studio.recogniser.read(samples)
         read_as = probabilities.argmax(dim=1)
-        accuracy = (read_as == number).double().mean().item()
+        if number < studio.measured:
+            accuracy = (read_as == number).double().mean().item()
         wrong = read_as[read_as != number]
         if len(wrong):
             votes = torch.bincount(wrong)
@@ -132,7 +135,8 @@ def _row(studio: Studio, number: int, samples: Bytes, real: Bytes | None) -> Cla
         if real is not None:
             diversity = _diversity(features, real[: len(samples)], studio.recogniser)
     nearest, real_distance = (None, None) if real is None else _nearest(samples, real)
-    return ClassRow(studio.names[number], accuracy, taken_for, diversity, nearest, real_distance, samples[:SHOWN])
+    found = (accuracy, taken_for, diversity, nearest, real_distance)
+    return ClassRow(studio.names[number], *found, samples[:SHOWN], number in studio.lq_only)
 
 
 def _diversity(features: Tensor, real: Bytes, recogniser: TrainedRecogniser) -> float | None:
@@ -163,7 +167,9 @@ class _RealImages:
         self._is_training = membership(dataset.training, len(self._packed))
 
     def of_class(self, label: int) -> Bytes:
-        """At most 500 training images of a class, in an order of chance that is always the same."""
+        """At most 500 training images of a class, in an order of chance that is always the same; some have none."""
+        if label >= len(self._packed.names):
+            return self._packed.images[:0]
         rows = self._packed.rows_of(label)
         rows = rows[self._is_training[rows]]
         return self._packed.images[np.random.default_rng((SEED, label)).permutation(rows)[:MOST_REAL]]

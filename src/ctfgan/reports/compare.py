@@ -13,12 +13,12 @@ from ctfgan.errors import RunError
 from ctfgan.experiments.campaign import Outcome
 from ctfgan.recipes.recipe import Recipe, parse_recipe
 from ctfgan.reports.curves import FIGURES, Course, Line, course_of, draw_checks
-from ctfgan.reports.figures import frechet, kernel, read_figures, score, top_1, top_5
+from ctfgan.reports.figures import frechet, kernel, read_figures, score, top_1_of_both, top_5
 from ctfgan.training.run_folder import DATA, RECIPE, RunFolder
 
 HEADINGS = ("run", "method", "HQ", "LQ", "steps", "train s", "images", "on", "top-1", "top-5", "score", "Frechet",
             "kernel")  # fmt: skip
-CELLS = (top_1, top_5, score, frechet, kernel)
+CELLS = (top_1_of_both, top_5, score, frechet, kernel)
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,8 @@ def table(runs: list[RunResult]) -> list[tuple[str, ...]]:
 def warnings(runs: list[RunResult]) -> list[str]:
     """Why figures of these runs must not be compared, one sentence each."""
     names = {"real": "numbers of real images", "fake": "numbers of samples", "resolution": "resolutions",
-             "reference": "references", "data_seed": "data splits"}  # fmt: skip
+             "reference": "references", "data_seed": "data splits",
+             "lq_only": "numbers of classes with low-quality images only"}  # fmt: skip
     protocols = [run.figures["protocol"] for run in runs if run.figures]
     found = []
     for key in sorted({key for protocol in protocols for key in protocol["extractors"]}):
@@ -143,7 +144,7 @@ def warnings(runs: list[RunResult]) -> list[str]:
         if len(values) > 1:
             found.append(f"the runs were measured with different extractors ({', '.join(values)})")
     for field, what in names.items():
-        values = sorted({str(protocol[field]) for protocol in protocols})
+        values = sorted({str(protocol.get(field, 0)) for protocol in protocols})
         if len(values) > 1:
             found.append(f"the runs were measured with different {what} ({', '.join(values)})")
     return found

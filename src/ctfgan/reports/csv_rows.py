@@ -27,8 +27,10 @@ HEADER = (
     "lq_images", "steps", "seconds", "recogniser", "evaluation_seed", "images", "real", "top_1", "top_5", "score",
     "distance", "kernel", "precision", "recall", "density", "coverage", "training_bank_distance", "training_bank_top_1",
     "floor_distance", "floor_top_1", "equal_steps", "equal_steps_distance", "equal_steps_top_1", "equal_seconds",
-    "equal_seconds_distance", "equal_seconds_top_1", "machine", "date",
+    "equal_seconds_distance", "equal_seconds_top_1", "machine", "date", "top_1_lq_only", "floor_top_1_lq_only",
 )  # fmt: skip
+FIRST_HEADER = HEADER[: HEADER.index("top_1_lq_only")]
+"""Of tables that earlier versions wrote."""
 RUN, EVALUATION = ("run", "commit", "recipe", "settings", "seed", "recogniser"), ("evaluation_seed", "images", "real")
 """What tells lines apart."""
 
@@ -73,9 +75,9 @@ def read_csv(path: Path) -> list[Row] | None:
             header, *rows = csv.reader(file, strict=True)
     except (OSError, ValueError, csv.Error):
         return None
-    if tuple(header) != HEADER or any(len(row) != len(HEADER) for row in rows):
+    if tuple(header) not in {HEADER, FIRST_HEADER} or any(len(row) != len(header) for row in rows):
         return None
-    return [dict(zip(HEADER, row, strict=True)) for row in rows]
+    return [dict.fromkeys(HEADER, "") | dict(zip(header, row, strict=True)) for row in rows]
 
 
 def _row(run: RunResult, comparison: Comparison | None) -> Row:
@@ -132,12 +134,14 @@ def _figures(run: RunResult) -> dict[str, Any]:
     chosen, rows, protocol = run.figures["reported_set"], run.figures["rows"], run.figures["protocol"]
     row = rows[chosen][RECOGNISER]
     found = {name: row[name] for name in ("real", "top_1", "top_5", "score", "kernel")}
+    found["top_1_lq_only"] = row.get("top_1_lq_only")
     found |= {"images": row["fake"], "distance": row["frechet"], "evaluation_seed": protocol["evaluation_seed"]}
     found |= row["neighbours"] or {}
     for name, images in (("training_bank", with_training_bank(chosen)), ("floor", FLOOR)):
         if images in rows:
             other = rows[images][RECOGNISER]
             found |= {f"{name}_distance": other["frechet"], f"{name}_top_1": other["top_1"]}
+            found[f"{name}_top_1_lq_only"] = other.get("top_1_lq_only")
     return found
 
 

@@ -31,6 +31,7 @@ AXES: dict[Over, str] = {"steps": "generator steps over all stages", "seconds": 
 FIGURES = {
     "distance": "Frechet distance to training images\n(recogniser features, lower is better)",
     "top_1": "top-1 of the recogniser\n(higher is better)",
+    "top_1_lq_only": "top-1 of classes with LQ images only\n(higher is better)",
 }
 MOST_POINTS = 500  # of a curve; where there are more, neighbours are averaged
 
@@ -200,7 +201,7 @@ def _ends(run: str, course: Course, name: str) -> str:
     said = _said(course, name)
     if not said:
         return f"{run} has no check"
-    form = ".1%" if name == "top_1" else ".2f"
+    form = ".2f" if name == "distance" else ".1%"
     return f"{run} from {format(said[0].line[name], form)} to {format(said[-1].line[name], form)}"
 
 

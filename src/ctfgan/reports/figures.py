@@ -36,6 +36,8 @@ def figure_table(figures: dict[str, Any], key: str) -> tuple[list[str], list[lis
         "n / real": lambda row: f"{row['fake']:,} / {row['real']:,}",
         "top-1 ↑": top_1,
         "top-5 ↑": top_5,
+        "top-1, LQ only ↑": top_1_lq_only,
+        "top-5, LQ only ↑": lambda row: _number(row.get("top_5_lq_only"), ".1%"),
         f"{card['score']} ↑": score,
         f"{card['distance']} ↓": frechet,
         "at the floor's size ↓": lambda row: _number(row["frechet_at_floor"], ".2f"),
@@ -56,8 +58,19 @@ def top_1(row: Row) -> str:
     return _number(row["top_1"], ".1%")
 
 
+def top_1_lq_only(row: Row) -> str:
+    """The same over the classes that the GAN has seen low-quality images of only; empty without any."""
+    return _number(row.get("top_1_lq_only"), ".1%")
+
+
+def top_1_of_both(row: Row) -> str:
+    """Both in one cell."""
+    only = top_1_lq_only(row)
+    return f"{top_1(row)}, LQ only {only}" if only else top_1(row)
+
+
 def top_5(row: Row) -> str:
-    """The same among the first five."""
+    """The same as :func:`top_1`, among the first five."""
     return _number(row["top_5"], ".1%")
 
 
@@ -76,6 +89,11 @@ def frechet(row: Row) -> str:
 def kernel(row: Row) -> str:
     """The kernel distance."""
     return f"{row['kernel']:.4f}"
+
+
+def marked(name: str, lq_only: bool) -> str:
+    """A class name, with a remark on a class that the GAN has seen low-quality images of only."""
+    return f"{name} (LQ images only)" if lq_only else name
 
 
 def _near(row: Row, name: str) -> str:

@@ -15,6 +15,7 @@ from ctfgan.progress import Progress
 from ctfgan.recipes.recipe import CtfGan
 from ctfgan.reports.blocks import Block, Cell, Heading, Items, Paragraph, TableBlock, Tiles
 from ctfgan.reports.class_table import COLLAPSED, MOST_REAL, ClassRow, ClassTable, measure_classes
+from ctfgan.reports.figures import marked
 from ctfgan.reports.maps import maps_section
 from ctfgan.reports.story import Story
 from ctfgan.reports.studio import Opened, Studio
@@ -30,10 +31,13 @@ ABLATIONS = {
 def data_section(run: Story, opened: Opened, level: int) -> list[Block]:
     """What the run learns from."""
     counts, summary = run.result.counts, run.summary
-    names = {"classes": "classes", "high_quality": "high-quality images trained on",
-             "pool": "real images that the recogniser learned from", "reference": "held-out reference images",
+    names = {"classes": "classes", "lq_only": "of them with low-quality images only",
+             "withheld": "of these with high-quality images that were withheld",
+             "high_quality": "high-quality images trained on", "pool": "real images that the recogniser learned from",
+             "reference": "held-out reference images",
              "low_quality": "low-quality images", "low_quality_held_out": "low-quality images held out"}  # fmt: skip
-    rows = [(text, f"{counts[name]:,}") for name, text in names.items() if name in counts]
+    known = {name: count for name, count in counts.items() if count or name not in {"lq_only", "withheld"}}
+    rows = [(text, f"{known[name]:,}") for name, text in names.items() if name in known]
     blocks: list[Block] = [Heading("Data", level), TableBlock(("what", "number"), tuple(rows))]
     if summary.get("pairing"):
         blocks.append(Paragraph(f"Low- and high-quality images are paired: {summary['pairing']}."))
@@ -52,8 +56,7 @@ def _examples(studio: Studio, dataset: Dataset) -> TableBlock:
     """Some training images, and low-quality images as they go with their classes."""
     chosen = np.linspace(0, len(studio.labels) - 1, min(EXAMPLES, len(studio.labels))).round().astype(int)
     names, labels = [studio.names[place] for place in chosen], studio.labels[chosen]
-    training = np.isin(dataset.training, np.concatenate([dataset.high_quality.rows_of(int(c)) for c in labels]))
-    rows = dataset.training[training]
+    rows = dataset.training[np.isin(dataset.labels(dataset.training), labels)]
     of_rows = dataset.labels(rows)
     lines: list[tuple[Cell, ...]] = [
         (
@@ -101,9 +104,13 @@ def _told(found: ClassTable, studio: Studio, most: int) -> str:
         f"Measured here, on {found.per_class} samples of each of {classes}{shown} ({studio.model.weights}; "
         f"{studio.bank_name})."
     )
-    known = [row.accuracy for row in found.rows if row.accuracy is not None]
+    known, only = (
+        [row.accuracy for row in found.rows if row.accuracy is not None and row.lq_only is lq_only]
+        for lq_only in (False, True)
+    )
     if known:
-        text += f" The recogniser reads {fmean(known):.1%} of the samples as meant."
+        apart = f" ({fmean(only):.1%} in classes with low-quality images only)" if only else ""
+        text += f" The recogniser reads {fmean(known):.1%} of the samples as meant{apart}."
     collapsed = sum(row.is_collapsed for row in found.rows)
     text += f" {collapsed:,} of these classes are collapsed." if collapsed else ""
     return text
@@ -137,7 +144,7 @@ def _why_less(studio: Studio, opened: Opened) -> list[Block]:
 
 def _class_table(found: ClassTable, most: int) -> TableBlock:
     columns: dict[str, Callable[[ClassRow], Cell]] = {
-        "class": lambda row: row.name,
+        "class": lambda row: marked(row.name, row.lq_only),
         "accuracy": lambda row: "" if row.accuracy is None else f"{row.accuracy:.1%}",
         "samples": lambda row: Tiles(tuple(image_tile(image, f"a sample of {row.name}") for image in row.samples)),
         "mostly taken for": lambda row: "" if row.taken_for is None else "{} ({})".format(*row.taken_for),

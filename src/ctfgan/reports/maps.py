@@ -214,7 +214,7 @@ def _drawn(studio: Studio, numbers: Tensor, seed: int) -> tuple[Condition, Noise
 
 
 def _parts(studio: Studio, progress: Progress) -> list[Block]:
-    numbers = balanced_labels(MEASURED, len(studio.labels))
+    numbers = balanced_labels(MEASURED, studio.measured)
     whole, parts = block_parts(studio, numbers, progress)
     judged = "" if whole is None else f" With all CTFs the recogniser reads {whole:.1%} of them as meant."
     known = parts[0].top_1 is not None

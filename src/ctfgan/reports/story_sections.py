@@ -11,7 +11,7 @@ from ctfgan.metrics.copies import CopyCheck
 from ctfgan.metrics.extractor import RECOGNISER
 from ctfgan.reports.blocks import Block, Code, Facts, Folded, Heading, Items, Paragraph, Plots, TableBlock
 from ctfgan.reports.curves import check_plots, loss_plots
-from ctfgan.reports.figures import figure_table
+from ctfgan.reports.figures import figure_table, marked, top_1, top_1_lq_only
 from ctfgan.reports.sheets import embedded, sheets_of, spread_over_time
 from ctfgan.reports.story import Story
 
@@ -32,7 +32,10 @@ def facts(run: Story) -> Facts:
         return Facts((*shown, ("figures", "none", "not evaluated")))
     row, floor = (figures["rows"][name][RECOGNISER] for name in (figures["reported_set"], FLOOR))
     if row["top_1"] is not None:
-        shown.append(("recogniser's top-1", f"{row['top_1']:.1%}", f"held-out real images: {floor['top_1']:.1%}"))
+        shown.append(("recogniser's top-1", top_1(row), f"held-out real images: {top_1(floor)}"))
+    if row.get("top_1_lq_only") is not None:
+        of_real = f"held-out real images: {top_1_lq_only(floor)}"
+        shown.append(("top-1, classes with LQ images only", top_1_lq_only(row), of_real))
     at_floor = f"real against real: {floor['frechet']:.2f}; samples of that size: {row['frechet_at_floor']:.2f}"
     shown.append(("Frechet distance", f"{row['frechet']:.2f}", at_floor))
     near = figures["copies"]["closer_than_real"]
@@ -96,7 +99,8 @@ def figures_section(run: Story, level: int) -> list[Block]:
     if per_class:
         worst = sorted(per_class["distances"].items(), key=lambda found: -found[1])
         told = f"Frechet distance class by class, {per_class['fake']:,} images of each, worst first"
-        rows_by_class = tuple((name, f"{distance:.2f}") for name, distance in worst[:20])
+        lq_only = set(per_class.get("lq_only", ()))
+        rows_by_class = tuple((marked(name, name in lq_only), f"{distance:.2f}") for name, distance in worst[:20])
         blocks.append(TableBlock(("class", "Frechet distance"), rows_by_class, told))
     return [*blocks, Folded("Protocol", (Paragraph(figures["protocol_sentence"]),))]
 

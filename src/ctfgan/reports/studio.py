@@ -47,9 +47,15 @@ class Studio:
     bank: LowQualityBank | None
     bank_name: str
     labels: Labels
-    """The generator's labels of the measured classes, ``(P,)``."""
+    """The generator's labels of the classes that are shown: the measured ones, then those that the recogniser does not
+    know, ``(P',)``."""
     names: tuple[str, ...]
     """Their names."""
+    measured: int
+    """P, how many of them the recogniser knows."""
+    lq_only: frozenset[int]
+    """Numbers of those that the GAN has seen low-quality images of only; without the data those alone that have no
+    high-quality image at all."""
     engine: Engine
     recogniser: TrainedRecogniser | None
     """None where it is damaged, or cannot be used without the data."""
@@ -113,7 +119,9 @@ def _with_data(folder: RunFolder, work: Workplace, recogniser: TrainedRecogniser
         bank, name = side.bank, "the training low-quality bank"
         if side.held_out is not None:
             bank, name = side.held_out, "the held-out low-quality bank"
-    return Studio(model, bank, name, measured.labels, measured.names, work.engine, recogniser, work.dataset)
+    known, shown = len(measured.labels), measured.shown
+    lq_only = frozenset(np.flatnonzero(np.isin(shown, work.dataset.lq_only)).tolist())
+    return Studio(model, bank, name, shown, measured.shown_names, known, lq_only, work.engine, recogniser, work.dataset)
 
 
 def _without_data(folder: RunFolder, recipe: Recipe, engine: Engine) -> Studio:
@@ -121,12 +129,14 @@ def _without_data(folder: RunFolder, recipe: Recipe, engine: Engine) -> Studio:
     model = _released(folder, recipe, bundle)
     place(model.whole, engine.device)
     recogniser, weights = None, folder.path / RECOGNISER
-    if len(bundle.classes) <= MOST_MEASURED_CLASSES and weights.is_file():
-        shape = bundle.shape
-        recogniser = load_recogniser(weights, shape.channels, shape.num_classes, recipe.recogniser, engine.device)
+    counts = bundle.provenance["counts"]
+    known = len(bundle.classes) - (counts.get("lq_only", 0) - counts.get("withheld", 0))
+    if known <= MOST_MEASURED_CLASSES and weights.is_file():
+        recogniser = load_recogniser(weights, bundle.shape.channels, known, recipe.recogniser, engine.device)
     name = "no low-quality images" if bundle.bank is None else "the bundle's part of the training low-quality bank"
     labels = np.arange(len(bundle.classes))
-    return Studio(model, bundle.bank, name, labels, bundle.classes, engine, recogniser, None)
+    lq_only = frozenset(labels[known:].tolist())
+    return Studio(model, bundle.bank, name, labels, bundle.classes, known, lq_only, engine, recogniser, None)
 
 
 def _released(folder: RunFolder, recipe: Recipe, bundle: Bundle) -> Model:

@@ -40,7 +40,7 @@ class Alarms:
     Args:
         settings: thresholds.
         classes: names of the measured ones.
-        counts: real images that training has of each of them.
+        counts: real images that training has of each of them; without any, a class stands apart in ``top_1``.
     """
 
     def __init__(self, settings: AlarmSettings, classes: Sequence[str], counts: Sequence[int]) -> None:
@@ -116,7 +116,7 @@ class Alarms:
         self._best_top_1 = max(best, report.top_1)
         chance = 1 / len(self._classes)
         # Of a mean over classes; where some have no sample at all, it is one over samples of different classes.
-        samples = report.least_of_a_class * len(self._classes) or report.images
+        samples = report.least_of_a_class * sum(count > 0 for count in self._counts) or report.images
         error = sqrt(chance * (1 - chance) / samples)
         skill = (report.top_1 - chance) / (1 - chance)
         if (best - chance) / (1 - chance) < SKILL or skill > LOST_SKILL or report.top_1 > chance + 3 * error:

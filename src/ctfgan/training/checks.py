@@ -38,7 +38,8 @@ class CheckReport:
     distance: float
     """Frechet distance on the recogniser's features to training images."""
     top_1: float | None
-    """Share of samples whose class the recogniser ranks first, mean over classes; None for a generator without any."""
+    """Share of samples whose class the recogniser ranks first, mean over the classes that training has high-quality
+    images of; None for a generator without any."""
     sheet: Path
     """The sample sheet."""
     images: int = 0
@@ -53,7 +54,9 @@ class CheckReport:
     spectra: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Greatest singular value of every layer, by player."""
     least_of_a_class: int = 0
-    """Samples of the class with fewest."""
+    """Samples of the class with fewest, among those of ``top_1``."""
+    top_1_lq_only: float | None = None
+    """The same over the classes that training has low-quality images of only; None if no such class is measured."""
 
     def line(self) -> dict[str, Any]:
         """For the journal."""
@@ -66,6 +69,7 @@ class CheckReport:
             "step": self.step,
             "distance": self.distance,
             "top_1": self.top_1,
+            **({} if self.top_1_lq_only is None else {"top_1_lq_only": self.top_1_lq_only}),
             "variety": _rounded(self.variety),
             "least_class_variety": _rounded(min(known, default=None)),
             **{name: _rounded(value) for name, value in largest.items()},
@@ -121,10 +125,11 @@ class Checker:
         """
         numbers, each = self._numbers
         # One column per class, always the same noise, so that sheets of different steps compare.
-        last = len(self._measured.names) - 1
+        last = len(self._measured.shown) - 1
         shown = sorted({int(c) for c in np.linspace(0, last, self._settings.sheet_classes)})
-        samples = self._samples(generator, numbers, progress)
-        columns = self._samples(generator, torch.tensor(shown).repeat(self._settings.sheet_rows), progress)
+        samples = self._samples(generator, self._measured.labels_of(numbers), progress)
+        of_columns = torch.from_numpy(self._measured.shown[shown])
+        columns = self._samples(generator, of_columns.repeat(self._settings.sheet_rows), progress)
         path = self._sheets / f"{number}-{stage}-{step:06d}.png"
 
         def look() -> CheckReport:
@@ -132,15 +137,19 @@ class Checker:
             compared = self._training_features(progress)
             by_class = self._variety_by_class(features, numbers, each, progress)
             mixed = features[: self._settings.images]
+            lq_only = self._measured.lq_only
+            read = accuracy(probabilities, numbers, lq_only.tolist()) if self._by_class else None
+            of_class = np.bincount(numbers, minlength=len(self._measured.labels))
             self._draw(columns, shown, path)
             return CheckReport(
                 stage=stage,
                 step=step,
                 distance=frechet_distance(compared, mixed),
-                top_1=accuracy(probabilities, numbers).top_1 if self._by_class else None,
+                top_1=None if read is None else read.top_1,
                 sheet=path,
                 images=len(numbers),
-                least_of_a_class=int(torch.bincount(numbers, minlength=len(self._measured.labels)).min()),
+                least_of_a_class=int(np.delete(of_class, lq_only).min()),
+                top_1_lq_only=None if read is None else read.top_1_lq_only,
                 variety=relative_variety(mixed, compared),
                 class_variety=by_class,
                 variety_floor=0.0 if self._class_variety is None else self._class_variety.floor or 0.0,
@@ -153,7 +162,11 @@ class Checker:
     def _numbers(self) -> tuple[Tensor, int]:
         """Measured class of each sample, and how many every class has at least; the same in all checks."""
         training, count = self._measured.training.labels, len(self._measured.labels)
-        return sample_labels(training, count, self._settings.images, by_class=self._by_class)
+        numbers, each = sample_labels(training, count, self._settings.images, by_class=self._by_class)
+        if self._by_class and each == 0:
+            # The mix of the training images has none of these, nor does the even spread where classes are many.
+            numbers = torch.cat([numbers, torch.from_numpy(self._measured.lq_only)])
+        return numbers, each
 
     def _training_features(self, progress: Progress) -> Tensor:
         if self._compared is None:
@@ -179,7 +192,7 @@ class Checker:
         return self._class_variety.of(features[numbers.argsort(stable=True)[first[:, None] + torch.arange(each)]])
 
     def _draw(self, images: Bytes, shown: list[int], path: Path) -> None:
-        names = self._measured.names
+        names = self._measured.shown_names
         scale = zoom_for(images.shape[1], len(shown))
         content = BytesIO()
         headings = [names[c] if self._by_class else "" for c in shown]
@@ -187,8 +200,7 @@ class Checker:
         path.parent.mkdir(exist_ok=True)
         write_file(path, content.getvalue())
 
-    def _samples(self, generator: nn.Module, numbers: Tensor, progress: Progress) -> Bytes:
-        labels = self._measured.labels_of(numbers)
+    def _samples(self, generator: nn.Module, labels: Tensor, progress: Progress) -> Bytes:
         condition = draw_condition(labels, self._bank, CHECK_SEED)
         return synthesise(generator, condition, CHECK_SEED, self._engine, progress)
 

@@ -56,14 +56,20 @@ def test_the_same_seed_draws_the_same_images() -> None:
     assert drawn(bank, [0] * 30) == drawn(bank, [3] * 30)
 
 
-AB, BA, ABC, XY = ("a", "b"), ("b", "a"), ("a", "b", "c"), ("x", "y")
+AB, BA, ABC, AX, XY = ("a", "b"), ("b", "a"), ("a", "b", "c"), ("a", "x"), ("x", "y")
+DIGITS = tuple("0123456789")
 
 
 @pytest.mark.parametrize(
     ("asked", "classes", "low_quality_classes", "expected"),
     [
         ("auto", AB, BA, "matched"),
-        ("auto", AB, ABC, "independent"),
+        ("auto", AB, ABC, "matched"),
+        ("auto", AX, ABC, "independent"),
+        ("auto", DIGITS, (*DIGITS, "10", "11"), "independent"),
+        ("auto", DIGITS, (*DIGITS, "ten"), "matched"),
+        ("auto", DIGITS, DIGITS[::-1], "matched"),
+        ("matched", DIGITS, (*DIGITS, "10"), "matched"),
         ("auto", ABC, AB, "independent"),
         ("auto", AB, XY, "independent"),
         ("auto", AB, (), "independent"),

@@ -119,7 +119,7 @@ def test_matched_classes_may_be_numbered_differently_on_the_two_sides(
 ) -> None:
     high = write_classes(tmp_path / "hq", {"b": 8, "c": 8}, size=16)
     low = write_classes(tmp_path / "lq", {"a": 8, "b": 8, "c": 8}, size=8)
-    side = prepared(str(high), str(low), pairing="matched").low_quality
+    side = prepared(str(high), str(low), pairing="matched", lq_only_classes=False).low_quality
     assert side is not None
     assert side.bank.label_of_class is not None
     assert side.bank.label_of_class.tolist() == [1, 2]

@@ -21,3 +21,11 @@ def test_the_floor_compares_rows_of_the_same_class() -> None:
     assert set(floor.distances) == {"a", "b"}
     assert floor.mean < 2  # other classes are 30,000 away
     assert (floor.fake, floor.real, floor.too_few) == (30, 30, 0)
+
+
+def test_measured_classes_with_low_quality_images_only_are_named() -> None:
+    labels = torch.arange(180) % 3
+    features = {"own": torch.randn(180, 3, generator=torch.Generator().manual_seed(0))}
+    rows = torch.arange(90), torch.arange(90, 180)
+    assert ClassReference(features, labels, ("a", "b", "c"), 2, {1, 2}).floor(*rows)["own"].lq_only == ("c",)
+    assert ClassReference(features, labels, ("a", "b", "c"), 3).floor(*rows)["own"].lq_only == ()

@@ -65,6 +65,15 @@ def test_top_1_is_a_mean_over_the_classes_that_occur() -> None:
     )
 
 
+def test_classes_that_stand_apart_have_means_of_their_own() -> None:
+    images = np.array([60, 50, 40, 30, 20, 10], dtype=np.uint8).reshape(1, 2, 3, 1).repeat(10, axis=0)
+    chunks = [(images, torch.tensor([0] * 4 + [1] * 3 + [5] * 3))]  # 0 to all, with all but 5 among the first five
+    found = read_images([PixelExtractor(2, 6)], chunks, 10, seed=0, lq_only=(1, 5, 3))["pixels"].accuracy
+    assert found == Accuracy(1.0, 1.0, top_1_lq_only=0.0, top_5_lq_only=0.5)
+    other = read_images([PixelExtractor(2, 6)], chunks, 10, seed=0, lq_only=(0, 1, 5))["pixels"].accuracy
+    assert other == Accuracy(None, None, pytest.approx(1 / 3), pytest.approx(2 / 3))
+
+
 def test_images_after_the_counted_ones_reach_the_accuracy_alone() -> None:
     images = np.random.default_rng(0).integers(0, 256, (1_200, 4, 4, 1), dtype=np.uint8)
     labels = torch.arange(1_200) % 6

@@ -17,7 +17,7 @@ from ctfgan.recipes.overlay import with_settings
 from ctfgan.recipes.recipe import Recipe
 from ctfgan.recipes.sharing import shareable
 from ctfgan.reports.compare import RunResult
-from ctfgan.reports.csv_rows import HEADER, add_to_csv, csv_rows, read_csv, write_csv
+from ctfgan.reports.csv_rows import FIRST_HEADER, HEADER, add_to_csv, csv_rows, read_csv, write_csv
 from ctfgan.reports.equal import compared
 from tests.unit.reports.test_equal import BASE, MINE, arms, run
 
@@ -125,3 +125,13 @@ def test_only_a_table_of_this_kind_is_read_back(tmp_path: Path, content: str) ->
     found = read_csv(path)
     assert found is not None
     assert [row["run"] for row in found] == ['näme, "x"\n']
+
+
+def test_a_table_of_an_earlier_version_is_read_and_gets_the_new_columns(tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text(",".join(FIRST_HEADER) + "\n" + ",".join(f"{n}" for n in range(len(FIRST_HEADER))) + "\n")
+    add_to_csv(table, csv_rows([run("base", "projection-folders", BASE)], None))
+    first, second = told(table)
+    assert tuple(first) == HEADER
+    assert (first["run"], first["date"], first["top_1_lq_only"]) == ("0", str(len(FIRST_HEADER) - 1), "")
+    assert second["run"] == "base"
