@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
-from torch import Tensor
 
 from ctfgan.data.describe import describe
-from ctfgan.data.image_view import ImageView
+from ctfgan.data.measured import MOST_MEASURED_CLASSES
 from ctfgan.data.prepare import Dataset, prepare
-from ctfgan.data.splits import Rows
 from ctfgan.files import cache_folder
 from ctfgan.lifecycle.starting import Matched
 from ctfgan.metrics.recogniser import Recogniser, TrainedRecogniser, TrainingImages, recogniser_for
@@ -19,7 +18,15 @@ from ctfgan.progress import Progress, silent
 from ctfgan.recipes.build import Shape, build_method, labels_use_codes, random_codes_for, uses_codes
 from ctfgan.recipes.checks import check_recipe
 from ctfgan.recipes.recipe import Recipe
-from ctfgan.training.class_codes import ClassCodes, ClassEncoder, class_means, codes_of_labels, for_codes
+from ctfgan.training.class_codes import (
+    ClassCodes,
+    ClassEncoder,
+    SeenImages,
+    class_means,
+    codes_of_classes,
+    codes_of_labels,
+    for_codes,
+)
 from ctfgan.training.method import Method, Observer
 from ctfgan.training.runtime import Engine, start_engine
 from ctfgan.training.settings import StageSettings
@@ -94,39 +101,39 @@ class Workplace:
         return replace(self, codes=random_codes_for(self.recipe, self.shape, matched=self.is_matched))
 
     def _class_codes(self, progress: Progress, begin: Matched | None) -> ClassCodes:
-        if begin is None:
-            classifier = self._code_classifier(progress)
-            means = self._class_means(classifier, self.dataset.training, progress)
-            encoder = ClassEncoder.fitted(classifier, means)
-            codes = encoder.codes(means)
+        dataset, seen = self.dataset, SeenImages(self.dataset)
+        if begin is not None and begin.knows_all:
+            encoder, codes = begin.encoder, begin.with_old_codes()
         else:
-            encoder = begin.encoder
-            new = self.dataset.training[begin.is_new(self.dataset.labels(self.dataset.training))]
-            codes = begin.with_old_codes(encoder.codes(self._class_means(encoder.classifier, new, progress)))
-        side, labels = self.dataset.low_quality, None
+            classifier = self._code_classifier(seen, progress) if begin is None else begin.encoder.classifier
+            means = class_means(classifier, seen.high_quality, dataset.num_classes, self.device, progress)
+            encoder = ClassEncoder.fitted(classifier, means) if begin is None else begin.encoder
+            codes = codes_of_classes(encoder, means, dataset, self.device, progress)
+            codes = codes if begin is None else begin.with_old_codes(codes)
+        side, labels, with_reals = dataset.low_quality, None, None
         if labels_use_codes(self.recipe.method, self.shape, matched=self.is_matched):
             assert side is not None
             assert side.bank.label_of_class is not None
             labels = codes_of_labels(codes, side.bank.label_of_class, self.shape.num_low_quality_labels)
-        return ClassCodes(codes, labels, None, encoder)
+        if len(dataset.lq_only):
+            with_reals = torch.ones(dataset.num_classes, dtype=torch.bool)
+            with_reals[torch.from_numpy(dataset.lq_only)] = False
+        return ClassCodes(codes, labels, with_reals, encoder)
 
-    def _code_classifier(self, progress: Progress) -> Recogniser:
+    def _code_classifier(self, seen: SeenImages, progress: Progress) -> Recogniser:
         """The classifier whose features become codes, on the CPU."""
-        packed, measured = self.dataset.high_quality, self.dataset.measured
+        classes = self.dataset.measured.labels
+        if self.dataset.num_classes <= MOST_MEASURED_CLASSES:
+            classes = np.arange(self.dataset.num_classes)
         return recogniser_for(
-            TrainingImages(packed.images, measured.training.rows, measured.training.labels, packed.fingerprint),
-            len(measured.labels),
+            seen.of(classes),
+            len(classes),
             for_codes(self.recipe.recogniser, self.recipe.method.networks.class_code),
             cache_folder(),
             self.device,
             progress,
             "the classifier whose features become class codes",
         ).network.cpu()
-
-    def _class_means(self, classifier: Recogniser, rows: Rows, progress: Progress) -> Tensor:
-        dataset = self.dataset
-        view = ImageView(dataset.high_quality, rows, None, 0)
-        return class_means(classifier, view, dataset.labels(rows), dataset.num_classes, self.device, progress)
 
 
 def open_workplace(recipe: Recipe, watch: Watch) -> Workplace:
@@ -146,6 +153,7 @@ def open_workplace(recipe: Recipe, watch: Watch) -> Workplace:
         low_quality_size=dataset.low_quality_size,
         channels=dataset.channels,
         low_quality_detail=side.bank.detail() if side and side.pairing == "matched" else 0,
+        num_lq_only=len(dataset.lq_only),
     )
     place = Workplace(recipe, dataset, shape, engine)
     labels_use_codes(recipe.method, shape, matched=place.is_matched)  # refuses before anything is trained

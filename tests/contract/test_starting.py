@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 
@@ -75,7 +74,10 @@ def test_classes_that_are_found_keep_their_codes_bit_for_bit_and_the_others_brin
     assert start.bundle.codes is not None
     for label, row in enumerate([3, None, 1, 0, None]):
         assert torch.equal(codes[label], own[label] if row is None else start.bundle.codes.classes[row])
-    assert matched.is_new(np.array([0, 1, 4, 4, 2])).tolist() == [False, True, True, True, False]
+    assert not matched.knows_all
+    again = start.for_classes(recipe, OLD, ("d", "b", "a", "c"), (), matched=False)
+    assert again.knows_all
+    assert torch.equal(again.with_old_codes(), start.bundle.codes.classes[[3, 1, 0, 2]])
     assert matched.encoder is start.bundle.codes.encoder
 
 

@@ -1,13 +1,14 @@
-"""Some images of a larger set, as they are or degraded, read when they are asked for."""
+"""Images that are read, and degraded or enlarged, when they are asked for."""
 
 from __future__ import annotations
 
 import hashlib
 
 import numpy as np
+import torch.nn.functional as F
 
 from ctfgan.data.degradation import degrade
-from ctfgan.data.images import Bytes
+from ctfgan.data.images import Bytes, to_bytes, to_float
 from ctfgan.data.packed import PackedImages
 from ctfgan.data.settings import DegradationSettings
 from ctfgan.data.splits import Rows
@@ -61,3 +62,32 @@ class ImageView:
         """The images themselves if reading them takes a moment, else this view."""
         originals = len(self._rows) * self._packed.images[:1].nbytes
         return self[np.arange(len(self._rows))] if originals <= MOST_READ_AT_ONCE else self
+
+
+class BothSides:
+    """High-quality images followed by low-quality ones that are enlarged to their size, for who learns of both.
+
+    Args:
+        high: uint8 ``(N, R, R, K)``, memory-mapped or not.
+        low: ``(L, r, r, K)``, r at most R.
+    """
+
+    def __init__(self, high: Bytes, low: Bytes | ImageView) -> None:
+        self._high = high
+        self._low = low
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """``(N + L, R, R, K)``."""
+        count, side, _, channels = self._high.shape
+        return count + self._low.shape[0], side, side, channels
+
+    def __getitem__(self, numbers: Rows) -> Bytes:
+        count, side = self._high.shape[:2]
+        found = np.empty((len(numbers), *self.shape[1:]), dtype=np.uint8)
+        is_high = numbers < count
+        found[is_high] = self._high[numbers[is_high]]
+        if not is_high.all():
+            low = to_float(self._low[numbers[~is_high] - count])
+            found[~is_high] = to_bytes(F.interpolate(low, size=(side, side), mode="bilinear", align_corners=False))
+        return found

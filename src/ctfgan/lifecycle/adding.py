@@ -19,6 +19,7 @@ from ctfgan.data.packing import look, pack
 from ctfgan.data.sources.opening import open_source
 from ctfgan.errors import ConfigError, DataError, a_few
 from ctfgan.lifecycle.rows import NewClasses, check_conditional, rebuilt
+from ctfgan.metrics.recogniser import TrainingImages
 from ctfgan.nn.class_tables import CLASSES, LOW_QUALITY_LABELS, table_spaces
 from ctfgan.progress import Progress, silent
 from ctfgan.training.class_codes import ClassCodes, class_means
@@ -79,10 +80,8 @@ def add(
     _check_classes(bundle, packed)
     low = _low_quality(bundle, packed, low_quality, progress) if matched else ()
     assert codes.encoder is not None, "codes of a bundle are of images"
-    count = len(packed.names)
-    means = class_means(
-        codes.encoder.classifier, packed.images, packed.labels, count, device or torch.device("cpu"), progress
-    )
+    own = TrainingImages(packed.images, np.arange(len(packed)), packed.labels, packed.fingerprint)
+    means = class_means(codes.encoder.classifier, own, len(packed.names), device or torch.device("cpu"), progress)
     new = NewClasses(codes.encoder.codes(means), low)
     report = _report(bundle, packed, codes.classes, new.codes)
     details = {"images of each": {one.name: one.images for one in report}}

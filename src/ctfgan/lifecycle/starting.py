@@ -8,14 +8,11 @@ from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ctfgan.bundle import MODEL, Bundle, open_bundle
-from ctfgan.data.sources.base import Labels
 from ctfgan.errors import ConfigError
 from ctfgan.nn.class_tables import CLASSES, LOW_QUALITY_LABELS, table_spaces
 from ctfgan.recipes.build import Shape, labels_use_codes, uses_codes
@@ -114,14 +111,17 @@ class Matched:
         assert self.start.bundle.codes.encoder is not None
         return self.start.bundle.codes.encoder
 
-    def is_new(self, labels: Labels) -> NDArray[np.bool_]:
-        """Which of some labels ``(N,)`` are of new classes, ``(N,)``."""
-        return self.ids[CLASSES].numpy()[labels] < 0
+    @property
+    def knows_all(self) -> bool:
+        """Whether every class was found."""
+        return bool((self.ids[CLASSES] >= 0).all())
 
-    def with_old_codes(self, codes: Tensor) -> Tensor:
-        """Codes ``(C, code)``, those of old classes replaced by what they were."""
+    def with_old_codes(self, codes: Tensor | None = None) -> Tensor:
+        """Codes ``(C, code)``, those of old classes replaced by what they were; None if there are no others."""
         assert self.start.bundle.codes is not None
         ids, old = self.ids[CLASSES], self.start.bundle.codes.classes
+        if codes is None:
+            return old[ids]
         return torch.where(ids[:, None] < 0, codes, old[ids.clamp_min(0)])
 
     def sentence(self, names: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ import hashlib
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -82,12 +83,25 @@ class TrainedRecogniser:
         return torch.cat(features), torch.cat(probabilities)
 
 
+class ReadImages(Protocol):
+    """Images that are read when they are asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(N, R, R, K)``."""
+        ...
+
+    def __getitem__(self, rows: NDArray[np.int64], /) -> Pixels:
+        """uint8 images of some rows."""
+        ...
+
+
 @dataclass(frozen=True)
 class TrainingImages:
     """What a recogniser learns from; the pixels may stay on disk."""
 
-    images: Pixels
-    """uint8 ``(N, R, R, K)``, memory-mapped or not."""
+    images: Pixels | ReadImages
+    """uint8 ``(N, R, R, K)``, in memory, memory-mapped, or read when rows are asked for."""
     rows: NDArray[np.int64]
     """Which of the images are used, ascending, never those of the reference; ``(M,)``."""
     labels: NDArray[np.int64]

@@ -47,6 +47,8 @@ class Shape(Settings):
     channels: int = Field(ge=1, le=3)
     low_quality_detail: int = Field(default=0, ge=0)
     """Side that low-quality images can be averaged to and keep most of their content; 0 where nobody looked."""
+    num_lq_only: int = Field(default=0, ge=0)
+    """Classes among these of which there are low-quality images only."""
 
 
 def build_method(
@@ -130,9 +132,20 @@ def build_generator(
 
 
 def uses_codes(method: MethodSettings, shape: Shape) -> bool:
-    """Whether networks know classes by codes; else every layer has a table of them."""
+    """Whether networks know classes by codes; else every layer has a table of them.
+
+    Raises:
+        ConfigError: the recipe asks for tables, and classes without high-quality images need codes (decision 32).
+    """
     form = method.networks.class_tables
-    return method.is_conditional and (form == "codes" or (form == "auto" and shape.num_classes > MANY_CLASSES))
+    if form == "per-class" and shape.num_lq_only:
+        raise ConfigError(
+            f"method.networks.class_tables is per-class, but {shape.num_lq_only:,} of {shape.num_classes:,} classes "
+            "have low-quality images only, from which no table learns a class; set it to codes, or leave these classes "
+            "out with --set data.lq_only_classes=false"
+        )
+    many = shape.num_classes > MANY_CLASSES or shape.num_lq_only > 0
+    return method.is_conditional and (form == "codes" or (form == "auto" and many))
 
 
 def labels_use_codes(method: MethodSettings, shape: Shape, *, matched: bool) -> bool:

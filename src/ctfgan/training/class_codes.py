@@ -18,11 +18,11 @@ import torch.nn.functional as F
 from safetensors.torch import save
 from torch import Tensor
 
-from ctfgan.data.image_view import ImageView
+from ctfgan.data.image_view import BothSides
+from ctfgan.data.prepare import Dataset
 from ctfgan.data.sources.base import Labels
 from ctfgan.errors import excerpt
-from ctfgan.metrics.extractor import Pixels
-from ctfgan.metrics.recogniser import Recogniser, prepared
+from ctfgan.metrics.recogniser import Recogniser, TrainingImages, prepared
 from ctfgan.metrics.settings import RecogniserSettings
 from ctfgan.progress import Progress, silent
 from ctfgan.training.tensor_files import below, read_finite_tensors, tensor_forms
@@ -167,27 +167,84 @@ def for_codes(settings: RecogniserSettings, code: int) -> RecogniserSettings:
 
 @torch.no_grad()
 def class_means(
-    classifier: Recogniser,
-    images: Pixels | ImageView,
-    labels: Labels,
-    count: int,
-    device: torch.device,
-    progress: Progress = silent,
+    classifier: Recogniser, images: TrainingImages, count: int, device: torch.device, progress: Progress = silent
 ) -> Tensor:
     """Mean features of each class, ``(C, features)``; not a number for a class without images.
 
     Args:
         classifier: whose features; it stays where it is.
-        images: uint8 ``(N, R, R, K)``, read a few at a time.
-        labels: their classes, ``(N,)``.
+        images: read a few at a time.
         count: C.
         device: where.
         progress: shows the reading.
     """
     network = deepcopy(classifier).to(device)
     sums = torch.zeros(count, network.to_features.out_features)
-    starts = range(0, len(labels), AT_ONCE)
+    starts = range(0, len(images.rows), AT_ONCE)
     for start in progress(starts, len(starts), "reading the classes' images"):
-        rows = np.arange(start, min(start + AT_ONCE, len(labels)))
-        sums.index_add_(0, torch.from_numpy(labels[rows]), network.features(prepared(images[rows], device)).cpu())
-    return sums / torch.from_numpy(np.bincount(labels, minlength=count))[:, None]
+        part = slice(start, start + AT_ONCE)
+        features = network.features(prepared(images.images[images.rows[part]], device))
+        sums.index_add_(0, torch.from_numpy(images.labels[part]), features.cpu())
+    return sums / torch.from_numpy(np.bincount(images.labels, minlength=count))[:, None]
+
+
+class SeenImages:
+    """What a GAN trains on, as a classifier reads it: high-quality images, and, where some classes have no others,
+    low-quality ones enlarged to their size.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        packed, side = dataset.high_quality, dataset.low_quality
+        rows = dataset.training
+        self._high = TrainingImages(packed.images, rows, dataset.labels(rows), packed.fingerprint)
+        self._low: TrainingImages | None = None
+        if side is not None and len(dataset.lq_only):
+            images, bank = BothSides(packed.images, side.bank.images), side.bank
+            assert bank.label_of_class is not None, "classes with low-quality images only are matched"
+            class_of_label = np.full(int(bank.labels.max()) + 1, -1)
+            class_of_label[bank.label_of_class] = np.arange(len(bank.label_of_class))
+            labels = np.where(bank.labels < 0, -1, class_of_label[bank.labels])
+            shown = np.flatnonzero(labels >= 0)
+            identity = packed.fingerprint + bank.fingerprint()
+            self._low = TrainingImages(images, len(packed) + shown, labels[shown], identity)
+
+    @property
+    def high_quality(self) -> TrainingImages:
+        """Labelled by class."""
+        return self._high
+
+    @property
+    def low_quality(self) -> TrainingImages | None:
+        """Likewise; None where every class has high-quality images."""
+        return self._low
+
+    def of(self, classes: Labels) -> TrainingImages:
+        """All images of some classes, ascending, labelled 0 ... in the order of these."""
+        parts = [part for part in (self._high, self._low) if part is not None]
+        rows, labels = (np.concatenate(found) for found in zip(*((p.rows, p.labels) for p in parts), strict=True))
+        place = np.searchsorted(classes, labels)
+        known = classes[np.minimum(place, len(classes) - 1)] == labels
+        return TrainingImages(parts[-1].images, rows[known], place[known], parts[-1].identity)
+
+
+def codes_of_classes(
+    encoder: ClassEncoder, means: Tensor, dataset: Dataset, device: torch.device, progress: Progress = silent
+) -> Tensor:
+    """Codes ``(C, code)`` of the classes of a dataset, of those without high-quality images by their low-quality ones.
+
+    The features of the two sides differ: their mean difference, over the classes that have both, is taken off.
+
+    Args:
+        encoder: which makes them.
+        means: mean features of the high-quality images of each class, ``(C, code)``; not a number without any.
+        dataset: where low-quality images are, if they are needed.
+        device: where they are read.
+        progress: shows the reading.
+    """
+    codes, low_quality = encoder.codes(means), SeenImages(dataset).low_quality
+    if low_quality is not None:
+        low = class_means(encoder.classifier, low_quality, len(means), device, progress)
+        has_both = (low + means).isfinite().all(dim=1)
+        only = torch.from_numpy(dataset.lq_only)
+        codes[only] = encoder.codes(low[only] - (low - means)[has_both].mean(dim=0))
+    return codes
