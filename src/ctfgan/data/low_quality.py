@@ -41,6 +41,8 @@ class LowQuality:
     """How many of the training bank are copies of images that the GAN sees as high-quality ones, too."""
     held_out_seen: int
     """The same for the held-out bank, where there should be none."""
+    held_out_groups: tuple[str, ...] = ()
+    """Names of the groups that are held out whole."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -109,7 +111,7 @@ def low_quality_side(
     views = ImageView(low, training, None, 0), ImageView(low, held_out, None, 0)
     bank, second = _banks(views, low, (training, held_out), of_class, packed.names)
     none = np.empty(0, dtype=np.int64)
-    return LowQuality(bank, second, low.names, pairing, low, none, 0, 0)
+    return LowQuality(bank, second, low.names, pairing, low, none, 0, 0, low.groups_within(held_out))
 
 
 def _source(settings: DataSettings, classes: ClassNames, progress: Progress) -> ImageSource | None:
