@@ -196,10 +196,10 @@ def _banks(
 ) -> tuple[LowQualityBank, LowQualityBank | None]:
     """The training bank (number 0) and the held-out bank (number 1) of given rows; None for a second one without."""
     training, held_out = rows
-    bank = _bank(views[0], packed, training, label_of_class, classes, "train on")
+    bank = _bank(views[0], packed, training, label_of_class, classes, "train on", "data.pairing=independent")
     if len(held_out) == 0:
         return bank, None
-    return bank, _bank(views[1], packed, held_out, label_of_class, classes, "hold out")
+    return bank, _bank(views[1], packed, held_out, label_of_class, classes, "hold out", "data.low_quality_held_out=0")
 
 
 def _bank(
@@ -209,6 +209,7 @@ def _bank(
     label_of_class: Labels | None,
     classes: ClassNames,
     use: str,
+    way_out: str,
 ) -> LowQualityBank:
     labels = packed.labels[rows]
     if label_of_class is not None:
@@ -219,7 +220,7 @@ def _bank(
             raise DataError(
                 f"class {classes[label]!r} is left without a low-quality image to {use}"
                 f"{packed.copies_of_class(int(label_of_class[label]))}; "
-                "add images of that class, or use data.pairing=independent"
+                f"add images of that class, or use {way_out}"
             )
     return LowQualityBank(view.in_memory_if_few(), labels, label_of_class)
 

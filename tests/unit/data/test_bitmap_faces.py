@@ -8,9 +8,8 @@ import pytest
 from pcffont import PcfFontBuilder, PcfGlyph
 
 from ctfgan.data.bitmap_faces import read_bitmaps
+from ctfgan.data.describe import describe
 from ctfgan.data.glyphs import BitmapSource
-from ctfgan.data.low_quality import low_quality_side
-from ctfgan.data.packing import look
 from ctfgan.data.prepare import prepare
 from ctfgan.data.settings import DataSettings, GlyphSettings
 from ctfgan.errors import DataError
@@ -96,3 +95,40 @@ def test_bitmap_faces_are_read_dark_on_white_at_their_own_size_and_no_face_twice
     assert "Test Hand 4 (b.bdf) = Test Hand 4 (a.bdf)" in source.notes[1]
     assert "1 files that cannot be read (d.bdf: " in source.notes[1]
     assert source.notes[2] == "left out: 1 outline fonts; only fonts of pixels are low-quality"
+
+
+def test_faces_that_training_sees_are_neither_in_the_reference_nor_among_the_held_out_bitmaps(tmp_path: Path) -> None:
+    shapes = {"A": [".##.", "####", "#..#"], "B": ["###.", "####", "####"]}
+    for size in (4, 5, 6):
+        wider = {character: [*rows[: size - 4], *rows[size - 4 :][::-1]] for character, rows in shapes.items()}
+        (tmp_path / f"{size}.bdf").write_text(bdf(wider, "ISO10646-1", {"A": 65, "B": 66}, size=size))
+    glyphs = GlyphSettings(characters="AB", low_quality_font_folders=(str(tmp_path),))
+    settings = DataSettings(resolution=16, glyphs=glyphs)
+    dataset = prepare(settings, low_quality=True)
+    packed, side = dataset.high_quality, dataset.low_quality
+    reference, pool = set(packed.groups[dataset.reference.rows]), set(packed.groups[dataset.pool])
+    assert 0 < len(dataset.reference) <= 0.1 * len(packed)
+    assert reference.isdisjoint(pool)
+    assert (np.bincount(dataset.reference.labels) > 0).all()
+    assert len(side.bank) == 4
+    assert len(side.held_out) == 2
+    assert side.pairing == "matched"
+    assert side.held_out_groups[0].startswith("Test Hand")
+    said = "\n".join(describe(dataset, settings))
+    assert "drawn by 3 bitmap faces of 4, 5, 6 pixels" in said
+    names = ", ".join(packed.survey.groups[group] for group in sorted(reference))
+    assert f"held out whole, so that training never sees them: {names}" in said
+
+
+def test_a_folder_without_a_bitmap_font_of_the_characters_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "hand.bdf").write_text(bdf(SHAPES, "ISO10646-1", {c: ord(c) for c in SHAPES}))
+    with pytest.raises(DataError, match=r"no bitmap font in .* shows any of the 2 characters; give a folder with .pcf"):
+        BitmapSource(("A", "B"), (str(tmp_path),))
+
+
+def test_low_quality_fonts_beside_other_images_are_refused() -> None:
+    glyphs = GlyphSettings(low_quality_font_folders=("fonts",))
+    with pytest.raises(ValueError, match="without high_quality images; leave one out"):
+        DataSettings(high_quality="scans", glyphs=glyphs)
+    with pytest.raises(ValueError, match="without low_quality images; leave one out"):
+        DataSettings(low_quality="scans", glyphs=glyphs)
