@@ -337,8 +337,7 @@ def _release(place: Workplace, folder: RunFolder, stages: int) -> None:
 
 def _fingerprints(dataset: Dataset) -> dict[str, str]:
     found = {"high-quality": dataset.high_quality.fingerprint}
-    # Older runs have copies on both sides of their splits; faces that are held out depend on names of families.
-    if dataset.high_quality.copies or dataset.high_quality.groups is not None:
+    if dataset.high_quality.copies:  # older runs have them on both sides of their splits
         found["training"] = hashlib.sha256(dataset.training.tobytes() + dataset.pool.tobytes()).hexdigest()
     if dataset.has_own_reference:
         found["reference"] = dataset.reference.packed.fingerprint

@@ -41,7 +41,7 @@ LETTERS_ONLY = ("cmb10", "cmmi10", "cmr10", "cmss10", "cmti10", "cmtt10")
 class GlyphSource:
     """Renderings of a set of characters: image i of a character uses its face ``i mod faces``.
 
-    Where faces are held out, each image of a class is of another face as far as there are any.
+    Where faces are held out and images are fewer than faces, each class uses other ones of its faces.
 
     Args:
         settings: which characters and fonts, how many renderings.
@@ -106,9 +106,9 @@ class GlyphSource:
     def _face_numbers(self, label: int) -> NDArray[np.int64]:
         """Which of its faces each image of a class uses, ``(images,)``."""
         faces, images = len(self._faces[label]), np.arange(self._counts[label])
-        if not self._by_face:
+        if not self._by_face or len(images) >= faces:
             return images % faces
-        # Of fewer images than faces each class has other faces, spread over all of them.
+        # Each class has other ones, spread over all: every face is used, and held out with as many classes.
         return (images * faces // len(images) + label) % faces
 
 

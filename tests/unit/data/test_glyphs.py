@@ -86,7 +86,7 @@ def test_sets_of_kanji_and_hangul_hold_what_their_standards_say(name: str, count
 def test_sets_are_joined_by_a_plus_and_a_mistyped_one_is_named() -> None:
     assert source("digits+alphanumeric").classes == tuple(NAMED_SETS["alphanumeric"])
     assert source("+-").classes == ("+", "-")
-    with pytest.raises(DataError, match="Unknown character set 'jis-level1'. Did you mean 'jis-level-1'?"):
+    with pytest.raises(DataError, match=r"Unknown character set 'jis-level1'. Did you mean 'jis-level-1'?"):
         source("digits+jis-level1")
 
 
