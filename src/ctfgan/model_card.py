@@ -145,7 +145,10 @@ def _data(recipe: Recipe, provenance: dict[str, Any]) -> list[str]:
     if data.high_quality_fraction < 1:
         lines.append(f"- that is a share of {data.high_quality_fraction:g} of those that there were")
     if recipe.method.uses_low_quality:
-        low = "degraded copies" if data.low_quality is None else plain(name_of(data.low_quality))
+        if data.low_quality is not None:
+            low = plain(name_of(data.low_quality))
+        else:
+            low = "characters of bitmap fonts" if data.glyphs.low_quality_font_folders else "degraded copies"
         lines.append(f"- low-quality training images: {counts['low_quality']:,}, {low}")
         if counts.get("lq_only"):
             lines.append(

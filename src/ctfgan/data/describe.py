@@ -32,6 +32,8 @@ def describe(dataset: Dataset, settings: DataSettings) -> list[str]:
         + ("none" if dataset.has_own_reference else f"{len(dataset.reference):,}")
         + " held out as the reference"
     )
+    if not dataset.has_own_reference:
+        lines += _group_lines(packed.groups_within(dataset.reference.rows))
     lines += _small_class_lines(dataset)
     if dataset.has_own_reference:
         lines += _reference_lines(dataset, settings)
@@ -54,12 +56,19 @@ def describe(dataset: Dataset, settings: DataSettings) -> list[str]:
         f"  {len(side.bank):,} images for training, {held_out} held out, "
         f"{dataset.low_quality_size}x{dataset.low_quality_size} pixels, {names}"
     )
+    lines += _group_lines(side.held_out_groups)
     if side.held_out_seen:
         lines.append(
             f"  note: {side.held_out_seen:,} of the held-out ones are degraded copies of images in the HQ share, "
             "because it leaves no others"
         )
     return [*lines, *_pairing_lines(dataset, side, settings), *_lq_only_lines(dataset, side)]
+
+
+def _group_lines(names: Sequence[str]) -> list[str]:
+    if not names:
+        return []
+    return [f"  held out whole, so that training never sees them: {', '.join(names)}"]
 
 
 def _copies_lines(packed: PackedImages) -> list[str]:

@@ -41,6 +41,8 @@ LETTERS_ONLY = ("cmb10", "cmmi10", "cmr10", "cmss10", "cmti10", "cmtt10")
 class GlyphSource:
     """Renderings of a set of characters: image i of a character uses its face ``i mod faces``.
 
+    Where faces are held out and images are fewer than faces, each class uses other ones of its faces.
+
     Args:
         settings: which characters and fonts, how many renderings.
         resolution: side of the final image in pixels.
@@ -57,13 +59,14 @@ class GlyphSource:
         self.classes: tuple[str, ...] = tuple(characters)
         self._size = resolution * RENDER_SCALE
         self._seed = seed
+        self._by_face = settings.by_face
         found = _look_at_outlines(characters, settings.font_folders, progress)
-        self._faces = _chosen(characters, found, by_face=settings.by_face)
+        self._faces = _chosen(characters, found, by_face=self._by_face)
         self._counts = [_images(settings, len(faces)) for faces in self._faces]
         self._starts = [0, *itertools.accumulate(self._counts)]
         self.labels: Labels = np.repeat(np.arange(len(characters)), self._counts)
         used = sorted({face for faces in self._faces for face in faces}, key=lambda face: (face.file, face.index))
-        self.groups = self._groups(used) if settings.by_face else None
+        self.groups = self._groups(used) if self._by_face else None
         self.notes: tuple[str, ...] = (f"rendered from {len(used)} faces", *_left_out(found, used, "outline"))
 
     def identity(self) -> str:
@@ -84,7 +87,7 @@ class GlyphSource:
 
     def read(self, index: int) -> Image.Image:
         label, number = self._place(index)
-        face = self._faces[label][number % len(self._faces[label])]
+        face = self._faces[label][self._face_numbers(label)[number]]
         rng = np.random.default_rng((self._seed, index))
         return render(self.classes[label], _face(face), self._size, rng)
 
@@ -96,9 +99,17 @@ class GlyphSource:
     def _groups(self, used: list[FoundFace]) -> Groups:
         names = sorted({face.family for face in used})
         number = {name: place for place, name in enumerate(names)}
-        of_class = [np.array([number[face.family] for face in faces]) for faces in self._faces]
-        repeated = [np.resize(numbers, count) for numbers, count in zip(of_class, self._counts, strict=True)]
-        return Groups(np.concatenate(repeated), tuple(names))
+        of_faces = [np.array([number[face.family] for face in faces]) for faces in self._faces]
+        by_class = [numbers[self._face_numbers(label)] for label, numbers in enumerate(of_faces)]
+        return Groups(np.concatenate(by_class), tuple(names))
+
+    def _face_numbers(self, label: int) -> NDArray[np.int64]:
+        """Which of its faces each image of a class uses, ``(images,)``."""
+        faces, images = len(self._faces[label]), np.arange(self._counts[label])
+        if not self._by_face or len(images) >= faces:
+            return images % faces
+        # Each class has other ones, spread over all: every face is used, and held out with as many classes.
+        return (images * faces // len(images) + label) % faces
 
 
 class BitmapSource:

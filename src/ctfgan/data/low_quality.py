@@ -47,6 +47,8 @@ class LowQuality:
     """How many of the training bank are copies of images that the GAN sees as high-quality ones, too."""
     held_out_seen: int
     """The same for the held-out bank, where there should be none."""
+    held_out_groups: tuple[str, ...] = ()
+    """Names of the groups that are held out whole."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -119,7 +121,8 @@ def low_quality_side(
             of_class = np.concatenate([of_class, own])
     views = ImageView(low, training, None, 0), ImageView(low, held_out, None, 0)
     bank, second = _banks(views, low, (training, held_out), of_class, packed.names)
-    return LowQuality(bank, second, low.names, own, thin, pairing, low, np.empty(0, dtype=np.int64), 0, 0)
+    none, within = np.empty(0, dtype=np.int64), low.groups_within(held_out)
+    return LowQuality(bank, second, low.names, own, thin, pairing, low, none, 0, 0, within)
 
 
 def _source(settings: DataSettings, classes: ClassNames, progress: Progress) -> ImageSource | None:
@@ -204,10 +207,10 @@ def _banks(
 ) -> tuple[LowQualityBank, LowQualityBank | None]:
     """The training bank (number 0) and the held-out bank (number 1) of given rows; None for a second one without."""
     training, held_out = rows
-    bank = _bank(views[0], packed, training, label_of_class, classes, "train on")
+    bank = _bank(views[0], packed, training, label_of_class, classes, "train on", "data.pairing=independent")
     if len(held_out) == 0:
         return bank, None
-    return bank, _bank(views[1], packed, held_out, label_of_class, classes, "hold out")
+    return bank, _bank(views[1], packed, held_out, label_of_class, classes, "hold out", "data.low_quality_held_out=0")
 
 
 def _bank(
@@ -217,6 +220,7 @@ def _bank(
     label_of_class: Labels | None,
     classes: ClassNames,
     use: str,
+    way_out: str,
 ) -> LowQualityBank:
     labels = packed.labels[rows]
     if label_of_class is not None:
@@ -227,7 +231,7 @@ def _bank(
             raise DataError(
                 f"class {classes[label]!r} is left without a low-quality image to {use}"
                 f"{packed.copies_of_class(int(label_of_class[label]))}; "
-                "add images of that class, or use data.pairing=independent"
+                f"add images of that class, or use {way_out}"
             )
     return LowQualityBank(view.in_memory_if_few(), labels, label_of_class)
 

@@ -117,6 +117,14 @@ class PackedImages:
         pictures = f"{different:,} picture{'s' * (different != 1)}"
         return f" (its {len(firsts):,} images show only {pictures}, and copies stay on one side of every split)"
 
+    def groups_within(self, rows: NDArray[np.int64]) -> tuple[str, ...]:
+        """Names of the groups all of whose images are among some rows; none if there are no groups."""
+        if self.groups is None:
+            return ()
+        inside = np.bincount(self.groups[rows], minlength=len(self.survey.groups))
+        sizes = np.bincount(self.groups, minlength=len(self.survey.groups))
+        return tuple(self.survey.groups[group] for group in np.flatnonzero((inside == sizes) & (sizes > 0)))
+
     @property
     def form(self) -> str:
         """Size and colour in words."""

@@ -58,6 +58,8 @@ def hq_fraction(base: Recipe) -> list[Arm]:
 
 def lq_share(base: Recipe) -> list[Arm]:
     """More and more cheap images per good one, of the same class and of any; with none there is the baseline alone."""
+    if base.data.glyphs.low_quality_font_folders:
+        raise ConfigError("the sweep lq-share degrades images; leave data.glyphs.low_quality_font_folders out")
     if base.data.low_quality is not None:
         raise ConfigError(
             f"data.low_quality is {base.data.low_quality!r}; the sweep lq-share degrades images, leave --lq out"
@@ -150,7 +152,10 @@ def baseline_of(recipe: Recipe) -> Recipe:
         adversarial=stage,
     )
     needs = tuple(name for name in recipe.data.needs if name != "low_quality")
-    data = recipe.data.model_copy(update={"low_quality": None, "needs": needs})
+    glyphs = recipe.data.glyphs
+    if glyphs.by_face:  # the same faces are held out, though no low-quality fonts ask for it
+        glyphs = glyphs.model_copy(update={"low_quality_font_folders": (), "held_out": "faces"})
+    data = recipe.data.model_copy(update={"low_quality": None, "needs": needs, "glyphs": glyphs})
     return recipe.model_copy(update={"name": f"{recipe.name}{BASELINE_OF}", "method": baseline, "data": data})
 
 

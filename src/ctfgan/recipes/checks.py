@@ -41,6 +41,11 @@ def check_recipe(recipe: Recipe, processes: int = 1) -> None:
             f"data.without_hq is {recipe.data.without_hq}, but recipe {recipe.name!r} uses no low-quality images and "
             "cannot learn classes without high-quality ones; leave it out"
         )
+    if recipe.data.glyphs.low_quality_font_folders and not recipe.method.uses_low_quality:
+        raise ConfigError(
+            f"recipe {recipe.name!r} uses no low-quality images; leave --lq-fonts out "
+            "(data.glyphs.held_out=faces holds the same faces back without them)"
+        )
 
 
 def _check_first_stage(method: CtfGan, start: str | None) -> None:

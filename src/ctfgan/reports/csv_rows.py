@@ -123,6 +123,8 @@ def _low_quality(recipe: Recipe) -> str:
     data = recipe.data
     if not recipe.method.uses_low_quality:
         return "none"
+    if data.glyphs.low_quality_font_folders:
+        return "bitmap fonts"
     size = data.degradation.size
     return f"degraded {size}x{size}" if data.low_quality is None else name_of(data.low_quality)
 

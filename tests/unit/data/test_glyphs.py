@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import string
+import unicodedata
+from collections import Counter
 from pathlib import Path
 
 import matplotlib
@@ -67,6 +69,38 @@ def test_gb2312_level_1_has_3755_distinct_chinese_characters() -> None:
     assert len(characters) == len(set(characters)) == 3_755
     assert all(0x4E00 <= ord(character) <= 0x9FFF for character in characters)
     assert (characters[0], characters[-1]) == ("啊", "座")  # level 1 is sorted by pinyin
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "ends"),
+    [("jis-level-1", 2_965, "亜腕"), ("jis-level-2", 3_390, "弌熙"), ("hangul", 2_350, "가힝"),
+     ("hangul-all", 11_172, "가힣")],
+)  # fmt: skip
+def test_sets_of_kanji_and_hangul_hold_what_their_standards_say(name: str, count: int, ends: str) -> None:
+    characters = NAMED_SETS[name]
+    assert len(characters) == len(set(characters)) == count
+    assert characters[0] + characters[-1] == ends
+    assert all(unicodedata.name(character).startswith(("CJK UNIFIED", "HANGUL SYLLABLE")) for character in characters)
+
+
+def test_sets_are_joined_by_a_plus_and_a_mistyped_one_is_named() -> None:
+    assert source("digits+alphanumeric").classes == tuple(NAMED_SETS["alphanumeric"])
+    assert source("+-").classes == ("+", "-")
+    with pytest.raises(DataError, match=r"Unknown character set 'jis-level1'. Did you mean 'jis-level-1'?"):
+        source("digits+jis-level1")
+
+
+def test_where_faces_are_held_out_every_image_is_of_the_family_that_its_group_names() -> None:
+    settings = GlyphSettings(characters="AB", held_out="faces", images_per_class=6)
+    glyphs = GlyphSource(settings, resolution=16, seed=0)
+    fonts = [glyphs.groups.names[number] for number in glyphs.groups.numbers]
+    assert len(fonts) == len(glyphs.labels) == 12
+    assert len(set(fonts)) > 3
+    whole = GlyphSource(settings.model_copy(update={"images_per_class": None}), resolution=16, seed=0)
+    families = Counter(whole.groups.names[number] for number in whole.groups.numbers)
+    assert families["DejaVu Sans"] == 2 * 4  # regular, bold, and their obliques
+    assert whole.identity() != glyphs.identity() != source("AB", 6).identity()
+    assert source("AB").groups is None
 
 
 def test_every_face_draws_the_letters_that_it_claims() -> None:

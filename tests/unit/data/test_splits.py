@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ctfgan.data.splits import ascending, covering_prefix, share, stable_order, stratified_order
+from ctfgan.data.splits import ascending, covering_prefix, share, stable_order, stratified_order, whole_groups
 
 LABELS = st.lists(st.integers(0, 6), min_size=1, max_size=80)
 
@@ -104,3 +104,38 @@ def test_a_radix_order_is_the_stable_one(highest: int) -> None:
 
 def test_rows_are_sorted_through_a_mask() -> None:
     assert ascending(np.array([7, 2, 9, 0]), 11).tolist() == [0, 2, 7, 9]
+
+
+GROUPED = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3), st.integers(0, 30)), min_size=1, max_size=80)
+
+
+@given(rows=GROUPED, fraction=st.floats(0.01, 0.6), seed=st.integers(0, 2**32))
+@settings(max_examples=100, deadline=None)
+def test_groups_are_held_out_whole_with_copies_and_leave_every_class_something(
+    rows: list[tuple[int, int, int]], fraction: float, seed: int
+) -> None:
+    groups, labels = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
+    firsts = np.array([[row[2] for row in rows].index(picture) for _, _, picture in rows])
+    held_out = set(whole_groups(groups, labels, firsts, fraction, seed).tolist())
+    left = set(range(len(rows))) - held_out
+    assert {firsts[row] for row in held_out}.isdisjoint(firsts[row] for row in left)  # no copy is on both sides
+    whole = {group for group in groups if all(row in held_out for row in np.flatnonzero(groups == group))}
+    assert all(firsts[row] in firsts[np.isin(groups, list(whole))] for row in held_out)  # nothing else is taken
+    assert set(labels[list(left)]) == set(labels)
+
+
+def test_one_group_of_ten_alike_is_held_out_for_a_share_of_a_tenth() -> None:
+    groups, labels = np.arange(100) % 10, np.arange(100) // 10
+    held_out = whole_groups(groups, labels, np.arange(100), 0.1, seed=3)
+    assert len(held_out) == 10
+    assert len(set(groups[held_out])) == 1
+    others = {int(groups[whole_groups(groups, labels, np.arange(100), 0.1, seed)[0]]) for seed in range(30)}
+    assert len(others) > 5
+
+
+def test_a_group_that_alone_shows_a_class_stays_and_more_are_taken_until_every_class_is_shown() -> None:
+    groups = np.array([0, 0, 1, 1, 2, 2, 2, 3, 3, 3])
+    labels = np.array([0, 1, 0, 2, 0, 1, 2, 0, 1, 3])  # class 3 has group 3 alone
+    held_out = whole_groups(groups, labels, np.arange(10), 0.2, seed=0)
+    assert set(groups[held_out]) == {0, 1}
+    assert set(labels[held_out]) == {0, 1, 2}
