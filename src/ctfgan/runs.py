@@ -199,8 +199,10 @@ def reopen(folder: RunFolder, watch: Watch, device: str | None = None) -> tuple[
     Raises:
         RunError: the high- or low-quality images have changed since, or the recogniser is lost.
     """
+    recipe = _recipe_of(folder, device)
+    start_engine(recipe.device, recipe.training.precision)  # a device that is not there is told first
     then = folder.read_json(DATA)
-    recipe = _as_begun(_recipe_of(folder, device), then)
+    recipe = _as_begun(recipe, then)
     try:
         place = open_workplace(recipe, watch)
     except DataError as error:
