@@ -194,7 +194,6 @@ def reopen(folder: RunFolder, watch: Watch, device: str | None = None) -> tuple[
         RunError: the high- or low-quality images have changed since, or the recogniser or the class codes are lost.
     """
     recipe = with_form(_recipe_of(folder, device), codes=(folder.path / CODES).exists())
-    start_engine(recipe.device, recipe.training.precision)  # a device that is not there is told first
     try:
         place = open_workplace(recipe, watch)
     except DataError as error:
