@@ -66,7 +66,7 @@ def seeds() -> list[bytes]:
 
 def _codes(classes: int, *, labels: bool) -> ClassCodes:
     classifier = Recogniser(1, classes, RecogniserSettings(width=4, features=CODE)).eval()
-    encoder = ClassEncoder(classifier, torch.zeros(CODE), torch.eye(CODE))
+    encoder = ClassEncoder(classifier, torch.zeros(CODE))
     drawn = random_codes(classes, CODE, classes if labels else None)
     return ClassCodes(drawn.classes, drawn.low_quality_labels, torch.ones(classes) > 0, encoder)
 

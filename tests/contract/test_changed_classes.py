@@ -64,7 +64,7 @@ def some_codes(recipe: Recipe, shape: Shape, *, matched: bool) -> ClassCodes | N
     labels = codes_of_labels(classes, ORDER, len(ORDER)) if of_labels else None
     settings = RecogniserSettings(width=4, features=code)
     classifier = Recogniser(shape.channels, 7, settings).eval().requires_grad_(False)
-    return ClassCodes(classes, labels, None, ClassEncoder(classifier, torch.rand(code), torch.randn(code, code)))
+    return ClassCodes(classes, labels, None, ClassEncoder(classifier, torch.rand(code)))
 
 
 def images_of(bundle: Bundle, name: str) -> np.ndarray:

@@ -245,8 +245,8 @@ HOSTILE_CODES: dict[str, tuple[Damage, str]] = {
         "'classes' of class_codes.safetensors ho",
     ),
     "a mean that is no number": (codes(mean=torch.full((16,), torch.nan)), "holds values that are not finite"),
-    "a whitening of another length": (codes(whitening=torch.zeros(16, 15)), "is F32 (16, 15), the recipe makes it"),
-    "no whitening": (codes(whitening=None), "is missing, the recipe makes it F32 (16, 16)"),
+    "a mean of another length": (codes(mean=torch.zeros(15)), "the recipe makes it"),
+    "no mean": (codes(mean=None), "is missing, the recipe makes it F32 (16,)"),
     "a classifier without features": (codes(classifier__to_features__weight=None), "is missing, the recipe makes it"),
     "a classifier of colour": (codes(classifier__trunk__0__weight=torch.zeros(24, 3, 3, 3)), "the recipe makes it F32"),
     "a classifier of no width": (

@@ -33,7 +33,7 @@ class NetworkSettings(Settings):
     """What a network knows of a class: a learned row in a table of every layer, as in the paper, or one fixed code,
     made of the class's images, that all layers read through linear maps of their own; ``auto`` is codes where there are
     very many classes (decisions 23 and 31)."""
-    class_code: int = Field(default=128, ge=1)
+    class_code: int = Field(default=32, ge=1)
     """Length of a class code."""
 
     @model_validator(mode="before")

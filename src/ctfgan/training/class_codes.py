@@ -28,34 +28,26 @@ from ctfgan.progress import Progress, silent
 from ctfgan.training.tensor_files import below, read_finite_tensors, tensor_forms
 
 AT_ONCE = 512  # images
-FLAT = 1e-4  # of the largest variance: directions with less, such as those that C < width classes leave, are dropped
 CLASSIFIER = "classifier."
 
 
 @dataclass(frozen=True)
 class ClassEncoder:
-    """From images of classes to their codes: the classes' mean features, centred and whitened, at norm 1."""
+    """From images of classes to their codes: the classes' mean features, centred, at norm 1."""
 
     classifier: Recogniser
     """In evaluation mode."""
     mean: Tensor
     """Of the classes' mean features, ``(code,)``."""
-    whitening: Tensor
-    """``(code, code)``, symmetric: makes their covariance the identity."""
 
     @classmethod
     def fitted(cls, classifier: Recogniser, means: Tensor) -> ClassEncoder:
-        """Centred and whitened for classes with mean features ``(C, code)``; those that are not finite do not count."""
-        wide = means[means.isfinite().all(dim=1)].double()
-        mean = wide.mean(dim=0)
-        variances, directions = torch.linalg.eigh((wide - mean).mT @ (wide - mean) / len(wide))
-        scales = torch.where(variances > FLAT * variances[-1], variances.clamp_min(1e-30).rsqrt(), 0)
-        whitening = (directions * scales) @ directions.mT
-        return cls(classifier, mean.float(), whitening.float())
+        """Centred for classes with mean features ``(C, code)``; those that are not finite do not count."""
+        return cls(classifier, means[means.isfinite().all(dim=1)].mean(dim=0))
 
     def codes(self, means: Tensor) -> Tensor:
         """Codes ``(N, code)`` float16 of classes with mean features ``(N, code)``; 0 where these are not finite."""
-        return F.normalize((means - self.mean) @ self.whitening, dim=1).nan_to_num(0.0).half()
+        return F.normalize(means - self.mean, dim=1).nan_to_num(0.0).half()
 
 
 @dataclass(frozen=True)
@@ -80,7 +72,7 @@ class ClassCodes:
     def save(self) -> bytes:
         """As a file of safetensors."""
         assert self.encoder is not None, "codes of no images are not kept"
-        tensors = {"classes": self.classes, "mean": self.encoder.mean, "whitening": self.encoder.whitening}
+        tensors = {"classes": self.classes, "mean": self.encoder.mean}
         tensors |= {} if self.low_quality_labels is None else {"low_quality_labels": self.low_quality_labels}
         tensors |= {} if self.with_reals is None else {"with_reals": self.with_reals}
         network = self.encoder.classifier.state_dict(prefix=CLASSIFIER)
@@ -128,7 +120,6 @@ def load_codes(file: Path, code: int, *, classes: int, low_quality_labels: int, 
     expected = {
         "classes": (torch.float16, (classes, code)),
         "mean": (torch.float32, (code,)),
-        "whitening": (torch.float32, (code, code)),
         "low_quality_labels": (torch.float16, (low_quality_labels + 1, code)),
         "with_reals": (torch.bool, (classes,)),
     }
@@ -139,7 +130,7 @@ def load_codes(file: Path, code: int, *, classes: int, low_quality_labels: int, 
         expected[name] = (tensor.dtype, tuple(tensor.shape))
     tensors = read_finite_tensors(file, expected)
     classifier.load_state_dict(below(tensors, CLASSIFIER), assign=True)
-    encoder = ClassEncoder(classifier.eval().requires_grad_(False), tensors["mean"], tensors["whitening"])
+    encoder = ClassEncoder(classifier.eval().requires_grad_(False), tensors["mean"])
     return ClassCodes(tensors["classes"], tensors.get("low_quality_labels"), tensors.get("with_reals"), encoder)
 
 
