@@ -123,7 +123,7 @@ def find_faces(
                 empty += 1
                 continue
             own = {character: _outline(drawings[character]) for character in sample & drawings.keys()}
-            twin = next((face.name for face, other in zip(faces, samples, strict=True) if _are_alike(own, other)), None)
+            twin = next((face.name for face, other in zip(faces, samples, strict=True) if _is_twin(own, other)), None)
             shown = "".join(character for character in characters if character in drawings)
             if keep is not None:
                 keep(len(faces), np.stack([drawings[character] for character in shown]))
@@ -177,9 +177,11 @@ def _outline(drawing: Drawing) -> bytes:
     return hashlib.blake2b(repr(ink.shape).encode() + ink.tobytes(), digest_size=8).digest()
 
 
-def _are_alike(one: Mapping[str, bytes], other: Mapping[str, bytes]) -> bool:
-    both = one.keys() & other.keys()
-    return len(both) > 0 and sum(one[character] == other[character] for character in both) >= ALIKE * len(both)
+def _is_twin(own: Mapping[str, bytes], other: Mapping[str, bytes]) -> bool:
+    """Whether a face shows nearly nothing that another one does not show, and draws nearly all of it the same."""
+    both = own.keys() & other.keys()
+    same = sum(own[character] == other[character] for character in both)
+    return 0 < ALIKE * len(own) <= len(both) and same >= ALIKE * len(both)
 
 
 def _in_words(suffixes: tuple[str, ...]) -> str:

@@ -316,7 +316,7 @@ def _read_outlines(file: Path, characters: str) -> list[Look]:
     return looks
 
 
-OUTLINES = FontKind((".ttf", ".otf", ".ttc"), _read_outlines, keeps_drawings=False, version="outlines-1")
+OUTLINES = FontKind((".ttf", ".otf", ".ttc"), _read_outlines, keeps_drawings=False, version="outlines-2")
 
 
 def _character_maps(file: Path) -> list[tuple[set[int], str, str]]:

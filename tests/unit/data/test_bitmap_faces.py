@@ -120,6 +120,15 @@ def test_faces_that_training_sees_are_neither_in_the_reference_nor_among_the_hel
     assert f"held out whole, so that training never sees them: {names}" in said
 
 
+def test_a_face_is_not_left_out_for_one_that_shows_less(tmp_path: Path) -> None:
+    codes = {character: ord(character) for character in SHAPES}
+    (tmp_path / "a.bdf").write_text(bdf({"一": SHAPES["一"]}, "ISO10646-1", codes))
+    (tmp_path / "b.bdf").write_text(bdf(SHAPES, "ISO10646-1", codes))
+    source = BitmapSource(tuple(SHAPES), (str(tmp_path),))
+    assert source.notes == ("drawn by 2 bitmap faces of 4 pixels",)
+    assert len(source.labels) == 1 + 3
+
+
 def test_a_folder_without_a_bitmap_font_of_the_characters_is_refused(tmp_path: Path) -> None:
     (tmp_path / "hand.bdf").write_text(bdf(SHAPES, "ISO10646-1", {c: ord(c) for c in SHAPES}))
     with pytest.raises(DataError, match=r"no bitmap font in .* shows any of the 2 characters; give a folder with .pcf"):
