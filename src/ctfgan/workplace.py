@@ -22,10 +22,10 @@ from ctfgan.training.class_codes import (
     ClassCodes,
     ClassEncoder,
     SeenImages,
-    class_means,
     codes_of_classes,
     codes_of_labels,
     for_codes,
+    kept_class_means,
 )
 from ctfgan.training.method import Method, Observer
 from ctfgan.training.runtime import Engine, start_engine
@@ -106,9 +106,10 @@ class Workplace:
             encoder, codes = begin.encoder, begin.with_old_codes()
         else:
             classifier = self._code_classifier(seen, progress) if begin is None else begin.encoder.classifier
-            means = class_means(classifier, seen.high_quality, dataset.num_classes, self.device, progress)
+            count, cache = dataset.num_classes, cache_folder()
+            means = kept_class_means(classifier, seen.high_quality, count, cache, self.device, progress)
             encoder = ClassEncoder.fitted(classifier, means) if begin is None else begin.encoder
-            codes = codes_of_classes(encoder, means, dataset, self.device, progress)
+            codes = codes_of_classes(encoder, means, dataset, cache, self.device, progress)
             codes = codes if begin is None else begin.with_old_codes(codes)
         side, labels, with_reals = dataset.low_quality, None, None
         if labels_use_codes(self.recipe.method, self.shape, matched=self.is_matched):

@@ -6,7 +6,9 @@ another one than the recogniser that measures, and sees nothing but the GAN's ow
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from math import prod
@@ -15,13 +17,15 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ctfgan.data.image_view import BothSides
 from ctfgan.data.prepare import Dataset
 from ctfgan.data.sources.base import Labels
 from ctfgan.errors import excerpt
+from ctfgan.files import write_file
 from ctfgan.metrics.recogniser import Recogniser, TrainingImages, prepared
 from ctfgan.metrics.settings import RecogniserSettings
 from ctfgan.progress import Progress, silent
@@ -179,6 +183,28 @@ def class_means(
     return sums / torch.from_numpy(np.bincount(images.labels, minlength=count))[:, None]
 
 
+def kept_class_means(
+    classifier: Recogniser,
+    images: TrainingImages,
+    count: int,
+    cache: Path,
+    device: torch.device,
+    progress: Progress = silent,
+) -> Tensor:
+    """The same, from the cache if these images were read before: of millions it takes an hour (docs/log.md)."""
+    key = hashlib.sha256(f"{images.identity} {count} class-means-1".encode())
+    for content in (images.rows, images.labels, *(tensor.numpy() for tensor in classifier.state_dict().values())):
+        key.update(np.ascontiguousarray(content).data)
+    file = cache / "class-means" / f"{key.hexdigest()[:24]}.safetensors"
+    if file.is_file():
+        with suppress(SafetensorError):  # a damaged one is made again
+            return load_file(file)["means"]
+    means = class_means(classifier, images, count, device, progress)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_file(file, save({"means": means}))
+    return means
+
+
 class SeenImages:
     """What a GAN trains on, as a classifier reads it: high-quality images, and, where some classes have no others,
     low-quality ones enlarged to their size.
@@ -219,7 +245,12 @@ class SeenImages:
 
 
 def codes_of_classes(
-    encoder: ClassEncoder, means: Tensor, dataset: Dataset, device: torch.device, progress: Progress = silent
+    encoder: ClassEncoder,
+    means: Tensor,
+    dataset: Dataset,
+    cache: Path,
+    device: torch.device,
+    progress: Progress = silent,
 ) -> Tensor:
     """Codes ``(C, code)`` of the classes of a dataset, of those without high-quality images by their low-quality ones.
 
@@ -229,12 +260,13 @@ def codes_of_classes(
         encoder: which makes them.
         means: mean features of the high-quality images of each class, ``(C, code)``; not a number without any.
         dataset: where low-quality images are, if they are needed.
+        cache: folder that keeps means.
         device: where they are read.
         progress: shows the reading.
     """
     codes, low_quality = encoder.codes(means), SeenImages(dataset).low_quality
     if low_quality is not None:
-        low = class_means(encoder.classifier, low_quality, len(means), device, progress)
+        low = kept_class_means(encoder.classifier, low_quality, len(means), cache, device, progress)
         has_both = (low + means).isfinite().all(dim=1)
         only = torch.from_numpy(dataset.lq_only)
         codes[only] = encoder.codes(low[only] - (low - means)[has_both].mean(dim=0))

@@ -1,6 +1,7 @@
 """Codes of classes against numpy: centred means, and classes that have low-quality images only."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from ctfgan.data.prepare import Dataset, prepare
 from ctfgan.data.settings import DataSettings
 from ctfgan.metrics.recogniser import Recogniser
 from ctfgan.metrics.settings import RecogniserSettings
-from ctfgan.training.class_codes import ClassEncoder, SeenImages, class_means, codes_of_classes
+from ctfgan.training.class_codes import ClassEncoder, SeenImages, class_means, codes_of_classes, kept_class_means
 
 WriteClasses = Callable[..., Path]
 
@@ -59,13 +60,26 @@ def test_means_are_those_of_all_training_images_of_a_class(dataset: Dataset) -> 
     torch.testing.assert_close(means[2], network.features(images).mean(0).detach(), rtol=1e-4, atol=1e-5)
 
 
+def test_means_are_read_once_for_the_same_images_and_classifier(dataset: Dataset, tmp_path: Path) -> None:
+    network, seen = classifier(dataset.channels), SeenImages(dataset).high_quality
+    first = kept_class_means(network, seen, 6, tmp_path, CPU)
+    torch.testing.assert_close(first, class_means(network, seen, 6, CPU), equal_nan=True)
+    unreadable = replace(seen, images=np.empty((0, 1, 1, 1), np.uint8))
+    torch.testing.assert_close(kept_class_means(network, unreadable, 6, tmp_path, CPU), first, equal_nan=True)
+    with pytest.raises(IndexError):
+        kept_class_means(network, replace(unreadable, identity="others"), 6, tmp_path, CPU)
+    (file,) = (tmp_path / "class-means").iterdir()
+    file.write_bytes(b"damaged")
+    torch.testing.assert_close(kept_class_means(network, seen, 6, tmp_path, CPU), first, equal_nan=True)
+
+
 def test_classes_with_low_quality_images_only_get_codes_of_these_less_what_tells_the_sides_apart(
-    dataset: Dataset,
+    dataset: Dataset, tmp_path: Path
 ) -> None:
     network = classifier(dataset.channels)
     high = class_means(network, SeenImages(dataset).high_quality, 6, CPU)
     encoder = ClassEncoder.fitted(network, high)
-    codes = codes_of_classes(encoder, high, dataset, CPU)
+    codes = codes_of_classes(encoder, high, dataset, tmp_path / "cache", CPU)
     assert dataset.classes == ("b", "c", "d", "e", "a", "f")
     assert dataset.low_quality is not None
     bank = dataset.low_quality.bank
