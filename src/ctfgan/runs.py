@@ -25,7 +25,7 @@ from ctfgan.errors import (
     Terminated,
     excerpt,
 )
-from ctfgan.files import write_file
+from ctfgan.files import sha256, write_file
 from ctfgan.lifecycle.starting import Matched, Start, model_hash, open_start
 from ctfgan.metrics.recogniser import TrainedRecogniser, load_recogniser
 from ctfgan.models.generator_a import TransferGenerator
@@ -81,14 +81,22 @@ class _Beginning:
 
 
 def _prepared(recipe: Recipe, watch: Watch) -> _Beginning:
-    start = open_start(recipe.start)
-    if start is not None:
-        known = StartSettings(path=start.path, sha256=model_hash(start.bundle))
-        recipe = recipe.model_copy(update={"start": known})
+    recipe, start = with_start(recipe)
     place = open_workplace(recipe, watch)
     matched = None if start is None else matched_start(start, place, watch)
     recogniser = place.engine.processes.main_first(lambda: place.recogniser(watch.progress))
     return _Beginning(place.with_codes(watch.progress, matched), recogniser, matched)
+
+
+def with_start(recipe: Recipe) -> tuple[Recipe, Start | None]:
+    """The weights that a recipe begins with, if it names some, and the recipe with their hash and, where it leaves that
+    open, with the form in which they know classes.
+    """
+    start = open_start(recipe.start)
+    if start is None:
+        return recipe, None
+    known = StartSettings(path=start.path, sha256=model_hash(start.bundle))
+    return with_form(recipe.model_copy(update={"start": known}), codes=start.bundle.codes is not None), start
 
 
 def _begin(beginning: _Beginning, folder: RunFolder, watch: Watch) -> Path:
@@ -193,12 +201,13 @@ def reopen(folder: RunFolder, watch: Watch, device: str | None = None) -> tuple[
     Raises:
         RunError: the high- or low-quality images have changed since, or the recogniser or the class codes are lost.
     """
-    recipe = with_form(_recipe_of(folder, device), codes=(folder.path / CODES).exists())
+    then = folder.read_json(DATA)
+    recipe = with_form(_recipe_of(folder, device), codes=then.get("class_codes") is not None)
     try:
         place = open_workplace(recipe, watch)
     except DataError as error:
         raise RunError(f"{error} (if the images moved, write their new place into {folder.path / RECIPE})") from error
-    then, now = folder.read_json(DATA), _fingerprints(place.dataset)
+    now = _fingerprints(place.dataset)
     for side, fingerprint in now.items():
         if then.get("fingerprints", {}).get(side) != fingerprint:
             if side == "training":
@@ -209,16 +218,20 @@ def reopen(folder: RunFolder, watch: Watch, device: str | None = None) -> tuple[
             raise RunError(
                 f"the {side} images have changed since {folder.path} began; restore them, or train a new run"
             )
-    place = replace(place, codes=_own_codes(place, folder))
+    place = replace(place, codes=_own_codes(place, folder, then.get("class_codes")))
     return place, place.engine.processes.main_first(
         lambda: _own_recogniser(place, folder, then.get("extractor"), watch)
     )
 
 
-def _own_codes(place: Workplace, folder: RunFolder) -> ClassCodes | None:
+def _own_codes(place: Workplace, folder: RunFolder, known: object) -> ClassCodes | None:
+    """The run's own codes, known by their hash."""
     file = folder.path / CODES
     try:
-        return stored_codes(file, place.recipe, place.shape)
+        codes = stored_codes(file, place.recipe, place.shape)
+        if codes is not None and sha256(file) != known:
+            raise ValueError(f"{CODES} has another hash than {DATA} says")
+        return codes
     except (OSError, ValueError) as error:
         raise RunError(f"{file} is missing or damaged ({excerpt(error)}); restore it, or train a new run") from error
 
@@ -348,6 +361,8 @@ def _fingerprints(dataset: Dataset) -> dict[str, str]:
         found["reference"] = dataset.reference.packed.fingerprint
     if dataset.low_quality is not None:
         found["low-quality"] = "".join(bank.fingerprint() for bank in dataset.low_quality.banks)
+    if len(dataset.lq_only):  # which label is which class
+        found["classes"] = hashlib.sha256("\0".join(dataset.classes).encode()).hexdigest()
     return found
 
 
@@ -369,6 +384,7 @@ def _summary(place: Workplace, recogniser: TrainedRecogniser) -> dict[str, objec
         },
         "pairing": side.pairing if side else None,
         "extractor": recogniser.card.name,
+        "class_codes": None if place.codes is None else hashlib.sha256(place.codes.save()).hexdigest(),
         "device": place.engine.describe(),
         "processor": processor(),
         "versions": environment(),

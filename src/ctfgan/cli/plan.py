@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ctfgan.cli import show
-from ctfgan.lifecycle.starting import open_start
 from ctfgan.recipes.recipe import Recipe
-from ctfgan.runs import matched_start
+from ctfgan.runs import matched_start, with_start
 from ctfgan.training.estimate import estimate
 from ctfgan.training.run_folder import RunFolder
 from ctfgan.workplace import Watch, open_workplace
@@ -18,7 +17,7 @@ def show_plan(recipe: Recipe, out: Path | None) -> None:
     if out is not None:
         RunFolder.check_free(out)
     watch = Watch(progress=show.progress, say=show.say)
-    start = open_start(recipe.start)
+    recipe, start = with_start(recipe)
     place = open_workplace(recipe, watch)
     if start is not None:
         matched_start(start, place, watch)

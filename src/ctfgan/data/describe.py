@@ -133,14 +133,14 @@ def _lq_only_lines(dataset: Dataset, side: LowQuality) -> list[str]:
     if len(dataset.lq_only):
         lines.append(
             f"  {len(dataset.lq_only):,} of {dataset.num_classes:,} classes have low-quality images only; they take "
-            "part as conditions"
+            "part as conditions, which needs class codes (--set data.lq_only_classes=false leaves them out)"
         )
     if len(side.thin_labels):
         shown = [repr(side.names[label]) for label in side.thin_labels[:EXAMPLES].tolist()]
         lines.append(
             f"  note: {many(len(side.thin_labels), 'more class', 'more classes')} of low-quality images cannot take "
             f"part, for want of pictures to train on and to hold out ({', '.join(shown)}"
-            f"{', ...' * (len(side.thin_labels) > EXAMPLES)})"
+            f"{', ...' * (len(side.thin_labels) > EXAMPLES)}); one is enough with --set data.low_quality_held_out=0"
         )
     return lines
 

@@ -23,7 +23,7 @@ from ctfgan.data.characters import NAMED_SETS, is_named, named_characters
 from ctfgan.data.faces import FontKind, FoundFace, FoundFaces, Look, find_faces, font_files, kept_faces
 from ctfgan.data.settings import MIN_IMAGES_PER_CLASS, GlyphSettings
 from ctfgan.data.sources.base import Groups, Labels
-from ctfgan.errors import DataError, suggestion
+from ctfgan.errors import DataError, a_few, suggestion
 from ctfgan.files import sha256
 from ctfgan.progress import Progress, silent
 
@@ -136,6 +136,13 @@ class BitmapSource:
             raise DataError(
                 f"no bitmap font in {', '.join(folders)} shows any of the {len(characters):,} characters"
                 f"{_first_unreadable(found)}; give a folder with .pcf or .bdf fonts of them with --lq-fonts DIR"
+            )
+        shown = set().union(*(face.shown for face in self._faces))
+        missing = [character for character in characters if character not in shown]
+        if missing:
+            raise DataError(
+                f"no bitmap font in {', '.join(folders)} shows {len(missing):,} of the {len(characters):,} characters "
+                f"({a_few(missing)}); add fonts that do with --lq-fonts DIR, or leave these out of --characters"
             )
         self._starts = [0, *itertools.accumulate(len(face.shown) for face in self._faces)]
         label = {character: number for number, character in enumerate(characters)}

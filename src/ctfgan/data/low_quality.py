@@ -116,7 +116,7 @@ def low_quality_side(
     of_class, own, thin = None, NO_LABELS, NO_LABELS
     if matched:
         of_class = _label_of_class(packed.names, low.names)
-        if settings.lq_only_classes:
+        if settings.lq_only_classes and settings.only is None:
             own, thin = _own_labels(of_class, low, (training, held_out))
             of_class = np.concatenate([of_class, own])
     views = ImageView(low, training, None, 0), ImageView(low, held_out, None, 0)

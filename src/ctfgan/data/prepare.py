@@ -164,6 +164,7 @@ def divide(
     if reference is None:
         if packed.groups is not None:
             held_out = whole_groups(packed.groups, packed.labels, firsts, settings.held_out, settings.seed)
+            _check_held_out(packed, held_out)
         else:
             # At least 4 different ones: evaluation compares one half of the reference with the other.
             fewest = int(np.flatnonzero(firsts[pool] == pool)[:MIN_IMAGES_PER_CLASS][-1]) + 1
@@ -213,6 +214,17 @@ def _without(packed: PackedImages, training: Rows, withheld: Labels) -> Rows:
     counts[withheld] = 1  # they are meant to have none
     _check_counts(packed, counts, f"data.without_hq = {len(withheld):,}", "smaller number")
     return kept
+
+
+def _check_held_out(packed: PackedImages, held_out: Rows) -> None:
+    """Refuse a reference of too few images where families of faces are held out whole."""
+    different = len(np.unique(packed.firsts[held_out]))
+    if different < MIN_IMAGES_PER_CLASS:
+        raise DataError(
+            f"holding faces out whole leaves {different} different images of {packed.survey.location} as reference, "
+            f"which needs at least {MIN_IMAGES_PER_CLASS}; add fonts of other families with --fonts, or use "
+            "data.glyphs.held_out=images"
+        )
 
 
 def _own_reference(packed: PackedImages) -> Subset:

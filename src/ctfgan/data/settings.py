@@ -104,8 +104,15 @@ class DataSettings(Settings):
     seed: Seed = 0
     """Seed of the rendering, the degradation and all splits; runs that share it are comparable."""
 
+    @property
+    def has_own_low_quality(self) -> bool:
+        """Whether the low-quality images are of their own kind, not degraded copies of high-quality ones."""
+        return self.low_quality is not None or bool(self.glyphs.low_quality_font_folders)
+
     @model_validator(mode="after")
-    def _check_low_quality_fonts(self) -> Self:
+    def _check_glyphs(self) -> Self:
+        if self.glyphs.held_out == "faces" and self.high_quality is not None:
+            raise ValueError("glyphs.held_out=faces belongs to the embedded glyphs; leave it or high_quality out")
         if self.glyphs.low_quality_font_folders and (self.high_quality, self.low_quality) != (None, None):
             other = "high_quality" if self.high_quality is not None else "low_quality"
             raise ValueError(

@@ -71,7 +71,7 @@ def add(
         raise ConfigError(
             "this model draws no low-quality images by class, so new classes need none of their own; leave --lq out"
         )
-    if matched and low_quality is None and bundle.recipe.data.low_quality is not None:
+    if matched and low_quality is None and bundle.recipe.data.has_own_low_quality:
         raise ConfigError(
             "this model was trained on low-quality images of their own kind, not on degraded copies; "
             "name those of the new classes with --lq PATH"

@@ -74,6 +74,8 @@ def rebuilt(
     if codes is not None and bundle.codes is not None and bundle.codes.with_reals is not None:
         seen = None if new is None else torch.ones(len(new.codes))
         codes = replace(codes, with_reals=_continued(bundle.codes.with_reals, ids, seen))
+        assert codes.with_reals is not None
+        shape = shape.model_copy(update={"num_lq_only": int((~codes.with_reals).sum())})
     generator = _generator(bundle.generator, recipe, shape, rows, codes)
     entry = {
         "date": date.today().isoformat(),

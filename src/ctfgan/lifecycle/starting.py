@@ -182,8 +182,9 @@ def _of_generator(old: Networks, new: Networks) -> dict[str, object]:
     if old[1].channels != new[1].channels:
         wanted["data.channels"] = old[1].channels
     if old[1].low_quality_size != new[1].low_quality_size:
-        own = new[0].data.low_quality is not None
-        wanted["data.low_quality_size" if own else "data.degradation.size"] = old[1].low_quality_size
+        wanted["data.low_quality_size" if new[0].data.has_own_low_quality else "data.degradation.size"] = old[
+            1
+        ].low_quality_size
     return wanted
 
 

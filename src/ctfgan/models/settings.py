@@ -29,7 +29,7 @@ class NetworkSettings(Settings):
     """The same for the discriminator."""
     noise: int = Field(default=128, ge=1)
     """Length of the latent vector z_A."""
-    class_tables: Literal["auto", "per-class", "codes"] = "auto"
+    class_tables: Literal["auto", "per-class", "codes"] = "per-class"
     """What a network knows of a class: a learned row in a table of every layer, as in the paper, or one fixed code,
     made of the class's images, that all layers read through linear maps of their own; ``auto`` is codes where there are
     very many classes (decisions 23 and 31)."""

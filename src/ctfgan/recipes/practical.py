@@ -16,7 +16,7 @@ from ctfgan.training.settings import (
     TransferStageSettings,
 )
 
-NARROW = NetworkSettings(generator_width=0.125, discriminator_width=0.25, noise=64)
+NARROW = NetworkSettings(generator_width=0.125, discriminator_width=0.25, noise=64, class_tables="auto")
 NARROW_STAGE = StageSettings(
     steps=3_000, batch_size=32, critic_steps=1, generator_rate=8e-4, discriminator_rate=8e-4, decay_from=0.5
 )
@@ -77,7 +77,7 @@ def ac_gan_folders() -> Recipe:
 
 def prog_gan_folders() -> Recipe:
     """PROG-GAN for own images, with as many generator steps as ctf-folders at 32x32."""
-    networks = NetworkSettings(generator_width=0.0625, discriminator_width=0.0625, noise=64)
+    networks = NARROW.model_copy(update={"generator_width": 0.0625, "discriminator_width": 0.0625})
     stage = NARROW_STAGE.model_copy(
         update={
             "steps": 860,

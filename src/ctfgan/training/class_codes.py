@@ -241,7 +241,10 @@ class SeenImages:
         rows, labels = (np.concatenate(found) for found in zip(*((p.rows, p.labels) for p in parts), strict=True))
         place = np.searchsorted(classes, labels)
         known = classes[np.minimum(place, len(classes) - 1)] == labels
-        return TrainingImages(parts[-1].images, rows[known], place[known], parts[-1].identity)
+        identity = parts[-1].identity
+        if self._low is not None:  # the two sides' labels agree by name, which pixels and rows do not tell
+            identity += hashlib.sha256(place[known].tobytes()).hexdigest()
+        return TrainingImages(parts[-1].images, rows[known], place[known], identity)
 
 
 def codes_of_classes(
