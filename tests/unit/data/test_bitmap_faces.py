@@ -135,6 +135,19 @@ def test_a_folder_without_a_bitmap_font_of_the_characters_is_refused(tmp_path: P
         BitmapSource(("A", "B"), (str(tmp_path),))
 
 
+def test_characters_that_no_bitmap_font_shows_are_named(tmp_path: Path) -> None:
+    (tmp_path / "hand.bdf").write_text(bdf(SHAPES, "ISO10646-1", {c: ord(c) for c in SHAPES}))
+    with pytest.raises(DataError, match=r"shows 2 of the 5 characters \(A, B\); add fonts that do with --lq-fonts DIR"):
+        BitmapSource((*SHAPES, "A", "B"), (str(tmp_path),))
+
+
+def test_a_reference_of_no_face_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ctfgan.data.prepare.whole_groups", lambda *asked: np.empty(0, dtype=np.int64))
+    settings = DataSettings(resolution=16, glyphs=GlyphSettings(characters="AB", held_out="faces"))
+    with pytest.raises(DataError, match=r"leaves 0 different images .*add fonts of other families with --fonts"):
+        prepare(settings, low_quality=False)
+
+
 def test_low_quality_fonts_beside_other_images_are_refused() -> None:
     glyphs = GlyphSettings(low_quality_font_folders=("fonts",))
     with pytest.raises(ValueError, match="without high_quality images; leave one out"):

@@ -101,6 +101,14 @@ def test_they_are_left_out_where_that_is_asked_for(folders: DataSettings, change
     assert "take part" not in said(dataset, folders, **changes)
 
 
+def test_classes_that_data_only_took_out_do_not_come_back_by_their_low_quality_images(folders: DataSettings) -> None:
+    dataset = prepared(folders, only=HIGH[:2])
+    assert dataset.classes == HIGH[:2]
+    assert dataset.low_quality is not None
+    assert dataset.low_quality.pairing == "matched"
+    assert dataset.lq_only.tolist() == []
+
+
 def test_a_class_whose_only_picture_is_held_out_is_left_out_and_named(
     folders: DataSettings, write_classes: WriteClasses
 ) -> None:
