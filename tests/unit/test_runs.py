@@ -2,14 +2,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+import ctfgan
 from ctfgan.bundle import commit
 from ctfgan.data.prepare import prepare
 from ctfgan.data.settings import DataSettings
-from ctfgan.runs import _fingerprints
+from ctfgan.errors import RunError
+from ctfgan.runs import _fingerprints, reopen
+from ctfgan.training.run_folder import RunFolder
+from ctfgan.workplace import Watch
 
 WriteClasses = Callable[..., Path]
+SHORT = (
+    "data.resolution=16", "device=cpu", "adversarial.steps=4", "adversarial.batch_size=8", "generator_width=0.05",
+    "discriminator_width=0.05", "checks.every=4", "checks.images=32", "recogniser.images=500", "tracker=none",
+)  # fmt: skip
 
 
 def test_a_run_knows_its_own_reference_by_fingerprint(tmp_path: Path, cache: Path, write_classes: WriteClasses) -> None:
@@ -29,3 +40,26 @@ def test_a_run_knows_which_code_trained_it_and_on_what(finished_run: Path) -> No
     assert told["commit"] == commit()
     assert told["processor"]
     assert "\n" not in told["processor"]
+
+
+def test_class_codes_that_are_lost_or_of_another_run_are_named_whatever_the_recipe_leaves_open(
+    tmp_path: Path, write_classes: WriteClasses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ctfgan.recipes.build.MANY_CLASSES", 2)
+    high = write_classes(tmp_path / "hq", {"a": 12, "b": 12, "c": 12})
+    recipe = ctfgan.recipe("projection-folders", *SHORT, f"data.high_quality={high}")
+    assert recipe.method.networks.class_tables == "auto"
+    run = RunFolder.open(ctfgan.train(recipe, tmp_path / "run"))
+    monkeypatch.undo()
+    place, _ = reopen(run, Watch())
+    assert place.codes is not None
+    file = run.path / "class_codes.safetensors"
+    content = file.read_bytes()
+    file.write_bytes(replace(place.codes, classes=-place.codes.classes).save())
+    with pytest.raises(RunError, match=r"missing or damaged \(.* has another hash than data.json says\); restore it"):
+        reopen(run, Watch())
+    file.unlink()
+    with pytest.raises(RunError, match=r"class_codes.safetensors is missing or damaged"):
+        reopen(run, Watch())
+    file.write_bytes(content)
+    reopen(run, Watch())
