@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache
 from importlib.metadata import version
+from math import prod
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,8 +48,10 @@ FILES = (MODEL, RECIPE, CLASSES, BANK, CODES, PROVENANCE, CARD)
 
 COMPARED_NAMES = 10_000  # with an unknown one
 WAY_OUT = "; copy the whole bundle folder again"  # of what is damaged
-BANK_IMAGES = 4_096  # at most, unless matched pairing needs one for each of more classes
-BANK_IMAGES_READ = 8 * BANK_IMAGES  # since every change of the classes may add to them
+BANK_IMAGES = 4_096
+BANK_PER_CLASS = 16  # with matched pairing, where the variety of a class is that of its low-quality images
+BANK_BYTES = 1 << 24  # within which it has more than BANK_IMAGES
+BANK_GROWTH = 8  # times as many are read, since every change of the classes may add to them
 LONGEST_CLASSES = 1 << 27  # bytes; three million classes and their labels
 
 
@@ -218,13 +221,19 @@ def publish(bundle: Bundle, path: Path, rights: Rights) -> None:
     save_bundle(replace(bundle, provenance={**kept, "rights": rights.as_dict()}), path)
 
 
+def bank_images(classes: int, image_bytes: int) -> int:
+    """Low-quality images in a bundle with matched pairing, unless it needs one for each of more classes."""
+    return max(BANK_IMAGES, min(BANK_PER_CLASS * classes, BANK_BYTES // image_bytes))
+
+
 def bank_for_bundle(bank: LowQualityBank, seed: int) -> LowQualityBank:
     """A seeded, stratified subset of a training bank; with matched pairing every class keeps an image."""
     order = stratified_order(bank.labels, seed)
     if bank.label_of_class is None:
         rows = np.sort(order[:BANK_IMAGES])
     else:
-        rows = np.sort(covering_prefix(order, bank.labels, BANK_IMAGES))
+        count = bank_images(len(bank.label_of_class), prod(bank.images.shape[1:]))
+        rows = np.sort(covering_prefix(order, bank.labels, count))
     return LowQualityBank(np.ascontiguousarray(bank.images[rows]), bank.labels[rows], bank.label_of_class)
 
 
@@ -332,8 +341,9 @@ def _bank(path: Path, content: _Classes) -> LowQualityBank:
     if images.dtype != np.uint8 or images.shape != (count, size, size, shape.channels) or labels.dtype != np.int64:
         held = excerpt(f"{images.dtype} {images.shape} and labels {labels.dtype} {labels.shape}")
         raise ValueError(f"{BANK} holds images {held}, not uint8 (N, {size}, {size}, {shape.channels}) and int64 (N,)")
-    if not 1 <= count <= BANK_IMAGES_READ + 2 * labels_held:
-        raise ValueError(f"{BANK} holds {count:,} images; a bundle has 1 to {BANK_IMAGES_READ + 2 * labels_held:,}")
+    most = BANK_GROWTH * bank_images(labels_held, prod(images.shape[1:])) + 2 * labels_held
+    if not 1 <= count <= most:
+        raise ValueError(f"{BANK} holds {count:,} images; a bundle has 1 to {most:,}")
     found = file.read("labels")
     if found.min() < -1 or found.max() >= labels_held:
         raise ValueError(f"{BANK} holds labels outside -1 ... {labels_held - 1}")

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ctfgan.bundle import BANK_IMAGES, Bundle
+from ctfgan.bundle import Bundle, bank_images
 from ctfgan.data.degradation import degrade
 from ctfgan.data.images import Bytes
 from ctfgan.data.packed import PackedImages
@@ -137,7 +137,8 @@ def _check_classes(bundle: Bundle, packed: PackedImages) -> None:
 def _low_quality(bundle: Bundle, packed: PackedImages, location: str | None, progress: Progress) -> list[Bytes]:
     """A few low-quality images of each new class for the bank."""
     size, settings = bundle.shape.low_quality_size, bundle.recipe.data
-    quota = max(1, BANK_IMAGES // (len(bundle.classes) + len(packed.names)))
+    count = len(bundle.classes) + len(packed.names)
+    quota = max(1, bank_images(count, size**2 * bundle.shape.channels) // count)
     if location is None:
         how = settings.degradation.model_copy(update={"size": size})
         rows = [packed.rows_of(label)[:quota] for label in range(len(packed.names))]
