@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from ctfgan.settings import Settings
 
-MANY_CLASSES = 10_000
+MANY_CLASSES = 64
 """Above this many classes ``class_tables=auto`` is codes."""
 
 Conditioning = Literal["none", "concat", "projection", "classifier"]
@@ -32,7 +32,7 @@ class NetworkSettings(Settings):
     class_tables: Literal["auto", "per-class", "codes"] = "per-class"
     """What a network knows of a class: a learned row in a table of every layer, as in the paper, or one fixed code,
     made of the class's images, that all layers read through linear maps of their own; ``auto`` is codes where there are
-    very many classes (decisions 23 and 31)."""
+    more than 64 classes (decisions 23 and 31)."""
     class_code: int = Field(default=32, ge=1)
     """Length of a class code."""
 
