@@ -201,8 +201,10 @@ def reopen(folder: RunFolder, watch: Watch, device: str | None = None) -> tuple[
     Raises:
         RunError: the high- or low-quality images have changed since, or the recogniser or the class codes are lost.
     """
+    recipe = _recipe_of(folder, device)
+    start_engine(recipe.device, recipe.training.precision)  # a device that is not there is told first
     then = folder.read_json(DATA)
-    recipe = with_form(_recipe_of(folder, device), codes=then.get("class_codes") is not None)
+    recipe = with_form(recipe, codes=then.get("class_codes") is not None)
     try:
         place = open_workplace(recipe, watch)
     except DataError as error:
