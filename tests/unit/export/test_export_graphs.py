@@ -271,7 +271,7 @@ def test_a_torch_program_runs_in_a_process_that_knows_no_ctfgan(
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "to"),
-    [*((name, "onnx") for name in KINDS), ("ctf-gan", "torch-export"), ("prog-gan", "torch-export")],
+    [*((name, "onnx") for name in KINDS), ("ctf-gan", "torch-export"), ("prog-gan, codes", "torch-export")],
 )
 def test_graphs_of_every_kind_make_the_images_of_the_original(
     name: str, to: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
