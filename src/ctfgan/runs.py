@@ -107,7 +107,7 @@ def _begin(beginning: _Beginning, folder: RunFolder, watch: Watch) -> Path:
         write_file(folder.path / RECOGNISER, beginning.recogniser.weights.read_bytes())
         if beginning.place.codes is not None:
             write_file(folder.path / CODES, beginning.place.codes.save())
-        folder.write_json(DATA, _summary(beginning.place, beginning.recogniser))
+        folder.write_json(DATA, _summary(beginning.place, beginning.recogniser, folder))
 
     beginning.place.engine.processes.on_main(note)
     return _finish(beginning.place, beginning.recogniser, folder, None, watch, beginning.start)
@@ -368,7 +368,7 @@ def _fingerprints(dataset: Dataset) -> dict[str, str]:
     return found
 
 
-def _summary(place: Workplace, recogniser: TrainedRecogniser) -> dict[str, object]:
+def _summary(place: Workplace, recogniser: TrainedRecogniser, folder: RunFolder) -> dict[str, object]:
     dataset = place.dataset
     side = dataset.low_quality
     return {
@@ -386,7 +386,7 @@ def _summary(place: Workplace, recogniser: TrainedRecogniser) -> dict[str, objec
         },
         "pairing": side.pairing if side else None,
         "extractor": recogniser.card.name,
-        "class_codes": None if place.codes is None else hashlib.sha256(place.codes.save()).hexdigest(),
+        "class_codes": None if place.codes is None else sha256(folder.path / CODES),
         "device": place.engine.describe(),
         "processor": processor(),
         "versions": environment(),

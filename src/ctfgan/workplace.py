@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -106,10 +107,14 @@ class Workplace:
             encoder, codes = begin.encoder, begin.with_old_codes()
         else:
             classifier = self._code_classifier(seen, progress) if begin is None else begin.encoder.classifier
-            count, cache = dataset.num_classes, cache_folder()
-            means = kept_class_means(classifier, seen.high_quality, count, cache, self.device, progress)
-            encoder = ClassEncoder.fitted(classifier, means) if begin is None else begin.encoder
-            codes = codes_of_classes(encoder, means, dataset, cache, self.device, progress)
+            means = partial(
+                kept_class_means, classifier, count=dataset.num_classes, cache=cache_folder(), device=self.device,
+                progress=progress,
+            )  # fmt: skip
+            high = means(seen.high_quality)
+            low = None if seen.low_quality is None else means(seen.low_quality)
+            encoder = ClassEncoder.fitted(classifier, high) if begin is None else begin.encoder
+            codes = codes_of_classes(encoder, high, low)
             codes = codes if begin is None else begin.with_old_codes(codes)
         side, labels, with_reals = dataset.low_quality, None, None
         if labels_use_codes(self.recipe.method, self.shape, matched=self.is_matched):

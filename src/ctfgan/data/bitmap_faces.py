@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import itertools
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +19,21 @@ from pcffont import PcfFont, PcfMetric, PcfMetrics, PcfTableType
 from pcffont.header import PcfHeader
 from pcffont.tables.factory import TABLE_TYPE_REGISTRY
 from pcffont.utils.stream import Stream
+from PIL import Image
 
-from ctfgan.data.faces import Drawing, FontKind, Look
+from ctfgan.data.faces import (
+    OUTLINE_SUFFIXES,
+    Drawing,
+    FontKind,
+    ReadFace,
+    first_unreadable,
+    font_files,
+    kept_faces,
+    left_out,
+)
+from ctfgan.data.sources.base import Groups, Labels
+from ctfgan.errors import DataError, a_few
+from ctfgan.progress import Progress, silent
 
 # By the registry that a font names: the codec that gives a character's two bytes there.
 CODECS = {
@@ -57,7 +73,7 @@ class _Strike:
     glyphs: Mapping[str, _Glyph]
 
 
-def read_bitmaps(file: Path, characters: str) -> list[Look]:
+def read_bitmaps(file: Path, characters: str) -> list[ReadFace]:
     """The face of a PCF or BDF file, gzipped or not; none if its coding has none of the characters.
 
     Every drawing is as large as the face's own square cell, ink is 255.
@@ -74,10 +90,83 @@ def read_bitmaps(file: Path, characters: str) -> list[Look]:
     family = " ".join(part for part in (strike.foundry, strike.family) if part) or file.name.split(".")[0]
     title = f"{family} {strike.size}" + (f" {strike.style}" if strike.style else "")
     # Each size is drawn anew; the weights and slants of one size are made from each other.
-    return [Look(0, f"{title} ({file.name})", f"{family} {strike.size}", drawings)]
+    return [ReadFace(0, f"{title} ({file.name})", f"{family} {strike.size}", drawings)]
 
 
 BITMAPS = FontKind((".pcf", ".pcf.gz", ".bdf", ".bdf.gz"), read_bitmaps, keeps_drawings=True, version="bitmaps-1")
+
+
+class BitmapSource:
+    """Characters as fonts of pixels have them, one image for each face and character: dark on white, never scaled.
+
+    Args:
+        characters: the classes.
+        folders: of PCF and BDF fonts.
+        progress: shows a first look at the fonts.
+
+    Raises:
+        DataError: a folder is missing, or no face in it shows any of the characters.
+    """
+
+    def __init__(self, characters: tuple[str, ...], folders: tuple[str, ...], progress: Progress = silent) -> None:
+        self.location = f"bitmap fonts ({', '.join(folders)})"
+        self.classes = characters
+        whole = "".join(characters)
+        places = [Path(folder).expanduser() for folder in folders]
+        found, self._folder = kept_faces(BITMAPS, whole, font_files(places, BITMAPS.suffixes), progress)
+        self._numbers = [number for number, face in enumerate(found.faces) if face.twin is None]
+        self._faces = [found.faces[number] for number in self._numbers]
+        if not self._faces:
+            raise DataError(
+                f"no bitmap font in {', '.join(folders)} shows any of the {len(characters):,} characters"
+                f"{first_unreadable(found)}; give a folder with .pcf or .bdf fonts of them with --lq-fonts DIR"
+            )
+        shown = set().union(*(face.shown for face in self._faces))
+        missing = [character for character in characters if character not in shown]
+        if missing:
+            raise DataError(
+                f"no bitmap font in {', '.join(folders)} shows {len(missing):,} of the {len(characters):,} characters "
+                f"({a_few(missing)}); add fonts that do with --lq-fonts DIR, or leave these out of --characters"
+            )
+        self._starts = [0, *itertools.accumulate(len(face.shown) for face in self._faces)]
+        label = {character: number for number, character in enumerate(characters)}
+        self.labels: Labels = np.array([label[c] for face in self._faces for c in face.shown], dtype=np.int64)
+        names = sorted({face.family for face in self._faces})
+        numbers = [names.index(face.family) for face in self._faces]
+        self.groups = Groups(np.repeat(numbers, np.diff(self._starts)), tuple(names))
+        sides = sorted({face.side for face in self._faces})
+        outlines = len(font_files(places, OUTLINE_SUFFIXES))
+        self.notes: tuple[str, ...] = (
+            f"drawn by {len(self._faces)} bitmap faces of {', '.join(map(str, sides))} pixels",
+            *left_out(found, self._faces, "bitmap"),
+            *([f"left out: {outlines} outline fonts; only fonts of pixels are low-quality"] if outlines else []),
+        )
+
+    def identity(self) -> str:
+        return f"{self._folder.name} bitmap faces"  # a hash of the fonts and of the characters
+
+    def name(self, index: int) -> str:
+        number, place = self._place(index)
+        return f"glyph {self._faces[number].shown[place]!r} of {self._faces[number].name}"
+
+    def header(self, index: int) -> tuple[str, tuple[int, int]]:
+        side = self._faces[self._place(index)[0]].side
+        return "L", (side, side)
+
+    def read(self, index: int) -> Image.Image:
+        number, place = self._place(index)
+        return Image.fromarray(255 - _drawings(self._folder / f"{self._numbers[number]}.npy")[place])
+
+    def _place(self, index: int) -> tuple[int, int]:
+        """Which face an image is of, and which of its characters it shows."""
+        number = bisect_right(self._starts, index) - 1
+        return number, index - self._starts[number]
+
+
+@lru_cache(maxsize=2)
+def _drawings(file: Path) -> NDArray[np.uint8]:
+    drawings: NDArray[np.uint8] = np.load(file)
+    return drawings
 
 
 def _of_pcf(content: bytes, characters: str) -> _Strike:

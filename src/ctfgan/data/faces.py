@@ -20,14 +20,16 @@ from ctfgan.settings import Settings
 Drawing = NDArray[np.uint8]
 """``(H, W)``, 0 where there is no ink."""
 
+OUTLINE_SUFFIXES = (".ttf", ".otf", ".ttc")
 FOUND = "found.json"
+EXAMPLES = 5  # names in a note
 SAMPLE = 64  # characters by which two faces are compared
 ALIKE = 0.9  # share of these that are drawn the same by what is one face under two names
 OFTEN = 0.01  # a drawing that so many of the characters share is a box or a row of dots, not a character
 
 
 @dataclass(frozen=True)
-class Look:
+class ReadFace:
     """One face of a font file, read."""
 
     index: int
@@ -44,7 +46,7 @@ class FontKind:
     """A kind of font files, and how they are read."""
 
     suffixes: tuple[str, ...]
-    read: Callable[[Path, str], list[Look]]
+    read: Callable[[Path, str], list[ReadFace]]
     """The faces of a file, for some characters; raises whatever a damaged file makes its reader raise."""
     keeps_drawings: bool
     """Whether what was drawn is what an image shows, so that it is kept."""
@@ -160,6 +162,31 @@ def kept_faces(
         return FoundFaces.model_validate(read_json(folder / FOUND)), folder
     except (OSError, ValueError) as error:
         raise DataError(f"{folder / FOUND} is damaged ({excerpt(error)}); delete the folder {folder}") from error
+
+
+def first_unreadable(found: FoundFaces) -> str:
+    """In brackets for a message, if any file could not be read."""
+    if not found.unreadable:
+        return ""
+    file, reason = found.unreadable[0]
+    return f" ({len(found.unreadable)} font files cannot be read, such as {file}: {reason})"
+
+
+def left_out(found: FoundFaces, used: list[FoundFace], what: str) -> list[str]:
+    """One sentence about what was found and is not used, if anything."""
+    twins = [f"{face.name} = {face.twin}" for face in found.faces if face.twin is not None and face not in used]
+    partial = [face.name for face in found.faces if face.twin is None and face not in used]
+    files = [f"{Path(file).name}: {reason}" for file, reason in found.unreadable]
+    parts = [
+        f"{len(names)} {reason} ({', '.join(names[:EXAMPLES])}{', ...' * (len(names) > EXAMPLES)})"
+        for names, reason in (
+            (twins, "that draw what another one draws"),
+            (partial, "that lack too many of the characters"),
+            (files, "files that cannot be read"),
+        )
+        if names
+    ]
+    return [f"left out of the {what} faces: {'; '.join(parts)}"] if parts else []
 
 
 def _shown(drawings: Mapping[str, Drawing], asked: int) -> dict[str, Drawing]:

@@ -18,19 +18,28 @@ from fontTools.ttLib import TTCollection, TTFont
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from ctfgan.data.bitmap_faces import BITMAPS
 from ctfgan.data.characters import NAMED_SETS, is_named, named_characters
-from ctfgan.data.faces import FontKind, FoundFace, FoundFaces, Look, find_faces, font_files, kept_faces
+from ctfgan.data.faces import (
+    OUTLINE_SUFFIXES,
+    FontKind,
+    FoundFace,
+    FoundFaces,
+    ReadFace,
+    find_faces,
+    first_unreadable,
+    font_files,
+    kept_faces,
+    left_out,
+)
 from ctfgan.data.settings import MIN_IMAGES_PER_CLASS, GlyphSettings
 from ctfgan.data.sources.base import Groups, Labels
-from ctfgan.errors import DataError, a_few, suggestion
+from ctfgan.errors import DataError, suggestion
 from ctfgan.files import sha256
 from ctfgan.progress import Progress, silent
 
 RENDER_SCALE = 3  # supersampling: jitter is applied at this multiple of the final size
 FACES_PER_CHARACTER = 2
 IMAGES_PER_CLASS = 200
-EXAMPLES = 5  # names in a note
 NEARLY_WHOLE = 0.95  # of the characters: a face that shows so many is used for these where faces are held out
 # Matplotlib's TeX faces claim ASCII, but "1" is an infinity sign in cmsy10 and a bracket in cmex10; the others have
 # only letters and digits where Unicode has them. LastResort draws a box for everything.
@@ -67,7 +76,7 @@ class GlyphSource:
         self.labels: Labels = np.repeat(np.arange(len(characters)), self._counts)
         used = sorted({face for faces in self._faces for face in faces}, key=lambda face: (face.file, face.index))
         self.groups = self._groups(used) if self._by_face else None
-        self.notes: tuple[str, ...] = (f"rendered from {len(used)} faces", *_left_out(found, used, "outline"))
+        self.notes: tuple[str, ...] = (f"rendered from {len(used)} faces", *left_out(found, used, "outline"))
 
     def identity(self) -> str:
         fonts = {face.file: sha256(Path(face.file)) for face in set(itertools.chain(*self._faces))}
@@ -110,79 +119,6 @@ class GlyphSource:
             return images % faces
         # Each class has other ones, spread over all: every face is used, and held out with as many classes.
         return (images * faces // len(images) + label) % faces
-
-
-class BitmapSource:
-    """Characters as fonts of pixels have them, one image for each face and character: dark on white, never scaled.
-
-    Args:
-        characters: the classes.
-        folders: of PCF and BDF fonts.
-        progress: shows a first look at the fonts.
-
-    Raises:
-        DataError: a folder is missing, or no face in it shows any of the characters.
-    """
-
-    def __init__(self, characters: tuple[str, ...], folders: tuple[str, ...], progress: Progress = silent) -> None:
-        self.location = f"bitmap fonts ({', '.join(folders)})"
-        self.classes = characters
-        whole = "".join(characters)
-        places = [Path(folder).expanduser() for folder in folders]
-        found, self._folder = kept_faces(BITMAPS, whole, font_files(places, BITMAPS.suffixes), progress)
-        self._numbers = [number for number, face in enumerate(found.faces) if face.twin is None]
-        self._faces = [found.faces[number] for number in self._numbers]
-        if not self._faces:
-            raise DataError(
-                f"no bitmap font in {', '.join(folders)} shows any of the {len(characters):,} characters"
-                f"{_first_unreadable(found)}; give a folder with .pcf or .bdf fonts of them with --lq-fonts DIR"
-            )
-        shown = set().union(*(face.shown for face in self._faces))
-        missing = [character for character in characters if character not in shown]
-        if missing:
-            raise DataError(
-                f"no bitmap font in {', '.join(folders)} shows {len(missing):,} of the {len(characters):,} characters "
-                f"({a_few(missing)}); add fonts that do with --lq-fonts DIR, or leave these out of --characters"
-            )
-        self._starts = [0, *itertools.accumulate(len(face.shown) for face in self._faces)]
-        label = {character: number for number, character in enumerate(characters)}
-        self.labels: Labels = np.array([label[c] for face in self._faces for c in face.shown], dtype=np.int64)
-        names = sorted({face.family for face in self._faces})
-        numbers = [names.index(face.family) for face in self._faces]
-        self.groups = Groups(np.repeat(numbers, np.diff(self._starts)), tuple(names))
-        sides = sorted({face.side for face in self._faces})
-        outlines = len(font_files(places, OUTLINES.suffixes))
-        self.notes: tuple[str, ...] = (
-            f"drawn by {len(self._faces)} bitmap faces of {', '.join(map(str, sides))} pixels",
-            *_left_out(found, self._faces, "bitmap"),
-            *([f"left out: {outlines} outline fonts; only fonts of pixels are low-quality"] if outlines else []),
-        )
-
-    def identity(self) -> str:
-        return f"{self._folder.name} bitmap faces"  # a hash of the fonts and of the characters
-
-    def name(self, index: int) -> str:
-        number, place = self._place(index)
-        return f"glyph {self._faces[number].shown[place]!r} of {self._faces[number].name}"
-
-    def header(self, index: int) -> tuple[str, tuple[int, int]]:
-        side = self._faces[self._place(index)[0]].side
-        return "L", (side, side)
-
-    def read(self, index: int) -> Image.Image:
-        number, place = self._place(index)
-        return Image.fromarray(255 - _drawings(self._folder / f"{self._numbers[number]}.npy")[place])
-
-    def _place(self, index: int) -> tuple[int, int]:
-        """Which face an image is of, and which of its characters it shows."""
-        number = bisect_right(self._starts, index) - 1
-        return number, index - self._starts[number]
-
-
-@lru_cache(maxsize=2)
-def _drawings(file: Path) -> NDArray[np.uint8]:
-    drawings: NDArray[np.uint8] = np.load(file)
-    return drawings
 
 
 def _characters(text: str) -> str:
@@ -275,7 +211,7 @@ def _chosen(characters: str, found: FoundFaces, *, by_face: bool) -> list[list[F
         shown = missing[:20] + ("..." if len(missing) > 20 else "")
         raise DataError(
             f"{len(missing)} characters have fewer than {FACES_PER_CHARACTER} faces ({shown})"
-            f"{_first_unreadable(found)}; add a font folder that has them with --fonts DIR"
+            f"{first_unreadable(found)}; add a font folder that has them with --fonts DIR"
         )
     return by_character
 
@@ -285,31 +221,7 @@ def _showing(characters: str, faces: list[FoundFace]) -> list[list[FoundFace]]:
     return [[face for face, own in zip(faces, shown, strict=True) if character in own] for character in characters]
 
 
-def _first_unreadable(found: FoundFaces) -> str:
-    if not found.unreadable:
-        return ""
-    file, reason = found.unreadable[0]
-    return f" ({len(found.unreadable)} font files cannot be read, such as {file}: {reason})"
-
-
-def _left_out(found: FoundFaces, used: list[FoundFace], what: str) -> list[str]:
-    """One sentence about what was found and is not used, if anything."""
-    twins = [f"{face.name} = {face.twin}" for face in found.faces if face.twin is not None and face not in used]
-    partial = [face.name for face in found.faces if face.twin is None and face not in used]
-    files = [f"{Path(file).name}: {reason}" for file, reason in found.unreadable]
-    parts = [
-        f"{len(names)} {reason} ({', '.join(names[:EXAMPLES])}{', ...' * (len(names) > EXAMPLES)})"
-        for names, reason in (
-            (twins, "that draw what another one draws"),
-            (partial, "that lack too many of the characters"),
-            (files, "files that cannot be read"),
-        )
-        if names
-    ]
-    return [f"left out of the {what} faces: {'; '.join(parts)}"] if parts else []
-
-
-def _read_outlines(file: Path, characters: str) -> list[Look]:
+def _read_outlines(file: Path, characters: str) -> list[ReadFace]:
     """The faces of an outline font, each with small drawings of the characters that it maps."""
     looks = []
     for index, (codes, name, family) in enumerate(_character_maps(file)):
@@ -319,11 +231,11 @@ def _read_outlines(file: Path, characters: str) -> list[Look]:
         if mapped:
             box = _small_drawing("\uffff", face).tobytes()
             drawings = {character: drawing for character, drawing in drawings.items() if drawing.tobytes() != box}
-        looks.append(Look(index, name, family, drawings))
+        looks.append(ReadFace(index, name, family, drawings))
     return looks
 
 
-OUTLINES = FontKind((".ttf", ".otf", ".ttc"), _read_outlines, keeps_drawings=False, version="outlines-2")
+OUTLINES = FontKind(OUTLINE_SUFFIXES, _read_outlines, keeps_drawings=False, version="outlines-2")
 
 
 def _character_maps(file: Path) -> list[tuple[set[int], str, str]]:

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from ctfgan.data.glyphs import BitmapSource
+from ctfgan.data.bitmap_faces import BitmapSource
 from ctfgan.data.image_view import ImageView
 from ctfgan.data.manifest import ClassNames
 from ctfgan.data.packed import PackedImages

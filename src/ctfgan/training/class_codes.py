@@ -247,30 +247,19 @@ class SeenImages:
         return TrainingImages(parts[-1].images, rows[known], place[known], identity)
 
 
-def codes_of_classes(
-    encoder: ClassEncoder,
-    means: Tensor,
-    dataset: Dataset,
-    cache: Path,
-    device: torch.device,
-    progress: Progress = silent,
-) -> Tensor:
-    """Codes ``(C, code)`` of the classes of a dataset, of those without high-quality images by their low-quality ones.
+def codes_of_classes(encoder: ClassEncoder, high_quality: Tensor, low_quality: Tensor | None) -> Tensor:
+    """Codes ``(C, code)``, of classes without high-quality images by their low-quality ones.
 
     The features of the two sides differ: their mean difference, over the classes that have both, is taken off.
 
     Args:
         encoder: which makes them.
-        means: mean features of the high-quality images of each class, ``(C, code)``; not a number without any.
-        dataset: where low-quality images are, if they are needed.
-        cache: folder that keeps means.
-        device: where they are read.
-        progress: shows the reading.
+        high_quality: mean features of each class, ``(C, code)``; not a number for a class without such images.
+        low_quality: likewise; None where every class has high-quality images.
     """
-    codes, low_quality = encoder.codes(means), SeenImages(dataset).low_quality
+    codes = encoder.codes(high_quality)
     if low_quality is not None:
-        low = kept_class_means(encoder.classifier, low_quality, len(means), cache, device, progress)
-        has_both = (low + means).isfinite().all(dim=1)
-        only = torch.from_numpy(dataset.lq_only)
-        codes[only] = encoder.codes(low[only] - (low - means)[has_both].mean(dim=0))
+        has_both = (low_quality + high_quality).isfinite().all(dim=1)
+        only = ~high_quality.isfinite().all(dim=1)
+        codes[only] = encoder.codes(low_quality[only] - (low_quality - high_quality)[has_both].mean(dim=0))
     return codes

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from pcffont import PcfFontBuilder, PcfGlyph
 
-from ctfgan.data.bitmap_faces import read_bitmaps
+from ctfgan.data.bitmap_faces import BitmapSource, read_bitmaps
 from ctfgan.data.describe import describe
-from ctfgan.data.glyphs import BitmapSource
 from ctfgan.data.prepare import prepare
 from ctfgan.data.settings import DataSettings, GlyphSettings
 from ctfgan.errors import DataError

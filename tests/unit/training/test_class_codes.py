@@ -74,12 +74,14 @@ def test_means_are_read_once_for_the_same_images_and_classifier(dataset: Dataset
 
 
 def test_classes_with_low_quality_images_only_get_codes_of_these_less_what_tells_the_sides_apart(
-    dataset: Dataset, tmp_path: Path
+    dataset: Dataset,
 ) -> None:
     network = classifier(dataset.channels)
     high = class_means(network, SeenImages(dataset).high_quality, 6, CPU)
     encoder = ClassEncoder.fitted(network, high)
-    codes = codes_of_classes(encoder, high, dataset, tmp_path / "cache", CPU)
+    seen = SeenImages(dataset).low_quality
+    assert seen is not None
+    codes = codes_of_classes(encoder, high, class_means(network, seen, 6, CPU))
     assert dataset.classes == ("b", "c", "d", "e", "a", "f")
     assert dataset.low_quality is not None
     bank = dataset.low_quality.bank
