@@ -93,7 +93,7 @@ def save_bundle(bundle: Bundle, path: Path) -> None:
 
 
 def class_names(bundle: Bundle) -> dict[str, Any]:
-    """For JSON: names of classes and of low-quality labels, and with matched pairing which of these a class has."""
+    """For JSON: names of classes and of low-quality labels, and which of these a class has, if any (-1: none)."""
     label_of_class = None if bundle.bank is None else bundle.bank.label_of_class
     return {
         "classes": bundle.classes,
@@ -272,7 +272,7 @@ class _Classes(Settings):
 
     classes: tuple[str, ...]
     low_quality_classes: tuple[str, ...]
-    label_of_class: tuple[Annotated[int, Field(ge=0, lt=2**48)], ...] | None
+    label_of_class: tuple[Annotated[int, Field(ge=-1, lt=2**48)], ...] | None
     shape: Shape
 
     def check(self, recipe: Recipe) -> None:
@@ -348,6 +348,6 @@ def _bank(path: Path, content: _Classes) -> LowQualityBank:
     if found.min() < -1 or found.max() >= labels_held:
         raise ValueError(f"{BANK} holds labels outside -1 ... {labels_held - 1}")
     of_class = None if content.label_of_class is None else np.array(content.label_of_class, dtype=np.int64)
-    if of_class is not None and not np.isin(of_class, found).all():
+    if of_class is not None and not np.isin(of_class[of_class >= 0], found).all():
         raise ValueError(f"{BANK} lacks low-quality images for some classes")
     return LowQualityBank(file.read("images"), found, of_class)

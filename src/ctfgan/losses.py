@@ -79,9 +79,19 @@ def box_distance(predicted: Tensor, target: Tensor) -> Tensor:
     return F.smooth_l1_loss(predicted, target)
 
 
-def low_quality_consistency(images: Tensor, low_quality: Tensor, size: int) -> Tensor:
+def low_quality_consistency(images: Tensor, low_quality: Tensor, size: int, are_own: Tensor | None = None) -> Tensor:
     """L1 distance of images ``(N, K, R, R)`` and ``(N, K, r, r)`` after area averaging to ``size`` (decision 16).
 
     At a size small enough, what an unknown degradation did to the low-quality image no longer matters.
+
+    Args:
+        images: synthetic ones.
+        low_quality: that they are made of.
+        size: side at which they are compared.
+        are_own: which of the low-quality images show the class of the synthetic one, ``(N,)`` bool; the others count as
+            no distance. None if all do.
     """
-    return F.l1_loss(F.adaptive_avg_pool2d(images, size), F.adaptive_avg_pool2d(low_quality, size))
+    images, low_quality = F.adaptive_avg_pool2d(images, size), F.adaptive_avg_pool2d(low_quality, size)
+    if are_own is None:
+        return F.l1_loss(images, low_quality)
+    return ((images - low_quality).abs().mean(dim=(1, 2, 3)) * are_own).mean()

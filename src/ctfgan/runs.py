@@ -207,6 +207,10 @@ def reopen(folder: RunFolder, watch: Watch, device: str | None = None) -> tuple[
     recipe = with_form(recipe, codes=then.get("class_codes") is not None)
     try:
         place = open_workplace(recipe, watch)
+        low, pairing = place.dataset.low_quality, then.get("pairing")
+        if low is not None and pairing not in (None, low.pairing):  # auto meant something else then
+            data = recipe.data.model_copy(update={"pairing": pairing})
+            place = open_workplace(recipe.model_copy(update={"data": data}), watch)
     except DataError as error:
         raise RunError(f"{error} (if the images moved, write their new place into {folder.path / RECIPE})") from error
     now = _fingerprints(place.dataset)

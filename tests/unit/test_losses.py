@@ -50,6 +50,16 @@ def test_consistency_ignores_what_area_averaging_removes() -> None:
     assert low_quality_consistency(images + 0.3, torch.zeros(1, 1, 4, 4), 2).item() == pytest.approx(0.3)
 
 
+def test_consistency_counts_only_images_that_are_held_to_their_own_class() -> None:
+    images, low_quality = torch.randn(4, 1, 8, 8), torch.randn(4, 1, 4, 4)
+    own = torch.tensor([True, False, False, True])
+    one_by_one = [low_quality_consistency(images[row, None], low_quality[row, None], 2) for row in (0, 3)]
+    part = low_quality_consistency(images, low_quality, 2, own)
+    torch.testing.assert_close(part, sum(one_by_one) / 4)
+    whole = low_quality_consistency(images, low_quality, 2)
+    torch.testing.assert_close(low_quality_consistency(images, low_quality, 2, torch.ones(4, dtype=torch.bool)), whole)
+
+
 def test_sampling_every_other_class_once_gives_the_full_cross_entropy() -> None:
     logits, labels = torch.randn(4, 9, dtype=torch.float64), torch.tensor([0, 8, 3, 3])
     everybody = torch.arange(9)

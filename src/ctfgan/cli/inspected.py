@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from ctfgan.cli.show import say
-from ctfgan.data.findings import Finding, classes_and_levels, look_alike_names, many, unreadable_images
+from ctfgan.data.findings import Finding, classes_and_levels, look_alike_names, unreadable_images
 from ctfgan.data.inspection import Inspection, histogram
+from ctfgan.data.namesakes import pairing_lines, resolve_pairing
 from ctfgan.data.packed import PackedImages, Survey
-from ctfgan.data.pairing import resolve_pairing
 from ctfgan.data.sources.base import Labels
 from ctfgan.errors import ConfigError
 from ctfgan.files import write_file
@@ -84,9 +84,9 @@ def show_findings(findings: Iterable[Finding], location: str) -> None:
 def show_together(high: Inspection, low: Inspection, findings: Sequence[Finding]) -> None:
     """What two sides are to each other."""
     say(f"{high.survey.location} with {low.survey.location}")
-    pairing, more = resolve_pairing("auto", high.classes, low.classes), len(low.classes) - len(high.classes)
-    only = f"; {many(more, 'class has', 'classes have')} cheap images only" if pairing == "matched" and more else ""
-    say(f"  pairing of good and cheap images: {pairing}{only}")
+    namesakes = resolve_pairing("auto", high.classes, low.classes)
+    for line in pairing_lines(namesakes, high.classes, low.classes):
+        say(f"  {line}")
     show_findings(findings, "")
 
 

@@ -33,6 +33,8 @@ class Batch:
     """I_L for each synthetic image, ``(N, K, r, r)``, or None."""
     low_quality_labels: Tensor | None
     """g_L, ``(N,)``, or None."""
+    are_own: Tensor | None = None
+    """Which of I_L show the class that is to be synthesised, ``(N,)`` bool; None if all do, or none need to."""
 
     def to(self, device: torch.device) -> Batch:
         """The same on a device, images in channels-last order."""
@@ -51,12 +53,14 @@ def join(batches: Sequence[Batch]) -> Batch:
         return batches[0]
     low = [batch.low_quality for batch in batches if batch.low_quality is not None]
     low_labels = [batch.low_quality_labels for batch in batches if batch.low_quality_labels is not None]
+    are_own = [batch.are_own for batch in batches if batch.are_own is not None]
     return Batch(
         torch.cat([batch.real for batch in batches]),
         torch.cat([batch.real_labels for batch in batches]),
         torch.cat([batch.fake_labels for batch in batches]),
         torch.cat(low) if low else None,
         torch.cat(low_labels) if low_labels else None,
+        torch.cat(are_own) if are_own else None,
     )
 
 
@@ -64,9 +68,9 @@ def split(batch: Batch, parts: int) -> list[Batch]:
     """A batch in equally large parts, in order."""
     size = len(batch.real) // parts
     assert size * parts == len(batch.real), f"{len(batch.real)} images in {parts} parts"
-    tensors = (batch.real, batch.real_labels, batch.fake_labels, batch.low_quality, batch.low_quality_labels)
+    tensors = [getattr(batch, field.name) for field in fields(batch)]
     pieces = [(None,) * parts if tensor is None else tensor.split(size) for tensor in tensors]
-    return [Batch(*fields) for fields in zip(*pieces, strict=True)]
+    return [Batch(*parts_of_all) for parts_of_all in zip(*pieces, strict=True)]
 
 
 class BatchStream:
@@ -116,14 +120,19 @@ class BatchStream:
         else:
             labels = self._chance.integers(0, self._num_classes, self._own_size)
         real = self._stocks.high_quality.gather(rows)
-        low, low_labels = self._low_quality(labels)
-        return Batch(real, send(real_labels, self._device), send(labels, self._device), low, low_labels)
+        low, low_labels, are_own = self._low_quality(labels)
+        return Batch(real, send(real_labels, self._device), send(labels, self._device), low, low_labels, are_own)
 
-    def _low_quality(self, labels: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def _low_quality(self, labels: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         if self._bank is None or self._stocks.low_quality is None:
-            return None, None
+            return None, None, None
         rows = self._bank.choose(labels, self._chance)
-        return self._stocks.low_quality.gather(rows), send(self._bank.labels_of(rows), self._device)
+        are_own = self._bank.are_own(labels, rows)
+        return (
+            self._stocks.low_quality.gather(rows),
+            send(self._bank.labels_of(rows), self._device),
+            None if are_own is None else send(are_own, self._device),
+        )
 
     def state(self) -> dict[str, int]:
         """Position, for a checkpoint."""

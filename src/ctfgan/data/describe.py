@@ -9,6 +9,7 @@ import numpy as np
 from ctfgan.data.findings import many, small_classes
 from ctfgan.data.leakage import shared_rows
 from ctfgan.data.low_quality import LowQuality
+from ctfgan.data.namesakes import listed, pairing_lines
 from ctfgan.data.packed import PackedImages
 from ctfgan.data.prepare import Dataset
 from ctfgan.data.settings import PUBLISHED, DataSettings
@@ -62,7 +63,7 @@ def describe(dataset: Dataset, settings: DataSettings) -> list[str]:
             f"  note: {side.held_out_seen:,} of the held-out ones are degraded copies of images in the HQ share, "
             "because it leaves no others"
         )
-    return [*lines, *_pairing_lines(dataset, side, settings), *_lq_only_lines(dataset, side)]
+    return [*lines, *_pairing_lines(dataset, side), *_lq_only_lines(dataset, side)]
 
 
 def _group_lines(names: Sequence[str]) -> list[str]:
@@ -99,23 +100,24 @@ def _reference_lines(dataset: Dataset, settings: DataSettings) -> list[str]:
     return lines
 
 
-def _pairing_lines(dataset: Dataset, side: LowQuality, settings: DataSettings) -> list[str]:
-    if settings.pairing != "auto":
-        return [f"  pairing: {side.pairing}"]
-    are_numbers = side.packed is not None and side.names.are_numbers()
-    if side.pairing == "independent":
-        known = dataset.high_quality.names
-        if settings.lq_only_classes and are_numbers and set(known) <= set(side.names):
-            return [
-                "  pairing: independent (auto: low-quality images have more classes, and all names are numbers; if "
-                "they mean the same, use data.pairing=matched)"
-            ]
-        return ["  pairing: independent (auto)"]
-    if len(side.names) > len(dataset.high_quality.names):
-        return ["  pairing: matched (auto: every class of the high-quality images is one of the low-quality ones, too)"]
-    lines = ["  pairing: matched (auto: both sides have the same class names)"]
-    if are_numbers:
-        lines.append("  note: these names are numbers; if they mean different things, use data.pairing=independent")
+def _pairing_lines(dataset: Dataset, side: LowQuality) -> list[str]:
+    # Degraded copies have the names of their originals.
+    low_quality_classes = () if side.packed is None else side.names
+    lines = [f"  {line}" for line in pairing_lines(side.namesakes, dataset.high_quality.names, low_quality_classes)]
+    unlabelled = int((side.bank.labels < 0).sum())
+    if side.pairing == "matched" and unlabelled:
+        lines.append(
+            f"  note: {unlabelled:,} of {len(side.bank):,} low-quality images for training have no label; half of "
+            "those that a class is given are of these, without consistency"
+        )
+    if side.held_out is not None and side.held_out.label_of_class is not None:
+        assert side.bank.label_of_class is not None
+        absent = np.flatnonzero((side.held_out.label_of_class < 0) & (side.bank.label_of_class >= 0))
+        if len(absent):
+            lines.append(
+                f"  note: no low-quality image to hold out of {listed(dataset.names, absent)}, which take those of any "
+                "class where the held-out bank is used"
+            )
     return lines
 
 
@@ -132,15 +134,13 @@ def _lq_only_lines(dataset: Dataset, side: LowQuality) -> list[str]:
     lines = []
     if len(dataset.lq_only):
         lines.append(
-            f"  {len(dataset.lq_only):,} of {dataset.num_classes:,} classes have low-quality images only; they take "
-            "part as conditions, which needs class codes (--set data.lq_only_classes=false leaves them out)"
+            f"  {len(dataset.lq_only):,} of {dataset.num_classes:,} classes have low-quality images only and take part "
+            "as conditions, which needs class codes; --set data.lq_only_classes=false leaves them out"
         )
     if len(side.thin_labels):
-        shown = [repr(side.names[label]) for label in side.thin_labels[:EXAMPLES].tolist()]
         lines.append(
-            f"  note: {many(len(side.thin_labels), 'more class', 'more classes')} of low-quality images cannot take "
-            f"part, for want of pictures to train on and to hold out ({', '.join(shown)}"
-            f"{', ...' * (len(side.thin_labels) > EXAMPLES)}); one is enough with --set data.low_quality_held_out=0"
+            f"  note: {listed(side.names, side.thin_labels)} of low-quality images cannot take part, for want of "
+            "pictures to train on and to hold out; one is enough with --set data.low_quality_held_out=0"
         )
     return lines
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ctfgan.data.leakage import Digests, digests_of, repeats
+from ctfgan.data.namesakes import folded
 from ctfgan.data.packed import Survey, fingerprint_of
 from ctfgan.data.settings import MIN_IMAGES_PER_CLASS
 from ctfgan.data.sources.base import ImageSource, Labels
@@ -57,8 +57,8 @@ def classes_and_levels(location: str, classes: tuple[str, ...], counts: Labels) 
         return [Finding("no labels", summary)]
     if len(classes) == 1:
         return [Finding("single class", f"{classes[0]!r} is the only class; is {location} one level too deep?")]
-    refused = "training refuses them; add images or remove the classes"
-    tiny = _of_sizes("tiny classes", classes, counts, 0, MIN_IMAGES_PER_CLASS, refused)
+    left_out = "training leaves them out (data.smallest_class); add images"
+    tiny = _of_sizes("tiny classes", classes, counts, 0, MIN_IMAGES_PER_CLASS, left_out)
     return [*_levels(location, classes), *tiny, *small_classes(classes, counts, MIN_IMAGES_PER_CLASS)]
 
 
@@ -101,19 +101,16 @@ def _levels(location: str, classes: tuple[str, ...]) -> list[Finding]:
 
 
 def look_alike_names(classes: Sequence[str]) -> list[Finding]:
-    """Class names that a person would take for the same: they differ in case, spacing or Unicode form alone."""
+    """Class names that a person would take for the same: their :func:`~ctfgan.data.namesakes.folded` forms agree."""
     groups: defaultdict[str, list[str]] = defaultdict(list)
     for name in classes:
         groups[folded(name)].append(name)
     alike = [group for group in groups.values() if len(group) > 1]
     shown = [" and ".join(repr(name) for name in group) for group in alike[:EXAMPLES_KEPT]]
-    summary = f"{many(len(alike), 'group')} of class names differ in case, spacing or Unicode form alone; merge those "
+    summary = (
+        f"{many(len(alike), 'group')} of class names differ in case, blanks, zeros or Unicode form alone; merge those "
+    )
     return _finding("names that look alike", summary + "that mean the same", shown, len(alike))
-
-
-def folded(name: str) -> str:
-    """A name without what the eye passes over: case, spacing, compatibility forms of characters."""
-    return " ".join(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).split())
 
 
 def duplicates(source: ImageSource, rows: Rows, digests: Digests) -> list[Finding]:

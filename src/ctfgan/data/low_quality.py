@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -10,18 +10,17 @@ import numpy as np
 from ctfgan.data.bitmap_faces import BitmapSource
 from ctfgan.data.image_view import ImageView
 from ctfgan.data.manifest import ClassNames
+from ctfgan.data.namesakes import NO_LABELS, Namesakes, ResolvedPairing, resolve_pairing
 from ctfgan.data.packed import PackedImages
 from ctfgan.data.packing import look, pack
-from ctfgan.data.pairing import LowQualityBank, ResolvedPairing, resolve_pairing
+from ctfgan.data.pairing import LowQualityBank
 from ctfgan.data.settings import MIN_IMAGES_PER_CLASS, DataSettings
-from ctfgan.data.sources.base import ImageSource, Labels
+from ctfgan.data.sources.base import UNLABELLED, ImageSource, Labels
 from ctfgan.data.sources.opening import open_source
 from ctfgan.data.sources.tables import Columns
 from ctfgan.data.splits import Rows, covering_prefix, membership, share, stratified_order, whole_groups, with_copies
 from ctfgan.errors import DataError
 from ctfgan.progress import Progress
-
-NO_LABELS: Labels = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,8 @@ class LowQuality:
     """Low-quality labels of the classes that only this side has, ascending; they follow the high-quality ones."""
     thin_labels: Labels
     """The same of those that do not take part, since they lack an image for one of the banks."""
-    pairing: ResolvedPairing
+    namesakes: Namesakes
+    """Which of its classes are classes of the high-quality side."""
     packed: PackedImages | None
     """The images with their survey; None for degraded copies of high-quality ones."""
     originals: Rows
@@ -49,6 +49,11 @@ class LowQuality:
     """The same for the held-out bank, where there should be none."""
     held_out_groups: tuple[str, ...] = ()
     """Names of the groups that are held out whole."""
+
+    @property
+    def pairing(self) -> ResolvedPairing:
+        """Whether low-quality images are those of their classes."""
+        return self.namesakes.pairing
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -94,35 +99,47 @@ def low_quality_side(
         )
     channels: Literal[1, 3] = 1 if packed.images.shape[3] == 1 else 3
     low = pack(source, survey, size, channels, settings.fit, progress)
-    pairing = resolve_pairing(settings.pairing, packed.names, low.names, lq_only=settings.lq_only_classes)
-    order = stratified_order(low.labels, settings.seed, low.firsts)
+    namesakes = resolve_pairing(settings.pairing, packed.names, low.names)
     if len(low) < MIN_IMAGES_PER_CLASS:
         raise DataError(
             f"{source.location} holds {len(low)} readable images; the low-quality side needs {MIN_IMAGES_PER_CLASS}"
         )
-    matched = pairing == "matched"
-    fraction = _held_out_fraction(settings)
-    if low.groups is None or fraction == 0:
-        held_out = _first_share(order, low, fraction, cover=matched)
-    else:
-        held_out = whole_groups(low.groups, low.labels, low.firsts, fraction, settings.seed)
+    labels = low.labels
+    if namesakes.is_matched and len(namesakes.unsorted):
+        labels = np.where(np.isin(labels, namesakes.unsorted), UNLABELLED, labels)
+    held_out = _held_out(settings, low, labels, namesakes)
     training = np.flatnonzero(~membership(held_out, len(low)))
     if len(training) == 0:
         raise DataError(
-            f"a held-out share (data.low_quality_held_out) of {fraction} leaves no image of {source.location} to train "
-            f"on, since copies stay on one side of every split and {low.copies:,} of its {len(low):,} images are "
-            "copies; add other images, or use data.low_quality_held_out=0"
+            f"a held-out share (data.low_quality_held_out) of {_held_out_fraction(settings)} leaves no image of "
+            f"{source.location} to train on, since copies stay on one side of every split and {low.copies:,} of its "
+            f"{len(low):,} images are copies; add other images, or use data.low_quality_held_out=0"
         )
     of_class, own, thin = None, NO_LABELS, NO_LABELS
-    if matched:
-        of_class = _label_of_class(packed.names, low.names)
+    if namesakes.is_matched:
+        of_class = namesakes.label_of_class
         if settings.lq_only_classes and settings.only is None:
-            own, thin = _own_labels(of_class, low, (training, held_out))
+            own, thin = _own_labels(namesakes, labels, (training, held_out))
             of_class = np.concatenate([of_class, own])
-    views = ImageView(low, training, None, 0), ImageView(low, held_out, None, 0)
-    bank, second = _banks(views, low, (training, held_out), of_class, packed.names)
+    bank = _bank(ImageView(low, training, None, 0), labels[training], of_class)
+    if bank.label_of_class is not None:
+        namesakes = replace(namesakes, label_of_class=bank.label_of_class[: len(packed.names)])
+    second = _bank(ImageView(low, held_out, None, 0), labels[held_out], of_class) if len(held_out) else None
     none, within = np.empty(0, dtype=np.int64), low.groups_within(held_out)
-    return LowQuality(bank, second, low.names, own, thin, pairing, low, none, 0, 0, within)
+    return LowQuality(bank, second, low.names, own, thin, namesakes, low, none, 0, 0, within)
+
+
+def _held_out(settings: DataSettings, low: PackedImages, labels: Labels, namesakes: Namesakes) -> Rows:
+    """Rows of the held-out bank; the only picture of a class trains."""
+    fraction = _held_out_fraction(settings)
+    if low.groups is not None and fraction:
+        return whole_groups(low.groups, labels, low.firsts, fraction, settings.seed)
+    order = stratified_order(labels, settings.seed, low.firsts)
+    if not namesakes.is_matched:
+        return _first_share(order, labels, low.firsts, fraction, cover=False)
+    pictures = np.bincount(labels[np.unique(low.firsts)] + 1, minlength=len(low.names) + 1)
+    several = order[(pictures[labels[order] + 1] > 1) | (labels[order] == UNLABELLED)]
+    return _first_share(several, labels, low.firsts, fraction, cover=True)
 
 
 def _source(settings: DataSettings, classes: ClassNames, progress: Progress) -> ImageSource | None:
@@ -133,7 +150,7 @@ def _source(settings: DataSettings, classes: ClassNames, progress: Progress) -> 
     if settings.low_quality is None:
         return None
     columns = Columns(settings.low_quality_image_column, settings.low_quality_label_column)
-    return open_source(settings.low_quality, columns=columns)
+    return open_source(settings.low_quality, columns=columns, keep_unlabelled=True)
 
 
 def _derived(settings: DataSettings, packed: PackedImages, pool: Rows, high_quality: Rows) -> LowQuality:
@@ -143,17 +160,18 @@ def _derived(settings: DataSettings, packed: PackedImages, pool: Rows, high_qual
         raise DataError(
             f"data.degradation.size is {how.size}; it must not exceed the resolution of {settings.resolution} pixels"
         )
-    pairing = resolve_pairing(settings.pairing, packed.names, packed.names)
-    matched = pairing == "matched"
+    namesakes = resolve_pairing(settings.pairing, packed.names, packed.names)
+    matched, labels = namesakes.is_matched, packed.labels
     backwards = pool[::-1]  # images outside the high-quality share come first
-    training = _first_share(backwards, packed, how.share, cover=matched)
+    training = _first_share(backwards, labels, packed.firsts, how.share, cover=matched)
     held_out = _unseen_share(backwards, training, high_quality, packed, settings, cover=matched)
-    of_class = np.arange(len(packed.names)) if matched else None
+    of_class = namesakes.label_of_class if matched else None
     views = ImageView(packed, training, how, settings.seed), ImageView(packed, held_out, how, settings.seed + 1)
-    bank, second = _banks(views, packed, (training, held_out), of_class, packed.names)
+    bank = _bank(views[0], labels[training], of_class)
+    second = _bank(views[1], labels[held_out], of_class) if len(held_out) else None
     is_seen = membership(high_quality, len(packed))
     also, seen = int(is_seen[training].sum()), int(is_seen[held_out].sum())
-    return LowQuality(bank, second, packed.names, NO_LABELS, NO_LABELS, pairing, None, training, also, seen)
+    return LowQuality(bank, second, packed.names, NO_LABELS, NO_LABELS, namesakes, None, training, also, seen)
 
 
 def _unseen_share(
@@ -175,14 +193,14 @@ def _unseen_share(
     complete = _classes_in(labels[unseen]) == _classes_in(labels[rest]) if cover else len(unseen) > 0
     candidates = unseen if complete else rest
     fraction = min(1.0, asked * len(backwards) / len(candidates))
-    return _first_share(candidates, packed, fraction, cover=cover)
+    return _first_share(candidates, labels, packed.firsts, fraction, cover=cover)
 
 
 def _held_out_fraction(settings: DataSettings) -> float:
     return settings.held_out if settings.low_quality_held_out is None else settings.low_quality_held_out
 
 
-def _first_share(order: Rows, packed: PackedImages, fraction: float, *, cover: bool) -> Rows:
+def _first_share(order: Rows, labels: Labels, firsts: Rows, fraction: float, *, cover: bool) -> Rows:
     """The first rows of an order, at least one; with ``cover`` at least one of every class; none for a share of 0.
 
     Always with all their copies.
@@ -190,7 +208,7 @@ def _first_share(order: Rows, packed: PackedImages, fraction: float, *, cover: b
     if fraction == 0:
         return order[:0]
     count = max(1, share(len(order), fraction))
-    return with_copies(covering_prefix(order, packed.labels, count) if cover else order[:count], packed.firsts)
+    return with_copies(covering_prefix(order, labels, count) if cover else order[:count], firsts)
 
 
 def _classes_in(labels: Labels) -> int:
@@ -198,64 +216,25 @@ def _classes_in(labels: Labels) -> int:
     return int((np.bincount(labels) > 0).sum())
 
 
-def _banks(
-    views: tuple[ImageView, ImageView],
-    packed: PackedImages,
-    rows: tuple[Rows, Rows],
-    label_of_class: Labels | None,
-    classes: ClassNames,
-) -> tuple[LowQualityBank, LowQualityBank | None]:
-    """The training bank (number 0) and the held-out bank (number 1) of given rows; None for a second one without."""
-    training, held_out = rows
-    bank = _bank(views[0], packed, training, label_of_class, classes, "train on", "data.pairing=independent")
-    if len(held_out) == 0:
-        return bank, None
-    return bank, _bank(views[1], packed, held_out, label_of_class, classes, "hold out", "data.low_quality_held_out=0")
-
-
-def _bank(
-    view: ImageView,
-    packed: PackedImages,
-    rows: Rows,
-    label_of_class: Labels | None,
-    classes: ClassNames,
-    use: str,
-    way_out: str,
-) -> LowQualityBank:
-    labels = packed.labels[rows]
+def _bank(view: ImageView, labels: Labels, label_of_class: Labels | None) -> LowQualityBank:
+    """A bank in which classes without an image of their own have no label."""
     if label_of_class is not None:
-        counts = np.bincount(labels + 1, minlength=int(label_of_class.max()) + 2)
-        absent = np.flatnonzero(counts[label_of_class + 1] == 0)
-        if len(absent):
-            label = int(absent[0])
-            raise DataError(
-                f"class {classes[label]!r} is left without a low-quality image to {use}"
-                f"{packed.copies_of_class(int(label_of_class[label]))}; "
-                f"add images of that class, or use {way_out}"
-            )
+        counts = np.bincount(labels + 1, minlength=int(label_of_class.max(initial=UNLABELLED)) + 2)
+        label_of_class = np.where(counts[label_of_class + 1] > 0, label_of_class, UNLABELLED)
     return LowQualityBank(view.in_memory_if_few(), labels, label_of_class)
 
 
-def _label_of_class(classes: ClassNames, low_quality_classes: ClassNames) -> Labels:
-    if classes == low_quality_classes:
-        return np.arange(len(classes))
-    number = {name: index for index, name in enumerate(low_quality_classes)}
-    return np.array([number[name] for name in classes], dtype=np.int64)
-
-
-def _own_labels(of_class: Labels, low: PackedImages, banks: tuple[Rows, Rows]) -> tuple[Labels, Labels]:
+def _own_labels(namesakes: Namesakes, labels: Labels, banks: tuple[Rows, Rows]) -> tuple[Labels, Labels]:
     """Labels of the classes that only the low-quality side has: those with images for both banks, and the others.
 
     Args:
-        of_class: low-quality label of each class with high-quality images, ``(H,)``.
-        low: the low-quality images.
+        namesakes: which low-quality labels are whose.
+        labels: of the low-quality images, ``(N,)``.
         banks: rows of the training bank and of the held-out one, which may be empty.
     """
-    is_own = low.manifest.counts() > 0
-    is_own[of_class] = False
-    is_in_all = np.ones(len(low.names), dtype=bool)
-    for rows in banks:
-        if len(rows):
-            labels = low.labels[rows]
-            is_in_all &= np.bincount(labels[labels >= 0], minlength=len(low.names)) > 0
-    return np.flatnonzero(is_own & is_in_all), np.flatnonzero(is_own & ~is_in_all)
+    spare = np.setdiff1d(namesakes.spare, namesakes.unsorted)
+    size = int(max(labels.max(initial=0), spare.max(initial=0))) + 2
+    counts = [np.bincount(labels[rows] + 1, minlength=size) for rows in banks if len(rows)]
+    least = np.min(counts, axis=0)[spare + 1]
+    most = np.sum(counts, axis=0)[spare + 1]
+    return spare[least > 0], spare[(least == 0) & (most > 0)]

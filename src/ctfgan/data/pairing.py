@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import torch
@@ -14,51 +12,13 @@ from torch import Tensor
 from ctfgan.chance import Chance
 from ctfgan.data.image_view import ImageView
 from ctfgan.data.images import Bytes, to_float
-from ctfgan.data.manifest import ClassNames
 from ctfgan.data.sources.base import Labels
 from ctfgan.data.splits import stable_order
-from ctfgan.errors import DataError
-
-ResolvedPairing = Literal["matched", "independent"]
 
 LOOKED_AT = 512  # images
 KEPT_VARIANCE = 0.8
-
-
-def resolve_pairing(
-    asked: str, classes: Sequence[str], low_quality_classes: Sequence[str], *, lq_only: bool = True
-) -> ResolvedPairing:
-    """``auto`` means matched if every class has a low-quality namesake, else independent.
-
-    It means independent, too, where low-quality images have more classes and all names are numbers: these are the
-    labels of files without class names, which coincide by accident.
-
-    Args:
-        asked: ``auto``, ``matched`` or ``independent``.
-        classes: names of the high-quality images' classes.
-        low_quality_classes: names of the low-quality images' classes.
-        lq_only: whether classes with low-quality images only may take part; otherwise more of them, too, make
-            ``auto`` independent.
-
-    Raises:
-        DataError: ``matched`` was asked for and a class has no low-quality namesake.
-    """
-    if asked == "independent":
-        return "independent"
-    if classes == low_quality_classes:
-        return "matched"
-    missing = sorted(set(classes) - set(low_quality_classes))
-    if asked == "auto":
-        more = len(low_quality_classes) > len(classes)
-        if missing or (more and (not lq_only or ClassNames.of(low_quality_classes).are_numbers())):
-            return "independent"
-        return "matched"
-    if missing:
-        raise DataError(
-            f"matched pairing, but {len(missing)} classes have no low-quality images (first: {missing[0]!r}); "
-            "add them, or use data.pairing=independent"
-        )
-    return "matched"
+UNLABELLED_SHARE = 0.5
+"""Of the draws of a class that has low-quality images of its own, where there are others without a label."""
 
 
 class LowQualityBank:
@@ -67,8 +27,8 @@ class LowQualityBank:
     Args:
         images: uint8 ``(L, r, r, K)``, in memory or read when they are drawn.
         labels: ``(L,)`` int64 in the low-quality label space; -1 without a label.
-        label_of_class: for matched pairing the low-quality label of each class, ``(C,)``; None for independent.
-            Every class must have an image.
+        label_of_class: for matched pairing the low-quality label of each class, ``(C,)``, -1 for a class without images
+            of its own, which takes those of any; None for independent.
     """
 
     def __init__(self, images: Bytes | ImageView, labels: Labels, label_of_class: Labels | None) -> None:
@@ -77,15 +37,21 @@ class LowQualityBank:
         self.label_of_class = label_of_class
         self._labels = torch.from_numpy(labels)
         self._order: Tensor | None = None
+        self.is_partly_matched = False
         if label_of_class is None:
             return
         # Images without a label count as one more label before all others.
-        by_label = np.bincount(labels + 1, minlength=int(label_of_class.max()) + 2)
-        counts = by_label[label_of_class + 1]
-        assert (counts > 0).all(), "matched pairing needs a low-quality image of every class"
+        by_label = np.bincount(labels + 1, minlength=int(label_of_class.max(initial=-1)) + 2)
+        starts, counts = (np.cumsum(by_label) - by_label)[label_of_class + 1], by_label[label_of_class + 1]
+        is_own = label_of_class >= 0
+        assert (counts[is_own] > 0).all(), "a class that is paired with a label needs an image of it"
+        starts[~is_own], counts[~is_own] = 0, len(labels)
         self._order = torch.from_numpy(stable_order(labels + 1))
-        self._starts = torch.from_numpy((np.cumsum(by_label) - by_label)[label_of_class + 1])
-        self._counts = torch.from_numpy(counts)
+        self._starts, self._counts = torch.from_numpy(starts), torch.from_numpy(counts)
+        self._own_label = torch.from_numpy(label_of_class)
+        unlabelled = int(by_label[0])
+        self._unlabelled = torch.from_numpy(np.where(is_own, unlabelled, 0))
+        self.is_partly_matched = unlabelled > 0 or not bool(is_own.all())
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -98,11 +64,31 @@ class LowQualityBank:
         return digest.hexdigest()
 
     def choose(self, labels: Tensor, chance: Chance) -> Tensor:
-        """The row of a low-quality image for each class label, both ``(N,)`` int64 on the CPU."""
+        """The row of a low-quality image for each class label, both ``(N,)`` int64 on the CPU.
+
+        Where there are images without a label, which may be of any class, :data:`UNLABELLED_SHARE` of the draws of a
+        class with images of its own are of these.
+        """
         drawn = chance.uniform(len(labels), dtype=torch.float64)
         if self._order is None:
             return (drawn * len(self)).long()
-        return self._order[self._starts[labels] + (drawn * self._counts[labels]).long()]
+        starts, counts = self._starts[labels], self._counts[labels]
+        if self.is_partly_matched:
+            unlabelled = self._unlabelled[labels]
+            share = torch.where(unlabelled > 0, UNLABELLED_SHARE, 0.0)
+            is_any = drawn < share
+            drawn = torch.where(is_any, drawn / share, (drawn - share) / (1 - share))
+            starts, counts = starts.masked_fill(is_any, 0), torch.where(is_any, unlabelled, counts)
+        return self._order[starts + (drawn * counts).long().clamp_max(counts - 1)]
+
+    def are_own(self, labels: Tensor, rows: Tensor) -> Tensor | None:
+        """Which of the images in ``rows`` show the class that they were drawn for, ``(N,)`` bool; None if all do, or
+        with independent pairing none need to.
+        """
+        if not self.is_partly_matched:
+            return None
+        own = self._own_label[labels]
+        return (own >= 0) & (own == self._labels[rows])
 
     def labels_of(self, rows: Tensor) -> Tensor:
         """The low-quality labels ``(N,)`` of some rows."""

@@ -12,17 +12,19 @@ import torch
 from ctfgan.data.high_quality import high_quality_sources
 from ctfgan.data.images import Bytes
 from ctfgan.data.leakage import shared_rows
-from ctfgan.data.low_quality import NO_LABELS, LowQuality, low_quality_side
+from ctfgan.data.low_quality import LowQuality, low_quality_side
 from ctfgan.data.manifest import ClassNames
 from ctfgan.data.measured import Measured, measured
+from ctfgan.data.namesakes import NO_LABELS
 from ctfgan.data.packed import PackedImages
 from ctfgan.data.packing import look, pack
 from ctfgan.data.settings import MIN_IMAGES_PER_CLASS, PUBLISHED, DataSettings
-from ctfgan.data.sources.base import Labels
+from ctfgan.data.sources.base import ImageSource, Labels
+from ctfgan.data.sources.views import of_classes
 from ctfgan.data.splits import Rows, ascending, membership, share, stratified_order, whole_groups, with_copies
 from ctfgan.data.stock import Stock, Stocks
 from ctfgan.data.subset import Subset
-from ctfgan.errors import DataError
+from ctfgan.errors import DataError, a_few
 from ctfgan.progress import Progress, silent
 
 MIN_CLASSES = 2
@@ -126,12 +128,12 @@ def prepare(settings: DataSettings, *, low_quality: bool, progress: Progress = s
         DataError: nothing usable, one class only, a class too small, or sides that look swapped.
     """
     source, other = high_quality_sources(settings, progress)
-    survey = look(source)
-    channels = settings.channels if settings.channels != "auto" else (1 if survey.is_grey else 3)
-    packed = pack(source, survey, settings.resolution, channels, settings.fit, progress)
-    _check_classes(packed)
+    packed = _high_quality(settings, source, progress)
     reference = None
     if other is not None:
+        if len(packed.names) < len(source.classes):
+            other = of_classes(other, packed.classes)
+        channels: Literal[1, 3] = 1 if packed.images.shape[3] == 1 else 3
         reference = _own_reference(pack(other, look(other), settings.resolution, channels, settings.fit, progress))
         if settings.reference != PUBLISHED:
             _check_apart(reference, packed)
@@ -178,11 +180,8 @@ def divide(
     withheld = _drawn_classes(settings, packed)
     training = _without(packed, training, withheld)
     side = low_quality_side(settings, packed, pool, training, progress) if low_quality else None
-    if len(withheld) and side is not None and side.pairing == "independent":
-        raise DataError(
-            f"data.without_hq is {settings.without_hq}, but with independent pairing a class without high-quality "
-            "images has no low-quality ones of its own either; use data.pairing=matched, or data.without_hq=0"
-        )
+    if len(withheld) and side is not None:
+        _check_withheld(settings, packed, withheld, side)
     return Dataset(packed, training, ascending(pool, count), reference, side, withheld)
 
 
@@ -214,6 +213,22 @@ def _without(packed: PackedImages, training: Rows, withheld: Labels) -> Rows:
     counts[withheld] = 1  # they are meant to have none
     _check_counts(packed, counts, f"data.without_hq = {len(withheld):,}", "smaller number")
     return kept
+
+
+def _check_withheld(settings: DataSettings, packed: PackedImages, withheld: Labels, side: LowQuality) -> None:
+    """Refuse to take the high-quality images of a class that has no low-quality ones of its own either."""
+    if side.pairing == "independent":
+        raise DataError(
+            f"data.without_hq is {settings.without_hq}, but with independent pairing a class without high-quality "
+            "images has no low-quality ones of its own either; use data.pairing=matched, or data.without_hq=0"
+        )
+    assert side.bank.label_of_class is not None
+    bare = withheld[side.bank.label_of_class[withheld] < 0]
+    if len(bare):
+        raise DataError(
+            f"data.without_hq takes the high-quality images of class {packed.names[int(bare[0])]!r}, which has no "
+            "low-quality ones either; add some, or use another data.seed"
+        )
 
 
 def _check_held_out(packed: PackedImages, held_out: Rows) -> None:
@@ -248,31 +263,48 @@ def _check_apart(reference: Subset, packed: PackedImages) -> None:
         )
 
 
-def _check_classes(packed: PackedImages) -> None:
-    location = packed.survey.location
-    names = packed.names
+def _high_quality(settings: DataSettings, source: ImageSource, progress: Progress) -> PackedImages:
+    """The images of the classes that are large enough; with images that cannot be read, one may turn out not to be."""
+    counts = np.bincount(source.labels, minlength=len(source.classes))
+    while True:
+        source = _large_classes(settings, source, counts)
+        survey = look(source)
+        channels = settings.channels if settings.channels != "auto" else (1 if survey.is_grey else 3)
+        packed = pack(source, survey, settings.resolution, channels, settings.fit, progress)
+        counts = packed.manifest.counts()
+        if counts.min() >= settings.smallest_class:
+            return packed
+
+
+def _large_classes(settings: DataSettings, source: ImageSource, counts: Labels) -> ImageSource:
+    """The images of the classes with at least ``data.smallest_class``; the others are named in a note.
+
+    Args:
+        settings: with that number.
+        source: labelled images.
+        counts: images of each class that can be used, ``(C,)``.
+
+    Raises:
+        DataError: fewer than two classes are that large.
+    """
+    names, fewest = source.classes, settings.smallest_class
     if len(names) < MIN_CLASSES:
         raise DataError(
-            f"{location} holds the single class {names[0]!r}; a class-conditional generator needs at least "
+            f"{source.location} holds the single class {names[0]!r}; a class-conditional generator needs at least "
             f"{MIN_CLASSES} (is the folder one level too deep?)"
         )
-    counts = packed.manifest.counts()
-    if counts.min() < MIN_IMAGES_PER_CLASS:
-        small = np.flatnonzero(counts < MIN_IMAGES_PER_CLASS)
-        name, count = names[int(small[0])], int(counts[small[0]])
-        others = f" (and {len(small) - 1} more classes)" if len(small) > 1 else ""
+    small = np.flatnonzero(counts < fewest)
+    if len(small) == 0:
+        return source
+    few = a_few([f"{names[label]!r}: {counts[label]:,}" for label in small.tolist()])
+    which = f"{len(small):,} of {len(names):,} classes with fewer than {fewest} images that can be read ({few})"
+    if len(names) - len(small) < MIN_CLASSES:
         raise DataError(
-            f"{location}: class {name!r} has {count} readable image{'s' * (count != 1)}{others}; each class needs at "
-            f"least {MIN_IMAGES_PER_CLASS}, add images or remove the class{_first_unreadable(packed, name)}"
+            f"{source.location} holds {which}, and a generator needs at least {MIN_CLASSES} classes of {fewest}; add "
+            "images"
         )
-
-
-def _first_unreadable(packed: PackedImages, class_name: str) -> str:
-    unreadable = packed.survey.unreadable
-    if not unreadable:
-        return ""
-    name, reason = next((found for found in unreadable if f"/{class_name}/" in found[0]), unreadable[0])
-    return f" ({len(unreadable):,} images are unreadable, such as {name}: {reason})"
+    left = f"{which} are left out (data.smallest_class={fewest})"
+    return of_classes(source, [names[label] for label in np.flatnonzero(counts >= fewest).tolist()], (left,))
 
 
 def _check_training(packed: PackedImages, training: Rows, cause: str, way_out: str) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ctfgan.settings import Seed, Settings
 
 MIN_IMAGES_PER_CLASS = 4  # enough to train on, to degrade and to hold out
+PLACES = ("high_quality", "low_quality", "reference")
 PUBLISHED = "published"
 """As ``data.reference``: the test part that the data set itself publishes."""
 
@@ -66,6 +67,8 @@ class DataSettings(Settings):
     only: str | tuple[str, ...] | None = None
     """Restricts the high-quality images and the reference to some classes: a named character set (alphanumeric,
     digits, jis-level-1, ...), of which the data need not have all, or a list of class names, of which it must."""
+    smallest_class: int = Field(default=MIN_IMAGES_PER_CLASS, ge=MIN_IMAGES_PER_CLASS)
+    """High-quality images that a class must have; classes with fewer are named and left out."""
     needs: tuple[str, ...] = ()
     """Names among ``high_quality`` and ``low_quality`` that a recipe cannot run without, each with a hint."""
     glyphs: GlyphSettings = GlyphSettings()
@@ -108,6 +111,13 @@ class DataSettings(Settings):
     def has_own_low_quality(self) -> bool:
         """Whether the low-quality images are of their own kind, not degraded copies of high-quality ones."""
         return self.low_quality is not None or bool(self.glyphs.low_quality_font_folders)
+
+    @field_validator(*PLACES)
+    @classmethod
+    def _check_place(cls, place: str | None) -> str | None:
+        if place is not None and not place.strip():
+            raise ValueError("it must name images (is a variable empty?); leave it out for the default")
+        return place
 
     @model_validator(mode="after")
     def _check_glyphs(self) -> Self:

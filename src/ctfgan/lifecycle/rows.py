@@ -66,8 +66,7 @@ def rebuilt(
     bank, label_names = bundle.bank, bundle.low_quality_classes
     rows: dict[str, Rows] = {CLASSES: partial(_continued, ids=ids, new=None if new is None else new.codes)}
     if bank is not None and bank.label_of_class is not None:
-        bank, rows[LOW_QUALITY_LABELS], first = _matched(bank, bundle.shape.num_low_quality_labels, ids, new)
-        label_names = tuple(names[index] for index in first.tolist())
+        bank, rows[LOW_QUALITY_LABELS], label_names = _matched(bank, label_names, names, ids, new)
         shape = shape.model_copy(update={"num_low_quality_labels": len(label_names)})
     recipe = with_form(bundle.recipe, codes=bundle.codes is not None)
     codes = _codes(bundle.codes, rows)
@@ -175,30 +174,39 @@ def _generator(
 
 
 def _matched(
-    bank: LowQualityBank, num_labels: int, ids: Tensor, new: NewClasses | None
-) -> tuple[LowQualityBank, Rows, Tensor]:
+    bank: LowQualityBank, label_names: tuple[str, ...], names: tuple[str, ...], ids: Tensor, new: NewClasses | None
+) -> tuple[LowQualityBank, Rows, tuple[str, ...]]:
     """Labels that follow their classes: classes that continue one old class share its label, a new one gets its own.
 
+    If a class has no label, and takes images of any, the images of labels that are no class's stay.
+
     Returns:
-        The bank, what makes the rows of the new labels (that of unlabelled images last), and the first class of each
-        label.
+        The bank, what makes the rows of the new labels (that of unlabelled images last), and the names of the labels:
+        each that of its first class.
     """
     assert bank.label_of_class is not None
-    used, first, of_class = np.unique(bank.label_of_class[ids.numpy()], return_index=True, return_inverse=True)
+    of_old = bank.label_of_class[ids.numpy()]
+    used, first = np.unique(of_old, return_index=True)
+    used, first = used[used >= 0], first[used >= 0]
+    kept_names = [names[place] for place in first.tolist()]
+    if (of_old < 0).any():
+        others = np.setdiff1d(bank.labels[bank.labels >= 0], used).tolist()
+        others = [label for label in others if label_names[label] not in names]
+        used = np.concatenate([used, np.array(others, dtype=np.int64)])
+        kept_names += [label_names[label] for label in others]
     images = () if new is None else new.low_quality
     assert new is None or len(images) == len(new.codes), "every new class brings its low-quality images"
-    added = np.arange(len(images))
-    new_label = np.full(num_labels + 1, -2, dtype=np.int64)  # what becomes of a label; images without one stay so
-    new_label[-1] = -1
+    new_label = np.full(len(label_names) + 1, -2, dtype=np.int64)  # what becomes of a label
+    new_label[-1] = -1  # images without one stay so, and so do classes
     new_label[used] = np.arange(len(used))
     kept = np.flatnonzero(new_label[bank.labels] > -2)
-    own = len(used) + added
+    own = len(used) + np.arange(len(images))
     numbers = [new_label[bank.labels[kept]], *(np.full(len(part), n) for part, n in zip(images, own, strict=True))]
     changed = LowQualityBank(
-        np.concatenate([bank.images[kept], *images]), np.concatenate(numbers), np.concatenate([of_class, own])
+        np.concatenate([bank.images[kept], *images]), np.concatenate(numbers), np.concatenate([new_label[of_old], own])
     )
     labels = partial(_continued_labels, ids=torch.from_numpy(used), new=None if new is None else new.codes)
-    return changed, labels, torch.from_numpy(np.concatenate([first, len(ids) + added]))
+    return changed, labels, (*kept_names, *names[len(ids) :])
 
 
 def _continued_labels(old: Tensor, ids: Tensor, new: Tensor | None) -> Tensor:

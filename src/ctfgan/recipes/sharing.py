@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from ctfgan.data.settings import PLACES
 from ctfgan.data.sources.opening import name_of
 from ctfgan.recipes.recipe import Recipe
-
-PLACES = ("high_quality", "low_quality", "reference")
 
 
 def shareable(recipe: Recipe) -> Recipe:

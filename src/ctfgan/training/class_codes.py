@@ -84,15 +84,16 @@ class ClassCodes:
 
 
 def codes_of_labels(codes: Tensor, label_of_class: Labels, count: int) -> Tensor:
-    """Codes of low-quality labels that stand for classes, ``(c_L + 1, code)``; 0 for images without a label.
+    """Codes of low-quality labels that stand for classes, ``(c_L + 1, code)``; 0 for others, and images without one.
 
     Args:
         codes: of the classes, ``(C, code)``.
-        label_of_class: the label of each, ``(C,)``.
+        label_of_class: the label of each, ``(C,)``; -1 for a class without.
         count: c_L.
     """
     labels = codes.new_zeros(count + 1, codes.shape[1])
-    labels[torch.from_numpy(label_of_class)] = codes
+    has_own = np.flatnonzero(label_of_class >= 0)
+    labels[label_of_class[has_own]] = codes[has_own]
     return labels
 
 
@@ -218,8 +219,8 @@ class SeenImages:
         if side is not None and len(dataset.lq_only):
             images, bank = BothSides(packed.images, side.bank.images), side.bank
             assert bank.label_of_class is not None, "classes with low-quality images only are matched"
-            class_of_label = np.full(int(bank.labels.max()) + 1, -1)
-            class_of_label[bank.label_of_class] = np.arange(len(bank.label_of_class))
+            class_of_label, has_own = np.full(int(bank.labels.max()) + 1, -1), np.flatnonzero(bank.label_of_class >= 0)
+            class_of_label[bank.label_of_class[has_own]] = has_own
             labels = np.where(bank.labels < 0, -1, class_of_label[bank.labels])
             shown = np.flatnonzero(labels >= 0)
             identity = packed.fingerprint + bank.fingerprint()

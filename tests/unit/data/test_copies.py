@@ -186,8 +186,13 @@ def test_classes_of_one_picture_that_cannot_be_divided_are_refused(
     with pytest.raises(DataError, match=rf"of 0\.7 leaves class '1' without training images {few}use a smaller share"):
         prepared(tmp_path / "one.npz", held_out=0.7)
     high = write_npz(tmp_path / "hq.npz", 2, 10)
-    with pytest.raises(DataError, match=rf"'1' is left without a low-quality image to train on {few}add images"):
-        prepared(high, low_quality=str(tmp_path / "one.npz"))
+    side = prepared(high, low_quality=str(tmp_path / "one.npz"))[0].low_quality
+    assert side is not None
+    assert side.bank.label_of_class is not None
+    assert side.held_out is not None
+    assert side.held_out.label_of_class is not None
+    assert side.bank.label_of_class.tolist() == [0, 1]  # its only picture is for training
+    assert side.held_out.label_of_class.tolist() == [0, -1]
     np.savez(tmp_path / "same.npz", images=images[8:], labels=labels[8:])
     lost = rf"no image of .*same\.npz to train on, since {together} and 7 of its 8 images are copies; add .*held_out=0"
     with pytest.raises(DataError, match=lost):

@@ -58,7 +58,8 @@ def test_classes_with_low_quality_images_only_follow_the_others_under_their_own_
     assert dataset.lq_only.tolist() == [4, 5]
     assert dataset.lq_only.dtype == np.int64
     text = said(dataset, folders)
-    assert "2 of 6 classes have low-quality images only; they take part as conditions" in text
+    assert "2 of 6 classes have low-quality images only and take part as conditions" in text
+    assert "low-quality images only of 2 classes ('a', 'd')" in text
     assert "pairing: matched (auto: every class of the high-quality images is one of the low-quality ones, too)" in text
 
 
@@ -91,11 +92,15 @@ def test_only_classes_with_real_images_are_measured(folders: DataSettings) -> No
     assert found.lq_only.tolist() == []
 
 
-@pytest.mark.parametrize("changes", [{"pairing": "independent"}, {"lq_only_classes": False}])
-def test_they_are_left_out_where_that_is_asked_for(folders: DataSettings, changes: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("changes", "pairing"), [({"pairing": "independent"}, "independent"), ({"lq_only_classes": False}, "matched")]
+)
+def test_they_are_left_out_where_that_is_asked_for(
+    folders: DataSettings, changes: dict[str, Any], pairing: str
+) -> None:
     dataset = prepared(folders, **changes)
     assert dataset.low_quality is not None
-    assert dataset.low_quality.pairing == "independent"
+    assert dataset.low_quality.pairing == pairing
     assert dataset.classes == HIGH
     assert dataset.lq_only.tolist() == []
     assert "take part" not in said(dataset, folders, **changes)
@@ -116,8 +121,7 @@ def test_a_class_whose_only_picture_is_held_out_is_left_out_and_named(
     write_classes(Path(folders.low_quality), {"g": 1, "h": 2}, size=8, first=200)
     dataset = prepared(folders)
     assert dataset.classes == (*HIGH, "a", "d", "h")
-    assert "note: 1 more class of low-quality images cannot take part" in said(dataset, folders)
-    assert "('g')" in said(dataset, folders)
+    assert "note: 1 class ('g') of low-quality images cannot take part" in said(dataset, folders)
     assert prepared(folders, low_quality_held_out=0).classes == (*HIGH, "a", "d", "g", "h")
 
 
@@ -148,7 +152,7 @@ def test_withheld_classes_are_in_pool_and_reference_and_never_in_training(npz: D
     assert dataset.num_classes == 10
     assert dataset.measured.lq_only.tolist() == withheld
     text = said(dataset, npz)
-    assert "3 of 10 classes have low-quality images only; they take part as conditions" in text
+    assert "3 of 10 classes have low-quality images only and take part as conditions" in text
     assert "3 classes without high-quality images for the GAN (data.without_hq)" in text
 
 

@@ -6,8 +6,7 @@ import torch
 
 from ctfgan.chance import Chance
 from ctfgan.data.images import to_bytes
-from ctfgan.data.pairing import LowQualityBank, resolve_pairing
-from ctfgan.errors import DataError
+from ctfgan.data.pairing import UNLABELLED_SHARE, LowQualityBank
 
 LABELS = np.array([2, 0, 2, 1, 0, 2, 3, 1, 2], dtype=np.int64)
 GREYS = np.arange(9, dtype=np.uint8) * 10
@@ -56,37 +55,33 @@ def test_the_same_seed_draws_the_same_images() -> None:
     assert drawn(bank, [0] * 30) == drawn(bank, [3] * 30)
 
 
-AB, BA, ABC, AX, XY = ("a", "b"), ("b", "a"), ("a", "b", "c"), ("a", "x"), ("x", "y")
-DIGITS = tuple("0123456789")
+def test_a_class_without_images_of_its_own_takes_those_of_any() -> None:
+    bank = LowQualityBank(IMAGES, LABELS, np.array([1, -1, 2]))
+    assert set(drawn(bank, [1] * 300)) == set(enumerate(LABELS.tolist()))
+    assert {label for _, label in drawn(bank, [0] * 50)} == {1}
+    rows = bank.choose(torch.tensor([0, 1, 2, 1]), Chance.of(0))
+    own = bank.are_own(torch.tensor([0, 1, 2, 1]), rows)
+    assert own is not None
+    assert own.tolist() == [True, False, True, False]
 
 
-@pytest.mark.parametrize(
-    ("asked", "classes", "low_quality_classes", "expected"),
-    [
-        ("auto", AB, BA, "matched"),
-        ("auto", AB, ABC, "matched"),
-        ("auto", AX, ABC, "independent"),
-        ("auto", DIGITS, (*DIGITS, "10", "11"), "independent"),
-        ("auto", DIGITS, (*DIGITS, "ten"), "matched"),
-        ("auto", DIGITS, DIGITS[::-1], "matched"),
-        ("matched", DIGITS, (*DIGITS, "10"), "matched"),
-        ("auto", ABC, AB, "independent"),
-        ("auto", AB, XY, "independent"),
-        ("auto", AB, (), "independent"),
-        ("matched", AB, BA, "matched"),
-        ("matched", AB, ABC, "matched"),
-        ("independent", AB, AB, "independent"),
-        ("independent", AB, (), "independent"),
-    ],
-)
-def test_pairing_is_resolved_by_the_class_names(
-    asked: str, classes: tuple[str, ...], low_quality_classes: tuple[str, ...], expected: str
+def test_images_without_a_label_are_drawn_for_every_class_and_are_nobodys_own() -> None:
+    labels = np.array([-1, 0, 1, -1, 0, 1, -1, 1, 0], dtype=np.int64)
+    bank = LowQualityBank(IMAGES, labels, np.array([0, 1]))
+    asked = torch.zeros(4_000, dtype=torch.int64)
+    rows = bank.choose(asked, Chance.of(0))
+    counts = np.bincount(rows.numpy(), minlength=9)
+    assert set(np.flatnonzero(counts)) == {0, 1, 3, 4, 6, 8}
+    assert counts[labels == -1] == pytest.approx(4_000 * UNLABELLED_SHARE / 3, abs=100)
+    assert counts[labels == 0] == pytest.approx(4_000 * (1 - UNLABELLED_SHARE) / 3, abs=100)
+    own = bank.are_own(asked, rows)
+    assert own is not None
+    assert own.tolist() == [label == 0 for label in labels[rows.numpy()]]
+
+
+@pytest.mark.parametrize("label_of_class", [None, np.array([0, 1, 2, 3])])
+def test_where_all_images_have_their_class_or_none_needs_it_nothing_is_marked(
+    label_of_class: np.ndarray | None,
 ) -> None:
-    assert resolve_pairing(asked, classes, low_quality_classes) == expected
-
-
-@pytest.mark.parametrize("low_quality_classes", [AB, XY, ()])
-def test_matched_pairing_needs_a_namesake_for_every_class(low_quality_classes: tuple[str, ...]) -> None:
-    missing = sorted({"a", "b", "c"} - set(low_quality_classes))
-    with pytest.raises(DataError, match=rf"{len(missing)} classes .*first: '{missing[0]}'.*data.pairing=independent"):
-        resolve_pairing("matched", ABC, low_quality_classes)
+    bank = LowQualityBank(IMAGES, LABELS, label_of_class)
+    assert bank.are_own(torch.tensor([0, 3]), bank.choose(torch.tensor([0, 3]), Chance.of(0))) is None

@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 
+from ctfgan.chance import Chance
+from ctfgan.data.batches import BatchStream
 from ctfgan.data.describe import describe
 from ctfgan.data.pairing import LowQualityBank
 from ctfgan.data.prepare import Dataset, prepare
@@ -106,11 +109,13 @@ def test_given_low_quality_images_are_divided_between_two_disjoint_banks(
     assert dataset.low_quality_size == 8
 
 
-def test_foreign_low_quality_images_are_paired_independently(npz: str, tmp_path: Path, write_npz: WriteNpz) -> None:
-    side = prepared(npz, str(write_npz(tmp_path / "lq.npz", 3, 20, size=8))).low_quality
+def test_foreign_low_quality_images_are_paired_independently(
+    npz: str, tmp_path: Path, write_classes: WriteClasses
+) -> None:
+    side = prepared(npz, str(write_classes(tmp_path / "lq", {"x": 20, "y": 20, "z": 20}, size=8))).low_quality
     assert side is not None
     assert side.pairing == "independent"
-    assert side.classes == ("0", "1", "2")
+    assert side.classes == ("x", "y", "z")
     assert side.bank.label_of_class is None
 
 
@@ -269,8 +274,11 @@ def test_shares_that_leave_nothing_are_refused(npz: str, settings: dict[str, Any
     ("low_quality", "settings", "message"),
     [
         ({"a": 10, "b": 10}, {"low_quality_size": 32}, "data.low_quality_size is 32; it must not exceed .* 16 pixels"),
-        ({"a": 10, "b": 1}, {}, "class 'b' is left without a low-quality image to train on"),
-        ({"a": 10, "x": 10}, {"pairing": "matched"}, "1 classes have no low-quality images .*'b'"),
+        (
+            {"x": 10, "y": 10},
+            {"pairing": "matched"},
+            r"none of 2 classes .*, such as 'a', 'b' and 'x', 'y'; .*=independent",
+        ),
         ({"x": 3}, {}, "holds 3 readable images; the low-quality side needs 4"),
     ],
 )
@@ -315,3 +323,114 @@ def test_the_held_out_bank_is_made_of_images_that_the_gan_never_sees_while_there
         assert any(held_out) == seen
         assert sum(held_out) == side.held_out_seen
         assert ("copies of images in the HQ share, because" in "\n".join(describe(dataset, settings))) == seen
+
+
+ANIMALS = ("ant", "bee", "cat", "dog", "eel", "fox", "gnu", "hen")
+
+
+def described(high: Path, low: Path | None, **settings: Any) -> tuple[Dataset, str]:
+    place = str(high), None if low is None else str(low)
+    dataset = prepared(*place, **settings)
+    return dataset, "\n".join(describe(dataset, DataSettings(high_quality=place[0], low_quality=place[1], **settings)))
+
+
+def test_a_stray_folder_of_cheap_images_changes_nothing_but_is_named(
+    tmp_path: Path, cache: Path, write_classes: WriteClasses
+) -> None:
+    high = write_classes(tmp_path / "hq", dict.fromkeys(ANIMALS, 8))
+    low = write_classes(tmp_path / "lq", dict.fromkeys(ANIMALS, 8) | {"unsorted": 6}, size=8)
+    dataset, text = described(high, low)
+    side = dataset.low_quality
+    assert side is not None
+    assert side.pairing == "matched"
+    assert dataset.classes == ANIMALS
+    assert "note: low-quality images of 1 class ('unsorted') count as images without a label" in text
+    assert (side.bank.labels == -1).sum() + (side.held_out.labels == -1).sum() == 6  # type: ignore[union-attr]
+    assert len(side.bank) + len(side.held_out) == 70  # type: ignore[arg-type]
+
+
+def test_a_class_without_cheap_images_is_named_and_borrows_some(
+    tmp_path: Path, cache: Path, write_classes: WriteClasses
+) -> None:
+    high = write_classes(tmp_path / "hq", dict.fromkeys(ANIMALS, 8))
+    low = write_classes(tmp_path / "lq", dict.fromkeys(ANIMALS[1:], 8), size=8, first=100)
+    dataset, text = described(high, low)
+    side = dataset.low_quality
+    assert side is not None
+    assert side.pairing == "matched"
+    assert side.bank.label_of_class is not None
+    assert side.bank.label_of_class.tolist() == [-1, *range(7)]
+    assert "no low-quality images of 1 class ('ant'); those of any class take their place" in text
+    batch = next(BatchStream(dataset, 256, 0, Chance.of(0)))
+    assert batch.are_own is not None
+    assert batch.are_own.tolist() == (batch.fake_labels > 0).tolist()
+
+
+def test_a_class_with_a_single_cheap_image_trains_with_it_and_borrows_where_images_are_held_out(
+    tmp_path: Path, cache: Path, write_classes: WriteClasses
+) -> None:
+    high = write_classes(tmp_path / "hq", dict.fromkeys(ANIMALS, 8))
+    low = write_classes(tmp_path / "lq", dict.fromkeys(ANIMALS[1:], 8) | {"ant": 1}, size=8)
+    dataset, text = described(high, low)
+    side = dataset.low_quality
+    assert side is not None
+    assert side.held_out is not None
+    assert side.bank.label_of_class is not None
+    assert side.held_out.label_of_class is not None
+    assert side.bank.label_of_class.min() == 0
+    assert side.held_out.label_of_class.tolist() == [-1, *range(1, 8)]
+    assert "no low-quality image to hold out of 1 class ('ant')" in text
+
+
+@pytest.mark.parametrize(("small", "fewest"), [({"ant": 3, "bee": 1}, 4), ({"ant": 7}, 8)])
+def test_classes_too_small_to_train_on_are_left_out_by_name(
+    tmp_path: Path, cache: Path, write_classes: WriteClasses, small: dict[str, int], fewest: int
+) -> None:
+    high = write_classes(tmp_path / "hq", dict.fromkeys(ANIMALS, 8) | small)
+    dataset, text = described(high, None, smallest_class=fewest)
+    assert dataset.classes == tuple(name for name in ANIMALS if name not in small)
+    few = ", ".join(f"'{name}': {count}" for name, count in small.items())
+    many = f"{len(small)} of 8 classes with fewer than {fewest} images that can be read ({few}) are left out"
+    assert f"{many} (data.smallest_class={fewest})" in text
+    names = np.array(dataset.classes)[dataset.labels(np.arange(len(dataset.high_quality)))]
+    assert Counter(names.tolist()) == dict.fromkeys(dataset.classes, 8)
+
+
+def test_a_class_that_broken_files_make_too_small_is_left_out_too(
+    tmp_path: Path, cache: Path, write_classes: WriteClasses
+) -> None:
+    high = write_classes(tmp_path / "hq", dict.fromkeys(ANIMALS, 5))
+    for number in (0, 1):
+        file = high / "cat" / f"{number}.png"
+        file.write_bytes(file.read_bytes()[:-30])  # its header can be read
+    dataset, text = described(high, None)
+    assert "cat" not in dataset.classes
+    assert len(dataset.high_quality) == 35
+    assert "1 of 8 classes with fewer than 4 images that can be read ('cat': 3) are left out" in text
+
+
+def test_reference_images_of_classes_that_are_left_out_are_left_out(
+    tmp_path: Path, cache: Path, write_classes: WriteClasses
+) -> None:
+    high = write_classes(tmp_path / "hq", dict.fromkeys(ANIMALS, 8) | {"bee": 2})
+    reference = write_classes(tmp_path / "reference", dict.fromkeys(ANIMALS, 2), first=100)
+    dataset = prepared(str(high), reference=str(reference))
+    assert len(dataset.reference) == 14
+    names = [dataset.classes[label] for label in dataset.reference.labels.tolist()]
+    assert Counter(names) == {name: 2 for name in ANIMALS if name != "bee"}
+
+
+def test_fewer_than_two_classes_that_are_large_enough_are_refused(
+    tmp_path: Path, cache: Path, write_classes: WriteClasses
+) -> None:
+    high = write_classes(tmp_path / "hq", {"ant": 8, "bee": 3, "cat": 2})
+    few = r"2 of 3 classes with fewer than 4 images that can be read \('bee': 3, 'cat': 2\), .* 2 classes of 4; add images"
+    with pytest.raises(DataError, match=few):
+        prepared(str(high))
+
+
+@pytest.mark.parametrize("place", ["", "  "])
+@pytest.mark.parametrize("name", ["high_quality", "low_quality", "reference"])
+def test_an_empty_place_is_not_the_present_folder(name: str, place: str) -> None:
+    with pytest.raises(ValidationError, match="it must name images"):
+        DataSettings(**{name: place})  # type: ignore[arg-type]

@@ -31,7 +31,9 @@ FORMS = (
 GNT, PARQUET, TAR = ".gnt", ".parquet", ".tar"
 
 
-def open_source(location: str, part: Part = "all", columns: Columns | None = None) -> ImageSource:
+def open_source(
+    location: str, part: Part = "all", columns: Columns | None = None, *, keep_unlabelled: bool = False
+) -> ImageSource:
     """Open images by what is found at a location.
 
     Args:
@@ -40,17 +42,18 @@ def open_source(location: str, part: Part = "all", columns: Columns | None = Non
         part: ``all`` is every labelled image (every image, if none has a label); ``train`` and ``test`` are the split
             that the data set publishes.
         columns: for tables (parquet, Hugging Face) whose columns cannot be told; other formats have none.
+        keep_unlabelled: whether images without a label stay beside labelled ones, as low-quality images do.
 
     Raises:
         DataError: nothing there, no known format, an empty set, or no such part.
         ConfigError: a library is missing that the format needs.
     """
-    source = take_part(location, _parts(location, columns or Columns()), part)
+    source = take_part(location, _parts(location, columns or Columns()), part, keep_unlabelled=keep_unlabelled)
     if len(source.labels) == 0:
         raise DataError(f"{location} holds no images; give {FORMS}")
     if not isinstance(source, PackedSource):  # its names are bytes of a file and were looked at there
         check_names(location, source.classes)
-    return labelled_only(source)
+    return source if keep_unlabelled else labelled_only(source)
 
 
 def absolute(location: str) -> str:

@@ -49,7 +49,7 @@ def part_location(path: Path | str, split: str) -> str:
     return f"{path} ({split})" if split else str(path)
 
 
-def take_part(location: str, splits: Mapping[str, Opener], part: Part) -> ImageSource:
+def take_part(location: str, splits: Mapping[str, Opener], part: Part, *, keep_unlabelled: bool = False) -> ImageSource:
     """Open one part of a data set.
 
     ``all`` is every labelled image (every image, if none has a label). ``train`` and ``test`` are the published split;
@@ -59,12 +59,14 @@ def take_part(location: str, splits: Mapping[str, Opener], part: Part) -> ImageS
         location: what the user called the data set.
         splits: what opens the images of each split, under the names of this module.
         part: which part.
+        keep_unlabelled: whether ``all`` is every image, labelled or not.
 
     Raises:
         DataError: no such part, or one without labels.
     """
     if part == "all":
-        return _join(location, [splits[split]() for split in (TRAIN, VALIDATION, TEST, WHOLE) if split in splits])
+        sources = [splits[split]() for split in (TRAIN, VALIDATION, TEST, WHOLE) if split in splits]
+        return _join(location, sources, keep_unlabelled=keep_unlabelled)
     way_out = (
         "name other images of the same classes with data.reference=PATH, or leave data.reference out to hold some back"
     )
@@ -78,8 +80,8 @@ def take_part(location: str, splits: Mapping[str, Opener], part: Part) -> ImageS
     raise DataError(f"the published {part} part of {location} has no labels; {way_out}")
 
 
-def _join(location: str, sources: list[ImageSource]) -> ImageSource:
-    labelled = [source for source in sources if source.classes]
+def _join(location: str, sources: list[ImageSource], *, keep_unlabelled: bool) -> ImageSource:
+    labelled = [] if keep_unlabelled else [source for source in sources if source.classes]
     dropped = [source for source in sources if not source.classes] if labelled else []
     kept = labelled or sources
     if len(sources) == 1:

@@ -103,12 +103,19 @@ def labelled_only(source: ImageSource) -> ImageSource:
     return ChosenSource(source, rows, source.labels[rows], source.classes, (note,))
 
 
-def of_classes(source: ImageSource, wanted: Collection[str]) -> ImageSource:
-    """The images of the wanted classes; classes that the source lacks are not missed."""
+def of_classes(source: ImageSource, wanted: Collection[str], notes: tuple[str, ...] = ()) -> ImageSource:
+    """The images of the wanted classes; classes that the source lacks are not missed.
+
+    Args:
+        source: labelled images.
+        wanted: names of classes.
+        notes: sentences to put after those of the source.
+    """
+    wanted = frozenset(wanted)
     kept = tuple(name for name in source.classes if name in wanted)
     labels = renumbered(source, kept)
     rows = np.flatnonzero(labels != UNLABELLED)
-    return ChosenSource(source, rows, labels[rows], kept)
+    return ChosenSource(source, rows, labels[rows], kept, notes)
 
 
 def with_classes(source: ImageSource, classes: Sequence[str], whose: str) -> ImageSource:

@@ -40,4 +40,5 @@ class TransferGame(AdversarialGame):
         if not self._weight:
             return {}
         assert batch.low_quality is not None
-        return {"consistency": self._weight * low_quality_consistency(fake, batch.low_quality, self._size)}
+        distance = low_quality_consistency(fake, batch.low_quality, self._size, batch.are_own)
+        return {"consistency": self._weight * distance}

@@ -1,0 +1,229 @@
+"""Which class of the low-quality side is which of the high-quality one (decision 8), by name, and what that means."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from ctfgan.data.manifest import ClassNames
+from ctfgan.data.sources.base import UNLABELLED, Labels
+from ctfgan.errors import DataError, a_few
+
+ResolvedPairing = Literal["matched", "independent"]
+
+NO_CLASS = frozenset(
+    {
+        *("misc", "miscellaneous", "new", "new folder", "no class", "not sorted", "other", "others", "rest", "temp"),
+        *("tmp", "to do", "todo", "trash", "uncategorised", "uncategorized", "unknown", "unlabeled", "unlabelled"),
+        *("unsorted", "untitled folder", "various"),
+    }
+)
+"""Folded names of folders of low-quality images that nobody has sorted: theirs are images without a label, unless
+there are high-quality images of that name."""
+
+COMPARED_PAIRS = 1_000_000  # of names, among which typing errors are looked for
+SHORTEST_TYPO = 4  # letters of a name in which one may be a typing error
+TYPO = 0.85  # likeness, 0 ... 1, as difflib measures it
+
+NO_LABELS: Labels = np.empty(0, dtype=np.int64)
+
+_ZEROS = re.compile(r"(?<![0-9])0+(?=[0-9])")
+_BLANK = re.compile(r"[\s_]+|(?<=[^\W_])-+")
+
+
+def folded(name: str) -> str:
+    """A name without what the eye passes over: case, blanks, hyphens, forms of a character, zeros before a number.
+
+    A single character is a class of its own in either case: a and A are not written alike.
+    """
+    plain = unicodedata.normalize("NFKC", name).strip()
+    if len(plain) <= 1:
+        return plain
+    text = _BLANK.sub(" ", unicodedata.normalize("NFKC", plain.casefold())).strip()
+    return _ZEROS.sub("", text) or plain
+
+
+@dataclass(frozen=True)
+class Namesakes:
+    """Which classes of the two sides are the same, and what follows; made by :func:`resolve_pairing`."""
+
+    pairing: ResolvedPairing
+    reason: str
+    """Of ``auto``, in a few words; empty where the user has chosen."""
+    label_of_class: Labels
+    """Low-quality label of each class with high-quality images, ``(C,)``; -1 for a class without a namesake."""
+    respelled: tuple[tuple[str, str], ...] = ()
+    """Names of the two sides that were taken for the same though they are spelled differently."""
+    similar: tuple[tuple[str, str], ...] = ()
+    """Names of the two sides that may be meant for the same, and were not taken for it."""
+    spare: Labels = field(default_factory=lambda: NO_LABELS)
+    """Low-quality labels that are no class's of the high-quality side, ascending."""
+    unsorted: Labels = field(default_factory=lambda: NO_LABELS)
+    """Those of them that say that nobody has sorted their images (:data:`NO_CLASS`)."""
+
+    @property
+    def is_matched(self) -> bool:
+        """Whether the low-quality image of a class is one of that class, where it has any."""
+        return self.pairing == "matched"
+
+
+def resolve_pairing(asked: str, classes: Sequence[str], low_quality_classes: Sequence[str]) -> Namesakes:
+    """Find the low-quality namesake of each class; ``auto`` means matched if most classes have one.
+
+    Names whose :func:`folded` forms agree are the same, unless that would make one of several of a side. ``auto`` means
+    independent, too, where low-quality images have more classes and all names are numbers: these are the labels of
+    files without class names, which coincide by accident.
+
+    Args:
+        asked: ``auto``, ``matched`` or ``independent``.
+        classes: names of the high-quality images' classes.
+        low_quality_classes: names of the low-quality images' classes; none if they have no labels.
+
+    Raises:
+        DataError: ``matched`` was asked for and no class has a low-quality namesake.
+    """
+    count, is_auto = len(classes), asked == "auto"
+    if classes == low_quality_classes:  # also of a million
+        reason = "both sides have the same class names" if is_auto else ""
+        return Namesakes("independent" if asked == "independent" else "matched", reason, np.arange(count))
+    label_of_class, respelled = _namesakes(classes, low_quality_classes)
+    known = int((label_of_class >= 0).sum())
+    if asked == "matched" and known == 0:
+        raise DataError(
+            f"data.pairing is matched, but none of {count:,} classes has low-quality images of its name, "
+            f"{_beside(classes, low_quality_classes)}; rename the classes of one side, or use data.pairing=independent"
+        )
+    coincide = len(low_quality_classes) > count and ClassNames.of(low_quality_classes).are_numbers()
+    is_matched = asked == "matched" or (is_auto and 2 * known > count and not coincide)
+    spare = np.setdiff1d(np.arange(len(low_quality_classes)), label_of_class)
+    missing = np.flatnonzero(label_of_class < 0)
+    return Namesakes(
+        "matched" if is_matched else "independent",
+        _reason(classes, low_quality_classes, known, is_matched=is_matched) if is_auto else "",
+        label_of_class,
+        respelled if is_matched else (),
+        _similar(_names_of(classes, missing), others := _names_of(low_quality_classes, spare)),
+        spare,
+        spare[np.array([folded(name) in NO_CLASS for name in others], dtype=bool)],
+    )
+
+
+def _reason(classes: Sequence[str], low_quality_classes: Sequence[str], known: int, *, is_matched: bool) -> str:
+    """Why ``auto`` is what it is."""
+    count = len(classes)
+    if len(low_quality_classes) == 0:
+        return "low-quality images have no labels"
+    if known == 0:
+        return f"the two sides have no class name in common, {_beside(classes, low_quality_classes)}"
+    if known == count and not is_matched:
+        return (
+            "low-quality images have more classes, and all names are numbers; if they mean the same, use "
+            "data.pairing=matched"
+        )
+    if known == count:
+        more = len(low_quality_classes) > count
+        one_way = "every class of the high-quality images is one of the low-quality ones, too"
+        return one_way if more else "both sides have the same class names"
+    part = f"{known:,} of {count:,} classes of the high-quality images are among the low-quality ones"
+    return part if is_matched else f"only {part}; if names mean the same, use data.pairing=matched"
+
+
+def _beside(classes: Sequence[str], low_quality_classes: Sequence[str]) -> str:
+    """Some names of both sides."""
+    if not len(low_quality_classes):
+        return "which have no labels"
+    return (
+        f"such as {a_few([repr(name) for name in classes[:3]])} and {a_few([repr(n) for n in low_quality_classes[:3]])}"
+    )
+
+
+def _namesakes(
+    classes: Sequence[str], low_quality_classes: Sequence[str]
+) -> tuple[Labels, tuple[tuple[str, str], ...]]:
+    """The low-quality label of each class, -1 without any, and the pairs that are spelled differently."""
+    number = {name: label for label, name in enumerate(low_quality_classes)}
+    label_of_class = np.array([number.get(name, UNLABELLED) for name in classes], dtype=np.int64)
+    rest = np.setdiff1d(np.arange(len(low_quality_classes)), label_of_class)
+    missing = np.flatnonzero(label_of_class < 0)
+    if len(rest) == 0 or len(missing) == 0:
+        return label_of_class, ()
+    # A folded name must mean one class of each side, those with exact namesakes among them.
+    high, low = _by_folded_name(classes), _by_folded_name(low_quality_classes)
+    respelled = []
+    for row in missing.tolist():
+        name = folded(classes[row])
+        if len(high[name]) == 1 and len(low.get(name, ())) == 1:
+            label_of_class[row] = low[name][0]
+            respelled.append((classes[row], low_quality_classes[low[name][0]]))
+    return label_of_class, tuple(respelled)
+
+
+def _by_folded_name(names: Sequence[str]) -> dict[str, list[int]]:
+    places: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        places.setdefault(folded(name), []).append(place)
+    return places
+
+
+def _similar(names: Sequence[str], others: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Pairs of names that look like typing errors of each other; of very many names none is looked for."""
+    if not 0 < len(names) * len(others) <= COMPARED_PAIRS:
+        return ()
+    by_name = {folded(other): other for other in others if len(other) >= SHORTEST_TYPO}
+    near = {name: difflib.get_close_matches(folded(name), by_name, n=1, cutoff=TYPO) for name in names}
+    return tuple((name, by_name[match[0]]) for name, match in near.items() if match and len(name) >= SHORTEST_TYPO)
+
+
+def pairing_lines(namesakes: Namesakes, classes: Sequence[str], low_quality_classes: Sequence[str]) -> list[str]:
+    """What a user should know of the pairing before training, a line each; for training and ``ctfgan data check``.
+
+    Args:
+        namesakes: of the two sides.
+        classes: names of the high-quality images' classes.
+        low_quality_classes: names of the low-quality images' classes.
+    """
+    lines = [f"pairing: {namesakes.pairing}" + (f" (auto: {namesakes.reason})" if namesakes.reason else "")]
+    if namesakes.is_matched:
+        if namesakes.reason and len(low_quality_classes) and ClassNames.of(low_quality_classes).are_numbers():
+            lines.append("note: these names are numbers; if they mean different things, use data.pairing=independent")
+        if namesakes.respelled:
+            lines.append(
+                f"note: names taken for the same although they are spelled differently: {_pairs(namesakes.respelled)}"
+            )
+        missing = np.flatnonzero(namesakes.label_of_class < 0)
+        if len(missing):
+            lines.append(
+                f"note: no low-quality images of {listed(classes, missing)}; those of any class take their place, "
+                "without consistency"
+            )
+        if len(namesakes.unsorted):
+            named = listed(low_quality_classes, namesakes.unsorted)
+            lines.append(f"note: low-quality images of {named} count as images without a label")
+        spare = np.setdiff1d(namesakes.spare, namesakes.unsorted)
+        if len(spare):
+            lines.append(f"note: low-quality images only of {listed(low_quality_classes, spare)}")
+    if namesakes.similar:
+        lines.append(
+            f"note: names that may be meant for the same: {_pairs(namesakes.similar)}; if so, rename those of one side"
+        )
+    return lines
+
+
+def listed(names: Sequence[str], labels: Labels) -> str:
+    """How many classes these are, and the first of their names."""
+    few = a_few([*map(repr, _names_of(names, labels))])
+    return f"{len(labels):,} class{'es' * (len(labels) != 1)} ({few})"
+
+
+def _pairs(pairs: Sequence[tuple[str, str]]) -> str:
+    return a_few([f"{name!r} = {other!r}" for name, other in pairs])
+
+
+def _names_of(names: Sequence[str], labels: Labels) -> list[str]:
+    return [names[label] for label in labels.tolist()]

@@ -1,0 +1,135 @@
+"""Which class of the two sides is which, and what is said of it, in training as in ``ctfgan data check``."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ctfgan.data.namesakes import folded, pairing_lines, resolve_pairing
+from ctfgan.errors import DataError
+
+AB, BA, ABC, AX, XY = ("a", "b"), ("b", "a"), ("a", "b", "c"), ("a", "x"), ("x", "y")
+DIGITS = tuple("0123456789")
+ANIMALS = ("ant", "bee", "cat", "dog", "eel", "fox", "gnu", "hen", "ibis", "jay")
+
+
+def lines(classes: tuple[str, ...], low_quality_classes: tuple[str, ...], asked: str = "auto") -> str:
+    return "\n".join(pairing_lines(resolve_pairing(asked, classes, low_quality_classes), classes, low_quality_classes))
+
+
+@pytest.mark.parametrize(
+    ("asked", "classes", "low_quality_classes", "expected"),
+    [
+        ("auto", AB, BA, "matched"),
+        ("auto", AB, ABC, "matched"),
+        ("auto", AX, ABC, "independent"),
+        ("auto", DIGITS, (*DIGITS, "10", "11"), "independent"),
+        ("auto", DIGITS, (*DIGITS, "ten"), "matched"),
+        ("auto", DIGITS, DIGITS[::-1], "matched"),
+        ("auto", DIGITS, DIGITS[:6], "matched"),
+        ("auto", DIGITS, DIGITS[:5], "independent"),
+        ("matched", DIGITS, (*DIGITS, "10"), "matched"),
+        ("auto", ABC, AB, "matched"),
+        ("auto", AB, XY, "independent"),
+        ("auto", AB, (), "independent"),
+        ("matched", AB, BA, "matched"),
+        ("matched", AB, ABC, "matched"),
+        ("matched", AX, ABC, "matched"),
+        ("independent", AB, AB, "independent"),
+        ("independent", AB, (), "independent"),
+    ],
+)
+def test_pairing_is_matched_if_most_classes_have_a_namesake(
+    asked: str, classes: tuple[str, ...], low_quality_classes: tuple[str, ...], expected: str
+) -> None:
+    assert resolve_pairing(asked, classes, low_quality_classes).pairing == expected
+
+
+@pytest.mark.parametrize("low_quality_classes", [XY, ()])
+def test_matched_pairing_without_any_namesake_is_refused(low_quality_classes: tuple[str, ...]) -> None:
+    with pytest.raises(DataError, match=r"none of 3 classes .*'a', 'b', 'c'|which have no labels; .*independent"):
+        resolve_pairing("matched", ABC, low_quality_classes)
+
+
+def test_one_stray_folder_leaves_the_pairing_matched_and_its_images_without_a_label() -> None:
+    namesakes = resolve_pairing("auto", ANIMALS, (*ANIMALS, "Unsorted"))
+    assert namesakes.pairing == "matched"
+    assert namesakes.label_of_class.tolist() == list(range(10))
+    assert namesakes.spare.tolist() == namesakes.unsorted.tolist() == [10]
+    assert "low-quality images of 1 class ('Unsorted') count as images without a label" in lines(
+        ANIMALS, (*ANIMALS, "Unsorted")
+    )
+
+
+def test_a_folder_called_unsorted_is_a_class_if_both_sides_have_it() -> None:
+    assert resolve_pairing("auto", ("cat", "other", "dog"), ("other", "cat", "pig")).unsorted.tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("Cat", "cat"), ("caf\u00e9", "cafe\u0301"), ("big cat", "big  cat "), ("big cat", "Big_Cat"), ("1", "01"),
+        ("big-cat", "big cat"), ("class 007", "Class_7"), ("\uff21\uff22", "ab"), ("stra\u00dfe", "STRASSE"),
+        ("10", "0010"),
+    ],
+)  # fmt: skip
+def test_names_that_the_eye_takes_for_the_same_are_namesakes_and_that_is_said(name: str, other: str) -> None:
+    classes, low = ("ant", "bee", name), (other, "bee", "ant")
+    namesakes = resolve_pairing("auto", classes, low)
+    assert namesakes.label_of_class.tolist() == [2, 1, 0]
+    assert f"spelled differently: {name!r} = {other!r}" in lines(classes, low)
+
+
+@pytest.mark.parametrize(("name", "other"), [("a", "A"), ("1", "-1"), ("1.0", "1"), ("caf\u00e9", "cafe"), ("10", "1")])
+def test_names_that_mean_something_else_are_no_namesakes(name: str, other: str) -> None:
+    assert resolve_pairing("auto", ("ant", "bee", name), ("ant", "bee", other)).label_of_class.tolist() == [0, 1, -1]
+
+
+def test_a_folded_name_that_several_classes_of_a_side_have_is_nobodys_namesake() -> None:
+    namesakes = resolve_pairing("auto", ("ant", "Cat", "CAT", "dog", "eel"), ("ant", "cat", "dog", "eel"))
+    assert namesakes.label_of_class.tolist() == [0, -1, -1, 2, 3]
+    namesakes = resolve_pairing("auto", ("ant", "cat", "dog"), ("ant", "dog", "Cat", "CAT"))
+    assert namesakes.label_of_class.tolist() == [0, -1, 1]
+
+
+def test_exact_names_come_first() -> None:
+    assert resolve_pairing("auto", ("Cat", "cat"), ("cat", "Cat")).label_of_class.tolist() == [1, 0]
+
+
+def test_classes_of_one_side_are_named() -> None:
+    text = lines(ANIMALS, (*ANIMALS[:8], "zebra"))
+    assert "matched (auto: 8 of 10 classes of the high-quality images are among the low-quality ones)" in text
+    assert "no low-quality images of 2 classes ('ibis', 'jay'); those of any class take their place" in text
+    assert "low-quality images only of 1 class ('zebra')" in text
+
+
+def test_the_weaker_pairing_is_never_taken_without_a_reason() -> None:
+    few = lines(ANIMALS, (*ANIMALS[:3], "zebra"))
+    assert "independent (auto: only 3 of 10 classes of the high-quality images are among the low-quality ones; " in few
+    assert "use data.pairing=matched)" in few
+    assert "no class name in common, such as 'a', 'b' and 'x', 'y')" in lines(AB, XY)
+    assert "low-quality images have no labels" in lines(AB, ())
+    assert "more classes, and all names are numbers" in lines(DIGITS, (*DIGITS, "10"))
+
+
+def test_typing_errors_are_named_and_not_mended() -> None:
+    classes, low = ("ant", "tomato", "potato", "leek"), ("ant", "tomatoe", "potato", "leek")
+    assert resolve_pairing("auto", classes, low).label_of_class.tolist() == [0, -1, 2, 3]
+    assert "names that may be meant for the same: 'tomato' = 'tomatoe'; if so, rename those of one side" in lines(
+        classes, low
+    )
+
+
+def test_of_very_many_names_few_are_listed_and_no_typing_errors_looked_for() -> None:
+    classes = tuple(f"class {number}" for number in range(5_000))
+    text = lines(classes, tuple(f"group {number}" for number in range(5_000)))
+    assert len(text) < 300
+
+
+@given(st.text(max_size=8))
+def test_folding_a_name_twice_changes_nothing_more(name: str) -> None:
+    assert folded(folded(name)) == folded(name)
+    assert folded(name) == folded(f"  {unicodedata.normalize('NFD', name)} ")
