@@ -51,7 +51,7 @@ def test_a_single_class(refused: Refused, tmp_path: Path, write_classes: WriteCl
 def test_a_class_with_one_image(refused: Refused, tmp_path: Path, write_classes: WriteClasses) -> None:
     write_classes(tmp_path / "hq", {"a": 8, "b": 1, "c": 2})
     said = refused("train", "--hq", "hq", *OUT)
-    assert "class 'b' has 1 readable image (and 1 more classes); each class needs at least 4" in said
+    assert "hq holds 2 of 3 classes with fewer than 4 images that can be read ('b': 1, 'c': 2)" in said
 
 
 @pytest.mark.parametrize("kind", ["zero bytes", "text", "truncated", "1x1", "20000x20000"])
@@ -62,7 +62,7 @@ def test_a_class_of_unreadable_images(
     for file in (tmp_path / "hq" / "b").iterdir():
         file.write_bytes(bad_images[kind])
     said = refused("train", "--hq", "hq", *OUT)
-    assert "class 'b' has 0 readable images; each class needs at least 4" in said
+    assert "1 of 2 classes with fewer than 4 images that can be read ('b': 0), and a generator needs" in said
     assert f"8 images are unreadable, such as {tmp_path}/hq/b/0.png: " in said
 
 
@@ -147,6 +147,10 @@ def test_glyphs_that_cannot_be_drawn(refused: Refused, option: str, value: str, 
             ["train", "--recipe", "projection-glyphs", "--lq-fonts", "y"],
             "no low-quality images; leave --lq-fonts out",
         ),
+        (["train", "--hq", ""], "--hq is empty; give it a value, or leave it out (is a variable not set?)"),
+        (["train", "--hq", "x", "--lq="], "--lq is empty; "),
+        (["data", "check", "  "], "an argument is empty; "),
+        (["train", "--set", "data.high_quality="], "data.high_quality is '', but value error, it must name images"),
         (["train", "surplus"], "unexpected extra argument"),
         (["resume"], "Missing argument 'RUN'"),
         (["sample", "x", "-n", "0"], "0 is not in the range x>=1"),

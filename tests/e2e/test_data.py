@@ -65,10 +65,11 @@ def test_check_compares_two_sides_and_writes_json(run_cli: RunCli, photos: Path,
     shown = run_cli("data", "check", "photos", "--lq", "cheap", "--json", "report.json")
     assert shown.code == 0, shown
     assert "photos with cheap" in shown.out
-    assert "2 of 3 classes without a low-quality namesake" in shown.out
+    assert "only 1 of 3 classes of the high-quality images are among the low-quality ones" in shown.out
     report = json.loads(Path("report.json").read_text())
     assert [side["images"] for side in report["sets"]] == [61, 5]
-    assert report["together"][0]["examples"] == ["[red]bird", "dog"]
+    assert report["together"] == []
+    assert report["pairing"][0].startswith("pairing: independent (auto: only 1 of 3 classes")
 
 
 def test_check_takes_a_set_that_training_would_refuse(run_cli: RunCli, write_classes: WriteClasses) -> None:

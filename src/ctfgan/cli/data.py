@@ -42,21 +42,24 @@ def check(
     """
     from ctfgan.cli import show
     from ctfgan.cli.inspected import check_report, show_inspection, show_together, write_report
-    from ctfgan.data.inspection import compare, inspect
+    from ctfgan.data.inspection import compare, inspect, pairing_of
     from ctfgan.data.sources.opening import open_source
     from ctfgan.data.sources.tables import Columns
 
     if report is not None:
         check_report(report)
-    sources = [open_source(path, part, Columns(image_column, label_column)), *([open_source(lq)] if lq else [])]
+    sources = [open_source(path, part, Columns(image_column, label_column))]
+    if lq is not None:
+        sources.append(open_source(lq, keep_unlabelled=True))
     sides = [inspect(source, show.progress) for source in sources]
     for side in sides:
         show_inspection(side)
     together = compare(*sides) if len(sides) == 2 else []
+    pairing = pairing_of(*sides) if len(sides) == 2 else []
     if len(sides) == 2:
-        show_together(sides[0], sides[1], together)
+        show_together(sides[0], sides[1], pairing, together)
     if report is not None:
-        write_report(report, sides, together)
+        write_report(report, sides, pairing, together)
 
 
 @data.command()

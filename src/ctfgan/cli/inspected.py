@@ -12,7 +12,6 @@ import numpy as np
 from ctfgan.cli.show import say
 from ctfgan.data.findings import Finding, classes_and_levels, look_alike_names, unreadable_images
 from ctfgan.data.inspection import Inspection, histogram
-from ctfgan.data.namesakes import pairing_lines, resolve_pairing
 from ctfgan.data.packed import PackedImages, Survey
 from ctfgan.data.sources.base import Labels
 from ctfgan.errors import ConfigError
@@ -81,11 +80,10 @@ def show_findings(findings: Iterable[Finding], location: str) -> None:
             say(f"      ... and {finding.count - EXAMPLES:,} more")
 
 
-def show_together(high: Inspection, low: Inspection, findings: Sequence[Finding]) -> None:
+def show_together(high: Inspection, low: Inspection, pairing: Sequence[str], findings: Sequence[Finding]) -> None:
     """What two sides are to each other."""
     say(f"{high.survey.location} with {low.survey.location}")
-    namesakes = resolve_pairing("auto", high.classes, low.classes)
-    for line in pairing_lines(namesakes, high.classes, low.classes):
+    for line in pairing:
         say(f"  {line}")
     show_findings(findings, "")
 
@@ -118,8 +116,12 @@ def check_report(path: Path) -> None:
         raise ConfigError(f"folder {path.absolute().parent} does not exist; make it first, or choose another --json")
 
 
-def write_report(path: Path, sides: Sequence[Inspection], together: Sequence[Finding]) -> None:
-    """Everything as JSON: ``sets``, one or two, and ``together``, the findings about both."""
-    content = {"sets": [side.as_dict() for side in sides], "together": [vars(finding) for finding in together]}
+def write_report(path: Path, sides: Sequence[Inspection], pairing: Sequence[str], together: Sequence[Finding]) -> None:
+    """Everything as JSON: ``sets``, one or two; ``pairing``, lines, and ``together``, the findings about both."""
+    content = {
+        "sets": [side.as_dict() for side in sides],
+        "pairing": pairing,
+        "together": [vars(finding) for finding in together],
+    }
     write_file(path, json.dumps(content, ensure_ascii=False, indent=1).encode())
     say(f"report: {path}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import importlib
+import itertools
 import signal
 import sys
 import threading
@@ -72,6 +73,10 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        _check_empty(args)
+        return super().parse_args(context, args)
+
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         for title, commands in SECTIONS.items():
             with formatter.section(title):
@@ -83,6 +88,20 @@ class LazyGroup(click.Group):
         if arguments and arguments[0] not in COMMANDS:
             context.fail(f"No such command {arguments[0]!r}. {suggestion(arguments[0], COMMANDS)}")
         return super().resolve_command(context, arguments)
+
+
+def _check_empty(arguments: list[str]) -> None:
+    """Refuse an empty text, which is what a shell makes of a variable that is not set; a path would be this folder.
+
+    Raises:
+        ConfigError: one of the arguments is empty, or an option's value is.
+    """
+    for option, value in itertools.pairwise(["", *arguments]):
+        if value.startswith("--") and value.endswith("="):
+            option, value = value[:-1], ""
+        if not value.strip():
+            what = option if option.startswith("-") else "an argument"
+            raise ConfigError(f"{what} is empty; give it a value, or leave it out (is a variable not set?)")
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -22,6 +22,7 @@ from ctfgan.data.findings import (
 )
 from ctfgan.data.images import plain
 from ctfgan.data.leakage import Digests, digest, shared_rows
+from ctfgan.data.namesakes import pairing_lines, resolve_pairing
 from ctfgan.data.packed import Survey
 from ctfgan.data.settings import MIN_IMAGES_PER_CLASS
 from ctfgan.data.sources.base import ImageSource, Labels
@@ -133,6 +134,11 @@ def compare(high: Inspection, low: Inspection) -> list[Finding]:
         summary = f"{many(len(copies), 'low-quality image')} with exactly the pixels of a high-quality one"
         findings.append(Finding("on both sides", summary, shown, len(copies)))
     return findings
+
+
+def pairing_of(high: Inspection, low: Inspection) -> list[str]:
+    """How training would pair the two sides, line by line as it says it."""
+    return pairing_lines(resolve_pairing("auto", high.classes, low.classes), high.classes, low.classes)
 
 
 def histogram(counts: Labels, bins: int = 8) -> list[tuple[int, int, int]]:

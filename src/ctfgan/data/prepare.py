@@ -16,7 +16,7 @@ from ctfgan.data.low_quality import LowQuality, low_quality_side
 from ctfgan.data.manifest import ClassNames
 from ctfgan.data.measured import Measured, measured
 from ctfgan.data.namesakes import NO_LABELS
-from ctfgan.data.packed import PackedImages
+from ctfgan.data.packed import PackedImages, Survey
 from ctfgan.data.packing import look, pack
 from ctfgan.data.settings import MIN_IMAGES_PER_CLASS, PUBLISHED, DataSettings
 from ctfgan.data.sources.base import ImageSource, Labels
@@ -265,24 +265,34 @@ def _check_apart(reference: Subset, packed: PackedImages) -> None:
 
 def _high_quality(settings: DataSettings, source: ImageSource, progress: Progress) -> PackedImages:
     """The images of the classes that are large enough; with images that cannot be read, one may turn out not to be."""
-    counts = np.bincount(source.labels, minlength=len(source.classes))
+    counts, unreadable = np.bincount(source.labels, minlength=len(source.classes)), ""
     while True:
-        source = _large_classes(settings, source, counts)
+        source = _large_classes(settings, source, counts, unreadable)
         survey = look(source)
         channels = settings.channels if settings.channels != "auto" else (1 if survey.is_grey else 3)
         packed = pack(source, survey, settings.resolution, channels, settings.fit, progress)
         counts = packed.manifest.counts()
         if counts.min() >= settings.smallest_class:
             return packed
+        unreadable = _first_unreadable(packed.survey, source.classes[int(counts.argmin())])
 
 
-def _large_classes(settings: DataSettings, source: ImageSource, counts: Labels) -> ImageSource:
+def _first_unreadable(survey: Survey, class_name: str) -> str:
+    """How many images cannot be read, and one of them, best of a certain class."""
+    if not survey.unreadable:
+        return ""
+    name, reason = next((named for named in survey.unreadable if f"/{class_name}/" in named[0]), survey.unreadable[0])
+    return f"; {len(survey.unreadable):,} images are unreadable, such as {name}: {reason}"
+
+
+def _large_classes(settings: DataSettings, source: ImageSource, counts: Labels, unreadable: str) -> ImageSource:
     """The images of the classes with at least ``data.smallest_class``; the others are named in a note.
 
     Args:
         settings: with that number.
         source: labelled images.
         counts: images of each class that can be used, ``(C,)``.
+        unreadable: what to say of those that cannot.
 
     Raises:
         DataError: fewer than two classes are that large.
@@ -301,9 +311,9 @@ def _large_classes(settings: DataSettings, source: ImageSource, counts: Labels) 
     if len(names) - len(small) < MIN_CLASSES:
         raise DataError(
             f"{source.location} holds {which}, and a generator needs at least {MIN_CLASSES} classes of {fewest}; add "
-            "images"
+            f"images{unreadable}"
         )
-    left = f"{which} are left out (data.smallest_class={fewest})"
+    left = f"{which} are left out (data.smallest_class={fewest}){unreadable}"
     return of_classes(source, [names[label] for label in np.flatnonzero(counts >= fewest).tolist()], (left,))
 
 

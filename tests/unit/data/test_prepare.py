@@ -424,7 +424,7 @@ def test_fewer_than_two_classes_that_are_large_enough_are_refused(
     tmp_path: Path, cache: Path, write_classes: WriteClasses
 ) -> None:
     high = write_classes(tmp_path / "hq", {"ant": 8, "bee": 3, "cat": 2})
-    few = r"2 of 3 classes with fewer than 4 images that can be read \('bee': 3, 'cat': 2\), .* 2 classes of 4; add images"
+    few = r"2 of 3 classes with fewer than 4 images that can be read \('bee': 3, 'cat': 2\), .* 2 classes of 4; add"
     with pytest.raises(DataError, match=few):
         prepared(str(high))
 
