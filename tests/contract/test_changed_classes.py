@@ -162,6 +162,24 @@ def test_low_quality_images_follow_their_classes_and_those_of_dropped_classes_ar
         assert new.low_quality_classes[new.bank.label_of_class[label]] == name
 
 
+@pytest.mark.parametrize("settings", FORMS)
+def test_a_class_without_low_quality_images_keeps_those_that_it_takes(
+    settings: tuple[str, ...], tmp_path: Path
+) -> None:
+    old = random_bundle("ctf-folders", *settings)
+    assert old.bank is not None
+    order = np.array([3, -1, 4, 1, 2])  # b's own label, 0, is no class's
+    old = replace(old, bank=LowQualityBank(old.bank.images, old.bank.labels, order))
+    new = through_disk(drop(old, ["a", "d"]), tmp_path / "new")
+    assert new.bank is not None
+    assert new.bank.label_of_class is not None
+    assert len(new.bank) == len(old.bank) - 2
+    assert new.bank.label_of_class.tolist()[0] == -1
+    assert set(new.low_quality_classes) == set("bdeac") - {"b"}  # a label called b would be taken for class b's
+    for name in "ce":
+        assert np.array_equal(images_of(new, name), images_of(old, name))
+
+
 def test_with_independent_pairing_bank_and_labels_stay() -> None:
     old = random_bundle("ctf-folders", matched=False)
     new = drop(old, ["b", "c", "d"])

@@ -178,6 +178,8 @@ class Measurement:
             if side.held_out is not None:
                 held_out = f"{len(side.held_out):,} held-out images ({side.held_out_seen:,} of them seen as HQ)"
             bank = f"LQ banks of {len(side.bank):,} training and {held_out}, {side.pairing} pairing"
+            if side.bank.is_partly_matched:
+                bank += ", in part with images of no label or of other classes"
         average = "as trained" if recipe.training.ema_decay is None else "moving average"
         checkpoint = self._folder.manifest(released_checkpoint(recipe, self._folder))
         moment = f"stage {checkpoint['stage']!r}, step {checkpoint['stage_step']:,}"

@@ -72,6 +72,7 @@ def _examples(studio: Studio, dataset: Dataset) -> TableBlock:
         drawn = side.bank.choose(torch.from_numpy(np.repeat(labels, 2)), Chance.of(0)).numpy()
         images = side.bank.images[drawn]
         kind = "of the class" if side.bank.label_of_class is not None else "of any class"
+        kind += ", or without a label, or of any where it has none" if side.bank.is_partly_matched else ""
         lines.append(
             (
                 f"low quality, {kind}",
