@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from ctfgan.bundle import WAY_OUT, Bundle, bank_for_bundle, commit, environment, load_bundle, save_bundle
-from ctfgan.data.prepare import Dataset
+from ctfgan.data.prepare import Dataset, check_apart
 from ctfgan.errors import (
     BundleError,
     CtfganError,
@@ -83,6 +83,7 @@ class _Beginning:
 def _prepared(recipe: Recipe, watch: Watch) -> _Beginning:
     recipe, start = with_start(recipe)
     place = open_workplace(recipe, watch)
+    place.engine.processes.on_main(lambda: check_apart(place.dataset, recipe.data))
     matched = None if start is None else matched_start(start, place, watch)
     recogniser = place.engine.processes.main_first(lambda: place.recogniser(watch.progress))
     return _Beginning(place.with_codes(watch.progress, matched), recogniser, matched)

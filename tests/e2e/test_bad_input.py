@@ -86,6 +86,19 @@ def test_swapped_sides(refused: Refused, tmp_path: Path, write_classes: WriteCla
     assert "low-quality images (64 pixels) are larger than the high-quality ones (8); swap --hq and --lq" in said
 
 
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_a_reference_inside_the_training_images(
+    refused: Refused, tmp_path: Path, write_classes: WriteClasses, more: tuple[str, ...]
+) -> None:
+    write_classes(tmp_path / "hq", {"x/a": 8, "x/b": 8, "held/a": 4, "held/b": 4})
+    said = refused("train", "--hq", "hq", "--reference", "hq/held", "--set", "resolution=16", *OUT, *more)
+    assert "lacks ('a', 'b')" in said
+    write_classes(tmp_path / "flat", {"a": 8, "b": 8})
+    write_classes(tmp_path / "copies", {"a": 4, "b": 4})
+    said = refused("train", "--hq", "flat", "--reference", "copies", "--set", "resolution=16", *OUT, *more)
+    assert "8 of the 8 reference images" in said
+
+
 def test_a_file_of_no_known_format(refused: Refused, tmp_path: Path) -> None:
     (tmp_path / "hq.zip").write_bytes(b"PK")
     assert "hq.zip has no known format" in refused("train", "--hq", "hq.zip", *OUT)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ctfgan.cli import show
+from ctfgan.data.prepare import check_apart
 from ctfgan.recipes.recipe import Recipe
 from ctfgan.runs import matched_start, with_start
 from ctfgan.training.estimate import estimate
@@ -19,6 +20,7 @@ def show_plan(recipe: Recipe, out: Path | None) -> None:
     watch = Watch(progress=show.progress, say=show.say)
     recipe, start = with_start(recipe)
     place = open_workplace(recipe, watch)
+    check_apart(place.dataset, recipe.data)
     if start is not None:
         matched_start(start, place, watch)
     show.say(f"\nrecipe {recipe.name}:\n{recipe.to_json()}\n")

@@ -135,8 +135,6 @@ def prepare(settings: DataSettings, *, low_quality: bool, progress: Progress = s
             other = of_classes(other, packed.classes)
         channels: Literal[1, 3] = 1 if packed.images.shape[3] == 1 else 3
         reference = _own_reference(pack(other, look(other), settings.resolution, channels, settings.fit, progress))
-        if settings.reference != PUBLISHED:
-            _check_apart(reference, packed)
     return divide(settings, packed, reference, low_quality=low_quality, progress=progress)
 
 
@@ -252,8 +250,17 @@ def _own_reference(packed: PackedImages) -> Subset:
     return Subset(packed, np.arange(len(packed)))
 
 
-def _check_apart(reference: Subset, packed: PackedImages) -> None:
-    """Refuse reference images that are training images too: a folder inside the other, or a test part in both."""
+def check_apart(dataset: Dataset, settings: DataSettings) -> None:
+    """Refuse given reference images that are training images too: a folder inside the other, or a test part in both.
+
+    It reads a number of every image, so a run does it once, before it begins: afterwards it knows its images.
+
+    Raises:
+        DataError: there are such images.
+    """
+    if settings.reference in (None, PUBLISHED):
+        return
+    packed, reference = dataset.high_quality, dataset.reference
     shared = shared_rows(reference.packed.digests, packed.digests)
     if len(shared):
         raise DataError(

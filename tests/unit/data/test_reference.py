@@ -12,7 +12,7 @@ from ctfgan.data.describe import describe
 from ctfgan.data.leakage import digests_of, shared_rows
 from ctfgan.data.manifest import open_manifest, write_manifest
 from ctfgan.data.packed import PackedImages, Survey
-from ctfgan.data.prepare import Dataset, divide, prepare
+from ctfgan.data.prepare import Dataset, check_apart, divide, prepare
 from ctfgan.data.settings import DataSettings, DegradationSettings, GlyphSettings
 from ctfgan.data.subset import Subset
 from ctfgan.errors import DataError
@@ -120,11 +120,15 @@ def test_a_reference_that_is_among_the_training_images_is_refused(
     tmp_path: Path, cache: Path, write_classes: WriteClasses
 ) -> None:
     high = write_classes(tmp_path / "hq", {"train/a": 8, "train/b": 8, "test/a": 4, "test/b": 4})
+    dataset, _ = prepared(high, reference=str(high / "test"))
+    settings = DataSettings(high_quality=str(high), reference=str(high / "test"))
     with pytest.raises(DataError, match=r"8 of the 8 reference images in .*test are among the training images"):
-        prepared(high, reference=str(high / "test"))
+        check_apart(dataset, settings)
+    check_apart(dataset, DataSettings(high_quality=str(high)))
     shared = write_classes(tmp_path / "other", {"a": 4, "b": 4}, first=22)  # its first two are the last of the others
+    dataset, _ = prepared(high, reference=str(shared))
     with pytest.raises(DataError, match="2 of the 8 reference images"):
-        prepared(high, reference=str(shared))
+        check_apart(dataset, settings)
 
 
 def test_images_that_agree_in_their_centre_alone_are_not_the_same() -> None:
