@@ -62,6 +62,20 @@ def classes_and_levels(location: str, classes: tuple[str, ...], counts: Labels) 
     return [*_levels(location, classes), *tiny, *small_classes(classes, counts, MIN_IMAGES_PER_CLASS)]
 
 
+def without_label(classes: Sequence[str], labels: Labels) -> list[Finding]:
+    """Images without a label among others that have one.
+
+    Args:
+        classes: C names.
+        labels: of the readable images, ``(M,)``; -1 without.
+    """
+    count = int((labels < 0).sum()) if len(classes) else 0
+    summary = (
+        f"{many(count, 'image has', 'images have')} no label; they can be low-quality images of any class, no others"
+    )
+    return _finding("partly labelled", summary, [], count)
+
+
 def small_classes(classes: Sequence[str], counts: Labels, fewest: int) -> list[Finding]:
     """Classes with few images, but at least ``fewest``.
 

@@ -19,6 +19,7 @@ from ctfgan.data.findings import (
     mixed_modes,
     shapes,
     unreadable_images,
+    without_label,
 )
 from ctfgan.data.images import plain
 from ctfgan.data.leakage import Digests, digest, shared_rows
@@ -107,6 +108,7 @@ def inspect(source: ImageSource, progress: Progress = silent) -> Inspection:
     findings = (
         *unreadable_images(survey),
         *classes_and_levels(source.location, tuple(source.classes), counts),
+        *without_label(source.classes, labels),
         *look_alike_names(source.classes),
         *duplicates(source, rows, digests),
         *shapes(source, rows, sizes),

@@ -28,7 +28,7 @@ NO_CLASS = frozenset(
 there are high-quality images of that name."""
 
 COMPARED_PAIRS = 1_000_000  # of names, among which typing errors are looked for
-SHORTEST_TYPO = 4  # letters of a name in which one may be a typing error
+SHORTEST_TYPO = 3  # letters of a name in which one may be a typing error
 TYPO = 0.85  # likeness, 0 ... 1, as difflib measures it
 
 NO_LABELS: Labels = np.empty(0, dtype=np.int64)
