@@ -102,7 +102,10 @@ def test_hidden_files_are_passed_over_and_other_files_counted(tmp_path: Path, wr
     source = FolderSource(root)
     assert source.classes == ("a", "b")
     assert len(source.labels) == 4
-    assert source.notes == ("3 files that are no images were ignored (2 .txt, 1 no suffix)",)
+    assert source.notes == (
+        "3 images that are hidden or in system folders were passed over (.hidden: 2, .thumbnail.png: 1)",
+        "3 files that are no images were ignored (2 .txt, 1 no suffix)",
+    )
 
 
 def test_suffixes_may_be_in_capitals(tmp_path: Path) -> None:
