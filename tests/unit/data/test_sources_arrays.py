@@ -101,11 +101,17 @@ def test_npz_without_labels_is_unlabelled(tmp_path: Path) -> None:
         ({"images": GREY.astype(np.float32)}, "type float32 .* must be uint8"),
         ({"images": GREY[0]}, r"shape \(8, 10\); they must be"),
         ({"images": np.zeros((2, 8, 8, 4), np.uint8)}, r"shape \(2, 8, 8, 4\)"),
-        ({"images": GREY, "labels": LABELS + 0.5}, "labels have type float64; they must be integers or whole .* 0 is 0.5"),
+        (
+            {"images": GREY, "labels": LABELS + 0.5},
+            "labels have type float64; they must be integers or whole .* 0 is 0.5",
+        ),
         ({"images": GREY, "labels": LABELS[:5]}, "6 images but 5 labels"),
         ({"images": GREY, "labels": LABELS - 1}, "label -1 of image 0 is outside 0 ... 1"),
         ({"images": GREY, "labels": LABELS, "classes": np.array(["a", "b"])}, "label 2 of image 2 is outside 0 ... 1"),
-        ({"images": GREY, "labels": np.array([2**64 - 1] * 6, dtype=np.uint64)}, f"label {2**64 - 1} of 6 images leaves"),
+        (
+            {"images": GREY, "labels": np.array([2**64 - 1] * 6, dtype=np.uint64)},
+            f"label {2**64 - 1} of 6 images leaves",
+        ),
         (
             {"images": GREY, "labels": np.array([2**64 - 1] * 6, dtype=np.uint64), "classes": np.array(["a"])},
             rf"label {2**64 - 1} of image 0 is outside 0 \.\.\. 0",
