@@ -20,9 +20,9 @@ from ctfgan.cli.options import DEVICE, SEED
 def enhance(model: Path, images: tuple[Path, ...], class_name: str, seed: int, out: Path, device: str) -> None:
     """Turn low-quality images (files or folders) of a class into high-quality ones, by G_LH.
 
-    It is the first stage of a ctf-gan model alone; images of any size are read. Files of a folder that cannot be read are
-    passed over and counted. What it makes looks like images of the
-    class, which need not be what the low-quality image once was.
+    It is the first stage of a ctf-gan model alone; images of any size are read. Files of a folder that cannot be read
+    are passed over and counted. What it makes looks like images of the class, which need not be what the low-quality
+    image once was.
 
     \b
     ctfgan enhance runs/mine blurred.png --class cat

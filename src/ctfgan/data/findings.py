@@ -98,8 +98,8 @@ def _levels(location: str, classes: tuple[str, ...]) -> list[Finding]:
         return [Finding("one level too high", summary)]
     summary = (
         f"{many(len(nested), 'class lies', 'classes lie')} in folders of folders (such as {nested[0]!r}); if the "
-        f"{many(len(tops), 'folder')} at the top {'are' if len(tops) > 1 else 'is'} the classes, use data.class_level=1 "
-        "(--class-level 1; data.low_quality_class_level for low-quality images)"
+        f"{many(len(tops), 'folder')} at the top {'are' if len(tops) > 1 else 'is'} the classes, use "
+        "data.class_level=1 (--class-level 1; data.low_quality_class_level for low-quality images)"
     )
     return _finding("folders of folders", summary, nested[:EXAMPLES_KEPT], len(nested))
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
+import os
 import shutil
 import tarfile
 import tempfile
+import weakref
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ctfgan.data.sources.base import file_identity
 from ctfgan.data.sources.encoded import HEADER_BYTES, LARGEST_FILE
@@ -80,9 +82,10 @@ def scan(shard: Path) -> Scan:
     opener = next((COMPRESSED[end] for end in COMPRESSED if shard.name.lower().endswith(end)), None)
     if opener is None:
         return _scan(shard, shard)
-    file, damage = _unpacked(shard, opener)
-    found = _scan(shard, Path(file.name))
-    return replace(found, damage=damage or found.damage, unpacked=file)
+    unpacked = _Unpacked()
+    damage = unpacked.take(shard, opener)
+    content = _scan(shard, unpacked.path)
+    return replace(content, damage=damage or content.damage, unpacked=unpacked)
 
 
 class TarTree(Tree):
@@ -198,32 +201,46 @@ def _cut_off(shard: Path, offset: int, reason: str) -> str:
     return shown(f"{shard} is damaged or cut off at byte {offset:,} ({reason}); the files before it are used")
 
 
-def _unpacked(shard: Path, opener: Callable[[Path], IO[bytes]]) -> tuple[IO[bytes], str]:
-    """A temporary file with what a compressed archive holds, and a sentence about damage, if there is any.
+class _Unpacked:
+    """A temporary file with what a compressed archive holds; deleted with the last reference, or with the process."""
 
-    Raises:
-        DataError: no room for it, or more than image files pack to.
-    """
-    # Closed with the last reference, which deletes it.
-    file = tempfile.NamedTemporaryFile(prefix="ctfgan-", suffix=TAR)  # noqa: SIM115
-    most, size, folder = shard.stat().st_size * MOST_TIMES + CHUNK, 0, Path(file.name).parent
-    try:
-        with opener(shard) as packed:
-            while part := packed.read(CHUNK):
-                size += len(part)
-                if size > most:
-                    raise DataError(
-                        f"{shard} unpacks to more than {MOST_TIMES} times its size, which images do not; unpack it "
-                        "yourself if it is what you expect"
-                    )
-                if shutil.disk_usage(folder).free < FREE_AFTERWARDS:
-                    raise DataError(
-                        f"{shard} does not fit into {folder} when it is unpacked; set TMPDIR to a folder on a larger "
-                        "disk, or unpack it yourself"
-                    )
-                file.write(part)
-    except (OSError, EOFError, zlib.error) as error:
-        file.flush()
-        return file, shown(f"{shard} is damaged or cut off ({excerpt(error)}); the files before that are used")
-    file.flush()
-    return file, ""
+    def __init__(self) -> None:
+        handle, name = tempfile.mkstemp(prefix="ctfgan-", suffix=TAR)
+        os.close(handle)
+        self.path = Path(name)
+        weakref.finalize(self, _delete, self.path, os.getpid())
+
+    def take(self, shard: Path, opener: Callable[[Path], gzip.GzipFile | bz2.BZ2File]) -> str:
+        """Unpack an archive; returns a sentence about damage, if there is any.
+
+        Raises:
+            DataError: no room for it, or more than image files pack to.
+        """
+        most, size = shard.stat().st_size * MOST_TIMES + CHUNK, 0
+        with self.path.open("wb") as file:
+            try:
+                with opener(shard) as packed:
+                    while part := packed.read1(CHUNK):  # what was unpacked before damage is not lost
+                        size += len(part)
+                        self._check_room(shard, size, most)
+                        file.write(part)
+            except (OSError, EOFError, zlib.error) as error:
+                return shown(f"{shard} is damaged or cut off ({excerpt(error)}); the files before that are used")
+        return ""
+
+    def _check_room(self, shard: Path, size: int, most: int) -> None:
+        if size > most:
+            raise DataError(
+                f"{shard} unpacks to more than {MOST_TIMES} times its size, which images do not; unpack it yourself if "
+                "that is what you expect"
+            )
+        if shutil.disk_usage(self.path.parent).free < FREE_AFTERWARDS:
+            raise DataError(
+                f"{shard} does not fit into {self.path.parent} when it is unpacked; set TMPDIR to a folder on a larger "
+                "disk, or unpack it yourself"
+            )
+
+
+def _delete(path: Path, owner: int) -> None:
+    if os.getpid() == owner:  # a copy of the process does not have the file for itself
+        path.unlink(missing_ok=True)
