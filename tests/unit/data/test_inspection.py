@@ -159,7 +159,9 @@ def test_modes_are_counted(root: Path) -> None:
         ({"only": 20}, "single class", "'only' is the only class; is {root} one level too deep?"),
         ({"flat/.": 20}, "single class", "'flat' is the only class"),
         ({"all/a": 20, "all/b": 20}, "one level too high", "lie in 'all', one level too high; give {root}/all"),
+        ({"all/a": 20, "all/b": 20}, "one level too high", "or use data.class_level=2 if the folders in it are"),
         ({"x/a": 20, "y/a": 20, "c": 20}, "folders of folders", "2 classes lie in folders of folders (such as 'x/a')"),
+        ({"x/a": 20, "y/a": 20, "c": 20}, "folders of folders", "if the 3 folders at the top are the classes, use"),
     ],
 )  # fmt: skip
 def test_a_folder_on_the_wrong_level_is_noticed(

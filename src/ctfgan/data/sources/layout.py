@@ -72,7 +72,7 @@ class TreeSource(EncodedSource):
             values, told = self._by_folders(base, asked.class_level, given, has_table=bool(beside.tables))
             notes += told
         self.classes, self.labels = numbered(values, None, self.location)
-        for name in self.classes:
+        for name in self.classes if beside.values is None else ():  # names in tables are looked at by check_names
             if readable(name) != name:
                 raise DataError(
                     f"the folder name {readable(name)!r} in {self.location} is not valid UTF-8, or holds characters "
