@@ -94,7 +94,7 @@ def _cells(kind: str, content: bytes) -> set[str]:
                 values += [*value.values(), *value] if isinstance(value, dict) else value
                 cells |= set(map(str, range(len(value)))) if isinstance(value, list) else set()
             else:
-                cells |= {str(value), str(int(value)) if isinstance(value, float | bool) else ""}
+                cells |= {str(value), f"{value:.0f}" if isinstance(value, float | bool) else ""}
     return cells
 
 

@@ -114,8 +114,9 @@ def one_input(content: bytes) -> None:
         if arrays.get(key):
             check(arrays[key][0].lstrip("|<>=")[:1] in "iufbUS", f"labels of type {arrays[key][0]}")
             break
+    has_labels = any(arrays.get(key) for key in arrays if {*key.split("_")} & {"labels", "label", "y", "targets"})
     for key in ("classes", "class_names", "class_name", "char"):
-        if arrays.get(key):
+        if arrays.get(key) and has_labels:  # else it may be the labels itself
             check(arrays[key][0].lstrip("|<>=")[:1] in "iuUS", f"class names of type {arrays[key][0]}")
             break
 

@@ -94,12 +94,15 @@ def _listed(root: Path) -> Listing:
         is_ours = not any(map(is_stray, prefix.split("/")))
         listing.folders.extend(f"{prefix}{name}" for name in subfolders if is_ours and not is_stray(name))
         for name in sorted(names):
-            path = Path(folder, name)
-            if is_ours and not is_image_name(name) and not is_stray(name) and path.is_symlink() and not path.exists():
+            if is_ours and not is_image_name(name) and not is_stray(name) and _is_broken(Path(folder, name)):
                 listing.unusable[f"{prefix}{name}"] = "a broken link"
             else:
                 listing.add(f"{prefix}{name}")
     return listing
+
+
+def _is_broken(path: Path) -> bool:
+    return path.is_symlink() and not path.exists()
 
 
 def _leads_back(folder: Path) -> bool:
