@@ -53,7 +53,12 @@ def seeds() -> list[bytes]:
         {"x_train": grey, "y_train": labels.astype(np.uint8), "x_test": grey[:2], "y_test": labels[:2]},
         {"x": colour},
         {"images": grey, "labels": labels[:, None], "char": np.array([b"a", b"b", b"c"])},
-    ]
+        {f"{part}_{what}": values[:count] for part, count in (("train", 4), ("val", 2), ("test", 3))
+         for what, values in (("images", grey), ("labels", labels[:, None]))},  # as MedMNIST has it
+        {"images": grey, "labels": np.eye(3)[labels]},
+        {"images": grey, "labels": labels.astype(np.float32)},
+        {"images": grey, "y": np.array(["a", "一", "ccc", "a", "一", ""])},
+    ]  # fmt: skip
     files = []
     for number_, arrays in enumerate(sets):
         file = io.BytesIO()
@@ -93,10 +98,13 @@ def one_input(content: bytes) -> None:
         name.removesuffix(".npy"): _array(data) for name, data in _members(content).items() if name.endswith(".npy")
     }
     look_at(source)
-    parts = [("images", "x", "x_train")] + [("images_test", "x_test")] * any(
-        k in arrays for k in ("images_test", "x_test")
-    )
-    pixels = [next(arrays[key] for key in keys if arrays.get(key)) for keys in parts]
+    arrays = {name.lower(): array for name, array in arrays.items()} | arrays
+    parts = [("images", "x", "images_train", "x_train", "train_images", "train_x"), *(
+        tuple(f"{word}_{split}" for word in ("images", "x") for split in splits)
+        + tuple(f"{split}_{word}" for word in ("images", "x") for split in splits)
+        for splits in (("val", "valid", "validation"), ("test",))
+    )]  # fmt: skip
+    pixels = [array for keys in parts if (array := next((arrays[key] for key in keys if arrays.get(key)), None))]
     check(all(dtype.lstrip("|<>=") in ("u1", "B", "b1")[:2] for dtype, _, _ in pixels), "images that are no bytes")
     check(
         all(len(data) == np.prod(shape, dtype=object) for _, shape, data in pixels), "a size that is not the header's"
@@ -104,10 +112,11 @@ def one_input(content: bytes) -> None:
     check(len(source.labels) <= sum(shape[0] for _, shape, _ in pixels), "more images than there are")
     for key in ("labels", "label", "y", "y_train"):
         if arrays.get(key):
-            check(arrays[key][0].lstrip("|<>=")[:1] in "iu", f"labels of type {arrays[key][0]}")
+            check(arrays[key][0].lstrip("|<>=")[:1] in "iufbUS", f"labels of type {arrays[key][0]}")
             break
+    has_labels = any(arrays.get(key) for key in arrays if {*key.split("_")} & {"labels", "label", "y", "targets"})
     for key in ("classes", "class_names", "class_name", "char"):
-        if arrays.get(key):
+        if arrays.get(key) and has_labels:  # else it may be the labels itself
             check(arrays[key][0].lstrip("|<>=")[:1] in "iuUS", f"class names of type {arrays[key][0]}")
             break
 

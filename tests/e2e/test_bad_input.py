@@ -100,8 +100,8 @@ def test_a_reference_inside_the_training_images(
 
 
 def test_a_file_of_no_known_format(refused: Refused, tmp_path: Path) -> None:
-    (tmp_path / "hq.zip").write_bytes(b"PK")
-    assert "hq.zip has no known format" in refused("train", "--hq", "hq.zip", *OUT)
+    (tmp_path / "hq.rar").write_bytes(b"Rar!")
+    assert "hq.rar has no known format" in refused("train", "--hq", "hq.rar", *OUT)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ PART = click.option("--part", type=click.Choice(["all", "train", "test"]), defau
                     help="All labelled images, or one part of the split that the data set publishes.")  # fmt: skip
 IMAGE_COLUMN = click.option("--image-column", metavar="NAME", help="Of a table with several columns of images.")
 LABEL_COLUMN = click.option("--label-column", metavar="NAME", help="Of a table with several columns of labels.")
+CLASS_LEVEL = click.option("--class-level", type=click.IntRange(min=1), metavar="N",
+                           help="Of folders in folders: the level that names the class, 1 the outermost.")  # fmt: skip
 
 
 @click.group()
@@ -27,6 +29,10 @@ def data() -> None:
 @PART
 @IMAGE_COLUMN
 @LABEL_COLUMN
+@CLASS_LEVEL
+@click.option("--lq-image-column", metavar="NAME", help="The same of the images of --lq.")
+@click.option("--lq-label-column", metavar="NAME", help="The same.")
+@click.option("--lq-class-level", type=click.IntRange(min=1), metavar="N", help="The same.")
 def check(
     path: str,
     lq: str | None,
@@ -34,6 +40,10 @@ def check(
     part: Literal["all", "train", "test"],
     image_column: str | None,
     label_column: str | None,
+    class_level: int | None,
+    lq_image_column: str | None,
+    lq_label_column: str | None,
+    lq_class_level: int | None,
 ) -> None:
     """Read every image at PATH and say what may be wrong; nothing is changed.
 
@@ -48,9 +58,10 @@ def check(
 
     if report is not None:
         check_report(report)
-    sources = [open_source(path, part, Columns(image_column, label_column))]
+    sources = [open_source(path, part, Columns(image_column, label_column, class_level))]
     if lq is not None:
-        sources.append(open_source(lq, keep_unlabelled=True))
+        columns = Columns(lq_image_column, lq_label_column, lq_class_level)
+        sources.append(open_source(lq, columns=columns, keep_unlabelled=True))
     sides = [inspect(source, show.progress) for source in sources]
     for side in sides:
         show_inspection(side)
@@ -74,6 +85,7 @@ def check(
 @PART
 @IMAGE_COLUMN
 @LABEL_COLUMN
+@CLASS_LEVEL
 def build(
     path: str,
     out: Path,
@@ -83,6 +95,7 @@ def build(
     part: Literal["all", "train", "test"],
     image_column: str | None,
     label_column: str | None,
+    class_level: int | None,
 ) -> None:
     """Decode the images at PATH once, into the new folder OUT that training opens at once.
 
@@ -102,7 +115,7 @@ def build(
     from ctfgan.data.sources.tables import Columns
 
     check_free(out)
-    source = open_source(path, part, Columns(image_column, label_column))
+    source = open_source(path, part, Columns(image_column, label_column, class_level))
     survey = look(source)
     side = size or max(4, min(survey.sides[1], DataSettings().resolution))
     channels = cast(Literal[1, 3], COLOURS.get(colour, 1 if survey.is_grey else 3))

@@ -20,8 +20,9 @@ from ctfgan.cli.options import DEVICE, SEED
 def enhance(model: Path, images: tuple[Path, ...], class_name: str, seed: int, out: Path, device: str) -> None:
     """Turn low-quality images (files or folders) of a class into high-quality ones, by G_LH.
 
-    It is the first stage of a ctf-gan model alone; images of any size are read. What it makes looks like images of the
-    class, which need not be what the low-quality image once was.
+    It is the first stage of a ctf-gan model alone; images of any size are read. Files of a folder that cannot be read
+    are passed over and counted. What it makes looks like images of the class, which need not be what the low-quality
+    image once was.
 
     \b
     ctfgan enhance runs/mine blurred.png --class cat
@@ -29,11 +30,12 @@ def enhance(model: Path, images: tuple[Path, ...], class_name: str, seed: int, o
     """
     from ctfgan.cli import show
     from ctfgan.cli.output import check_output, write_enhanced
-    from ctfgan.sampling import image_files, load
+    from ctfgan.sampling import load
 
     loaded = load(model, device)
     check_output(out)
-    files = image_files(images)
-    low_quality = loaded.read(files)
-    write_enhanced(files, low_quality, loaded.enhance(low_quality, class_name, seed=seed), class_name, out)
-    show.say(f"{len(low_quality):,} images of class {class_name}: {out}")
+    own = loaded.read_all(images)
+    for note in own.notes:
+        show.say(f"note: {note}")
+    write_enhanced(own.files, own.pixels, loaded.enhance(own.pixels, class_name, seed=seed), class_name, out)
+    show.say(f"{len(own.pixels):,} images of class {class_name}: {out}")

@@ -67,14 +67,17 @@ def sample(
 
     from ctfgan.cli import show
     from ctfgan.cli.output import check_output, check_set_output, write_sheet
-    from ctfgan.sampling import image_files, load
+    from ctfgan.sampling import load
     from ctfgan.training.runtime import start_engine
 
     engine = start_engine(device)
     engine.processes.on_main(lambda: check_output(out) if is_sheet else check_set_output(out))
     loaded = load(model, engine=engine)
     chosen = list(dict.fromkeys(classes)) or None
-    images = loaded.read(image_files(low_quality)) if low_quality else None
+    own = loaded.read_all(low_quality) if low_quality else None
+    images = None if own is None else own.pixels
+    for note in own.notes if own is not None else ():
+        show.say(f"note: {note}")
     if not is_sheet:
         from ctfgan.cli.sample_set import make_set
 

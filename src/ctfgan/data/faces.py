@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ctfgan.data.sources.strays import stray_part
 from ctfgan.errors import DataError, excerpt
 from ctfgan.files import cache_folder, new_folder, read_json, sha256
 from ctfgan.progress import Progress, silent
@@ -88,7 +89,14 @@ def font_files(folders: Sequence[Path], suffixes: tuple[str, ...]) -> list[Path]
     for folder in folders:
         if not folder.is_dir():
             raise DataError(f"font folder {folder} does not exist; give a folder with {_in_words(suffixes)} files")
-    return sorted({path for folder in folders for path in folder.rglob("*") if path.name.lower().endswith(suffixes)})
+    return sorted(
+        {
+            path
+            for folder in folders
+            for path in folder.rglob("*")
+            if path.name.lower().endswith(suffixes) and stray_part(path.relative_to(folder).as_posix()) is None
+        }
+    )
 
 
 def find_faces(

@@ -105,11 +105,15 @@ def _levels(location: str, classes: tuple[str, ...]) -> list[Finding]:
         return []
     tops = sorted({name.split("/")[0] for name in classes})
     if len(nested) == len(classes) and len(tops) == 1:
-        summary = f"all classes lie in {tops[0]!r}, one level too high; give {Path(location, tops[0])}"
+        summary = (
+            f"all classes lie in {tops[0]!r}, one level too high; give {Path(location, tops[0])}, or use "
+            "data.class_level=2 if the folders in it are the classes (--class-level 2)"
+        )
         return [Finding("one level too high", summary)]
     summary = (
         f"{many(len(nested), 'class lies', 'classes lie')} in folders of folders (such as {nested[0]!r}); if the "
-        f"{len(tops):,} folders at the top are the classes, move their images up"
+        f"{many(len(tops), 'folder')} at the top {'are' if len(tops) > 1 else 'is'} the classes, use "
+        "data.class_level=1 (--class-level 1; data.low_quality_class_level for low-quality images)"
     )
     return _finding("folders of folders", summary, nested[:EXAMPLES_KEPT], len(nested))
 

@@ -32,7 +32,7 @@ def high_quality_sources(settings: DataSettings, progress: Progress = silent) ->
         DataError: nothing usable, no published parts, unknown classes.
     """
     location, other = settings.high_quality, settings.reference
-    columns = Columns(settings.image_column, settings.label_column)
+    columns = Columns(settings.image_column, settings.label_column, settings.class_level)
     published = other == PUBLISHED
     if location is None:
         if published:
@@ -52,7 +52,10 @@ def high_quality_sources(settings: DataSettings, progress: Progress = silent) ->
 
 def _labelled(source: ImageSource, what: str) -> ImageSource:
     if not source.classes:
-        raise DataError(f"{source.location} holds images without labels; {what} images need one subfolder per class")
+        why = f" ({'; '.join(source.notes[:2])})" if source.notes else ""
+        raise DataError(
+            f"{source.location} holds images without labels{why}; {what} images need one subfolder per class"
+        )
     return source
 
 

@@ -149,7 +149,9 @@ def _source(settings: DataSettings, classes: ClassNames, progress: Progress) -> 
         return BitmapSource(classes.all(), fonts, progress)
     if settings.low_quality is None:
         return None
-    columns = Columns(settings.low_quality_image_column, settings.low_quality_label_column)
+    columns = Columns(
+        settings.low_quality_image_column, settings.low_quality_label_column, settings.low_quality_class_level
+    )
     return open_source(settings.low_quality, columns=columns, keep_unlabelled=True)
 
 

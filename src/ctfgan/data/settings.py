@@ -99,11 +99,17 @@ class DataSettings(Settings):
     """Of a table (Hugging Face data set, parquet) with several image columns: which one holds the high-quality images
     and the reference."""
     label_column: str | None = None
-    """The same for their labels."""
+    """The same for their labels; of an npz the array, of WebDataset shards the entry of the .json or the suffix."""
+    class_level: int | None = Field(default=None, ge=1)
+    """Of image files in folders or archives of them: which folder below the root, or below train, val and test, names
+    the class of a high-quality image or one of the reference, 1 the outermost. None is the folder that holds the image,
+    named by its path; with ``cat/2020/x.jpg``, 1 makes the class ``cat`` of it."""
     low_quality_image_column: str | None = None
     """The same for the low-quality images."""
     low_quality_label_column: str | None = None
     """The same for their labels."""
+    low_quality_class_level: int | None = Field(default=None, ge=1)
+    """The same for their folders."""
     seed: Seed = 0
     """Seed of the rendering, the degradation and all splits; runs that share it are comparable."""
 

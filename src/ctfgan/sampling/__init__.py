@@ -1,7 +1,7 @@
 """Images from a bundle."""
 
 from ctfgan.sampling.layouts import Layout
-from ctfgan.sampling.model import Model, Samples, from_pretrained, image_files, load
+from ctfgan.sampling.model import Model, OwnImages, Samples, from_pretrained, image_files, load
 from ctfgan.sampling.plan import Plan, plan, plan_balanced
 from ctfgan.sampling.points import Point
 from ctfgan.sampling.set_folder import check_set_folder
@@ -11,6 +11,7 @@ __all__ = [
     "Layout",
     "MadeSet",
     "Model",
+    "OwnImages",
     "Plan",
     "Point",
     "Samples",

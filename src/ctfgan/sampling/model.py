@@ -16,8 +16,11 @@ from PIL import Image
 from ctfgan.bundle import FILES, Bundle, class_numbers, look_up, open_bundle, publish
 from ctfgan.data.images import Bytes, square, to_float
 from ctfgan.data.sources.base import UNLABELLED
-from ctfgan.data.sources.encoded import SUFFIXES, read_image
+from ctfgan.data.sources.encoded import is_image_name, read_image
+from ctfgan.data.sources.folder import FolderTree, walk
 from ctfgan.data.sources.hub import HUB
+from ctfgan.data.sources.layout import strays_note
+from ctfgan.data.sources.tree import readable
 from ctfgan.errors import ConfigError, DataError
 from ctfgan.hub import REPOSITORY, fetch_bundle
 from ctfgan.lifecycle.rows import Rows, generator_of
@@ -35,6 +38,18 @@ ANY_CLASS = ("any-class",)
 
 CHUNK = 64
 """Images per forward of those that go by their number."""
+
+
+@dataclass(frozen=True)
+class OwnImages:
+    """Low-quality images of the user's."""
+
+    files: list[Path]
+    """Where each comes from."""
+    pixels: Bytes
+    """``(N, r, r, K)``."""
+    notes: tuple[str, ...]
+    """What was passed over, a sentence for each folder."""
 
 
 @dataclass(frozen=True)
@@ -226,11 +241,40 @@ class Model:
             raise ConfigError(f"a {self.bundle.recipe.method.kind} model uses no low-quality images; leave them out")
         return square(image, shape.low_quality_size, shape.channels, fit)
 
+    def read_all(self, paths: Sequence[Path]) -> OwnImages:
+        """The user's low-quality images among files and folders, in the model's size and colour.
+
+        What cannot be read in a folder is passed over and counted, as training does; a file that was named is an error.
+
+        Raises:
+            DataError: a path that does not exist, a named file that cannot be read, or a folder without images.
+            ConfigError: the method uses no low-quality images.
+        """
+        files, pixels, notes = list[Path](), list[Bytes](), list[str]()
+        for path in paths:
+            before, broken = len(files), list[str]()
+            for file in image_files([path]):
+                try:
+                    pixels.append(self._read(file))
+                    files.append(file)
+                except DataError as error:
+                    if not path.is_dir():
+                        raise
+                    broken.append(str(error))
+            if path.is_dir():
+                notes += [f"{path}: {note}" for note in strays_note(FolderTree(path))]
+            if broken and len(files) == before:
+                raise DataError(f"{path}: none of {len(broken):,} images can be read (first: {broken[0]})")
+            if broken:
+                are = "image was" if len(broken) == 1 else "images were"
+                notes.append(f"{path}: {len(broken):,} {are} passed over (first: {broken[0].partition('; ')[0]})")
+        return OwnImages(files, np.stack(pixels), tuple(notes))
+
     def _read(self, file: Path) -> Bytes:
         try:
             return self.fitted(read_image(file))
         except (DataError, OSError, ValueError) as error:
-            raise DataError(f"{file} cannot be read: {error}; leave it out or replace it") from error
+            raise DataError(f"{readable(str(file))} cannot be read: {error}; leave it out or replace it") from error
 
     def _labels(self, points: Sequence[Point]) -> torch.Tensor:
         method, names = self.bundle.recipe.method, [point.class_name for point in points]
@@ -337,7 +381,7 @@ def from_pretrained(
 
 
 def image_files(paths: Sequence[Path]) -> list[Path]:
-    """Image files among files and folders, in order.
+    """Image files among files and folders, in order; of a folder without what is nobody's data.
 
     Raises:
         DataError: a path that does not exist, or a folder without images.
@@ -348,7 +392,7 @@ def image_files(paths: Sequence[Path]) -> list[Path]:
             raise DataError(f"{path} does not exist; give image files or folders of them")
         found = [path]
         if path.is_dir():
-            found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+            found = sorted(file for files in walk(path) for file in files if is_image_name(file.name))
         if not found:
             raise DataError(f"{path} holds no images; give image files or folders of them")
         files += found

@@ -130,6 +130,15 @@ def test_names_that_look_alike_are_grouped(tmp_path: Path, write_classes: WriteC
     }  # fmt: skip
 
 
+def test_images_without_a_label_among_others_are_counted(root: Path) -> None:
+    plain = {finding.topic for finding in inspected(root).findings}
+    Image.new("L", (16, 16), 99).save(root / "loose.png")
+    partly = topics(inspect(open_source(str(root), keep_unlabelled=True)))["partly labelled"]
+    assert partly.count == 1
+    assert partly.summary == "1 image has no label; they can be low-quality images of any class, no others"
+    assert "partly labelled" not in plain
+
+
 def test_images_that_are_not_square_or_of_odd_size_are_named(root: Path) -> None:
     Image.new("L", (17, 16), 99).save(root / "a" / "wide.png")
     Image.new("L", (40, 40), 99).save(root / "a" / "large.png")
@@ -154,7 +163,9 @@ def test_modes_are_counted(root: Path) -> None:
         ({"only": 20}, "single class", "'only' is the only class; is {root} one level too deep?"),
         ({"flat/.": 20}, "single class", "'flat' is the only class"),
         ({"all/a": 20, "all/b": 20}, "one level too high", "lie in 'all', one level too high; give {root}/all"),
+        ({"all/a": 20, "all/b": 20}, "one level too high", "or use data.class_level=2 if the folders in it are"),
         ({"x/a": 20, "y/a": 20, "c": 20}, "folders of folders", "2 classes lie in folders of folders (such as 'x/a')"),
+        ({"x/a": 20, "y/a": 20, "c": 20}, "folders of folders", "if the 3 folders at the top are the classes, use"),
     ],
 )  # fmt: skip
 def test_a_folder_on_the_wrong_level_is_noticed(

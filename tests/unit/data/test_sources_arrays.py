@@ -101,11 +101,21 @@ def test_npz_without_labels_is_unlabelled(tmp_path: Path) -> None:
         ({"images": GREY.astype(np.float32)}, "type float32 .* must be uint8"),
         ({"images": GREY[0]}, r"shape \(8, 10\); they must be"),
         ({"images": np.zeros((2, 8, 8, 4), np.uint8)}, r"shape \(2, 8, 8, 4\)"),
-        ({"images": GREY, "labels": LABELS.astype(float)}, "labels have type float64; they must be integers"),
+        (
+            {"images": GREY, "labels": LABELS + 0.5},
+            "labels have type float64; they must be integers or whole .* 0 is 0.5",
+        ),
         ({"images": GREY, "labels": LABELS[:5]}, "6 images but 5 labels"),
-        ({"images": GREY, "labels": LABELS - 1}, "label -1 of image 0 is outside 0 ... 1"),
+        ({"images": GREY, "labels": LABELS - 2}, "label -2 of image 0 is outside 0 ... 0"),
         ({"images": GREY, "labels": LABELS, "classes": np.array(["a", "b"])}, "label 2 of image 2 is outside 0 ... 1"),
-        ({"images": GREY, "labels": np.array([2**64 - 1] * 6, dtype=np.uint64)}, "label -1 of image 0 is outside"),
+        (
+            {"images": GREY, "labels": np.array([2**64 - 1] * 6, dtype=np.uint64)},
+            f"label {2**64 - 1} of 6 images leaves",
+        ),
+        (
+            {"images": GREY, "labels": np.array([2**64 - 1] * 6, dtype=np.uint64), "classes": np.array(["a"])},
+            rf"label {2**64 - 1} of image 0 is outside 0 \.\.\. 0",
+        ),
         ({"images": GREY, "labels": LABELS, "classes": np.array(["a", "b", "a"])}, "'a' is given more than once"),
         ({"images": GREY, "labels": LABELS, "classes": np.array("abc")}, "label 1 of image 1 is outside 0 ... 0"),
         ({"images": GREY[:0], "labels": LABELS[:0]}, "holds no images"),
@@ -365,6 +375,17 @@ def test_a_damaged_pickle_is_refused_wherever_it_breaks(tmp_path: Path) -> None:
 def test_a_path_that_is_not_there_or_of_no_known_format_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nowhere does not exist; give a folder"):
         open_source(str(tmp_path / "nowhere"))
-    (tmp_path / "x.zip").write_bytes(b"PK")
-    with pytest.raises(DataError, match=r"x\.zip has no known format"):
-        open_source(str(tmp_path / "x.zip"))
+    (tmp_path / "x.rar").write_bytes(b"Rar!")
+    with pytest.raises(DataError, match=r"x\.rar has no known format"):
+        open_source(str(tmp_path / "x.rar"))
+
+
+def test_a_label_of_minus_one_is_none(tmp_path: Path) -> None:
+    labels = np.array([-1, 0, 1, 0, -1, 1])
+    np.savez(tmp_path / "partly.npz", images=GREY, labels=labels)
+    assert open_source(str(tmp_path / "partly.npz"), keep_unlabelled=True).labels.tolist() == labels.tolist()
+    labelled = open_source(str(tmp_path / "partly.npz"))
+    assert labelled.labels.tolist() == [0, 1, 0, 1]
+    assert labelled.notes == ("2 images without a label are unused",)
+    np.savez(tmp_path / "none.npz", images=GREY, labels=np.full(6, -1))
+    assert open_source(str(tmp_path / "none.npz")).classes == ()

@@ -87,11 +87,13 @@ def test_images_directly_in_the_root_have_no_labels(tmp_path: Path, write_classe
     assert source.labels.tolist() == [-1, -1, -1]
 
 
-def test_images_beside_class_folders_are_refused_by_name(tmp_path: Path, write_classes: WriteClasses) -> None:
+def test_images_beside_class_folders_have_no_label_and_are_named(tmp_path: Path, write_classes: WriteClasses) -> None:
     root = write_classes(tmp_path, {"a": 2, "b": 2})
     Image.new("L", (8, 8)).save(root / "stray.png")
-    with pytest.raises(DataError, match=r"holds 1 images beside its class folders \(first: stray.png\)"):
-        FolderSource(root)
+    source = FolderSource(root)
+    assert source.classes == ("a", "b")
+    assert source.labels.tolist() == [-1, 0, 0, 1, 1]
+    assert "1 images beside the class folders have no label (first: stray.png)" in source.notes
 
 
 def test_hidden_files_are_passed_over_and_other_files_counted(tmp_path: Path, write_classes: WriteClasses) -> None:
@@ -102,7 +104,10 @@ def test_hidden_files_are_passed_over_and_other_files_counted(tmp_path: Path, wr
     source = FolderSource(root)
     assert source.classes == ("a", "b")
     assert len(source.labels) == 4
-    assert source.notes == ("3 files that are no images were ignored (2 .txt, 1 no suffix)",)
+    assert source.notes == (
+        "3 images that are hidden or in system folders were passed over (.hidden: 2, .thumbnail.png: 1)",
+        "3 files that are no images were ignored (2 .txt, 1 no suffix)",
+    )
 
 
 def test_suffixes_may_be_in_capitals(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ctfgan.data.packing import look, pack
 from ctfgan.data.sources.base import ArraySource, ImageSource
-from ctfgan.data.sources.folder import FolderSource
+from ctfgan.data.sources.layout import TreeSource
 from ctfgan.data.sources.opening import absolute, open_source
 from ctfgan.data.sources.parts import by_split, split_named
 from ctfgan.data.sources.views import JoinedSource, labelled_only, of_classes, with_classes
@@ -140,8 +140,11 @@ def test_a_stray_shard_among_images_is_passed_over(tmp_path: Path, write_classes
     (root / "a" / "labels.parquet").touch()
     (root / "z").mkdir()
     (root / "z" / "more.tar").touch()
-    assert isinstance(open_source(str(root)), FolderSource)
-    assert open_source(str(root)).notes == ("2 files that are no images were ignored (1 .parquet, 1 .tar)",)
+    assert isinstance(open_source(str(root)), TreeSource)
+    assert open_source(str(root)).notes == (
+        "1 folder without images is no class: z (1 .tar)",
+        "2 files that are no images were ignored (1 .parquet, 1 .tar)",
+    )
 
 
 def test_a_location_on_the_hub_does_not_become_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import math
 import struct
 import sys
 import zlib
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -15,69 +16,181 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ctfgan.data.npz import NpzFile, check_memory
-from ctfgan.data.sources.base import ArraySource, check_images
-from ctfgan.data.sources.parts import TEST, TRAIN, WHOLE, Opener, by_split, part_location
-from ctfgan.errors import DataError, excerpt
+from ctfgan.data.sources.base import UNLABELLED, ArraySource, ImageSource, check_images
+from ctfgan.data.sources.parts import TEST, TRAIN, VALIDATION, WHOLE, Opener, by_split, part_location
+from ctfgan.data.sources.strays import is_stray
+from ctfgan.data.sources.tables import LABEL_SETTING, Columns, numbered
+from ctfgan.errors import DataError, excerpt, shown
 
-IMAGE_KEYS = ("images", "x", "x_train")
-LABEL_KEYS = ("labels", "label", "y", "y_train")
-TEST_IMAGE_KEYS = ("images_test", "x_test")
-TEST_LABEL_KEYS = ("labels_test", "y_test")
+IMAGE_WORDS = ("images", "x")
+LABEL_WORDS = ("labels", "label", "y", "targets")
+SPLIT_WORDS = {TRAIN: ("train",), VALIDATION: ("val", "valid", "validation"), TEST: ("test",)}
 CLASS_KEYS = ("classes", "class_names", "class_name", "char")
 
 IDX_IMAGES = "*idx3-ubyte*"
+LARGEST_FLOAT = 2.0**53
+"""Whole numbers beyond it are no exact floats."""
 DEFLATED_AT_MOST = 1_033
 """Bytes that one packed byte can stand for."""
 MOST_DIMENSIONS = 8
 
 
-def npz_parts(path: Path) -> dict[str, Opener]:
-    """An ``.npz`` with ``images`` (uint8), ``labels`` (integers) and, if the classes have names, ``classes``.
+def npz_parts(path: Path, columns: Columns) -> dict[str, Opener]:
+    """An ``.npz`` with ``images`` (uint8), ``labels`` and, if the classes have names, ``classes``.
 
-    ``x``/``y`` and ``x_train``/``y_train`` are accepted too. If there is ``x_test`` or ``images_test`` (with ``y_test``
-    or ``labels_test``), it is the test part and the others are the training part.
+    ``x``/``y``, ``x_train``/``y_train`` and MedMNIST's ``train_images``/``train_labels`` are accepted too. If there are
+    ``x_test`` or ``x_val`` (``images_test``, ``test_images``; with labels called alike), they are parts of their own,
+    and the others are the training part. Upper case does not matter.
     """
-    names = NpzFile(path).names
-    if not any(key in names for key in IMAGE_KEYS):
-        held = excerpt(", ".join(names)) if names else "no arrays"
-        raise DataError(f"{path} holds {held}; it needs an array named {' or '.join(IMAGE_KEYS)}")
-    if not any(key in names for key in TEST_IMAGE_KEYS):
-        return {WHOLE: partial(_open_npz, path, WHOLE, IMAGE_KEYS, LABEL_KEYS)}
-    return {
-        TRAIN: partial(_open_npz, path, TRAIN, IMAGE_KEYS, LABEL_KEYS),
-        TEST: partial(_open_npz, path, TEST, TEST_IMAGE_KEYS, TEST_LABEL_KEYS),
-    }
+    file = NpzFile(path)
+    plain, of_train = (columns.image,) if columns.image else IMAGE_WORDS, _keys(TRAIN, columns.image, IMAGE_WORDS)
+    images = {TRAIN: _present(file, (*plain, *of_train))}
+    images |= {split: _present(file, _keys(split, columns.image, IMAGE_WORDS)) for split in (VALIDATION, TEST)}
+    there = {split: keys[0] for split, keys in images.items() if keys}
+    if TRAIN not in there:
+        held = excerpt(", ".join(file.names)) if file.names else "no arrays"
+        named = " or ".join(plain if columns.image else (*IMAGE_WORDS, "x_train"))
+        raise DataError(f"{path} holds {held}; it needs an array named {named} (data.image_column names another)")
+    if len(there) == 1:
+        return {WHOLE: partial(_open_npz, path, WHOLE, there[TRAIN], columns)}
+    return {split: partial(_open_npz, path, split, key, columns) for split, key in there.items()}
 
 
-def _open_npz(path: Path, split: str, image_keys: tuple[str, ...], label_keys: tuple[str, ...]) -> ArraySource:
+def _keys(split: str, asked: str | None, words: tuple[str, ...]) -> tuple[str, ...]:
+    """What the arrays of a part may be called: ``images_test`` and ``test_images`` for the word images."""
+    both = [(word, part) for word in ((asked,) if asked else words) for part in SPLIT_WORDS[split]]
+    return tuple(f"{word}_{part}" for word, part in both) + tuple(f"{part}_{word}" for word, part in both)
+
+
+def _present(file: NpzFile, keys: Sequence[str]) -> list[str]:
+    """Those of some keys that an archive has, in their order, as it spells them."""
+    spelt = {name.lower(): name for name in file.names} | {name: name for name in file.names}
+    return list(dict.fromkeys(spelt[key] for key in keys if key in spelt))
+
+
+def _open_npz(path: Path, split: str, of_images: str, columns: Columns) -> ImageSource:
     location, file = part_location(path, split), NpzFile(path)
-    of_images, of_labels, of_classes = (
-        next((key for key in keys if key in file.names), None) for keys in (image_keys, label_keys, CLASS_KEYS)
-    )
-    assert of_images is not None, "the part is there because its images are"
-    found = file.header(of_images)
-    check_images(location, found.dtype, found.shape)
+    shape = file.header(of_images)
+    check_images(location, shape.dtype, shape.shape)
+    count = shape.shape[0]
+    of_labels, note = _label_key(location, file, split, of_images, count, columns.label)
+    of_classes = next((key for key in _present(file, CLASS_KEYS) if key != of_labels), None)
     labels = None if of_labels is None else file.read(of_labels)
     classes = None if of_classes is None else _names(location, file.read(of_classes))
-    return ArraySource(location, file.read(of_images), labels, classes, [path], split)
+    notes = (shown(note),) if note else ()
+    images = file.read(of_images)
+    if labels is None:
+        return ArraySource(location, images, None, classes, [path], split, notes)
+    numbers, names = _plain_labels(location, labels, count, classes)
+    return ArraySource(location, images, numbers, names, [path], split, notes)
+
+
+def _label_key(
+    location: str, file: NpzFile, split: str, of_images: str, count: int, asked: str | None
+) -> tuple[str | None, str]:
+    """The array that holds the labels of a part's images, and a sentence where others could be meant.
+
+    Raises:
+        DataError: the user named one that is not there.
+    """
+    part = TRAIN if split == WHOLE else split
+    plain = ((asked,) if asked else LABEL_WORDS) if part == TRAIN else ()
+    is_plain = of_images.lower() in IMAGE_WORDS
+    of_part = _keys(part, asked, LABEL_WORDS)
+    named = _present(file, (*plain, *of_part) if is_plain else (*of_part, *plain))
+    others = [key for key in file.names if key != of_images and _may_be_labels(file, key, count)]
+    if asked is not None and not named:
+        raise DataError(
+            f"{location} has no array {excerpt(asked, 60)!r} of labels; {LABEL_SETTING} must name one of "
+            f"{excerpt(', '.join(others)) or 'none'}"
+        )
+    if named:
+        rest = [key for key in named[1:] if key in others]
+        is_open = asked is None and bool(rest)
+        note = f"{location}: {excerpt(named[0], 60)} is taken for the labels; {LABEL_SETTING} names another, such as "
+        return named[0], f"{note}{excerpt(', '.join(rest))}" if is_open else ""
+    instead = [key for key in _present(file, CLASS_KEYS) if key in others]
+    if instead and part == TRAIN:  # names of classes mean nothing without labels, so these are the labels
+        return instead[0], ""
+    if not others:
+        return None, ""
+    return None, (
+        f"{location}: no array is known as the labels, so the images have none (arrays of as many entries: "
+        f"{excerpt(', '.join(others))}); {LABEL_SETTING} names one"
+    )
+
+
+def _may_be_labels(file: NpzFile, key: str, count: int) -> bool:
+    """Whether an array has an entry, or a short row, for each image."""
+    try:
+        shape = file.header(key).shape
+    except DataError:  # it holds objects, or is damaged; nobody needs it
+        return False
+    return len(shape) in (1, 2) and shape[0] == count
+
+
+def _plain_labels(
+    location: str, labels: NDArray[Any], count: int, classes: tuple[str, ...] | None
+) -> tuple[NDArray[np.integer], tuple[str, ...] | None]:
+    """Labels as integers, ``(N,)`` or one for each in another shape, and the class names.
+
+    Integers are taken as they are; whole floats (not-a-number is no label), true and false, rows with one 1 among zeros
+    and texts (an empty one is no label) are numbered, -1 where there is no label.
+
+    Raises:
+        DataError: values that are none of these.
+    """
+    kind = labels.dtype.kind
+    if labels.ndim == 2 and labels.shape[1] > 1 and len(labels) == count and kind in "iufb":
+        is_hot = labels == 1
+        odd = np.flatnonzero((is_hot.sum(axis=1) != 1) | (labels != is_hot).any(axis=1))
+        if len(odd):
+            raise DataError(
+                f"{location}: labels have shape {labels.shape}, and row {odd[0]} is not one 1 among zeros; one label "
+                f"per image, or {LABEL_SETTING} must name another array"
+            )
+        if classes is None:
+            classes = tuple(map(str, range(labels.shape[1])))
+        return is_hot.argmax(axis=1), classes
+    if kind == "b":
+        return labels.astype(np.int64), classes
+    if kind == "f" and labels.size:
+        missing = np.isnan(labels)
+        if (odd := np.flatnonzero(~missing & (labels != np.floor(labels)) | (np.abs(labels) > LARGEST_FLOAT))).size:
+            raise DataError(
+                f"{location}: labels have type {labels.dtype}; they must be integers or whole numbers, and label "
+                f"{odd[0]} is {labels.reshape(-1)[odd[0]]}"
+            )
+        return np.where(missing, UNLABELLED, labels).astype(np.int64), classes
+    if kind in "US" and labels.size:
+        texts = [text or None for text in _texts(location, labels, "labels")]
+        if classes is None or not {*texts} - {None} <= {*classes}:
+            names, numbers = numbered(texts, None, location)
+            return numbers, names
+        number = {name: index for index, name in enumerate(classes)}
+        return np.array([UNLABELLED if text is None else number[text] for text in texts], dtype=np.int64), classes
+    return labels, classes
 
 
 def _names(location: str, names: NDArray[Any]) -> tuple[str, ...]:
     """Class names from an array of texts, of UTF-8 bytes or of whole numbers."""
     if names.dtype.kind not in "USiu":
         raise DataError(f"{location}: class names have type {names.dtype}; they must be texts")
+    return _texts(location, names, "class names")
+
+
+def _texts(location: str, names: NDArray[Any], what: str) -> tuple[str, ...]:
+    """The texts of an array."""
     if names.dtype.kind == "U" and names.nbytes:
         # numpy makes texts of any numbers, even of those that are no characters.
         codes = np.ascontiguousarray(names).reshape(-1).view(np.dtype(np.uint32).newbyteorder(names.dtype.byteorder))
         if codes.max() > sys.maxunicode:
-            raise DataError(
-                f"{location}: the class names are no texts ({codes.max()} is no character); write them anew"
-            )
+            raise DataError(f"{location}: the {what} are no texts ({codes.max()} is no character); write them anew")
     try:
         values = names.reshape(-1).tolist()
         return tuple(name.decode() if isinstance(name, bytes) else str(name) for name in values)
     except ValueError as error:  # no UTF-8, no Unicode
-        raise DataError(f"{location}: the class names are no texts ({excerpt(error)}); write them as texts") from error
+        raise DataError(f"{location}: the {what} are no texts ({excerpt(error)}); write them as texts") from error
 
 
 def idx_parts(path: Path) -> dict[str, Opener]:
@@ -107,8 +220,13 @@ def _labels_of(file: Path) -> Path:
     return file.with_name(file.name.replace("images", "labels").replace("idx3", "idx1"))
 
 
+def idx_images(folder: Path) -> list[Path]:
+    """The files of MNIST's format with images in a folder."""
+    return [file for file in folder.glob(IDX_IMAGES) if not is_stray(file.name)]
+
+
 def _packed_first(folder: Path) -> list[Path]:
-    return sorted(folder.glob(IDX_IMAGES), key=lambda file: (file.suffix != ".gz", file))
+    return sorted(idx_images(folder), key=lambda file: (file.suffix != ".gz", file))
 
 
 def _read_idx(path: Path) -> NDArray[np.uint8]:

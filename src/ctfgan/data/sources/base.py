@@ -85,7 +85,7 @@ class ArraySource:
 
     Args:
         images: uint8 ``(N, H, W)`` or ``(N, H, W, 3)``.
-        labels: ``(N,)`` integers in ``[0, len(classes))``, or None.
+        labels: ``(N,)`` integers in ``[0, len(classes))``, -1 for an image without one; or None.
         classes: class names; None names the classes by their numbers.
         files: the files behind the array, for :meth:`identity`.
         part: which images of these files the array holds, where they hold others too.
@@ -118,8 +118,8 @@ class ArraySource:
             raise DataError(f"{location}: labels have type {labels.dtype}; they must be integers")
         if labels.size != len(images):
             raise DataError(f"{location}: {len(images)} images but {labels.size} labels; one label per image")
-        self.labels = labels.astype(np.int64).reshape(-1)
-        largest = int(self.labels.max(initial=-1))
+        given = labels.reshape(-1)
+        largest, smallest = (int(given.max()), int(given.min())) if given.size else (-1, 0)
         if classes is None and largest >= MOST_EMPTY + 16 * len(images):
             raise DataError(
                 f"{location}: label {largest} of {len(images):,} images leaves most classes without any; labels must "
@@ -127,13 +127,13 @@ class ArraySource:
             )
         self.classes = classes or tuple(str(number) for number in range(largest + 1))
         check_names(location, self.classes)
-        outside = (self.labels < 0) | (self.labels >= len(self.classes))
-        if outside.any():
-            first = int(np.flatnonzero(outside)[0])
+        if smallest < UNLABELLED or largest >= len(self.classes):  # as they are given: int64 holds no largest uint64
+            first = int(np.flatnonzero((given < UNLABELLED) | (given >= len(self.classes)))[0])
             raise DataError(
-                f"{location}: label {self.labels[first]} of image {first} is outside 0 ... {len(self.classes) - 1}; "
-                "labels count from 0 and index the class names"
+                f"{location}: label {given[first]} of image {first} is outside 0 ... {len(self.classes) - 1}; "
+                "labels count from 0 and index the class names; -1 is no label"
             )
+        self.labels = given.astype(np.int64)
 
     def identity(self) -> str:
         return f"{file_identity(self._files)} {self._part}"

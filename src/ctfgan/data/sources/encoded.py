@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import stat
 import warnings
@@ -18,12 +19,19 @@ from ctfgan.data.images import MAX_PIXELS, TooManyPixels, check_size
 from ctfgan.errors import DataError, excerpt
 
 SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm", ".pbm", ".pnm", ".tga", ".jp2"}
-    | {".avif"}
+    {".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm"}
+    | {".pbm", ".pnm", ".tga", ".jp2", ".avif"}
 )
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF", "TGA")
+HEIF_SUFFIXES = frozenset({".heic", ".heif", ".hif"})
+"""What telephones write; images where Pillow's plug-in for them is installed."""
+HEIF_PLUGIN = "pillow_heif"
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF", "HEIF", "TGA")
 """What files of these suffixes hold, whatever they are called. Pillow's other decoders see no bytes: one of them would
 start another program. TGA is the last since it has no mark of its own."""
+LARGEST_FILE = 1 << 29
+"""Bytes of an encoded image in an archive: more than the largest image that is decoded has unpacked."""
+HEADER_BYTES = 1 << 16
+"""Enough of an encoded image to know its size, unless its metadata are unusually long."""
 
 
 class EncodedSource(ABC):
@@ -39,6 +47,28 @@ class EncodedSource(ABC):
 
     def read(self, index: int) -> Image.Image:
         return read_image(self.content(index))
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file of this name counts as an image, by its suffix."""
+    suffix = suffix_of(name)
+    return suffix in SUFFIXES or (suffix in HEIF_SUFFIXES and reads_heif())
+
+
+def suffix_of(name: str) -> str:
+    """The suffix of a file's name or path, such as ``.png``, in lower case; empty if it has none."""
+    stem, dot, end = name.rpartition("/")[2].rpartition(".")
+    return f"{dot}{end}".lower() if stem and end else ""
+
+
+@cache
+def reads_heif() -> bool:
+    """Whether Pillow's plug-in for HEIC and HEIF is installed; if so, Pillow knows it from now on."""
+    try:
+        importlib.import_module(HEIF_PLUGIN).register_heif_opener()
+    except ImportError:
+        return False
+    return True
 
 
 def read_image(
@@ -95,8 +125,9 @@ def open_image(
 
 @cache
 def _known(formats: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of some formats that this Pillow was built with."""
+    """Those of some formats that this Pillow was built with, or has a plug-in for."""
     Image.init()
+    reads_heif()
     return tuple(name for name in formats if name in Image.OPEN)
 
 

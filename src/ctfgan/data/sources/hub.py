@@ -10,7 +10,7 @@ from typing import Any
 from ctfgan.data.sources.base import ImageSource, file_identity, label_identity
 from ctfgan.data.sources.encoded import EncodedSource
 from ctfgan.data.sources.parts import WHOLE, Opener, part_location, split_named
-from ctfgan.data.sources.tables import Column, Columns, choose_columns, encoded, library, numbered
+from ctfgan.data.sources.tables import Column, Columns, Holds, choose_columns, column_labels, encoded, library
 from ctfgan.data.sources.views import JoinedSource
 from ctfgan.errors import DataError
 
@@ -85,14 +85,14 @@ class HubSource(EncodedSource):
 
     def __init__(self, location: str, table: Any, columns: Columns) -> None:
         self.location = location
-        self.notes: tuple[str, ...] = ()
-        image, label = choose_columns(location, [_column(*feature) for feature in table.features.items()], columns)
+        known = [_column(*feature) for feature in table.features.items()]
+        image, label = choose_columns(location, known, columns)
         self._files = [Path(file["filename"]) for file in table.cache_files]
         self._image = image.name
         values = [None] * len(table)
         if label is not None:
             values = table.select_columns([label.name]).with_format("arrow")[:][label.name].to_pylist()
-        self.classes, self.labels = numbered(values, label.class_names if label else None, location)
+        self.classes, self.labels, self.notes = column_labels(location, known, label, values, columns)
         # Undecoded, so that a damaged image is ours to skip by name.
         undecoded = library("datasets", location).Image(decode=False)
         self._cells = table.select_columns([image.name]).cast_column(image.name, undecoded)
@@ -115,7 +115,18 @@ def _column(name: str, feature: Any) -> Column:
         return Column(name, "images")
     if kind == "ClassLabel":
         return Column(name, "classes", tuple(feature.names))
-    dtype = str(getattr(feature, "dtype", "")) if kind == "Value" else ""
+    inner = feature[0] if isinstance(feature, list) else getattr(feature, "feature", None)
+    if inner is not None and _value_holds(inner) != "other":
+        return Column(name, "lists", getattr(inner, "names", None) and tuple(inner.names))
+    return Column(name, _value_holds(feature))
+
+
+def _value_holds(feature: Any) -> Holds:
+    if type(feature).__name__ == "ClassLabel":
+        return "classes"
+    dtype = str(getattr(feature, "dtype", "")) if type(feature).__name__ == "Value" else ""
     if dtype.startswith(("int", "uint")):
-        return Column(name, "numbers")
-    return Column(name, "text" if "string" in dtype else "other")
+        return "numbers"
+    if "string" in dtype:
+        return "text"
+    return "floats" if dtype.startswith("float") else "flags" if dtype == "bool" else "other"

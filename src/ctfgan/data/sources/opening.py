@@ -7,10 +7,10 @@ from pathlib import Path
 
 from ctfgan.data.catalogue import is_published, locate
 from ctfgan.data.packed import is_packed
-from ctfgan.data.sources.arrays import IDX_IMAGES, idx_parts, npz_parts
+from ctfgan.data.sources.arrays import idx_images, idx_parts, npz_parts
 from ctfgan.data.sources.base import ImageSource, check_names
 from ctfgan.data.sources.cifar import cifar_parts, is_cifar
-from ctfgan.data.sources.encoded import SUFFIXES
+from ctfgan.data.sources.encoded import is_image_name
 from ctfgan.data.sources.folder import folder_parts, walk
 from ctfgan.data.sources.generated import check_finished
 from ctfgan.data.sources.gnt import gnt_parts
@@ -20,12 +20,14 @@ from ctfgan.data.sources.parquet import parquet_parts
 from ctfgan.data.sources.parts import WHOLE, Opener, Part, take_part
 from ctfgan.data.sources.stl10 import stl10_folder, stl10_parts
 from ctfgan.data.sources.tables import Columns
+from ctfgan.data.sources.tars import is_tar
 from ctfgan.data.sources.views import labelled_only
-from ctfgan.data.sources.webdataset import webdataset_parts
+from ctfgan.data.sources.webdataset import tar_parts
+from ctfgan.data.sources.zips import ZIP, zip_parts
 from ctfgan.errors import DataError
 
 FORMS = (
-    "a folder with one subfolder per class, an .npz, .gnt, .parquet or .tar file or a folder of them, a folder of "
+    "a folder with one subfolder per class or a .zip or .tar of one, an .npz, .gnt, .parquet or .tar file, a folder of "
     f"MNIST's idx files, of CIFAR or STL-10, a name of 'ctfgan data list', or {HUB}owner/name of the Hugging Face Hub"
 )
 GNT, PARQUET, TAR = ".gnt", ".parquet", ".tar"
@@ -41,7 +43,8 @@ def open_source(
             Hugging Face Hub.
         part: ``all`` is every labelled image (every image, if none has a label); ``train`` and ``test`` are the split
             that the data set publishes.
-        columns: for tables (parquet, Hugging Face) whose columns cannot be told; other formats have none.
+        columns: where images and labels are, if that cannot be told; formats without columns or folders have no use for
+            it.
         keep_unlabelled: whether images without a label stay beside labelled ones, as low-quality images do.
 
     Raises:
@@ -76,11 +79,15 @@ def _parts(location: str, columns: Columns) -> dict[str, Opener]:
         raise DataError(f"{location} does not exist; give {FORMS}")
     if path.is_dir():
         return _folder(path, columns)
-    if path.suffix == ".npz":
-        return npz_parts(path)
+    if path.suffix.lower() == ".npz":
+        return npz_parts(path, columns)
+    if path.suffix.lower() == ZIP:
+        return zip_parts(path, columns)
+    if is_tar(path.name):
+        return tar_parts(path, [path], columns)
     if "idx3-ubyte" in path.name:
         return idx_parts(path)
-    if path.suffix.lower() in (GNT, PARQUET, TAR):
+    if path.suffix.lower() in (GNT, PARQUET):
         return _shards(path, path.suffix.lower(), [path], columns)
     raise DataError(f"{path} has no known format; give {FORMS}")
 
@@ -89,7 +96,7 @@ def _folder(path: Path, columns: Columns) -> dict[str, Opener]:
     check_finished(path)
     if is_packed(path):
         return {WHOLE: partial(PackedSource, path)}
-    if any(path.glob(IDX_IMAGES)):
+    if idx_images(path):
         return idx_parts(path)
     if is_cifar(path):
         return cifar_parts(path)
@@ -99,7 +106,7 @@ def _folder(path: Path, columns: Columns) -> dict[str, Opener]:
         return saved_parts(path, columns)
     suffix = _shards_inside(path)
     if suffix is None:
-        return folder_parts(path)
+        return folder_parts(path, columns)
     return _shards(
         path, suffix, [file for files in walk(path) for file in files if file.suffix.lower() == suffix], columns
     )
@@ -108,7 +115,7 @@ def _folder(path: Path, columns: Columns) -> dict[str, Opener]:
 def _shards(root: Path, suffix: str, files: list[Path], columns: Columns) -> dict[str, Opener]:
     if suffix == GNT:
         return gnt_parts(root, files)
-    return parquet_parts(root, files, columns) if suffix == PARQUET else webdataset_parts(root, files)
+    return parquet_parts(root, files, columns) if suffix == PARQUET else tar_parts(root, files, columns)
 
 
 def _shards_inside(root: Path) -> str | None:
@@ -121,7 +128,7 @@ def _shards_inside(root: Path) -> str | None:
     """
     found: dict[str, Path] = {}
     for files in walk(root):
-        image = next((file for file in files if file.suffix.lower() in SUFFIXES), None)
+        image = next((file for file in files if is_image_name(file.name)), None)
         if image is not None:
             found[""] = image
             break

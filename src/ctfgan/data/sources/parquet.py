@@ -15,7 +15,7 @@ import numpy as np
 from ctfgan.data.sources.base import file_identity, label_identity
 from ctfgan.data.sources.encoded import EncodedSource
 from ctfgan.data.sources.parts import Opener, by_split, part_location
-from ctfgan.data.sources.tables import Column, Columns, choose_columns, encoded, library, numbered
+from ctfgan.data.sources.tables import Column, Columns, Holds, choose_columns, column_labels, encoded, library
 from ctfgan.errors import DataError, excerpt
 
 
@@ -37,14 +37,13 @@ class ParquetSource(EncodedSource):
 
     def __init__(self, location: str, files: list[Path], columns: Columns) -> None:
         self.location = location
-        self.notes: tuple[str, ...] = ()
         self._files = files
         self._parquet = library("pyarrow.parquet", location)
         self._groups: list[tuple[Path, int]] = []
         self._first_rows: list[int] = []
         lengths: list[int] = []
         values: list[Any] = []
-        chosen = None
+        chosen, table = None, list[Column]()
         for file in files:
             with _damage(file):
                 shard = self._parquet.ParquetFile(file, memory_map=True)
@@ -70,7 +69,7 @@ class ParquetSource(EncodedSource):
         assert chosen is not None, "the caller names at least one shard"
         self._starts = np.cumsum([0, *lengths])
         self._image = chosen[0].name
-        self.classes, self.labels = numbered(values, chosen[1].class_names if chosen[1] else None, location)
+        self.classes, self.labels, self.notes = column_labels(location, table, chosen[1], values, columns)
         self._kept: tuple[int, Any] = (-1, None)
 
     def identity(self) -> str:
@@ -114,15 +113,25 @@ def _columns(schema: Any) -> list[Column]:
         if isinstance(feature, dict) and feature.get("_type") == "ClassLabel":
             columns.append(Column(field.name, "classes", tuple(map(str, feature["names"]))))
         else:
-            columns.append(Column(field.name, _holds(str(field.type))))
+            holds = _holds(str(field.type))
+            inner = feature.get("feature") if isinstance(feature, dict) and holds == "lists" else None
+            names = inner.get("names") if isinstance(inner, dict) else None
+            columns.append(Column(field.name, holds, tuple(map(str, names)) if names else None))
     return columns
 
 
-def _holds(kind: str) -> Any:
+def _holds(kind: str) -> Holds:
     """Pyarrow's name of a type: ``struct<bytes: binary, path: string>``, ``int64``, ``large_string`` ..."""
     if kind in ("binary", "large_binary", "binary_view") or kind.startswith("struct<bytes: "):
         return "images"
     kind = kind.removeprefix("dictionary<values=")
     if kind.startswith(("int", "uint")):
         return "numbers"
-    return "text" if kind.startswith(("string", "large_string")) else "other"
+    if kind.startswith(("string", "large_string")):
+        return "text"
+    if kind.startswith(("float", "double", "halffloat")):
+        return "floats"
+    is_list = kind.startswith(("list<", "large_list<", "fixed_size_list<"))
+    if is_list and _holds(kind.partition(": ")[2]) in ("numbers", "text", "floats", "flags"):
+        return "lists"
+    return "flags" if kind.startswith("bool") else "other"

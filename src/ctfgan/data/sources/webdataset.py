@@ -1,79 +1,138 @@
-"""WebDataset shards: tar files in which the files of one sample share a name, such as ``7.jpg`` and ``7.cls``."""
+"""WebDataset shards: tar files in which the files of one sample share a name, such as ``7.jpg`` and ``7.cls``.
+
+The name ends at its first dot, as WebDataset has it; where that leaves no image (``scan.v2.jpg``), at its last.
+Tar files without any label whose images lie in folders are archives of class folders, and read as such.
+"""
 
 from __future__ import annotations
 
-import io
 import json
-import tarfile
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ctfgan.data.sources.base import file_identity
-from ctfgan.data.sources.encoded import SUFFIXES, EncodedSource, open_image
+from ctfgan.data.sources.encoded import HEADER_BYTES, EncodedSource, is_image_name, open_image
+from ctfgan.data.sources.layout import TreeSource, tree_parts
+from ctfgan.data.sources.metadata import tables_in
 from ctfgan.data.sources.parts import Opener, by_split, part_location
-from ctfgan.data.sources.tables import numbered
-from ctfgan.errors import DataError, excerpt, shown
+from ctfgan.data.sources.strays import is_stray, stray_part
+from ctfgan.data.sources.tables import LABEL_NAMES, LABEL_SETTING, Columns, Value, numbered, text_labels, whole_labels
+from ctfgan.data.sources.tars import Member, Scan, TarTree, scan
+from ctfgan.errors import DataError, a_few, excerpt, shown
 
-HEADER_BYTES = 1 << 16
-"""Enough of an encoded image to know its size, unless its metadata are unusually long."""
 LONGEST_LABEL = 1 << 20
-"""Bytes of a file with a label, and of the name in an extended header; a .json may describe the image at length."""
+"""Bytes of a file with a label; a .json may describe the image at length."""
+LABEL_KINDS = ("cls", "json")
+MOST_ENTRIES = 50
+"""Of a .json or kinds of files that are kept, to be named where there is no label."""
 
 
-def webdataset_parts(root: Path, files: Iterable[Path]) -> dict[str, Opener]:
-    """The parts that file names speak of, such as ``imagenet-train-000000.tar``."""
-    return {
-        split: partial(TarSource, part_location(root, split), group) for split, group in by_split(root, files).items()
+def tar_parts(root: Path, files: Iterable[Path], columns: Columns) -> dict[str, Opener]:
+    """The parts of tar files: those that file names speak of, such as ``imagenet-train-000000.tar``, or those that the
+    folders in an archive of class folders are called by.
+
+    Raises:
+        DataError: the first file is no tar file.
+    """
+    groups = by_split(root, files)
+    every = [file for group in groups.values() for file in group]
+    first = scan(every[0])
+    if not _is_of_folders(first, columns):
+        known = {first.shard: first}
+        return {
+            split: partial(TarSource, part_location(root, split), group, columns, known)
+            for split, group in groups.items()
+        }
+    trees = {
+        split: TarTree(part_location(root, split), [first if file == first.shard else scan(file) for file in group])
+        for split, group in groups.items()
     }
+    if len(trees) == 1:
+        return tree_parts(next(iter(trees.values())), columns)
+    return {split: partial(TreeSource, tree, None, columns) for split, tree in trees.items()}
+
+
+def _is_of_folders(first: Scan, columns: Columns) -> bool:
+    """Whether a tar file is an archive of class folders, or of images with a table: no sample in it has a label."""
+    if any(sample.label is not None for sample in _samples(first, columns, {})):
+        return False
+    tree = TarTree("", [first])
+    images = tree.listing.images
+    if any(tree.base.startswith(path.rpartition("/")[0]) for path in tables_in(tree.listing.others)):
+        return bool(images)
+    are_in_folders = all("/" in path for path in images) and bool(images)
+    return are_in_folders and columns.label is None
 
 
 @dataclass(slots=True)
 class _Sample:
-    """One sample while its shard is read."""
+    """One sample of a shard."""
 
-    image: str = ""
-    offset: int = 0
-    size: int = 0
-    label: int | str | None = None
+    image: Member | None
+    label: Value = None
 
 
 class TarSource(EncodedSource):
     """The images of some shards, by their place in them; nothing is unpacked.
 
-    A label is the text of ``.cls`` (a number or a class name) or the entry ``label`` of ``.json``. Of a shard that is
-    cut off, what lies before is used.
+    A label is the text of ``.cls`` (a number or a class name) or the entry ``label`` of ``.json``, or what the user
+    named. Of a shard that is cut off, what lies before is used.
+
+    Args:
+        location: what the user called it.
+        shards: tar files.
+        columns: what the user named.
+        known: of some of them, what they hold.
 
     Raises:
         DataError: a file that is no tar or one with holes, a label that is none, or no image.
     """
 
-    def __init__(self, location: str, shards: list[Path]) -> None:
+    def __init__(
+        self, location: str, shards: Sequence[Path], columns: Columns, known: Mapping[Path, Scan] | None = None
+    ) -> None:
         self.location = location
-        self._shards = shards
-        scans = [_scan(shard) for shard in shards]
-        samples = [[sample for sample in found if sample.image] for found, _ in scans]
-        self._starts = np.cumsum([0, *map(len, samples)])
-        self._names = [sample.image for found in samples for sample in found]
-        self._places = np.array([(sample.offset, sample.size) for found in samples for sample in found], dtype=np.int64)
-        without = sum(len(found) for found, _ in scans) - len(self._names)
-        self.notes: tuple[str, ...] = tuple(damage for _, damage in scans if damage)
+        self._scans = [(known or {}).get(shard) or scan(shard) for shard in shards]
+        others: dict[str, None] = {}
+        taken = [[*_samples(one, columns, others)] for one in self._scans]
+        images = [[sample.image for sample in samples if sample.image is not None] for samples in taken]
+        self._starts = np.cumsum([0, *map(len, images)])
+        self._names = [image.name for of_shard in images for image in of_shard]
+        self._places = np.array([(image.offset, image.size) for found in images for image in found], dtype=np.int64)
+        without = sum(map(len, taken)) - len(self._names)
+        self.notes: tuple[str, ...] = tuple(one.damage for one in self._scans if one.damage)
         if without:
             self.notes += (f"{without:,} samples without an image are unused",)
         if not self._names:
             why = "".join(f" ({note})" for note in self.notes[:1])
             raise DataError(f"{location} holds no images{why}; give shards of image files")
-        self.classes, self.labels = numbered(_alike([s.label for found in samples for s in found]), None, location)
+        labels = [sample.label for samples in taken for sample in samples if sample.image is not None]
+        texts = text_labels([None if label is None else str(label) for label in labels])
+        self.classes, self.labels = numbered(texts, None, location)
+        if not self.classes and columns.label is not None:
+            raise DataError(
+                f"{location}: no sample has a file .{columns.label} or an entry {columns.label!r} of a .json, which "
+                f"{LABEL_SETTING} must name; there are {excerpt(a_few([*others])) or 'none'}"
+            )
+        if not self.classes and others:
+            self.notes += (
+                shown(
+                    f"{location}: no sample has a .cls or an entry 'label' of a .json, so the images have no labels "
+                    f"(there are {excerpt(a_few([*others]))}); {LABEL_SETTING} names another"
+                ),
+            )
 
     def identity(self) -> str:
-        return file_identity(self._shards)
+        return file_identity(one.shard for one in self._scans)
 
     def name(self, index: int) -> str:
-        return shown(f"{self._shard(index)}:{self._names[index]}")
+        return shown(f"{self._scan(index).shard}:{self._names[index]}")
 
     def content(self, index: int) -> bytes:
         return self._bytes(index, int(self._places[index, 1]))
@@ -87,115 +146,85 @@ class TarSource(EncodedSource):
             return super().header(index)
 
     def _bytes(self, index: int, count: int) -> bytes:
-        with self._shard(index).open("rb") as file:
+        with self._scan(index).plain.open("rb") as file:
             file.seek(int(self._places[index, 0]))
             return file.read(count)
 
-    def _shard(self, index: int) -> Path:
-        return self._shards[int(np.searchsorted(self._starts, index, side="right")) - 1]
+    def _scan(self, index: int) -> Scan:
+        return self._scans[int(np.searchsorted(self._starts, index, side="right")) - 1]
 
 
-def _alike(labels: list[int | str | None]) -> list[int | str | None]:
-    """Labels that are numbers or the text of numbers as numbers, if all are; 007 is a name."""
-    texts: list[int | str | None] = [None if label is None else str(label) for label in labels]
+def _samples(shard: Scan, columns: Columns, seen: dict[str, None]) -> Iterator[_Sample]:
+    """The samples of a shard in order; where labels are looked for in vain, what else there is goes into ``seen``."""
+    groups: dict[str, list[tuple[str, Member]]] = {}
+    for member in shard.members:
+        folder, _, name = member.name.rpartition("/")
+        key, _, kind = name.partition(".")
+        if key and not is_stray(name) and (not folder or stray_part(folder.removeprefix("./")) is None):
+            groups.setdefault(f"{folder}/{key}", []).append((kind, member))
+    for group in groups.values():
+        for image, labels in _divided(group):
+            sample = _Sample(image)
+            for kind, member in labels if image is not None else ():
+                if sample.label is None:
+                    sample.label = _label(shard, member, kind.lower(), columns.label, seen)
+            yield sample
+
+
+def _divided(group: list[tuple[str, Member]]) -> list[tuple[Member | None, list[tuple[str, Member]]]]:
+    """The samples among files whose names agree up to the first dot: image, and the files that may hold its label.
+
+    They are one sample, unless names with more dots have an image and a label of their own, or nothing else has one.
+    """
+    plain = next((member for kind, member in group if "." not in kind and is_image_name(f"x.{kind}")), None)
+    own: dict[str, list[tuple[str, Member]]] = {}
+    for kind, member in group:
+        stem, dot, end = kind.rpartition(".")
+        if dot:
+            own.setdefault(stem, []).append((end, member))
+    shared = [(kind, member) for kind, member in group if "." not in kind]
+    divided: list[tuple[Member | None, list[tuple[str, Member]]]] = []
+    for files in own.values():
+        image = next((member for end, member in files if is_image_name(f"x.{end}")), None)
+        labels = [(end, member) for end, member in files if end.lower() in LABEL_KINDS]
+        if image is not None and (plain is None or labels):
+            divided.append((image, labels or shared))
+    if plain is not None or not divided:
+        divided.insert(0, (plain, shared))
+    return divided
+
+
+def _label(shard: Scan, member: Member, kind: str, asked: str | None, seen: dict[str, None]) -> Value:
+    """What one file of a sample says of its label; what it says instead goes into ``seen``."""
+    name = f"{shard.shard}:{member.name}"
+    is_text = kind == ("cls" if asked is None else asked.lower().removeprefix("."))
+    if not is_text and kind != "json":
+        if not is_image_name(f"x.{kind}") and len(seen) < MOST_ENTRIES:
+            seen[f".{kind}"] = None
+        return None
+    if member.size > LONGEST_LABEL:
+        raise DataError(f"{name} has {member.size:,} bytes; a label must have at most {LONGEST_LABEL:,}")
     try:
-        numbers: list[int | str | None] = [None if text is None else int(text) for text in texts]
-    except ValueError:
-        return texts
-    return numbers if [None if number is None else str(number) for number in numbers] == texts else texts
-
-
-class _Shard(io.BufferedReader):
-    """A file for tarfile, which would ask for as many bytes as the header of a long name claims to have."""
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        if size is None or not 0 <= size <= LONGEST_LABEL:
-            raise tarfile.ReadError(f"a header claims {size} bytes")
-        return super().read(size)
-
-
-def _scan(shard: Path) -> tuple[list[_Sample], str]:
-    """The samples of a shard in order, and a sentence about damage, if any."""
-    with ExitStack() as opened:
-        try:
-            file = opened.enter_context(_Shard(io.FileIO(shard)))
-            tar = opened.enter_context(tarfile.open(fileobj=file, mode="r:"))
-        except Exception as error:  # tarfile raises what the remains of an extended header run into
-            raise DataError(
-                f"{shard} is no plain tar file ({excerpt(error)}); unpack it if it is compressed, or fetch it again"
-            ) from error
-        return _samples(shard, tar)
-
-
-def _samples(shard: Path, tar: tarfile.TarFile) -> tuple[list[_Sample], str]:
-    samples: dict[str, _Sample] = {}
-    end = shard.stat().st_size
-    tar.offset = 0  # opening has passed over the first header
-    while True:
-        offset = tar.offset
-        try:
-            # Unlike next(), this keeps no list of all headers, and does not take a damaged one for the end.
-            member = _header_at(tar, offset)
-        except Exception as error:  # tarfile raises what the remains of an extended header run into
-            damage = "" if _is_end_mark(shard, offset) else _cut_off(shard, offset, excerpt(error))
-            return list(samples.values()), damage
-        if member.size < 0 or tar.offset <= offset:  # it would lead back, for ever
-            return list(samples.values()), _cut_off(shard, offset, f"{member.name} has {member.size} bytes")
-        if member.issparse():  # its content does not lie there in one piece
-            raise DataError(f"{shard}:{member.name} is packed with holes; the shard must be made without tar --sparse")
-        # An extended header may tell another size than the one that the next header is looked for by.
-        if max(member.offset_data + member.size, tar.offset - tarfile.BLOCKSIZE) > end:
-            return list(samples.values()), _cut_off(shard, offset, f"{member.name} is not whole")
-        if member.isreg():
-            _take(samples, shard, tar, member)
-
-
-def _header_at(tar: tarfile.TarFile, offset: int) -> tarfile.TarInfo:
-    assert tar.fileobj is not None, "the file is open"
-    tar.fileobj.seek(offset)
-    return tarfile.TarInfo.fromtarfile(tar)
-
-
-def _take(samples: dict[str, _Sample], shard: Path, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
-    """Note what one file tells about its sample."""
-    folder, _, name = member.name.rpartition("/")
-    key, _, kind = name.partition(".")
-    if not key:
-        return  # a hidden file
-    sample = samples.setdefault(f"{folder}/{key}", _Sample())
-    kind = kind.lower()
-    if f".{kind}" in SUFFIXES and not sample.image:
-        sample.image, sample.offset, sample.size = member.name, member.offset_data, member.size
-    elif kind in ("cls", "json"):
-        if member.size > LONGEST_LABEL:
-            raise DataError(
-                f"{shard}:{member.name} has {member.size:,} bytes; a label must have at most {LONGEST_LABEL:,}"
-            )
-        file = tar.extractfile(member)
-        assert file is not None, "a regular file has content"
-        label = _label(file.read(), kind, f"{shard}:{member.name}")
-        sample.label = label if sample.label is None else sample.label
-
-
-def _label(content: bytes, kind: str, name: str) -> int | str | None:
-    try:
-        text = content.decode()
-        label = text.strip() if kind == "cls" else json.loads(text).get("label")
+        text = shard.read(member).decode()
+        label = text.strip() if is_text else _entry(json.loads(text), asked, seen)
     except (ValueError, AttributeError, RecursionError) as error:
         raise DataError(
             f"{name} is no label ({excerpt(error)}); a .cls holds a number or a name, a .json an entry 'label'"
         ) from error
+    if isinstance(label, float | list):
+        with suppress(ValueError):  # what it is then, is said below
+            label = whole_labels([label])[0]
     if label is not None and (isinstance(label, bool) or not isinstance(label, int | str) or label == ""):
         raise DataError(f"{name} holds the label {excerpt(repr(label), 60)}; it must be a whole number or a name")
     return label
 
 
-def _is_end_mark(shard: Path, offset: int) -> bool:
-    """Whether a tar file ends as it should where a header failed: with a block of zeros."""
-    with shard.open("rb") as file:
-        file.seek(offset)
-        return file.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE)
-
-
-def _cut_off(shard: Path, offset: int, reason: str) -> str:
-    return shown(f"{shard} is damaged or cut off at byte {offset:,} ({reason}); the files before it are used")
+def _entry(described: dict[str, Any], asked: str | None, seen: dict[str, None]) -> Any:
+    """The label among what a .json says: what was named, else ``label``, else the only entry called like one."""
+    label = described.get(asked or "label")
+    if label is None and asked is None:
+        likely = [name for name in described if name.lower() in LABEL_NAMES]
+        label = described[likely[0]] if len(likely) == 1 else None
+    if label is None:
+        seen.update(dict.fromkeys(f".json {name}" for name in list(described)[: MOST_ENTRIES - len(seen)]))
+    return label
