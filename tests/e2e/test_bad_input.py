@@ -87,8 +87,10 @@ def test_swapped_sides(refused: Refused, tmp_path: Path, write_classes: WriteCla
 
 
 def test_a_file_of_no_known_format(refused: Refused, tmp_path: Path) -> None:
+    (tmp_path / "hq.rar").write_bytes(b"Rar!")
+    assert "hq.rar has no known format" in refused("train", "--hq", "hq.rar", *OUT)
     (tmp_path / "hq.zip").write_bytes(b"PK")
-    assert "hq.zip has no known format" in refused("train", "--hq", "hq.zip", *OUT)
+    assert "hq.zip is no readable zip archive" in refused("train", "--hq", "hq.zip", *OUT)
 
 
 @pytest.mark.parametrize(

@@ -134,6 +134,10 @@ def test_a_zip_made_on_windows_or_without_the_mark_of_utf_8_keeps_its_names(tmp_
         content[start + at : start + at + 2] = b"\0\0"
     (tmp_path / "x.zip").write_bytes(content)
     assert labels(open_source(str(tmp_path / "x.zip"))) == {1: "a", 2: "木"}
+    content = content.replace("木".encode(), "中".encode("gbk") + b"x")
+    (tmp_path / "x.zip").write_bytes(content)
+    notes = open_source(str(tmp_path / "x.zip")).notes
+    assert notes[0].startswith("the encoding of 1 names is not told (first: ")
 
 
 def test_an_image_of_a_zip_that_cannot_be_read_says_why(tmp_path: Path) -> None:
