@@ -134,6 +134,10 @@ def test_a_zip_made_on_windows_or_without_the_mark_of_utf_8_keeps_its_names(tmp_
         content[start + at : start + at + 2] = b"\0\0"
     (tmp_path / "x.zip").write_bytes(content)
     assert labels(open_source(str(tmp_path / "x.zip"))) == {1: "a", 2: "木"}
+    content = content.replace("木".encode(), "中".encode("gbk") + b"x")
+    (tmp_path / "x.zip").write_bytes(content)
+    notes = open_source(str(tmp_path / "x.zip")).notes
+    assert notes[0].startswith("the encoding of 1 names is not told (first: ")
 
 
 def test_an_image_of_a_zip_that_cannot_be_read_says_why(tmp_path: Path) -> None:
@@ -324,6 +328,19 @@ def test_damaged_tables_are_refused(tmp_path: Path, name: str, content: bytes, r
     root = as_folder(tmp_path / "x", {"1.png": png(1), name: content})
     with pytest.raises(DataError, match=reason):
         open_source(str(root))
+
+
+def test_a_damaged_table_beside_class_folders_is_named_and_the_folders_are_the_classes(tmp_path: Path) -> None:
+    folders = {f"{name}/{number}.png": png(number) for name in ("cat", "dog") for number in (1, 2)}
+    root = as_folder(tmp_path / "x", folders | {"metadata.csv": b"file_name,label\ncat/1.png,\xff\n"})
+    source = open_source(str(root))
+    assert source.classes == ("cat", "dog")
+    assert "metadata.csv is no readable table" in source.notes[0]
+    with pytest.raises(DataError, match="no readable table"):  # what was named must be read
+        open_source(str(root), columns=Columns(label="label"))
+    shards = {f"0000{name}/{number}.png": png(number) for name in (0, 1) for number in (1, 2)}
+    with pytest.raises(DataError, match="no readable table"):  # these folders are no classes
+        open_source(str(as_folder(tmp_path / "y", shards | {"dataset.json": b'{"labels": [['})))
 
 
 def test_a_table_never_leads_out_of_its_set(tmp_path: Path) -> None:

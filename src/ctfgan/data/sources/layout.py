@@ -9,8 +9,9 @@ parts of a data set (``train/<class>`` beside ``val/<class>``, or ``train/`` and
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -29,7 +30,7 @@ SPLIT_FOLDERS = {
     **dict.fromkeys(("test", "testing"), TEST),
 }
 LABEL_TABLES = frozenset({".csv", ".tsv", ".json", ".jsonl", ".xlsx", ".mat"})
-ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".npz", ".7z", ".rar")
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".npz", ".7z", ".rar")
 DATA_OF_SETS = "put one subfolder per class in it, with images inside"
 
 
@@ -65,7 +66,12 @@ class TreeSource(EncodedSource):
         given = class_of_folder or {}
         beside = Beside(None, (), frozenset())
         if asked.class_level is None and not given:
-            beside = labels_beside(tree, self._images, asked, base)
+            try:
+                beside = labels_beside(tree, self._images, asked, base)
+            except DataError as error:
+                if asked.label is not None or not _are_in_class_folders(path[len(base) :] for path in self._images):
+                    raise
+                notes += (f"{error}; until then the folders are the classes",)
         notes += beside.notes
         values: Sequence[Value] | None = beside.values
         if values is None:
@@ -138,6 +144,17 @@ class TreeSource(EncodedSource):
         first = readable(outside[0])
         note = f"{len(outside):,} images lie in no folder of level {level}, and have no label (first: {first})"
         return names, (note,)
+
+
+def _are_in_class_folders(paths: Iterable[str]) -> bool:
+    """Whether all of some images lie in folders, of which several may be classes."""
+    folders = {path.rpartition("/")[0] for path in paths}
+    return "" not in folders and len(folders) > 1 and not all(map(_is_no_class, folders))
+
+
+def _is_no_class(folder: str) -> bool:
+    """Whether a folder is called like a part of a data set, or as StyleGAN numbers those of a thousand images each."""
+    return folder.lower() in SPLIT_FOLDERS or re.fullmatch("[0-9]{5}", folder) is not None
 
 
 def tree_parts(tree: Tree, columns: Columns, class_of_folder: Mapping[str, str] | None = None) -> dict[str, Opener]:

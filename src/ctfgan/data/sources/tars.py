@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
+import importlib
 import io
 import os
 import shutil
 import tarfile
 import tempfile
 import weakref
-import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,11 +18,11 @@ from typing import Any
 from ctfgan.data.sources.base import file_identity
 from ctfgan.data.sources.encoded import HEADER_BYTES, LARGEST_FILE
 from ctfgan.data.sources.tree import Listing, Tree, common_folder, inner_path, list_members, readable
-from ctfgan.errors import DataError, excerpt, shown
+from ctfgan.errors import CtfganError, DataError, excerpt, shown
 
 TAR = ".tar"
-COMPRESSED: dict[str, Any] = {".tar.gz": gzip.open, ".tgz": gzip.open, ".tar.bz2": bz2.open, ".tbz2": bz2.open}
-"""What opens a tar that is compressed as a whole, by the end of its name."""
+COMPRESSED = {".tar.gz": "gzip", ".tgz": "gzip", ".tar.bz2": "bz2", ".tbz2": "bz2", ".tar.xz": "lzma", ".txz": "lzma"}
+"""The module that opens a tar that is compressed as a whole, by the end of its name; Python may be built without it."""
 LONGEST_HEADER = 1 << 20
 """Bytes of the name in an extended header."""
 CHUNK = 1 << 20
@@ -83,7 +81,7 @@ def scan(shard: Path) -> Scan:
     if opener is None:
         return _scan(shard, shard)
     unpacked = _Unpacked()
-    damage = unpacked.take(shard, opener)
+    damage = unpacked.take(shard, importlib.import_module(opener))
     content = _scan(shard, unpacked.path)
     return replace(content, damage=damage or content.damage, unpacked=unpacked)
 
@@ -210,7 +208,7 @@ class _Unpacked:
         self.path = Path(name)
         weakref.finalize(self, _delete, self.path, os.getpid())
 
-    def take(self, shard: Path, opener: Callable[[Path], gzip.GzipFile | bz2.BZ2File]) -> str:
+    def take(self, shard: Path, opener: Any) -> str:
         """Unpack an archive; returns a sentence about damage, if there is any.
 
         Raises:
@@ -219,12 +217,14 @@ class _Unpacked:
         most, size = shard.stat().st_size * MOST_TIMES + CHUNK, 0
         with self.path.open("wb") as file:
             try:
-                with opener(shard) as packed:
+                with opener.open(shard) as packed:
                     while part := packed.read1(CHUNK):  # what was unpacked before damage is not lost
                         size += len(part)
                         self._check_room(shard, size, most)
                         file.write(part)
-            except (OSError, EOFError, zlib.error) as error:
+            except CtfganError:
+                raise
+            except Exception as error:  # each of the modules has an error of its own
                 return shown(f"{shard} is damaged or cut off ({excerpt(error)}); the files before that are used")
         return ""
 

@@ -59,9 +59,11 @@ class ZipTree(Tree):
         self.location = str(path)
         self._path = path
         self._members: dict[str, _Member] = {}
-        self.listing, folders, outside = Listing(), set[str](), 0
+        self.listing, folders, outside, unknown = Listing(), set[str](), 0, list[str]()
         for info in self._directory():
-            name = inner_path(_decoded(info))
+            decoded = _decoded(info)
+            unknown += [info.filename] if decoded is None else []
+            name = inner_path(info.filename if decoded is None else decoded)
             if name is None:
                 outside += 1
             elif info.is_dir() or info.filename.endswith("\\"):
@@ -73,6 +75,11 @@ class ZipTree(Tree):
         list_members(self.listing, self._members, folders)
         if outside:
             self.damage = (f"{outside:,} files whose paths lead out of the archive were passed over",)
+        if unknown:
+            self.damage += (
+                f"the encoding of {len(unknown):,} names is not told (first: {readable(unknown[0])}); if class names "
+                "come out wrong, unpack the archive with a program that knows it",
+            )
         if self.listing.images:
             self.base = common_folder(self.listing.images)
 
@@ -131,14 +138,14 @@ class ZipTree(Tree):
         return content
 
 
-def _decoded(info: zipfile.ZipInfo) -> str:
-    """A member's name; many programs write UTF-8 without the mark that says so."""
+def _decoded(info: zipfile.ZipInfo) -> str | None:
+    """A member's name; many programs write UTF-8 without the mark that says so. None if it is in some code page."""
     if info.flag_bits & _UTF8 or info.filename.isascii():
         return info.filename
     try:
         return info.filename.encode("cp437").decode()
     except UnicodeError:
-        return info.filename
+        return None
 
 
 def _inflated(packed: bytes, wanted: int) -> bytes:
