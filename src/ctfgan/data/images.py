@@ -126,8 +126,8 @@ def sheet(images: Bytes, columns: int, headings: list[str], scale: int = 2) -> I
     Args:
         images: N a multiple of ``columns``.
         columns: images in a row.
-        headings: ``columns`` texts; of a long one the end stays, and characters that DejaVu Sans lacks become their
-            code points.
+        headings: ``columns`` texts; of a long one the end stays, behind an ellipsis, and characters that DejaVu Sans
+            lacks become their code points.
         scale: integer zoom, nearest neighbour.
     """
     count, side = images.shape[0], images.shape[1]
@@ -146,14 +146,16 @@ def sheet(images: Bytes, columns: int, headings: list[str], scale: int = 2) -> I
 
 
 def _fitting(heading: str, width: int, font: ImageFont.FreeTypeFont) -> tuple[str, ImageFont.FreeTypeFont]:
-    """The end of a heading that fits, and its font, since class names often begin alike."""
+    """A heading, or an ellipsis and the end of it that fits, since class names often begin alike; and its font."""
     letters = drawable(heading, font)
     if len(letters) == 1 and len(letters[0]) > 1:
         font = font.font_variant(size=8)  # a code point is worth nothing if it is cut
-    text = "".join(letters)
-    while len(text) > 1 and font.getlength(text) > width:
-        text = text[1:]
-    return text, font
+    whole = "".join(letters)
+    if font.getlength(whole) <= width or len(whole) == 1:
+        return whole, font
+    ends = (f"\N{HORIZONTAL ELLIPSIS}{whole[start:]}" for start in range(1, len(whole)))
+    shortest = f"\N{HORIZONTAL ELLIPSIS}{whole[-1]}"
+    return next((text for text in ends if font.getlength(text) <= width), shortest), font
 
 
 def drawable(text: str, font: ImageFont.FreeTypeFont | None = None) -> list[str]:

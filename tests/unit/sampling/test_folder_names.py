@@ -1,5 +1,12 @@
 from __future__ import annotations
 
+from pathlib import PureWindowsPath
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
 from ctfgan.sampling.names import folder_names
 
 
@@ -33,3 +40,38 @@ def test_long_names_stay_apart_and_are_short_enough_for_any_file_system() -> Non
     assert all(len(name.encode()) <= 200 for name in names)
     assert names[3] == long[3]
     assert names[0].startswith("宪宪宪")
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("CON", "%43ON"), ("nul", "%6Eul"), ("Com1", "%43om1"), ("LPT1.2024", "%4CPT1.2024"),
+        ("aux.tar.gz", "%61ux.tar.gz"),
+        ("prn ", "%70rn%20"), ("COM²", "%43OM²"), ("CONIN$", "%43ONIN$"), ("trailing ", "trailing%20"),
+        ("a.b ", "a.b%20"),
+        ("a.b.", "a.b%2E"), ("v1. .", "v1. %2E"), (".hidden.x", "%2Ehidden.x"), ("100 %", "100 %25"),
+    ],
+)  # fmt: skip
+def test_what_windows_refuses_is_percent_encoded(name: str, folder: str) -> None:
+    assert folder_names([name]) == [folder]
+
+
+@pytest.mark.parametrize("name", ["console", "null", "COM", "com10", "lpt", "auxiliary.x", "x.con", " con", "a b"])
+def test_what_windows_takes_stays(name: str) -> None:
+    assert folder_names([name]) == [name]
+
+
+PARTS = st.sampled_from(["con", "NUL", "Com1", "lpt9", "aux", ".", " ", "/", "\\", "%", "a", "A", "宪", "\n", "ß", "$"])
+
+
+@given(st.lists(st.lists(PARTS, min_size=1, max_size=4).map("".join), min_size=1, max_size=8, unique=True))
+@example(["con", "CON", "%63on"])
+def test_folders_of_any_names_are_apart_lead_back_and_exist_on_windows(names: list[str]) -> None:
+    folders = folder_names(names)
+    assert len({folder.casefold() for folder in folders}) == len(names)
+    for folder in folders:
+        assert not PureWindowsPath(folder).is_reserved()
+        assert folder[-1] not in ". "
+        assert not set(folder) & set('/\\:*?"<>|\n')
+    for name, folder in zip(names, folders, strict=True):
+        assert name in (unquote(folder), unquote(folder.rpartition(".")[0])), "the name, or the name and a number"
