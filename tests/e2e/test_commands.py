@@ -129,6 +129,61 @@ def test_a_dry_run_shows_the_plan_and_writes_no_run(
     assert not list(tmp_path.glob("run*"))
 
 
+def test_commands_with_a_usual_output_work_again_and_again(
+    run_cli: Callable, finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("L", (8, 8)).save("own.png")
+    commands = {
+        "samples": ("sample", finished_run, "-n", 1),
+        "enhanced": ("enhance", finished_run, "own.png", "--class", "A"),
+        "compare": ("compare", finished_run),
+    }
+    for name, command in commands.items():
+        for file in (f"{name}.png", f"{name}-2.png", f"{name}-3.png"):
+            again = run_cli(*command)
+            assert (again.code, again.out.rstrip().endswith(f": {file}")) == (0, True), again
+        before = Path(f"{name}.png").read_bytes()
+        taken = run_cli(*command, "--out", f"{name}.png")
+        assert f"{name}.png exists already; choose another --out, or move it away" in taken.err
+        assert (taken.code, Path(f"{name}.png").read_bytes() == before) == (2, True)
+        assert ("ctf-gan" in taken.out) == (name == "compare"), "a table is never lost for a name"
+
+
+def test_a_sheet_without_chosen_classes_shows_some_that_are_evenly_spread_and_says_so(
+    run_cli: Callable, finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("ctfgan.cli.output.columns_that_fit", lambda most, count, side: min(most, 3))
+    some = run_cli("sample", finished_run, "-n", 2, "--out", "some.png")
+    assert "6 images of 3 classes: some.png" in some.out
+    assert "3 of 4 classes are spread evenly over all; choose others with --class, or make a set of all" in some.out
+    named = run_cli(
+        "sample", finished_run, "-n", 2, "--out", "named.png", *(["--class", "A", "--class", "B", "--class", "D"])
+    )
+    assert "spread" not in named.out
+    assert Path("named.png").read_bytes() == Path("some.png").read_bytes()
+    assert "8 images of 4 classes: all.png" in run_cli(
+        "sample", finished_run, "-n", 2, "--all-classes", "--out", "all.png"
+    ).out  # fmt: skip
+    refused = run_cli("sample", finished_run, "-n", 1_000_000, "--class", "A", "--out", "high.png")
+    assert (refused.code, Path("high.png").exists()) == (2, False)
+    assert "a sheet of 1 x 1,000,000 images has " in refused.err
+
+
+def test_an_enhanced_folder_has_the_folders_of_its_inputs(
+    run_cli: Callable, write_classes: Callable, finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    inputs = write_classes(tmp_path / "cheap", {"a": 2, "b": 2})
+    enhanced = run_cli("enhance", finished_run, "cheap", "--class", "A", "--out", "better")
+    assert enhanced.code == 0, enhanced
+    below = [
+        {path.relative_to(root).with_suffix("") for path in root.rglob("*.*")} for root in (inputs, Path("better"))
+    ]
+    assert below[0] == below[1]
+
+
 def test_samples_depend_on_the_seed_alone_and_not_on_how_many_are_asked_for_at_once(finished_run: Path) -> None:
     import ctfgan
 

@@ -19,6 +19,7 @@ GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F"
 MIN_SIDE = 4
 MAX_PIXELS = 64_000_000
 HEADING_FONT = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
+HEADING_HEIGHT = 22
 MAX_ZOOM = 8
 
 Fit = Literal["crop", "pad", "stretch"]
@@ -130,19 +131,24 @@ def sheet(images: Bytes, columns: int, headings: list[str], scale: int = 2) -> I
             lacks become their code points.
         scale: integer zoom, nearest neighbour.
     """
-    count, side = images.shape[0], images.shape[1]
+    side = images.shape[1]
     cell = side * scale + 2
     font = ImageFont.truetype(str(HEADING_FONT), max(10, min(16, cell // 3)))
-    heading_height = 22
-    page = Image.new("RGB", (columns * cell, heading_height + count // columns * cell), "white")
+    page = Image.new("RGB", sheet_page(columns, len(images) // columns, side, scale), "white")
     draw = ImageDraw.Draw(page)
     for column, heading in enumerate(headings):
         text, fitted = _fitting(heading, cell - 2, font)
-        draw.text((column * cell + cell // 2, heading_height // 2), text, fill="black", font=fitted, anchor="mm")
+        draw.text((column * cell + cell // 2, HEADING_HEIGHT // 2), text, fill="black", font=fitted, anchor="mm")
     for index, image in enumerate(images):
         tile = to_picture(image).resize((side * scale, side * scale), Image.Resampling.NEAREST)
-        page.paste(tile, (index % columns * cell + 1, heading_height + index // columns * cell + 1))
+        page.paste(tile, (index % columns * cell + 1, HEADING_HEIGHT + index // columns * cell + 1))
     return page
+
+
+def sheet_page(columns: int, rows: int, side: int, scale: int) -> tuple[int, int]:
+    """Width and height of what :func:`sheet` draws of images of ``side`` pixels."""
+    cell = side * scale + 2
+    return columns * cell, HEADING_HEIGHT + rows * cell
 
 
 def _fitting(heading: str, width: int, font: ImageFont.FreeTypeFont) -> tuple[str, ImageFont.FreeTypeFont]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import re
 import unicodedata
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from hashlib import sha256
+from pathlib import PurePath
 
 UNSAFE = frozenset('/\\:*?"<>|%') | {chr(code) for code in range(32)}
 DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\..*)?", re.IGNORECASE | re.DOTALL)
@@ -34,6 +35,27 @@ def folder_names(classes: Sequence[str]) -> list[str]:
         taken.add(_folded(candidate))
         unique.append(candidate)
     return unique
+
+
+def path_names(paths: Sequence[PurePath]) -> list[str]:
+    """Relative paths, joined by ``/``; every part is called as :func:`folder_names` calls it within its folder."""
+    folders = sorted({folder for path in paths for folder in path.parents if folder.parts})
+    names, below = [""] * len(paths), {PurePath(): ""}
+    for parent, places in _by_parent(folders).items():  # which is there already, since it sorts before
+        inside = [folders[place] for place in places]
+        for folder, name in zip(inside, folder_names([folder.name for folder in inside]), strict=True):
+            below[folder] = f"{below[parent]}{name}/"
+    for parent, places in _by_parent(paths).items():
+        for place, name in zip(places, folder_names([paths[place].name for place in places]), strict=True):
+            names[place] = f"{below[parent]}{name}"
+    return names
+
+
+def _by_parent(paths: Sequence[PurePath]) -> dict[PurePath, list[int]]:
+    places = defaultdict(list)
+    for place, path in enumerate(paths):
+        places[path.parent].append(place)
+    return places
 
 
 def _encoded(name: str) -> str:
