@@ -9,12 +9,14 @@ import urllib.error
 import urllib.request
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from ctfgan.data.catalogue import PublishedFile, PublishedSet, downloads
 from ctfgan.errors import DataError
-from ctfgan.files import is_taken, new_folder, sha256
+from ctfgan.files import is_taken, lock, new_folder, sha256
 from ctfgan.progress import Progress, silent
 
 TIMEOUT_SECONDS = 30.0
@@ -29,16 +31,45 @@ def fetch(published: PublishedSet, root: Path, progress: Progress = silent) -> P
     interrupted download goes on where it stopped.
 
     Raises:
-        DataError: it is given out only to who registers; no connection; a transfer cut short; a wrong checksum; an
-            archive that is damaged or reaches out of its folder. The set's folder is then as it was.
+        DataError: it is given out only to who registers; another process fetches it; no connection; a transfer cut
+            short; a wrong checksum; an archive that is damaged or reaches out of its folder. The set's folder is then
+            as it was.
     """
-    home, waiting = published.home(root), downloads(root)
     if published.is_in(root):
-        return home / published.folder
+        return published.home(root) / published.folder
     if not published.files:
         raise DataError(f"{published.name} cannot be downloaded: {published.needs(root)}")
+    home = published.home(root)
     if is_taken(home):
         raise DataError(f"{home} exists and does not hold all of {published.name}; move it away, then run this again")
+    with _held(published, downloads(root)):
+        if not published.is_in(root):  # which another process may have finished just now
+            _fill(home, published, downloads(root), progress)
+    return home / published.folder
+
+
+@contextmanager
+def _held(published: PublishedSet, folder: Path) -> Iterator[None]:
+    """Keep other processes from downloading the same set: both would write to the same partial files."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / f".{published.name}.lock").open("w")
+    except OSError as error:
+        raise DataError(f"{folder} cannot be written ({error}); set CTFGAN_DATA to a folder of yours") from error
+    with file:
+        try:
+            lock(file)
+        except OSError as error:
+            if isinstance(error, BlockingIOError):
+                raise DataError(
+                    f"another process is fetching {published.name} into {folder}; wait for it, or stop it and run this "
+                    "again"
+                ) from error
+            # A file system without locks: the checksum still tells of files that two processes have spoiled.
+        yield
+
+
+def _fill(home: Path, published: PublishedSet, waiting: Path, progress: Progress) -> None:
     downloaded = [_obtain(published, file, waiting, progress) for file in published.files]
     with new_folder(home) as partial:
         number = len(published.files)
@@ -48,7 +79,6 @@ def fetch(published: PublishedSet, root: Path, progress: Progress = silent) -> P
     for file, new in zip(published.files, downloaded, strict=True):
         if new:
             (waiting / file.name).unlink()
-    return home / published.folder
 
 
 def _obtain(published: PublishedSet, file: PublishedFile, folder: Path, progress: Progress) -> bool:
@@ -96,7 +126,6 @@ def _download(url: str, partial: Path, size: int, progress: Progress) -> None:
         if getattr(response, "status", None) != http.client.PARTIAL_CONTENT:
             have = 0
         chunks = -(-(size - have) // CHUNK)
-        partial.parent.mkdir(parents=True, exist_ok=True)
         host = urlsplit(url).hostname or "this machine"
         with partial.open("ab" if have else "wb") as file:
             for _ in progress(range(chunks), chunks, f"fetching {partial.stem} from {host} (MiB)"):
