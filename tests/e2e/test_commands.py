@@ -127,6 +127,16 @@ def test_a_dry_run_shows_the_plan_and_writes_no_run(
     for words in ("generator: ", "discriminator: ", "parameters", "stage transfer: at most 2 generator steps", "MiB"):
         assert words in shown.out
     assert not list(tmp_path.glob("run*"))
+    (line,) = (line for line in shown.out.splitlines() if line.startswith("recipe ctf-glyphs"))
+    assert 'data.glyphs.characters="AB"' in line
+    assert "transfer.steps=2" in line
+    assert "data.degradation" not in line, "as in the named recipe"
+    assert len(shown.out.splitlines()) < 40
+    whole = run_cli("train", "--characters", "AB", "--dry-run", "--json", *SETTINGS).out
+    recipe = whole[whole.index("{") : whole.index("\n}") + 2]
+    assert json.loads(recipe)["data"]["glyphs"]["characters"] == "AB"
+    alone = run_cli("train", "--json")
+    assert (alone.code, "add --dry-run" in alone.err) == (2, True)
 
 
 def test_commands_with_a_usual_output_work_again_and_again(
