@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import shutil
 import tarfile
 import urllib.error
@@ -10,8 +11,9 @@ import urllib.request
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
+from typing import IO
 from urllib.parse import urlsplit
 
 from ctfgan.data.catalogue import PublishedFile, PublishedSet, downloads
@@ -50,23 +52,47 @@ def fetch(published: PublishedSet, root: Path, progress: Progress = silent) -> P
 
 @contextmanager
 def _held(published: PublishedSet, folder: Path) -> Iterator[None]:
-    """Keep other processes from downloading the same set: both would write to the same partial files."""
+    """Keep other processes from downloading the same set, since both would write to the same partial files.
+
+    What is made for that goes away, so that a set that cannot be reached leaves no trace.
+    """
+    made = [place for place in (folder, *folder.absolute().parents) if not place.exists()]
+    place = folder / f".{published.name}.lock"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / f".{published.name}.lock").open("w")
+        file = place.open("w")
     except OSError as error:
         raise DataError(f"{folder} cannot be written ({error}); set CTFGAN_DATA to a folder of yours") from error
-    with file:
-        try:
-            lock(file)
-        except OSError as error:
-            if isinstance(error, BlockingIOError):
+    try:
+        with file:
+            if not _is_ours(file, place):
                 raise DataError(
                     f"another process is fetching {published.name} into {folder}; wait for it, or stop it and run this "
                     "again"
-                ) from error
-            # A file system without locks: the checksum still tells of files that two processes have spoiled.
-        yield
+                )
+            try:
+                yield
+            finally:
+                with suppress(PermissionError):  # Windows keeps a file that is open; it does no harm
+                    place.unlink()
+    finally:
+        with suppress(OSError):  # the first that holds something
+            for empty in made:
+                empty.rmdir()
+
+
+def _is_ours(file: IO[str], place: Path) -> bool:
+    """Lock a file; False if another process has it, or has just taken away the one that was opened."""
+    try:
+        lock(file)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks: the checksum still tells of files that two processes have spoiled
+        return True
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), place.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _fill(home: Path, published: PublishedSet, waiting: Path, progress: Progress) -> None:
