@@ -46,7 +46,6 @@ BANK = "low_quality_bank.npz"
 CARD = "README.md"
 FILES = (MODEL, RECIPE, CLASSES, BANK, CODES, PROVENANCE, CARD)
 
-COMPARED_NAMES = 10_000  # with an unknown one
 WAY_OUT = "; copy the whole bundle folder again"  # of what is damaged
 BANK_IMAGES = 4_096
 BANK_PER_CLASS = 16  # with matched pairing, where the variety of a class is that of its low-quality images
@@ -158,8 +157,7 @@ def look_up(numbers: Mapping[str, int], names: Sequence[str]) -> list[int]:
     names = [unicodedata.normalize("NFC", name) for name in names]
     for name in names:
         if name not in numbers:
-            # Among very many names the nearest one takes minutes to find.
-            near = suggestion(name, list(numbers)) if len(numbers) <= COMPARED_NAMES else ""
+            near = suggestion(name, list(numbers))
             short = near.startswith("Did") or len(numbers) <= 30
             raise ConfigError(
                 f"Unknown class {name!r}. {near if short else f'The model has {len(numbers):,} classes.'}"

@@ -15,14 +15,19 @@ from __future__ import annotations
 
 import difflib
 import re
+import unicodedata
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
 
 LONGEST_NAME = 100
-NAMED = 5  # names in a sentence, before it only counts them
 """Letters of a name that is compared with known ones; looking for likenesses takes the square of the length."""
+COMPARED_NAMES = 10_000  # with an unknown one; among very many the nearest takes minutes to find
+NAMED = 5  # names in a sentence, before it only counts them
+_ZEROS = re.compile(r"(?<![0-9])0+(?=[0-9])")
+_BLANK = re.compile(r"[\s_]+|(?<=[^\W_])-+")
 _UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -107,11 +112,32 @@ def a_few(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMED]) + rest
 
 
-def suggestion(name: str, known: list[str]) -> str:
-    """One sentence that points from an unknown name to the nearest known one, or lists them all."""
-    name = name[:LONGEST_NAME]
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(sorted(known))}."
+def suggestion(name: str, known: Sequence[str]) -> str:
+    """One sentence that points from an unknown name to the nearest known one, or lists them all.
+
+    Those whose :func:`folded` forms agree, and single letters in the other case, are nearest.
+    """
+    sought, alike = folded(name[:LONGEST_NAME]).casefold(), defaultdict(list)
+    for one in known:
+        alike[folded(one).casefold()].append(one)
+    nearest = [sought] if sought in alike else []
+    if not nearest and len(known) <= COMPARED_NAMES:
+        nearest = difflib.get_close_matches(sought, alike, n=1)
+    if nearest:
+        return f"Did you mean {' or '.join(map(repr, alike[nearest[0]][:NAMED]))}?"
+    return f"Known: {', '.join(sorted(known))}."
+
+
+def folded(name: str) -> str:
+    """A name without what the eye passes over: case, blanks, hyphens, forms of a character, zeros before a number.
+
+    A single character is a class of its own in either case: a and A are not written alike.
+    """
+    plain = unicodedata.normalize("NFKC", name).strip()
+    if len(plain) <= 1:
+        return plain
+    text = _BLANK.sub(" ", unicodedata.normalize("NFKC", plain.casefold())).strip()
+    return _ZEROS.sub("", text) or plain
 
 
 def pick(table: Mapping[str, T], name: str, what: str) -> T:

@@ -10,64 +10,68 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
+import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-try:
-    import fcntl
-except ImportError:  # not on Windows
-    fcntl = None  # type: ignore[assignment]
+from filelock import lock_descriptor
 
 from ctfgan.errors import CtfganError
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 LONGEST_JSON = 1 << 24
 """Bytes of a JSON file that is read, unless more are expected."""
-REMAINS = re.compile(r"\.(?P<name>.+)\.(?P<kind>partial|replaced|deleted)-\d+")  # what a killed process leaves behind
+REMAINS = re.compile(r"\.(?P<name>.+)\.(?P<kind>partial|replaced|deleted)-(\d+|[a-z0-9_]{8})")
+"""What a killed process leaves behind; numbers alone are of processes of earlier versions."""
 YOUNG_SECONDS = 60.0  # the owner of a younger folder may not have locked it yet
+CONTENT, LOCK = "content", ".lock"  # in a work folder
 
 
 @contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside ``path``; at the end flush it to disk and rename it to ``path``.
+def new_folder(path: Path, unless: str | None = None) -> Iterator[Path]:
+    """Yield a temporary folder on the disk of ``path``; at the end flush it and rename it to ``path``.
 
-    A folder that is there already is replaced, once the new one is complete. What processes that were killed left of
-    earlier attempts goes away.
+    A folder that is there already is replaced, once the new one is complete. Processes that make the same folder at
+    the same time do not meet before that. What processes that were killed left of earlier attempts goes away.
+
+    Args:
+        path: of the folder.
+        unless: a file in it, such as a cache's: if another process has made a folder with it meanwhile, that one
+            stays, so that nobody who reads it is disturbed.
 
     Raises:
         CtfganError: the disk is full or not writable; what was at ``path`` before is untouched.
     """
     path = path.absolute()
-    partial, replaced = _beside(path, "partial"), _beside(path, "replaced")
     with _disk_errors(path):
         _clear_abandoned(path)
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{path.name}.partial-", dir=path.parent))
     try:
-        with _locked(partial), _disk_errors(path):
+        with _disk_errors(path), _locked(work):
+            content = work / CONTENT
+            content.mkdir()  # which others may read, unlike a folder of tempfile
             try:
-                yield partial
+                yield content
             except Exception as error:
-                if _tells_of_full_disk(error, partial):
+                if _tells_of_full_disk(error, content):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
                 raise
-            for file in partial.rglob("*"):
+            for file in content.rglob("*"):
                 if file.is_file():
                     flush(file)
-            flush(partial)
-            if path.exists():
-                path.rename(replaced)
-            partial.rename(path)
+            flush(content)
+            while not (unless is not None and (path / unless).exists()) and not _has_replaced(path, content):
+                pass  # another process was faster; in the next round its folder is there
             flush(path.parent)
     finally:
-        if replaced.exists() and not path.exists():  # interrupted between the two renames
-            replaced.rename(path)
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(replaced, ignore_errors=True)
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def write_file(path: Path, content: bytes, *, durable: bool = True) -> None:
@@ -85,7 +89,8 @@ def write_file(path: Path, content: bytes, *, durable: bool = True) -> None:
     partial = _beside(path, "partial")
     try:
         with _disk_errors(path):
-            partial.write_bytes(content)
+            with partial.open("xb") as file:
+                file.write(content)
             if durable:
                 flush(partial)
             partial.replace(path)
@@ -178,20 +183,21 @@ def sha256(path: Path) -> str:
 
 
 def lock(file: IO[str] | int) -> None:
-    """Lock an open file or folder for this process, until it is closed or the process ends, however it ends.
+    """Lock an open file for this process, until it is closed or the process ends, however it ends.
 
     Raises:
         BlockingIOError: another process has it.
         OSError: files cannot be locked here.
     """
-    if fcntl is None:
-        raise OSError(errno.ENOTSUP, "no file locks on this system")
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    if not lock_descriptor(file if isinstance(file, int) else file.fileno(), blocking=False):
+        raise BlockingIOError(errno.EAGAIN, "another process has locked it")
 
 
 def flush(path: Path) -> None:
     """Wait until a file, or the list of names in a folder, is on the disk itself."""
-    handle = os.open(path, os.O_RDONLY)
+    if sys.platform == "win32" and path.is_dir():  # which cannot be opened there
+        return
+    handle = os.open(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
@@ -199,40 +205,54 @@ def flush(path: Path) -> None:
 
 
 def _beside(path: Path, kind: str) -> Path:
-    return path.with_name(f".{path.name}.{kind}-{os.getpid()}")
+    return path.with_name(f".{path.name}.{kind}-{secrets.token_hex(4)}")
+
+
+def _has_replaced(path: Path, content: Path) -> bool:
+    """Put a folder in the place of what is at ``path``, if anything; False if another process was faster there."""
+    replaced = _beside(path, "replaced")
+    try:
+        with suppress(FileNotFoundError):
+            path.rename(replaced)
+        try:
+            content.rename(path)
+        except OSError:
+            if not path.exists():
+                raise
+            return False
+        return True
+    finally:
+        if replaced.exists() and not path.exists():  # interrupted between the two renames
+            replaced.rename(path)
+        shutil.rmtree(replaced, ignore_errors=True)
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[bool]:
-    """Lock a folder, and tell whether that worked; the lock goes with the process, however that ends."""
-    if fcntl is None:
-        yield False
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
+def _locked(work: Path) -> Iterator[bool]:
+    """Lock a work folder, and tell whether that worked; the lock goes with the process, however that ends."""
+    with (work / LOCK).open("w") as file:
         try:
-            lock(handle)
+            lock(file)
             has_lock = True
         except OSError:  # another one's, or on a file system that knows no locks
             has_lock = False
         yield has_lock
-    finally:
-        os.close(handle)
 
 
 def _clear_abandoned(path: Path) -> None:
-    """Delete partial folders of ``path`` whose owners are dead; in a cache, others may be at work on the same."""
+    """Delete work folders of ``path`` whose owners are dead; in a cache, others may be at work on the same."""
     if not path.parent.is_dir():
         return
     for remains in path.parent.iterdir():
-        found = REMAINS.fullmatch(remains.name)
-        if found is None or (found["name"], found["kind"]) != (path.name, "partial"):
+        match = REMAINS.fullmatch(remains.name)
+        if match is None or (match["name"], match["kind"]) != (path.name, "partial"):
             continue
         with suppress(FileNotFoundError):  # another process clears up, too
             if remains.is_dir() and time.time() - remains.stat().st_mtime > YOUNG_SECONDS:
                 with _locked(remains) as is_abandoned:
-                    if is_abandoned:
-                        shutil.rmtree(remains)
+                    pass
+                if is_abandoned:  # and nobody takes it again: the next one makes a folder of its own
+                    shutil.rmtree(remains)
 
 
 def _tells_of_full_disk(error: Exception, folder: Path) -> bool:

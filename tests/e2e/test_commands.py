@@ -85,7 +85,7 @@ def test_unlabelled_foreign_images_of_another_colour_are_paired_independently(
         Image.new("RGB", (9, 12), (40 * number, 0, 90)).save(tmp_path / f"cheap/{number}.jpg")
     trained = run_cli("train", "--hq", "good", "--lq", "cheap", "--out", "run", *SETTINGS)
     assert trained.code == 0, trained
-    assert "pairing: independent (auto)" in trained.out
+    assert "pairing: independent (auto: low-quality images have no labels)" in trained.out
     assert "no labels" in trained.out
     assert run_cli("sample", "run", "--lq", "cheap", "-n", 2).code == 0
 
@@ -127,6 +127,71 @@ def test_a_dry_run_shows_the_plan_and_writes_no_run(
     for words in ("generator: ", "discriminator: ", "parameters", "stage transfer: at most 2 generator steps", "MiB"):
         assert words in shown.out
     assert not list(tmp_path.glob("run*"))
+    (line,) = (line for line in shown.out.splitlines() if line.startswith("recipe ctf-glyphs"))
+    assert 'data.glyphs.characters="AB"' in line
+    assert "transfer.steps=2" in line
+    assert "data.degradation" not in line, "as in the named recipe"
+    assert len(shown.out.splitlines()) < 40
+    whole = run_cli("train", "--characters", "AB", "--dry-run", "--json", *SETTINGS).out
+    recipe = whole[whole.index("{") : whole.index("\n}") + 2]
+    assert json.loads(recipe)["data"]["glyphs"]["characters"] == "AB"
+    alone = run_cli("train", "--json")
+    assert (alone.code, "add --dry-run" in alone.err) == (2, True)
+
+
+def test_commands_with_a_usual_output_work_again_and_again(
+    run_cli: Callable, finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("L", (8, 8)).save("own.png")
+    commands = {
+        "samples": ("sample", finished_run, "-n", 1),
+        "enhanced": ("enhance", finished_run, "own.png", "--class", "A"),
+        "compare": ("compare", finished_run),
+    }
+    for name, command in commands.items():
+        for file in (f"{name}.png", f"{name}-2.png", f"{name}-3.png"):
+            again = run_cli(*command)
+            assert (again.code, again.out.rstrip().endswith(f": {file}")) == (0, True), again
+        before = Path(f"{name}.png").read_bytes()
+        taken = run_cli(*command, "--out", f"{name}.png")
+        assert f"{name}.png exists already; choose another --out, or move it away" in taken.err
+        assert (taken.code, Path(f"{name}.png").read_bytes() == before) == (2, True)
+        assert ("ctf-gan" in taken.out) == (name == "compare"), "a table is never lost for a name"
+
+
+def test_a_sheet_without_chosen_classes_shows_some_that_are_evenly_spread_and_says_so(
+    run_cli: Callable, finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("ctfgan.cli.output.columns_that_fit", lambda most, count, side: min(most, 3))
+    some = run_cli("sample", finished_run, "-n", 2, "--out", "some.png")
+    assert "6 images of 3 classes: some.png" in some.out
+    assert "3 of 4 classes are spread evenly over all; choose others with --class, or make a set of all" in some.out
+    named = run_cli(
+        "sample", finished_run, "-n", 2, "--out", "named.png", *(["--class", "A", "--class", "B", "--class", "D"])
+    )
+    assert "spread" not in named.out
+    assert Path("named.png").read_bytes() == Path("some.png").read_bytes()
+    assert "8 images of 4 classes: all.png" in run_cli(
+        "sample", finished_run, "-n", 2, "--all-classes", "--out", "all.png"
+    ).out  # fmt: skip
+    refused = run_cli("sample", finished_run, "-n", 1_000_000, "--class", "A", "--out", "high.png")
+    assert (refused.code, Path("high.png").exists()) == (2, False)
+    assert "a sheet of 1 x 1,000,000 images has " in refused.err
+
+
+def test_an_enhanced_folder_has_the_folders_of_its_inputs(
+    run_cli: Callable, write_classes: Callable, finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    inputs = write_classes(tmp_path / "cheap", {"a": 2, "b": 2})
+    enhanced = run_cli("enhance", finished_run, "cheap", "--class", "A", "--out", "better")
+    assert enhanced.code == 0, enhanced
+    below = [
+        {path.relative_to(root).with_suffix("") for path in root.rglob("*.*")} for root in (inputs, Path("better"))
+    ]
+    assert below[0] == below[1]
 
 
 def test_samples_depend_on_the_seed_alone_and_not_on_how_many_are_asked_for_at_once(finished_run: Path) -> None:

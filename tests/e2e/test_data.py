@@ -233,7 +233,7 @@ def test_fetch_and_list_and_training_by_name(
     assert f"here: {tmp_path}/home/toy/toy.npz" in run_cli("data", "list").out
     planned = run_cli("train", "--hq", "toy", "--dry-run", *SETTINGS)
     assert planned.code == 0, planned
-    assert '"high_quality": "toy"' in planned.out, "a name means the same on every machine"
+    assert 'data.high_quality="toy"' in planned.out, "a name means the same on every machine"
     assert run_cli("data", "check", "toy").code == 0
 
     elsewhere = run_cli("data", "fetch", "toy", "--to", "elsewhere")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -15,6 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
@@ -83,3 +87,30 @@ def test_what_cannot_be_served_is_told_before_a_server_starts(
     assert "has another hash" in refused("serve", bundle, "--port", 0)
     assert "is no address of this machine" in refused("serve", bundle, "--host", "no.such.host.invalid")
     assert "--max-images" in refused("serve", bundle, "--max-images", 1)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+def test_the_curl_lines_of_the_documentation_work(
+    finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("no_proxy", "*")
+    Image.new("L", (9, 12), 80).save(tmp_path / "own.png")
+    texts = [(ROOT / name).read_text() for name in ("docs/howto/sharing.md", "README.md")]
+    command = [sys.executable, "-m", "ctfgan", "serve", "--help"]
+    texts.append(subprocess.run(command, capture_output=True, text=True, check=True).stdout.replace("\\\n", " "))
+    lines = [line.strip() for text in texts for line in text.splitlines() if line.strip().startswith("curl ")]
+    assert len(lines) == 6
+    with serving(finished_run, "--port", 0) as (_, address, _printed):
+        for line in lines:
+            words = shlex.split(line.replace("http://127.0.0.1:8000/", address).replace('"cat"', '"B"'))
+            answer = subprocess.run([*words, "--fail", "--silent"], cwd=tmp_path, capture_output=True, check=False)
+            assert answer.returncode == 0, (line, answer)
+            if "-o" not in words:
+                assert json.loads(answer.stdout) == {"classes": ["A"], "more": False}
+                continue
+            file = tmp_path / words[words.index("-o") + 1]
+            content = file.read_bytes()
+            file.unlink()
+            kind = b"PK\x03\x04" if file.suffix == ".zip" else b"\x89PNG"
+            assert content.startswith(kind), line

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ctfgan.errors import CtfganError, DataError
-from ctfgan.files import clear_remains, delete_folder, new_folder, sha256, write_file
+from ctfgan.files import clear_remains, delete_folder, lock, new_folder, sha256, write_file
 
 
 def fail_with(number: int) -> Callable[..., None]:
@@ -108,11 +109,10 @@ def test_the_hash_is_sha_256(tmp_path: Path, content: bytes) -> None:
     assert sha256(tmp_path / "x") == hashlib.sha256(content).hexdigest()
 
 
-def killed(source: str) -> int:
-    """Run Python lines in a process of their own, which must kill itself; returns its id."""
+def killed(source: str) -> None:
+    """Run Python lines in a process of their own, which must kill itself."""
     process = subprocess.Popen([sys.executable, "-c", f"{source}\n"])
     assert process.wait() == -signal.SIGKILL
-    return process.pid
 
 
 DYING = """
@@ -127,10 +127,11 @@ path = Path({path!r})
 
 def test_what_a_killed_process_left_goes_away(tmp_path: Path) -> None:
     lines = DYING.format(function="new_folder", path=str(tmp_path / "x"))
-    pid = killed(lines + "with new_folder(path) as folder:\n    (folder / 'half').touch()\n    die()")
+    killed(lines + "with new_folder(path) as folder:\n    (folder / 'half').touch()\n    die()")
     lines = DYING.format(function="write_file", path=str(tmp_path / "y"))
-    other = killed(lines + "os.fsync = die\nwrite_file(path, b'half')")
-    assert names(tmp_path) == sorted([f".x.partial-{pid}", f".y.partial-{other}"])
+    killed(lines + "os.fsync = die\nwrite_file(path, b'half')")
+    assert [re.sub("-.*", "", name) for name in names(tmp_path)] == [".x.partial", ".y.partial"]
+    (tmp_path / ".w.partial-4711").mkdir()  # of an earlier version
     (tmp_path / ".z.partial-notes").touch()  # somebody else's
     clear_remains(tmp_path)
     assert names(tmp_path) == [".z.partial-notes"]
@@ -167,18 +168,106 @@ def test_a_partial_folder_of_the_dead_is_cleared_and_one_of_the_living_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines = DYING.format(function="new_folder", path=str(tmp_path / "x"))
-    dead = killed(lines + "with new_folder(path) as folder:\n    die()")
+    killed(lines + "with new_folder(path) as folder:\n    die()")
+    (dead,) = names(tmp_path)
     alive = subprocess.Popen(
         [sys.executable, "-c", lines + "with new_folder(path) as folder:\n    print(1, flush=True)\n    input()"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
     assert alive.stdout is not None
     alive.stdout.readline()
+    (living,) = set(names(tmp_path)) - {dead}
     with new_folder(tmp_path / "x"):
-        assert f".x.partial-{dead}" in names(tmp_path), "too young to judge"
+        assert dead in names(tmp_path), "too young to judge"
     monkeypatch.setattr("ctfgan.files.YOUNG_SECONDS", 0.0)
-    with new_folder(tmp_path / "x"):
-        assert names(tmp_path) == sorted([f".x.partial-{alive.pid}", f".x.partial-{os.getpid()}", "x"])
+    with new_folder(tmp_path / "x") as folder:
+        assert names(tmp_path) == sorted([living, folder.parent.name, "x"])
     alive.communicate(b"\n")
     assert alive.returncode == 0
     assert names(tmp_path) == ["x"]
+
+
+MAKING = """
+import os, sys
+from pathlib import Path
+from ctfgan.files import new_folder
+os.getpid = lambda: 1  # as in two containers
+path = Path({path!r})
+with new_folder(path, unless="whole") as folder:
+    for number in range(50):
+        (folder / str(number)).write_text("all of it")
+        if number == 25:
+            print(1, flush=True)
+            input()
+    (folder / "whole").touch()
+print(len(list(path.iterdir())), flush=True)
+"""
+
+
+def test_two_processes_with_one_number_that_make_a_folder_at_once_both_end_with_a_whole_one(tmp_path: Path) -> None:
+    source = MAKING.format(path=str(tmp_path / "cache" / "x"))
+    both = [
+        subprocess.Popen([sys.executable, "-c", source], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    for process in both:  # each is in the middle before one goes on
+        assert process.stdout is not None
+        assert process.stdout.readline() == "1\n"
+    for process in both:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    assert [process.communicate()[0] for process in both] == ["51\n", "51\n"]
+    assert names(tmp_path / "cache") == ["x"]
+
+
+def test_a_folder_that_another_process_made_meanwhile_stays_or_is_replaced_as_asked(tmp_path: Path) -> None:
+    def made_twice(name: str, unless: str | None) -> str:
+        path = tmp_path / name
+        with new_folder(path, unless) as slow:
+            (slow / "whole").write_text("slow")
+            with new_folder(path) as fast:
+                (fast / "whole").write_text("fast")
+        return (path / "whole").read_text()
+
+    assert made_twice("a", unless="whole") == "fast"
+    assert made_twice("b", unless="another") == "slow"
+    assert made_twice("c", unless=None) == "slow"
+    assert names(tmp_path) == ["a", "b", "c"]
+
+
+def test_a_folder_that_appears_between_the_two_renames_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, rename, rivals = tmp_path / "x", Path.rename, ["one", "two"]
+
+    def slow(self: Path, target: Path) -> Path:
+        if target == path and rivals:
+            path.mkdir()
+            (path / rivals.pop()).touch()
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", slow)
+    with new_folder(path) as folder:
+        (folder / "mine").touch()
+    assert names(path) == ["mine"]
+    assert names(tmp_path) == ["x"]
+
+
+def test_what_is_written_may_be_read_by_those_whom_the_umask_lets(tmp_path: Path) -> None:
+    with new_folder(tmp_path / "folder"):
+        pass
+    write_file(tmp_path / "file", b"")
+    (tmp_path / "usual").mkdir()
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "folder").stat().st_mode == (tmp_path / "usual").stat().st_mode
+    assert (tmp_path / "file").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_a_lock_holds_against_another_opening_of_the_file_until_it_is_closed(tmp_path: Path) -> None:
+    with (tmp_path / "x").open("w") as first, (tmp_path / "x").open("a") as second:
+        lock(first)
+        with pytest.raises(BlockingIOError):
+            lock(second)
+        first.close()
+        lock(second)

@@ -100,8 +100,8 @@ def map_(model: Path, table: Path, out: Path) -> None:
 @classes.command()
 @MODEL
 @click.argument("images", metavar="IMAGES")
-@click.option("--lq", metavar="PATH", help="Low-quality images of the new classes, for a model that draws them by "
-              "class. Without it: degraded copies, as in training.")  # fmt: skip
+@click.option("--lq", metavar="PATH", help="Low-quality images of the new classes, which a model needs that was "
+              "trained with --lq of the same classes. Without it: degraded copies, as in training.")  # fmt: skip
 @DEVICE
 @OUT
 def add(model: Path, images: str, lq: str | None, device: str, out: Path) -> None:
@@ -113,6 +113,7 @@ def add(model: Path, images: str, lq: str | None, device: str, out: Path) -> Non
 
     \b
     ctfgan classes add bundle new-letters --out more
+    ctfgan classes add bundle new-letters --lq new-cheap --out more    trained with --lq of the same classes
     """
     from ctfgan.cli import show as shown
     from ctfgan.lifecycle.adding import add as add_classes

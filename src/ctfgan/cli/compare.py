@@ -6,14 +6,16 @@ from pathlib import Path
 
 import click
 
+PLOT = "compare.png"
+
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
-@click.option("--out", default="compare.png", show_default=True, metavar="PNG", type=click.Path(path_type=Path),
-              help="The plot.")  # fmt: skip
+@click.option("--out", metavar="PNG", type=click.Path(path_type=Path),
+              help=f"The plot [default: {PLOT}, or the next free name].")  # fmt: skip
 @click.option("--csv", "table_file", metavar="CSV", type=click.Path(path_type=Path),
               help="Also write a line for each run, or add lines to a table that was written so before.")  # fmt: skip
-def compare(runs: tuple[Path, ...], out: Path, table_file: Path | None) -> None:
+def compare(runs: tuple[Path, ...], out: Path | None, table_file: Path | None) -> None:
     """Show runs side by side: images, steps, seconds and figures as a table, distances as a plot.
 
     Notes say where runs do not compare: other real images, another recogniser, another number of samples. Figures are
@@ -27,15 +29,12 @@ def compare(runs: tuple[Path, ...], out: Path, table_file: Path | None) -> None:
     ctfgan compare runs/* --out all.png --csv all.csv
     """
     from ctfgan.cli import show
-    from ctfgan.cli.output import check_output
+    from ctfgan.cli.output import check_output, free_output
     from ctfgan.files import write_file
     from ctfgan.reports.compare import HEADINGS, plot, read_run, table, warnings
     from ctfgan.reports.csv_rows import add_to_csv, csv_rows, read_csv
     from ctfgan.reports.equal import Arm, compared
 
-    check_output(out)
-    if table_file is not None and read_csv(table_file) is None:
-        check_output(table_file, "--csv")
     results = [read_run(run) for run in runs]
     show.print_table(HEADINGS, table(results))
     for warning in warnings(results):
@@ -47,8 +46,12 @@ def compare(runs: tuple[Path, ...], out: Path, table_file: Path | None) -> None:
         show.say(comparison.sentence())
     for note in notes:
         show.say(f"note: {note}")
-    write_file(out, plot(results))
-    show.say(f"plot: {out}")
+    # After the tables: nobody should lose these for a name that is taken.
+    place = free_output(out, PLOT)
+    if table_file is not None and read_csv(table_file) is None:
+        check_output(table_file, "--csv")
+    write_file(place, plot(results))
+    show.say(f"plot: {place}")
     if table_file is not None:
         add_to_csv(table_file, csv_rows(results, comparison))
         show.say(f"table: {table_file}")

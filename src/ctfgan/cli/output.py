@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import itertools
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path, PurePath
 
 import numpy as np
 
 from ctfgan.data.images import Bytes, to_picture
 from ctfgan.errors import ConfigError
 from ctfgan.files import is_taken, new_folder, write_file
-from ctfgan.sampling import Samples, check_set_folder
-from ctfgan.sampling.names import folder_names
-from ctfgan.sampling.sheets import enlarged, png, sheet_of_columns
+from ctfgan.sampling import Model, Samples, check_set_folder
+from ctfgan.sampling.names import path_names
+from ctfgan.sampling.sheets import check_sheet, columns_that_fit, enlarged, png, sheet_of_columns
+from ctfgan.training.checks import spread_evenly
 
 OTHER_IMAGES = frozenset({".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".pdf", ".svg"})
 
@@ -29,6 +34,20 @@ def check_output(out: Path, option: str = "--out") -> None:
         raise ConfigError(f"folder {out.absolute().parent} does not exist; make it first, or choose another {option}")
 
 
+def free_output(out: Path | None, default: str) -> Path:
+    """Where a file goes: to the place that was asked for, else to the first free of ``name.png``, ``name-2.png``, ...
+
+    Raises:
+        ConfigError: as :func:`check_output`.
+    """
+    if out is None:
+        name = Path(default)
+        numbered = (name.with_stem(f"{name.stem}-{number}") for number in itertools.count(2))
+        out = next(place for place in itertools.chain([name], numbered) if not place.exists())
+    check_output(out)
+    return out
+
+
 def check_set_output(out: Path) -> None:
     """The same for a set of samples, which may be there in part already.
 
@@ -44,19 +63,67 @@ def _check_name(out: Path) -> None:
         raise ConfigError(f"{out} names a format that is not written; end it in .png for a sheet")
 
 
+def sheet_classes(model: Model, chosen: list[str] | None, count: int, *, all_classes: bool) -> list[str] | None:
+    """Classes of a sheet with ``count`` images of each: the chosen ones, all if they are few, else some of all.
+
+    These are as many as a sheet of training has, spread as evenly. None stands for all.
+
+    Raises:
+        ConfigError: the sheet would be too large.
+    """
+    recipe, side = model.bundle.recipe, model.bundle.recipe.data.resolution
+    if chosen is None and not all_classes and recipe.method.is_conditional:
+        most = columns_that_fit(min(recipe.training.checks.sheet_classes, len(model.classes)), count, side)
+        if most < len(model.classes):
+            chosen = [model.classes[label] for label in spread_evenly(len(model.classes), most)]
+    everything = len(model.classes) if recipe.method.is_conditional else 1
+    check_sheet(everything if chosen is None else len(chosen), count, side)
+    return chosen
+
+
 def write_sheet(samples: Samples, count: int, out: Path) -> None:
     """A sheet with one column per class."""
     headings = [samples.classes[label] for label in samples.labels[::count]]
     write_file(out, png(sheet_of_columns(samples.images, count, headings)))
 
 
-def write_enhanced(files: list[Path], low_quality: Bytes, images: Bytes, class_name: str, out: Path) -> None:
-    """A sheet with inputs above outputs, or a folder of outputs called like their inputs."""
+def write_enhanced(given: Sequence[Path], files: Sequence[Path], low_quality: Bytes, images: Bytes, out: Path) -> None:
+    """A sheet with inputs above outputs, or a folder of outputs called like their inputs.
+
+    Args:
+        given: files and folders, as the user named them.
+        files: of the images, each one of these or in one of these.
+        low_quality: uint8 ``(N, r, r, K)``.
+        images: what became of them, uint8 ``(N, R, R, K)``.
+        out: where to.
+    """
+    names = output_names(given, files)
     if out.suffix.lower() == ".png":
         pairs = np.stack([enlarged(low_quality, images.shape[1]), images], axis=1).reshape(-1, *images.shape[1:])
-        write_file(out, png(sheet_of_columns(pairs, 2, [class_name] * len(images))))
+        write_file(out, png(sheet_of_columns(pairs, 2, names)))
         return
-    names = folder_names([file.stem for file in files])
     with new_folder(out) as folder:
         for name, image in zip(names, images, strict=True):
-            to_picture(image).save(folder / f"{name}.png")
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            to_picture(image).save(folder / name)
+
+
+def output_names(given: Sequence[Path], files: Sequence[Path]) -> list[str]:
+    """A name for each output, with ``/`` between its parts, that leads back to its input: its path from the folder that
+    was given; where that names two of them, from the folder that all of them are in. Inputs that differ in their
+    suffix alone keep it.
+    """
+    paths = [_below(given, file) for file in files]
+    if len({path.with_suffix("") for path in paths}) < len({file.with_suffix("") for file in files}):
+        whole = [file.absolute() for file in files]
+        above = os.path.commonpath([file.parent for file in whole])
+        paths = [PurePath(file.relative_to(above)) for file in whole]
+    stems = Counter(path.with_suffix("") for path in set(paths))
+    kept = [path.with_suffix("") if stems[path.with_suffix("")] == 1 else path for path in paths]
+    return [f"{name}.png" for name in path_names(kept)]
+
+
+def _below(given: Sequence[Path], file: Path) -> PurePath:
+    """The path of a file from the folder in which it was given."""
+    folder = next(path if path != file else path.parent for path in given if file.is_relative_to(path))
+    return PurePath(file.relative_to(folder))

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from ctfgan.cli import show
 from ctfgan.data.prepare import check_apart
+from ctfgan.experiments.sweeps import origin_of
 from ctfgan.recipes.recipe import Recipe
+from ctfgan.reports.story import changed_settings
 from ctfgan.runs import matched_start, with_start
 from ctfgan.training.estimate import estimate
 from ctfgan.training.run_folder import RunFolder
 from ctfgan.workplace import Watch, open_workplace
 
 
-def show_plan(recipe: Recipe, out: Path | None) -> None:
-    """Data, settings, networks with parameter counts, time and memory; writes no run folder."""
+def show_plan(recipe: Recipe, out: Path | None, *, as_json: bool) -> None:
+    """Data, settings, networks with parameter counts, time and memory; writes no run folder.
+
+    Args:
+        recipe: what would be trained.
+        out: where to; None for a place of its own.
+        as_json: whether all settings are to be shown, not only those that differ from the named recipe's.
+    """
     if out is not None:
         RunFolder.check_free(out)
     watch = Watch(progress=show.progress, say=show.say)
@@ -23,7 +32,7 @@ def show_plan(recipe: Recipe, out: Path | None) -> None:
     check_apart(place.dataset, recipe.data)
     if start is not None:
         matched_start(start, place, watch)
-    show.say(f"\nrecipe {recipe.name}:\n{recipe.to_json()}\n")
+    show.say(f"\nrecipe {recipe.name}:\n{recipe.to_json()}\n" if as_json else f"\n{_in_short(recipe)}\n")
     method = place.with_random_codes().method()
     for name, network in method.networks.items():
         parts = {part: sum(p.numel() for p in module.parameters()) for part, module in network.named_children()}
@@ -43,3 +52,10 @@ def show_plan(recipe: Recipe, out: Path | None) -> None:
     show.say(
         f"in all about {show.duration(whole)} of training; recogniser and checks come on top. Nothing was written."
     )
+
+
+def _in_short(recipe: Recipe) -> str:
+    """The recipe's name and what differs from the named one."""
+    changed = changed_settings(recipe, origin_of(recipe))
+    told = ", ".join(f"{name}={json.dumps(now, ensure_ascii=False)}" for name, (now, _) in changed.items())
+    return f"recipe {recipe.name}{f' with {told}' if told else ''} (all settings: --json)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -9,11 +10,14 @@ import click
 from ctfgan.cli.options import DEVICE, SEED
 
 SHEET_COUNT = 16
+SHEET = "samples.png"
 
 
 @click.command()
 @click.argument("model", metavar="RUN_OR_BUNDLE", type=click.Path(path_type=Path))
-@click.option("--class", "classes", multiple=True, metavar="NAME", help="A class; may be repeated. Without it: all.")
+@click.option("--class", "classes", multiple=True, metavar="NAME",
+              help="A class; may be repeated. Without it: all; on a sheet, of very many, some that are evenly "
+              "spread.")  # fmt: skip
 @click.option("--all-classes", is_flag=True, help="All classes, said outright.")
 @click.option("-n", "count", type=click.IntRange(min=1), metavar="N",
               help=f"Images of each class [default: {SHEET_COUNT}]. With --balance-with: real and generated images "
@@ -23,8 +27,9 @@ SHEET_COUNT = 16
 @SEED
 @click.option("--lq", "low_quality", multiple=True, metavar="IMAGES", type=click.Path(path_type=Path),
               help="Own low-quality images, files or folders, in place of the bundle's; may be repeated.")  # fmt: skip
-@click.option("--out", default="samples.png", show_default=True, metavar="DIR|PNG", type=click.Path(path_type=Path),
-              help="A sheet if it ends in .png, else a folder for a set of samples.")  # fmt: skip
+@click.option("--out", metavar="DIR|PNG", type=click.Path(path_type=Path),
+              help="A sheet if it ends in .png, else a folder for a set of samples "
+              f"[default: {SHEET}, or the next free name].")  # fmt: skip
 @click.option("--format", "form", type=click.Choice(["folders", "parquet", "webdataset"]),
               help="Of a set: a subfolder for each class [default], or shards with classes mixed.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Say what a set would hold and take, then stop.")
@@ -37,7 +42,7 @@ def sample(
     real: str | None,
     seed: int,
     low_quality: tuple[Path, ...],
-    out: Path,
+    out: Path | None,
     form: str | None,
     dry_run: bool,
     device: str,
@@ -58,22 +63,29 @@ def sample(
     manifest.json says what was made of what, with a hash of every piece. 'ctfgan train --hq' and 'ctfgan data check'
     read a set in every format; the Hugging Face 'datasets' read it too, 'webdataset' its tar files.
     """
-    is_sheet = out.suffix.lower() == ".png"
+    is_sheet = out is None or out.suffix.lower() == ".png"
     if all_classes and classes:
         raise click.UsageError("--all-classes and --class contradict each other; leave one of them out")
     if is_sheet and (form or real or dry_run):
         option = "--format" if form else "--balance-with" if real else "--dry-run"
-        raise click.UsageError(f"{option} is for a set of samples and {out} is a sheet; name a folder with --out")
+        raise click.UsageError(
+            f"{option} is for a set of samples and {out or SHEET} is a sheet; name a folder with --out"
+        )
 
     from ctfgan.cli import show
-    from ctfgan.cli.output import check_output, check_set_output, write_sheet
+    from ctfgan.cli.output import check_set_output, free_output, sheet_classes, write_sheet
     from ctfgan.sampling import load
     from ctfgan.training.runtime import start_engine
 
     engine = start_engine(device)
-    engine.processes.on_main(lambda: check_output(out) if is_sheet else check_set_output(out))
+    if out is not None and not is_sheet:
+        engine.processes.on_main(partial(check_set_output, out))
+    else:
+        out = Path(engine.processes.on_main(lambda: str(free_output(out, SHEET))))
     loaded = load(model, engine=engine)
     chosen = list(dict.fromkeys(classes)) or None
+    if is_sheet:
+        chosen = sheet_classes(loaded, chosen, count or SHEET_COUNT, all_classes=all_classes)
     own = loaded.read_all(low_quality) if low_quality else None
     images = None if own is None else own.pixels
     for note in own.notes if own is not None else ():
@@ -85,7 +97,12 @@ def sample(
         return
     count = count or SHEET_COUNT
     samples = loaded.sample(chosen, count, seed=seed, low_quality=images)
-    engine.processes.on_main(lambda: write_sheet(samples, count, out))
+    engine.processes.on_main(partial(write_sheet, samples, count, out))
     of = len(samples.images) // count
     kinds = f" of {of:,} class{'es' * (of != 1)}" if loaded.bundle.recipe.method.is_conditional else ""
     show.say(f"{len(samples.images):,} images{kinds}: {out}")
+    if chosen is not None and not classes:
+        show.say(
+            f"These {of:,} of {len(loaded.classes):,} classes are spread evenly over all; choose others with --class, "
+            "or make a set of all with --all-classes --out DIR"
+        )

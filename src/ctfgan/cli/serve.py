@@ -36,6 +36,13 @@ def serve(
     \b
     ctfgan serve runs/my-run --open
     ctfgan serve bundle --port 0
+
+    The same for other programs, described at /docs:
+
+    \b
+    curl 'http://127.0.0.1:8000/api/sample?as=sheet' -o sheet.png \\
+         -H 'Content-Type: application/json' -d '{"classes": ["A"], "n": 4}'
+    curl 'http://127.0.0.1:8000/api/enhance?as=sheet' -o enhanced.png -F image=@own.png -F class=A
     """
     import webbrowser
 

@@ -34,6 +34,7 @@ import click
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE",
               help="Change one setting, e.g. --set generate.steps=500; may be repeated.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Show data, settings, networks, time and memory, then stop.")
+@click.option("--json", "as_json", is_flag=True, help="With --dry-run: all settings, not only those that are changed.")
 def train(
     hq: str | None,
     lq: str | None,
@@ -50,6 +51,7 @@ def train(
     device: str | None,
     assignments: tuple[str, ...],
     dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Train a generator: on two folders of images, or on the embedded glyphs.
 
@@ -66,6 +68,8 @@ def train(
     from ctfgan.recipes.catalogue import DEFAULT, DEFAULT_FOR_OWN_IMAGES, named_recipe
     from ctfgan.recipes.overlay import with_file, with_settings
 
+    if as_json and not dry_run:
+        raise click.UsageError("--json shows the settings of a plan; add --dry-run, or see the run's recipe.json")
     chosen = named_recipe(recipe or (DEFAULT_FOR_OWN_IMAGES if hq else DEFAULT))
     if config is not None:
         chosen = with_file(chosen, config)
@@ -97,7 +101,7 @@ def train(
     if dry_run:
         from ctfgan.cli.plan import show_plan
 
-        show_plan(chosen, out)
+        show_plan(chosen, out, as_json=as_json)
         return
     with show.watch() as watch:
         path = run_training(chosen, out, watch)

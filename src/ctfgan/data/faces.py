@@ -159,7 +159,7 @@ def kept_faces(
     key = hashlib.sha256(f"{kind.version}\n{characters}\n{content}".encode(errors="surrogateescape")).hexdigest()[:24]
     folder = cache_folder() / "faces" / key
     if not (folder / FOUND).is_file():
-        with new_folder(folder) as partial:
+        with new_folder(folder, unless=FOUND) as partial:
 
             def keep(number: int, drawings: NDArray[np.uint8]) -> None:
                 np.save(partial / f"{number}.npy", drawings)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import http.client
+import os
 import shutil
 import tarfile
 import urllib.error
 import urllib.request
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
+from typing import IO
 from urllib.parse import urlsplit
 
 from ctfgan.data.catalogue import PublishedFile, PublishedSet, downloads
 from ctfgan.errors import DataError
-from ctfgan.files import is_taken, new_folder, sha256
+from ctfgan.files import is_taken, lock, new_folder, sha256
 from ctfgan.progress import Progress, silent
 
 TIMEOUT_SECONDS = 30.0
@@ -29,16 +33,69 @@ def fetch(published: PublishedSet, root: Path, progress: Progress = silent) -> P
     interrupted download goes on where it stopped.
 
     Raises:
-        DataError: it is given out only to who registers; no connection; a transfer cut short; a wrong checksum; an
-            archive that is damaged or reaches out of its folder. The set's folder is then as it was.
+        DataError: it is given out only to who registers; another process fetches it; no connection; a transfer cut
+            short; a wrong checksum; an archive that is damaged or reaches out of its folder. The set's folder is then
+            as it was.
     """
-    home, waiting = published.home(root), downloads(root)
     if published.is_in(root):
-        return home / published.folder
+        return published.home(root) / published.folder
     if not published.files:
         raise DataError(f"{published.name} cannot be downloaded: {published.needs(root)}")
+    home = published.home(root)
     if is_taken(home):
         raise DataError(f"{home} exists and does not hold all of {published.name}; move it away, then run this again")
+    with _held(published, downloads(root)):
+        if not published.is_in(root):  # which another process may have finished just now
+            _fill(home, published, downloads(root), progress)
+    return home / published.folder
+
+
+@contextmanager
+def _held(published: PublishedSet, folder: Path) -> Iterator[None]:
+    """Keep other processes from downloading the same set, since both would write to the same partial files.
+
+    What is made for that goes away, so that a set that cannot be reached leaves no trace.
+    """
+    made = [place for place in (folder, *folder.absolute().parents) if not place.exists()]
+    place = folder / f".{published.name}.lock"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = place.open("w")
+    except OSError as error:
+        raise DataError(f"{folder} cannot be written ({error}); set CTFGAN_DATA to a folder of yours") from error
+    try:
+        with file:
+            if not _is_ours(file, place):
+                raise DataError(
+                    f"another process is fetching {published.name} into {folder}; wait for it, or stop it and run this "
+                    "again"
+                )
+            try:
+                yield
+            finally:
+                with suppress(PermissionError):  # Windows keeps a file that is open; it does no harm
+                    place.unlink()
+    finally:
+        with suppress(OSError):  # the first that holds something
+            for empty in made:
+                empty.rmdir()
+
+
+def _is_ours(file: IO[str], place: Path) -> bool:
+    """Lock a file; False if another process has it, or has just taken away the one that was opened."""
+    try:
+        lock(file)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks: the checksum still tells of files that two processes have spoiled
+        return True
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), place.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _fill(home: Path, published: PublishedSet, waiting: Path, progress: Progress) -> None:
     downloaded = [_obtain(published, file, waiting, progress) for file in published.files]
     with new_folder(home) as partial:
         number = len(published.files)
@@ -48,7 +105,6 @@ def fetch(published: PublishedSet, root: Path, progress: Progress = silent) -> P
     for file, new in zip(published.files, downloaded, strict=True):
         if new:
             (waiting / file.name).unlink()
-    return home / published.folder
 
 
 def _obtain(published: PublishedSet, file: PublishedFile, folder: Path, progress: Progress) -> bool:
@@ -96,7 +152,6 @@ def _download(url: str, partial: Path, size: int, progress: Progress) -> None:
         if getattr(response, "status", None) != http.client.PARTIAL_CONTENT:
             have = 0
         chunks = -(-(size - have) // CHUNK)
-        partial.parent.mkdir(parents=True, exist_ok=True)
         host = urlsplit(url).hostname or "this machine"
         with partial.open("ab" if have else "wb") as file:
             for _ in progress(range(chunks), chunks, f"fetching {partial.stem} from {host} (MiB)"):

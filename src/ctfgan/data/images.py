@@ -19,6 +19,7 @@ GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F"
 MIN_SIDE = 4
 MAX_PIXELS = 64_000_000
 HEADING_FONT = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
+HEADING_HEIGHT = 22
 MAX_ZOOM = 8
 
 Fit = Literal["crop", "pad", "stretch"]
@@ -126,34 +127,41 @@ def sheet(images: Bytes, columns: int, headings: list[str], scale: int = 2) -> I
     Args:
         images: N a multiple of ``columns``.
         columns: images in a row.
-        headings: ``columns`` texts; of a long one the end stays, and characters that DejaVu Sans lacks become their
-            code points.
+        headings: ``columns`` texts; of a long one the end stays, behind an ellipsis, and characters that DejaVu Sans
+            lacks become their code points.
         scale: integer zoom, nearest neighbour.
     """
-    count, side = images.shape[0], images.shape[1]
+    side = images.shape[1]
     cell = side * scale + 2
     font = ImageFont.truetype(str(HEADING_FONT), max(10, min(16, cell // 3)))
-    heading_height = 22
-    page = Image.new("RGB", (columns * cell, heading_height + count // columns * cell), "white")
+    page = Image.new("RGB", sheet_page(columns, len(images) // columns, side, scale), "white")
     draw = ImageDraw.Draw(page)
     for column, heading in enumerate(headings):
         text, fitted = _fitting(heading, cell - 2, font)
-        draw.text((column * cell + cell // 2, heading_height // 2), text, fill="black", font=fitted, anchor="mm")
+        draw.text((column * cell + cell // 2, HEADING_HEIGHT // 2), text, fill="black", font=fitted, anchor="mm")
     for index, image in enumerate(images):
         tile = to_picture(image).resize((side * scale, side * scale), Image.Resampling.NEAREST)
-        page.paste(tile, (index % columns * cell + 1, heading_height + index // columns * cell + 1))
+        page.paste(tile, (index % columns * cell + 1, HEADING_HEIGHT + index // columns * cell + 1))
     return page
 
 
+def sheet_page(columns: int, rows: int, side: int, scale: int) -> tuple[int, int]:
+    """Width and height of what :func:`sheet` draws of images of ``side`` pixels."""
+    cell = side * scale + 2
+    return columns * cell, HEADING_HEIGHT + rows * cell
+
+
 def _fitting(heading: str, width: int, font: ImageFont.FreeTypeFont) -> tuple[str, ImageFont.FreeTypeFont]:
-    """The end of a heading that fits, and its font, since class names often begin alike."""
+    """A heading, or an ellipsis and the end of it that fits, since class names often begin alike; and its font."""
     letters = drawable(heading, font)
     if len(letters) == 1 and len(letters[0]) > 1:
         font = font.font_variant(size=8)  # a code point is worth nothing if it is cut
-    text = "".join(letters)
-    while len(text) > 1 and font.getlength(text) > width:
-        text = text[1:]
-    return text, font
+    whole = "".join(letters)
+    if font.getlength(whole) <= width or len(whole) == 1:
+        return whole, font
+    ends = (f"\N{HORIZONTAL ELLIPSIS}{whole[start:]}" for start in range(1, len(whole)))
+    shortest = f"\N{HORIZONTAL ELLIPSIS}{whole[-1]}"
+    return next((text for text in ends if font.getlength(text) <= width), shortest), font
 
 
 def drawable(text: str, font: ImageFont.FreeTypeFont | None = None) -> list[str]:

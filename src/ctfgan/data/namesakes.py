@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -13,7 +11,7 @@ import numpy as np
 
 from ctfgan.data.manifest import ClassNames
 from ctfgan.data.sources.base import UNLABELLED, Labels
-from ctfgan.errors import DataError, a_few
+from ctfgan.errors import DataError, a_few, folded
 
 ResolvedPairing = Literal["matched", "independent"]
 
@@ -32,21 +30,6 @@ SHORTEST_TYPO = 3  # letters of a name in which one may be a typing error
 TYPO = 0.85  # likeness, 0 ... 1, as difflib measures it
 
 NO_LABELS: Labels = np.empty(0, dtype=np.int64)
-
-_ZEROS = re.compile(r"(?<![0-9])0+(?=[0-9])")
-_BLANK = re.compile(r"[\s_]+|(?<=[^\W_])-+")
-
-
-def folded(name: str) -> str:
-    """A name without what the eye passes over: case, blanks, hyphens, forms of a character, zeros before a number.
-
-    A single character is a class of its own in either case: a and A are not written alike.
-    """
-    plain = unicodedata.normalize("NFKC", name).strip()
-    if len(plain) <= 1:
-        return plain
-    text = _BLANK.sub(" ", unicodedata.normalize("NFKC", plain.casefold())).strip()
-    return _ZEROS.sub("", text) or plain
 
 
 @dataclass(frozen=True)
@@ -76,9 +59,9 @@ class Namesakes:
 def resolve_pairing(asked: str, classes: Sequence[str], low_quality_classes: Sequence[str]) -> Namesakes:
     """Find the low-quality namesake of each class; ``auto`` means matched if most classes have one.
 
-    Names whose :func:`folded` forms agree are the same, unless that would make one of several of a side. ``auto`` means
-    independent, too, where low-quality images have more classes and all names are numbers: these are the labels of
-    files without class names, which coincide by accident.
+    Names whose :func:`~ctfgan.errors.folded` forms agree are the same, unless that would make one of several of a side.
+    ``auto`` means independent, too, where low-quality images have more classes and all names are numbers: these are the
+    labels of files without class names, which coincide by accident.
 
     Args:
         asked: ``auto``, ``matched`` or ``independent``.

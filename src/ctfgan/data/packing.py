@@ -73,7 +73,7 @@ def pack(
     recipe = f"{source.identity()} {size} {channels} {fit} pack-{FORMAT}"
     folder = cache_folder() / "images" / hashlib.sha256(recipe.encode()).hexdigest()[:24]
     if not (folder / CONTENT).is_file():
-        with new_folder(folder) as partial:
+        with new_folder(folder, unless=CONTENT) as partial:
             _decode(source, survey, size, channels, fit, progress, partial)
     packed = open_packed(folder)
     return replace(packed, survey=replace(packed.survey, location=source.location))

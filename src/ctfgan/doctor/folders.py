@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ctfgan.data.catalogue import CATALOGUE, data_home
 from ctfgan.doctor.findings import Finding, reason
-from ctfgan.files import as_size, cache_folder, sha256
+from ctfgan.files import as_size, cache_folder, lock, sha256
 
 LITTLE_ROOM = 5 << 30
 NO_ROOM = 200 << 20
@@ -91,17 +91,13 @@ def _writable(name: str, folder: Path, remedy: str) -> Finding:
 def _locks(folder: Path) -> Finding:
     """Whether a second process would be kept from a run: some network file systems promise a lock and hold none."""
     try:
-        import fcntl
-    except ImportError:
-        return Finding("warn", "locks", "this system has none", "never let two processes work on one run")
-    try:
         with (
             tempfile.NamedTemporaryFile(prefix=".ctfgan-doctor-", dir=folder) as first,
             Path(first.name).open("rb") as second,
         ):
-            fcntl.flock(first, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(first.fileno())
             try:
-                fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock(second.fileno())
             except BlockingIOError:
                 return Finding("ok", "locks", "two processes cannot work on one run here")
     except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -118,7 +119,7 @@ def vary(base: Recipe, settings: Sequence[tuple[str, tuple[str, ...]]], seeds: i
         seeds: runs of each point.
 
     Raises:
-        ConfigError: more than two settings, or an unknown name or value.
+        ConfigError: more than two settings, an unknown name or value, or the same one twice.
     """
     if not 1 <= len(settings) <= 2:
         raise ConfigError(f"--vary is given {len(settings)} times; vary one setting, or two")
@@ -128,6 +129,7 @@ def vary(base: Recipe, settings: Sequence[tuple[str, tuple[str, ...]]], seeds: i
     for kind, x in itertools.product(kinds, xs):
         assignments = (f"{axis}={x}", *([f"{series}={kind}"] if series else []))
         arms.append((f"{series}={kind}" if series else base.name, _place(x), with_settings(base, {}, assignments)))
+    _check_apart([recipe for *_, recipe in arms], [f"{kind} {x}".strip() for kind, x in itertools.product(kinds, xs)])
     name = "vary-" + _plain("-".join(name.split(".")[-1] for name, _ in settings))
     return _sweep(name, axis, arms, seeds)
 
@@ -171,11 +173,13 @@ def origin_of(recipe: Recipe) -> Recipe | None:
 
 def _sweep(name: str, axis: str, arms: Sequence[Arm], seeds: int) -> Sweep:
     points = []
+    series_folders = _folders([series for series, *_ in arms])
+    x_folders = _folders([str(x) for _, x, _ in arms])
     for series, x, recipe in arms:
         for number in range(seeds):
             seed = recipe.seed + number
             seeded = parse_recipe(recipe.model_dump() | {"seed": seed}, recipe.name)
-            folder = f"{_plain(series)}/{_plain(str(x))}-seed{seed}"
+            folder = f"{series_folders[series]}/{x_folders[str(x)]}-seed{seed}"
             points.append(Point(series, x, Cell(folder, seeded)))
     _check([point.cell.recipe for point in points])
     return Sweep(name, axis, tuple(points))
@@ -198,6 +202,32 @@ def _place(text: str) -> float | str:
         return float(text)
     except ValueError:
         return text
+
+
+def _check_apart(recipes: Sequence[Recipe], values: Sequence[str]) -> None:
+    """Refuse two points that would be one run, whose figures would be shown twice."""
+    first: dict[str, str] = {}
+    for recipe, value in zip(recipes, values, strict=True):
+        key = recipe.to_json()
+        if key in first:
+            raise ConfigError(
+                f"--vary gives {first[key]!r} and {value!r}, which are the same run; name each value once"
+            )
+        first[key] = value
+
+
+def _folders(texts: Sequence[str]) -> dict[str, str]:
+    """A folder name for each text: its plain one; where several have that, all that it leaves out is escaped."""
+    plain = {text: _plain(text) for text in texts}
+    count = Counter(plain.values())
+    return {text: name if name == text or count[name] == 1 else _escaped(text) for text, name in plain.items()}
+
+
+def _escaped(text: str) -> str:
+    """A text with its capitals, signs and blanks percent-encoded; a plain name has no per cent sign."""
+    return "".join(
+        letter if _plain(letter) == letter else "".join(f"%{byte:02X}" for byte in letter.encode()) for letter in text
+    )
 
 
 def _plain(text: str) -> str:

@@ -73,6 +73,16 @@ class ClassVariety:
         return [mine / real if real > 0 else None for mine, real in zip(own.tolist(), self._real.tolist(), strict=True)]
 
 
+def alike_below(threshold: float, floor: float | None) -> float:
+    """The relative variety below which the samples of a class count as alike.
+
+    Args:
+        threshold: what is asked of classes with many real images.
+        floor: of :class:`ClassVariety`, where it is lower; without one nothing counts as alike.
+    """
+    return min(threshold, floor or 0.0)
+
+
 def pick_by_class(labels: NDArray[np.int64], most: int, seed: int) -> NDArray[np.int64]:
     """Places of at most ``most`` images of each class, drawn by chance, ascending; labels ``(M,)``."""
     drawn = np.random.default_rng(seed).permutation(len(labels))

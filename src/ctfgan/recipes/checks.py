@@ -17,8 +17,8 @@ def check_recipe(recipe: Recipe, processes: int = 1) -> None:
         processes: how many are to share its batches.
 
     Raises:
-        ConfigError: a resolution without networks, a batch that a method cannot take or processes cannot share, or data
-            that the recipe needs and nobody named.
+        ConfigError: a resolution without networks, a batch that a method cannot take or processes cannot share or that
+            leaves Task 3 no second image, or data that the recipe needs and nobody named.
     """
     plan_for(recipe.data.resolution)
     _check_batches(recipe, processes)
@@ -81,6 +81,19 @@ def _check_batches(recipe: Recipe, processes: int) -> None:
                 f"cannot share evenly in accumulate = {stage.accumulate} parts{why}; make it a multiple of {portion}, "
                 f"such as --set {name}.batch_size={near}"
             )
+        if isinstance(recipe.method, CtfGan) and recipe.method.self_supervision.is_on:
+            _check_donors(name, stage, portion)
+
+
+def _check_donors(name: str, stage: StageSettings, parts: int) -> None:
+    """A patch comes from another image of the same part of a batch, which has to have two."""
+    if stage.steps and stage.batch_size == parts:
+        raise ConfigError(
+            f"method.{name}.batch_size is {stage.batch_size}, which leaves 1 image in each of {parts} "
+            f"part{'s' * (parts != 1)} (processes times accumulate), where Task 3 would paste it into itself; give "
+            f"each two or more, such as --set {name}.batch_size={2 * parts}, or switch Task 3 off with --set "
+            "self_supervision.discriminator_weight=0 --set self_supervision.generator_weight=0"
+        )
 
 
 def _check_compilation(recipe: Recipe) -> None:

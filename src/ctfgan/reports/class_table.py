@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,9 +14,10 @@ from ctfgan.data.prepare import Dataset
 from ctfgan.data.splits import Rows, membership
 from ctfgan.evaluation.streams import ImageSet, generated
 from ctfgan.metrics.copies import reduced
-from ctfgan.metrics.recogniser import TrainedRecogniser
+from ctfgan.metrics.variety import ClassVariety, alike_below
 from ctfgan.progress import Progress, silent
 from ctfgan.reports.studio import Studio
+from ctfgan.training.settings import AlarmSettings
 
 IMAGES = 4_000
 """Generated images measured over all classes, unless another number is asked for."""
@@ -26,8 +27,8 @@ MOST_REAL = 500  # training images of a class that samples are compared with
 SEED = 20_260_801  # of noise, low-quality images and chosen real images; any constant would do
 AT_ONCE = 1_000  # images made together
 SHOWN = 5  # samples of a class that its row shows
-COLLAPSED = 0.3
-"""Diversity below which a class is called collapsed: its samples are hardly a third as far apart as real images are."""
+COLLAPSED = AlarmSettings().variety
+"""Diversity below which a class is called collapsed, unless real images of it vary as little by chance."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,9 @@ class ClassRow:
     taken_for: tuple[str, int] | None
     """The wrong class that most samples are read as, and how many; None if there are none."""
     diversity: float | None
-    """Mean distance of two samples on the recogniser's features, divided by that of two training images of the class;
-    None without the data, or where the real images do not differ."""
+    """Mean distance of two samples on the recogniser's features, divided by that of two training images of the class,
+    as :class:`~ctfgan.metrics.variety.ClassVariety` has it; None without the data, or where the real images do not
+    differ."""
     nearest: Pair | None
     """Of all samples the one that is nearest to a training image; None without the data."""
     real_distance: float | None
@@ -60,11 +62,8 @@ class ClassRow:
     """The first few samples, uint8 ``(S, R, R, K)``."""
     lq_only: bool = False
     """Whether the GAN has seen low-quality images of it only."""
-
-    @property
-    def is_collapsed(self) -> bool:
-        """Whether its samples hardly differ."""
-        return self.diversity is not None and self.diversity < COLLAPSED
+    is_collapsed: bool = False
+    """Whether its samples hardly differ."""
 
     @property
     def badness(self) -> tuple[float, float]:
@@ -72,6 +71,17 @@ class ClassRow:
         known = (self.accuracy, self.diversity)
         accuracy, diversity = (1.0 if value is None else value for value in known)
         return accuracy, diversity
+
+
+@dataclass(frozen=True)
+class _Look:
+    """A class, with what its diversity is computed of, once all classes are known."""
+
+    row: ClassRow
+    own: Tensor | None
+    """Features of its samples ``(N, D)``; None without a recogniser."""
+    real: Tensor | None
+    """Features of training images ``(M, D)``; None without a recogniser or the data."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +93,8 @@ class ClassTable:
     """Samples of each."""
     of: int
     """Classes that could have been looked at."""
+    collapsed_below: float
+    """Diversity of a class that counts as collapsed."""
 
 
 def measure_classes(studio: Studio, images: int, progress: Progress) -> ClassTable:
@@ -97,8 +109,19 @@ def measure_classes(studio: Studio, images: int, progress: Progress) -> ClassTab
     count = min(of, max(1, images // FEWEST))
     chosen = np.linspace(0, of - 1, count).round().astype(np.int64)
     per_class = min(MOST, max(FEWEST, images // count))
-    rows = _looked_at(studio, chosen, per_class, progress)
-    return ClassTable(tuple(sorted(rows, key=lambda row: row.badness)), per_class, of)
+    looks = list(_looked_at(studio, chosen, per_class, progress))
+    below, rows = COLLAPSED, [look.row for look in looks]
+    features = [look.own for look in looks if look.own is not None]
+    real = [look.real for look in looks if look.real is not None]
+    if len(real) == count:
+        labels = np.repeat(np.arange(count), [len(part) for part in real])
+        variety = ClassVariety(torch.cat(real), labels, count, per_class)
+        below = alike_below(COLLAPSED, variety.floor)
+        rows = [
+            replace(row, diversity=ratio, is_collapsed=ratio is not None and ratio < below)
+            for row, ratio in zip(rows, variety.of(torch.stack(features)), strict=True)
+        ]
+    return ClassTable(tuple(sorted(rows, key=lambda row: row.badness)), per_class, of, below)
 
 
 def samples_of(studio: Studio, chosen: Rows, per_class: int, group: int) -> Bytes:
@@ -109,7 +132,7 @@ def samples_of(studio: Studio, chosen: Rows, per_class: int, group: int) -> Byte
     return np.concatenate(parts)
 
 
-def _looked_at(studio: Studio, chosen: Rows, per_class: int, progress: Progress) -> Iterator[ClassRow]:
+def _looked_at(studio: Studio, chosen: Rows, per_class: int, progress: Progress) -> Iterator[_Look]:
     together = max(1, AT_ONCE // per_class)
     starts = range(0, len(chosen), together)
     real = None if studio.dataset is None else _RealImages(studio.dataset)
@@ -118,13 +141,13 @@ def _looked_at(studio: Studio, chosen: Rows, per_class: int, progress: Progress)
         pixels = samples_of(studio, group, per_class, number)
         for place, own in zip(group, np.split(pixels, len(group)), strict=True):
             originals = None if real is None else real.of_class(int(studio.labels[place]))
-            yield _row(studio, int(place), own, originals)
+            yield _look(studio, int(place), own, originals)
 
 
-def _row(studio: Studio, number: int, samples: Bytes, real: Bytes | None) -> ClassRow:
-    accuracy, taken_for, diversity = None, None, None
+def _look(studio: Studio, number: int, samples: Bytes, real: Bytes | None) -> _Look:
+    accuracy, taken_for, own, originals = None, None, None, None
     if studio.recogniser is not None:
-        features, probabilities = studio.recogniser.read(samples)
+        own, probabilities = studio.recogniser.read(samples)
         read_as = probabilities.argmax(dim=1)
         if number < studio.measured:
             accuracy = (read_as == number).double().mean().item()
@@ -133,17 +156,13 @@ def _row(studio: Studio, number: int, samples: Bytes, real: Bytes | None) -> Cla
             votes = torch.bincount(wrong)
             taken_for = studio.names[int(votes.argmax())], int(votes.max())
         if real is not None:
-            diversity = _diversity(features, real[: len(samples)], studio.recogniser)
+            # Twice as many, as in checks, so that one half says how much the other varies by chance.
+            compared = real[: 2 * len(samples)]
+            originals = studio.recogniser.read(compared)[0] if len(compared) else own[:0]
     nearest, real_distance = (None, None) if real is None else _nearest(samples, real)
-    found = (accuracy, taken_for, diversity, nearest, real_distance)
-    return ClassRow(studio.names[number], *found, samples[:SHOWN], number in studio.lq_only)
-
-
-def _diversity(features: Tensor, real: Bytes, recogniser: TrainedRecogniser) -> float | None:
-    if len(real) < 2:
-        return None
-    spread = torch.pdist(recogniser.read(real)[0].double()).mean().item()
-    return torch.pdist(features.double()).mean().item() / spread if spread > 0 else None
+    lq_only = number in studio.lq_only
+    row = ClassRow(studio.names[number], accuracy, taken_for, None, nearest, real_distance, samples[:SHOWN], lq_only)
+    return _Look(row, own, originals)
 
 
 def _nearest(samples: Bytes, real: Bytes) -> tuple[Pair | None, float | None]:

@@ -41,8 +41,8 @@ class RunResult:
 
     @property
     def steps(self) -> int:
-        """Generator steps over all stages, at the last check."""
-        return self.course.checks[-1].steps if self.course.checks else 0
+        """Generator steps over all stages, as far as the journal tells; a check may be some steps older."""
+        return self.course.generator_steps
 
     @property
     def measured(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from ctfgan.models.generator_a import TransferGenerator
 from ctfgan.progress import Progress
 from ctfgan.recipes.recipe import CtfGan
 from ctfgan.reports.blocks import Block, Cell, Heading, Items, Paragraph, TableBlock, Tiles
-from ctfgan.reports.class_table import COLLAPSED, MOST_REAL, ClassRow, ClassTable, measure_classes
+from ctfgan.reports.class_table import MOST_REAL, ClassRow, ClassTable, measure_classes
 from ctfgan.reports.figures import marked
 from ctfgan.reports.maps import maps_section
 from ctfgan.reports.story import Story
@@ -94,7 +94,12 @@ def classes_section(run: Story, opened: Opened, images: int, most: int, level: i
     if studio is None:
         return [heading, Paragraph(f"No samples can be made: {opened.no_studio}.")]
     found = measure_classes(studio, images, progress)
-    return [heading, Paragraph(_told(found, studio, most)), *_why_less(studio, opened), _class_table(found, most)]
+    return [
+        heading,
+        Paragraph(_told(found, studio, most)),
+        *_why_less(found, studio, opened),
+        _class_table(found, most),
+    ]
 
 
 def _told(found: ClassTable, studio: Studio, most: int) -> str:
@@ -117,7 +122,7 @@ def _told(found: ClassTable, studio: Studio, most: int) -> str:
     return text
 
 
-def _why_less(studio: Studio, opened: Opened) -> list[Block]:
+def _why_less(found: ClassTable, studio: Studio, opened: Opened) -> list[Block]:
     """What the columns mean, and which are missing and why."""
     items = []
     if studio.recogniser is None:
@@ -132,8 +137,9 @@ def _why_less(studio: Studio, opened: Opened) -> list[Block]:
     if studio.recogniser is not None:
         items.append(
             "Diversity: mean distance between two samples of the class on the recogniser's features, divided by that "
-            f"between two training images of it; below 1 the samples are less varied, below {COLLAPSED} the class "
-            "counts as collapsed (samples that look like another class count as varied, too)"
+            "between two training images of it, where these are few mixed with that of all classes; below 1 the "
+            f"samples are less varied, below {found.collapsed_below:.2g} the class counts as collapsed, as for the "
+            "alarms of training (samples that look like another class count as varied, too)"
         )
     items.append(
         "Nearest: of all these samples the one nearest to a training image of its class, with that image, and their "

@@ -132,7 +132,7 @@ def timing_section(run: Story, level: int) -> list[Block]:
     ]
     blocks: list[Block] = [Heading("Timing", level)]
     if rows:
-        steps, seconds = run.result.course.generator_steps, run.result.seconds
+        steps, seconds = run.result.steps, run.result.seconds
         rows.append(("all", f"{steps:,}", f"{seconds:,.1f}", _rate(steps, seconds), "", ""))
         headings = ("stage", "generator steps", "training s", "steps/s", "checks", "why it ended")
         blocks.append(TableBlock(headings, tuple(rows), "Training alone; checks and saving are not in these seconds"))

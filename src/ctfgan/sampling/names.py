@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import itertools
+import re
 import unicodedata
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from hashlib import sha256
-from urllib.parse import quote
+from pathlib import PurePath
 
 UNSAFE = frozenset('/\\:*?"<>|%') | {chr(code) for code in range(32)}
+DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\..*)?", re.IGNORECASE | re.DOTALL)
+"""What Windows takes for a device, whatever comes after a dot."""
 LONGEST = 200  # bytes; file systems allow 255, of which a suffix and a number take some
 
 
 def folder_names(classes: Sequence[str]) -> list[str]:
     """Class names as names of folders; what some file system refuses is percent-encoded, all else stays.
 
-    Names that differ only in case, such as A and a, get a number: on some file systems they would be one folder. Of a
-    name that is too long the end is replaced by a hash.
+    That is letters with a meaning, a dot at the beginning, a dot or a blank at the end, which Windows drops, and the
+    first letter of its devices. Names that differ only in case, such as A and a, get a number: on some file systems
+    they would be one folder. Of a name that is too long the end is replaced by a hash.
     """
-    names = ["".join(quote(letter, safe="") if letter in UNSAFE else letter for letter in name) for name in classes]
-    names = [name.replace(".", "%2E") if name.startswith(".") or name.endswith((".", " ")) else name for name in names]
-    names = [_short(name) for name in names]
+    names = [_short(_encoded(name)) for name in classes]
     count = Counter(map(_folded, names))
     taken = {folded for folded, times in count.items() if times == 1}
     unique = []
@@ -33,6 +35,36 @@ def folder_names(classes: Sequence[str]) -> list[str]:
         taken.add(_folded(candidate))
         unique.append(candidate)
     return unique
+
+
+def path_names(paths: Sequence[PurePath]) -> list[str]:
+    """Relative paths, joined by ``/``; every part is called as :func:`folder_names` calls it within its folder."""
+    folders = sorted({folder for path in paths for folder in path.parents if folder.parts})
+    names, below = [""] * len(paths), {PurePath(): ""}
+    for parent, places in _by_parent(folders).items():  # which is there already, since it sorts before
+        inside = [folders[place] for place in places]
+        for folder, name in zip(inside, folder_names([folder.name for folder in inside]), strict=True):
+            below[folder] = f"{below[parent]}{name}/"
+    for parent, places in _by_parent(paths).items():
+        for place, name in zip(places, folder_names([paths[place].name for place in places]), strict=True):
+            names[place] = f"{below[parent]}{name}"
+    return names
+
+
+def _by_parent(paths: Sequence[PurePath]) -> dict[PurePath, list[int]]:
+    places = defaultdict(list)
+    for place, path in enumerate(paths):
+        places[path.parent].append(place)
+    return places
+
+
+def _encoded(name: str) -> str:
+    letters = [f"%{ord(letter):02X}" if letter in UNSAFE else letter for letter in name]
+    if name.startswith(".") or DEVICES.fullmatch(name):
+        letters[0] = f"%{ord(name[0]):02X}"
+    if name.endswith((".", " ")):
+        letters[-1] = f"%{ord(name[-1]):02X}"
+    return "".join(letters)
 
 
 def _short(name: str) -> str:

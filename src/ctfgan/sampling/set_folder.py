@@ -37,7 +37,7 @@ from ctfgan.data.sources.generated import (
     set_manifest,
 )
 from ctfgan.errors import ConfigError
-from ctfgan.files import flush_all, is_taken, lock, write_file
+from ctfgan.files import flush_all, is_remains, is_taken, lock, write_file
 from ctfgan.progress import Progress
 from ctfgan.sampling.layouts import Layout
 
@@ -106,8 +106,9 @@ class SetFolder:
         for number in self._done:
             self._note(number)
         (self._path / SET_MANIFEST).unlink(missing_ok=True)
-        for remains in self._path.rglob(".*.partial-*"):
-            remains.unlink()
+        for file in self._path.rglob(".*"):
+            if is_remains(file):
+                file.unlink()
         return [number for number in range(len(self._pieces)) if number not in self._done]
 
     def complete(self, number: int) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from io import BytesIO
+from math import prod
 
 import numpy as np
 from PIL import Image
 
-from ctfgan.data.images import Bytes, sheet, to_picture, zoom_for
+from ctfgan.data.images import MAX_PIXELS, Bytes, sheet, sheet_page, to_picture, zoom_for
+from ctfgan.errors import ConfigError
 
 SHEET_COLUMNS = 32
+MOST_PIXELS = MAX_PIXELS
+"""Of a sheet: no more than we would read back."""
 
 
 def sheet_of_columns(images: Bytes, count: int, headings: Sequence[str]) -> Image.Image:
@@ -22,12 +26,38 @@ def sheet_of_columns(images: Bytes, count: int, headings: Sequence[str]) -> Imag
         headings: one text for each column.
     """
     pages = []
-    for start in range(0, len(headings), SHEET_COLUMNS):
-        chosen = list(headings[start : start + SHEET_COLUMNS])
+    for columns in _pages(len(headings)):
+        chosen, start = list(headings[columns.start : columns.stop]), columns.start
         block = images[start * count : (start + len(chosen)) * count]
         rows = block.reshape(len(chosen), count, *block.shape[1:]).swapaxes(0, 1).reshape(block.shape)
         pages.append(sheet(rows, len(chosen), chosen, zoom_for(images.shape[1], len(chosen))))
     return _stacked(pages)
+
+
+def sheet_size(columns: int, count: int, side: int) -> tuple[int, int]:
+    """Width and height of what :func:`sheet_of_columns` draws of images of ``side`` pixels."""
+    sizes = [sheet_page(len(page), count, side, zoom_for(side, len(page))) for page in _pages(columns)]
+    return max(width for width, _ in sizes), sum(height for _, height in sizes)
+
+
+def columns_that_fit(most: int, count: int, side: int) -> int:
+    """As many columns, at most ``most``, as a sheet can have; one at least."""
+    fitting = (columns for columns in range(most, 1, -1) if prod(sheet_size(columns, count, side)) <= MOST_PIXELS)
+    return next(fitting, 1)
+
+
+def check_sheet(columns: int, count: int, side: int) -> None:
+    """Refuse a sheet that would take the memory of the machine, and that nobody could open.
+
+    Raises:
+        ConfigError: more than 64 million pixels.
+    """
+    width, height = sheet_size(columns, count, side)
+    if width * height > MOST_PIXELS:
+        raise ConfigError(
+            f"a sheet of {columns:,} x {count:,} images has {width:,} x {height:,} pixels; at most {MOST_PIXELS:,} "
+            "are drawn, ask for fewer images, or for a folder with --out DIR"
+        )
 
 
 def enlarged(images: Bytes, side: int) -> Bytes:
@@ -41,6 +71,11 @@ def png(picture: Image.Image) -> bytes:
     content = BytesIO()
     picture.save(content, format="PNG")
     return content.getvalue()
+
+
+def _pages(columns: int) -> list[range]:
+    """The columns of each part of a sheet."""
+    return [range(start, min(start + SHEET_COLUMNS, columns)) for start in range(0, columns, SHEET_COLUMNS)]
 
 
 def _stacked(pages: list[Image.Image]) -> Image.Image:

@@ -12,6 +12,7 @@ from math import sqrt
 from typing import Any, Literal
 
 from ctfgan.errors import NAMED, a_few
+from ctfgan.metrics.variety import alike_below
 from ctfgan.training.checks import CheckReport
 from ctfgan.training.settings import AlarmSettings
 
@@ -78,7 +79,7 @@ class Alarms:
     def _class_variety(self, report: CheckReport) -> Alarm | None:
         if report.class_variety is None:
             return None
-        threshold = min(self._settings.variety, report.variety_floor)
+        threshold = alike_below(self._settings.variety, report.variety_floor)
         low = [label for label, ratio in enumerate(report.class_variety) if ratio is not None and ratio < threshold]
         self._alike = {label: self._alike.get(label, 0) + 1 for label in low}
         lasting = [label for label, checks in self._alike.items() if checks >= self._settings.checks]

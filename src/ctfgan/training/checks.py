@@ -125,8 +125,7 @@ class Checker:
         """
         numbers, each = self._numbers
         # One column per class, always the same noise, so that sheets of different steps compare.
-        last = len(self._measured.shown) - 1
-        shown = sorted({int(c) for c in np.linspace(0, last, self._settings.sheet_classes)})
+        shown = spread_evenly(len(self._measured.shown), self._settings.sheet_classes)
         samples = self._samples(generator, self._measured.labels_of(numbers), progress)
         of_columns = torch.from_numpy(self._measured.shown[shown])
         columns = self._samples(generator, of_columns.repeat(self._settings.sheet_rows), progress)
@@ -203,6 +202,11 @@ class Checker:
     def _samples(self, generator: nn.Module, labels: Tensor, progress: Progress) -> Bytes:
         condition = draw_condition(labels, self._bank, CHECK_SEED)
         return synthesise(generator, condition, CHECK_SEED, self._engine, progress)
+
+
+def spread_evenly(count: int, most: int) -> list[int]:
+    """At most ``most`` of the places 0 ... count - 1, ascending, the first one among them."""
+    return sorted({int(place) for place in np.linspace(0, count - 1, most)})
 
 
 def _rounded(value: float | None) -> float | None:

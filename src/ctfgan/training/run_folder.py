@@ -125,8 +125,8 @@ class RunFolder:
     def held(self, warn: Callable[[str], None] = lambda line: None) -> Iterator[None]:
         """Keep other processes from working on this run, and tidy up after those that were killed.
 
-        The lock goes with the process, however that ends. Where files cannot be locked (Windows, some network file
-        systems), nothing is kept, which ``warn`` is told.
+        The lock goes with the process, however that ends. Where files cannot be locked (some network file systems),
+        nothing is kept, which ``warn`` is told.
 
         Raises:
             RunError: another process works on it.

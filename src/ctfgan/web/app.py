@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
+from ctfgan.data.sources.encoded import SUFFIXES
 from ctfgan.errors import CtfganError
 from ctfgan.sampling import Model
 from ctfgan.web.api import api
@@ -70,7 +71,9 @@ def _add_pages(app: FastAPI, studio: Studio) -> None:
         loader=PackageLoader("ctfgan.web"), autoescape=select_autoescape(), undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    page = templates.get_template("page.html").render(about=studio.about(), has_classes=studio.is_conditional)
+    page = templates.get_template("page.html").render(
+        about=studio.about(), has_classes=studio.is_conditional, suffixes=",".join(sorted(SUFFIXES))
+    )
     # Read once: no request ever becomes a path.
     static = {file.name: file for file in files("ctfgan.web").joinpath("static").iterdir()}
     contents = {name: (file.read_bytes(), _media_type(file)) for name, file in static.items()}

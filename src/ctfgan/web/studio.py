@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ctfgan.data.images import Bytes, TooManyPixels, WrongSize
-from ctfgan.data.sources.encoded import open_image, read_image
+from ctfgan.data.sources.encoded import FORMATS, open_image, read_image
 from ctfgan.errors import ConfigError, DataError
 from ctfgan.models.generator_a import TransferGenerator
 from ctfgan.sampling import Model, Point
@@ -19,10 +19,9 @@ from ctfgan.web.messages import EnhanceRequest, ModelAnswer, SampleRequest, Slid
 from ctfgan.web.refusals import Refusal
 from ctfgan.web.results import Entry, Result
 
-UPLOAD_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")  # what browsers show, and decoders that many have attacked
 SEEDS = 1 << 48
 
-_KINDS = f"{', '.join(UPLOAD_FORMATS[:-1])} or {UPLOAD_FORMATS[-1]}"
+_KINDS = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
 
 
 class Studio:
@@ -58,7 +57,7 @@ class Studio:
             max_images=self.max_images,
             max_upload_bytes=limits.upload_bytes,
             max_upload_pixels=limits.upload_pixels,
-            upload_formats=list(UPLOAD_FORMATS),
+            upload_formats=list(FORMATS),
             requests_per_minute=limits.requests_per_minute,
         )
 
@@ -125,13 +124,13 @@ class Studio:
 
     def _decoded(self, content: bytes) -> Bytes:
         try:
-            open_image(content, formats=UPLOAD_FORMATS, most_pixels=self._limits.upload_pixels).close()
+            open_image(content, self._limits.upload_pixels).close()
         except WrongSize as error:
             raise Refusal(413 if isinstance(error, TooManyPixels) else 422, f"the image has {error}") from error
         except DataError as error:
             raise Refusal(415, f"this is no {_KINDS} image that can be read; send another file") from error
         try:
-            image = read_image(content, formats=UPLOAD_FORMATS, most_pixels=self._limits.upload_pixels)
+            image = read_image(content, self._limits.upload_pixels)
             return self._model.fitted(image)
         except (DataError, OSError, ValueError) as error:
             raise Refusal(422, f"the image cannot be read: {error}; save it again and send that") from error

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+import subprocess
+import sys
 import tarfile
 import threading
 import zipfile
@@ -112,7 +114,7 @@ def test_a_set_is_downloaded_verified_and_unpacked(server: Server, root: Path) -
     assert place == root / "toy" / "toy"
     assert (place / "a.bin").read_bytes() == bytes(range(256)) * 9_000
     assert set(snapshot(root)) == {
-        f"{root}/{name}" for name in ("downloads", "toy", "toy/toy", "toy/toy/a.bin", "toy/toy/readme.txt")
+        f"{root}/{name}" for name in ("toy", "toy/toy", "toy/toy/a.bin", "toy/toy/readme.txt")
     }
 
 
@@ -257,3 +259,27 @@ def test_what_needs_a_registration_says_so(server: Server, root: Path) -> None:
         fetch(replace(published, files=()), root)
     assert server.asked == []
     assert not root.exists()
+
+
+def test_a_set_that_another_process_fetches_is_left_to_it(server: Server, root: Path) -> None:
+    published = toy(server, ARCHIVE)
+    (root / "downloads").mkdir(parents=True)
+    program = (
+        "import sys; from ctfgan.files import lock; file = open(sys.argv[1], 'w'); lock(file); "
+        "print(1, flush=True); input()"
+    )
+    command = [sys.executable, "-c", program, str(root / "downloads" / f".{published.name}.lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(DataError, match=f"another process is fetching {published.name} into .*; wait for it"):
+            fetch(published, root)
+        assert server.asked == []
+        other.kill()  # and its lock is gone, however it ends
+    assert (fetch(published, root) / "a.bin").is_file()
+
+
+def test_a_data_folder_that_cannot_be_written_is_named(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=r"/file/downloads cannot be written .*; set CTFGAN_DATA to a folder of yours"):
+        fetch(toy(server, ARCHIVE), tmp_path / "file")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ctfgan.chance import Chance
+from ctfgan.data.images import Bytes
 from ctfgan.models.interfaces import Condition, Noise, normal_noise
 from ctfgan.models.transfer_features import TransferFeature, difference_maps
 from ctfgan.progress import silent
@@ -58,13 +59,28 @@ def test_accuracy_diversity_and_the_nearest_image_are_those_of_a_plain_computati
         ]
         assert row.real_distance == pytest.approx(np.sort(others)[(len(others) - 1) // 2], rel=1e-4)
 
-        chosen = class_table._RealImages(data).of_class(number)[:20]
-        spreads = []
-        for images in (own, chosen):
-            features = studio.recogniser.read(images)[0].double().numpy()
-            pairs = [np.linalg.norm(a - b) for n, a in enumerate(features) for b in features[:n]]
-            spreads.append(np.mean(pairs))
-        assert row.diversity == pytest.approx(spreads[0] / spreads[1], rel=1e-4)
+
+def spread(studio: Studio, images: Bytes) -> float:
+    """Mean distance of two images on the recogniser's features, pair by pair."""
+    assert studio.recogniser is not None
+    features = studio.recogniser.read(images)[0].double().numpy()
+    return float(np.mean([np.linalg.norm(a - b) for n, a in enumerate(features) for b in features[:n]]))
+
+
+def test_diversity_is_the_variety_that_alarms_see_by_a_plain_computation(studio: Studio) -> None:
+    found = measure_classes(studio, 80, silent)
+    assert studio.dataset is not None
+    pixels = samples_of(studio, np.arange(4), 20, 0)
+    real = [class_table._RealImages(studio.dataset).of_class(number)[:40] for number in range(4)]
+    of_real = [spread(studio, images) for images in real]
+    for number, name in enumerate(studio.names):
+        row = next(row for row in found.rows if row.name == name)
+        count = len(real[number])
+        expected = (count * of_real[number] + 4 * np.mean(of_real)) / (count + 4)
+        own = spread(studio, pixels[20 * number : 20 * number + 20])
+        assert row.diversity == pytest.approx(own / expected, rel=1e-4)
+        assert row.is_collapsed == (row.diversity < found.collapsed_below)
+    assert 0 < found.collapsed_below <= class_table.COLLAPSED
 
 
 def test_the_worst_class_comes_first_and_a_collapsed_one_is_marked(

@@ -18,6 +18,7 @@ from ctfgan.errors import RunError
 from ctfgan.progress import silent
 from ctfgan.reports import curves
 from ctfgan.reports.class_table import measure_classes
+from ctfgan.reports.compare import HEADINGS, read_run, table
 from ctfgan.reports.run_page import Options, is_report, stories, write_report
 from ctfgan.reports.studio import open_run
 from ctfgan.workplace import Watch
@@ -112,6 +113,8 @@ def test_an_unfinished_run_is_shown_as_far_as_it_got(stopped: Stopped, read_page
         assert ("G_A is not trained yet" in maps.text) is not trained
         assert ("change of the image without CTF_m, grey levels" in maps.text) is trained
         assert "not ended" in page.sections["Timing"].text
+        (line,) = table([read_run(run)])
+        assert line[HEADINGS.index("steps")] == page.sections["Timing"].rows[-1][1], "a comparison names the same steps"
 
 
 def test_a_run_that_has_hardly_begun_has_a_page_too(stopped: Stopped, read_page: Read) -> None:

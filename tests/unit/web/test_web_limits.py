@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import struct
 import tempfile
 import threading
 import time
 import zlib
+from base64 import b64decode
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
@@ -17,6 +19,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from starlette.datastructures import Headers
 
+from ctfgan.data.sources.encoded import FORMATS, SUFFIXES
 from ctfgan.web import bodies
 from ctfgan.web.bodies import Bodies
 from ctfgan.web.buckets import MAX_ADDRESSES, Buckets
@@ -52,14 +55,20 @@ def gif_with_a_frame_beyond_its_canvas() -> bytes:
     return bytes(gif)
 
 
+def packed_tiff(width: int, height: int) -> bytes:
+    content = BytesIO()
+    Image.new("L", (width, height)).save(content, format="TIFF", compression="tiff_deflate")
+    return content.getvalue()
+
+
 @pytest.mark.parametrize(
     ("content", "status", "message"),
     [
-        (b"", 415, "this is no PNG, JPEG, WEBP, GIF or BMP image"),
+        (b"", 415, "this is no PNG, JPEG, WEBP, BMP, GIF, TIFF, "),
         (b"Dear diary,\n", 415, "this is no PNG"),
         (b"%PDF-1.7", 415, "this is no PNG"),
         (b'<svg xmlns="http://www.w3.org/2000/svg"/>', 415, "this is no PNG"),
-        (image_file(kind="TIFF"), 415, "this is no PNG"),  # an image, but of a kind that is not decoded here
+        (packed_tiff(5_000, 5_000), 413, "5000x5000 pixels"),
         (image_file((600, 600))[:4_000], 422, "the image cannot be read: damaged"),
         (image_file((3, 3)), 422, "3x3 pixels; each side must have at least 4"),
         (png_of(20_000, 20_000, b""), 413, "the image has more pixels than the 16,000,000 that are decoded; shrink"),
@@ -72,6 +81,29 @@ def test_what_cannot_be_decoded_safely_is_refused(
 ) -> None:
     answer = client.post("/api/enhance", data=FORM, files={"image": ("own.png", content)})
     assert message in error_in(answer, status)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF", "TGA"])
+def test_an_own_image_may_have_any_format_that_training_reads(client: TestClient, kind: str) -> None:
+    assert kind in FORMATS
+    assert client.get("/api/model").json()["upload_formats"] == list(FORMATS)
+    size = client.get("/api/model").json()["low_quality_size"]
+    grey = client.get("/api/model").json()["channels"] == 1
+    image = Image.new("L" if grey else "RGB", (size, size), 200 if grey else (200, 100, 50))
+    content = BytesIO()
+    image.save(content, format=kind)
+    answer = client.post("/api/enhance", data=FORM, files={"image": ("own", content.getvalue())})
+    assert answer.status_code == 200, answer.text
+    (shown, *_) = answer.json()["images"]
+    pixels = np.asarray(Image.open(BytesIO(b64decode(shown["png"]))), dtype=int)
+    assert abs(pixels - np.asarray(image.resize(pixels.shape[1::-1]), dtype=int)).max() <= 8, (
+        "what a lossy format may lose"
+    )
+
+
+def test_the_page_offers_files_of_every_suffix_that_training_reads(client: TestClient) -> None:
+    (accepted,) = re.findall('accept="([^"]*)"', client.get("/").text)
+    assert set(accepted.split(",")) == set(SUFFIXES)
 
 
 def test_what_is_too_large_is_refused_before_a_pixel_is_decoded(
