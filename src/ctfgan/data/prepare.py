@@ -126,13 +126,16 @@ def prepare(settings: DataSettings, *, low_quality: bool, progress: Progress = s
         DataError: nothing usable, one class only, a class too small, or sides that look swapped.
     """
     source, other = high_quality_sources(settings, progress)
-    survey = look(source)
+    survey = look(source, progress)
     channels = settings.channels if settings.channels != "auto" else (1 if survey.is_grey else 3)
     packed = pack(source, survey, settings.resolution, channels, settings.fit, progress)
     _check_classes(packed)
     reference = None
     if other is not None:
-        reference = _own_reference(pack(other, look(other), settings.resolution, channels, settings.fit, progress))
+        of_other = look(other, progress)
+        reference = _own_reference(
+            pack(other, of_other, settings.resolution, channels, settings.fit, progress, survey.levels)
+        )
         if settings.reference != PUBLISHED:
             _check_apart(reference, packed)
     return divide(settings, packed, reference, low_quality=low_quality, progress=progress)
@@ -272,7 +275,7 @@ def _first_unreadable(packed: PackedImages, class_name: str) -> str:
     if not unreadable:
         return ""
     name, reason = next((found for found in unreadable if f"/{class_name}/" in found[0]), unreadable[0])
-    return f" ({len(unreadable):,} images are unreadable, such as {name}: {reason})"
+    return f" ({packed.survey.unreadable_count:,} images are unreadable, such as {name}: {reason})"
 
 
 def _check_training(packed: PackedImages, training: Rows, cause: str, way_out: str) -> None:
