@@ -8,7 +8,7 @@ import zlib
 from random import Random
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageCms
 
 from ctfgan.data.images import MAX_PIXELS, square
 from ctfgan.data.sources.encoded import read_image
@@ -18,11 +18,20 @@ from fuzz.judging import Reader, check
 
 
 def seeds() -> list[bytes]:
-    """Small images of every form that is read, some with metadata and several frames, some of forms that are not."""
+    """Small images of every form that is read, some with metadata and several frames, some of forms that are not.
+
+    Wide levels and colour profiles are among them.
+    """
     rng = np.random.default_rng(0)
     colour = Image.fromarray(rng.integers(0, 256, (9, 11, 3), dtype=np.uint8))
     grey, alpha = colour.convert("L"), colour.convert("RGBA")
     deep = Image.fromarray(rng.integers(0, 65_536, (9, 11), dtype=np.uint16))
+    ranges = [np.asarray(grey, dtype=np.float32) / 255, np.asarray(grey, dtype=np.float32) / 128 - 1]
+    whole = Image.fromarray(np.asarray(grey, dtype=np.int32) * 16)
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    curve = srgb.index(b"para", 200) + 12  # the exponent of its curves, here another one than sRGB's
+    other = srgb[:curve] + (1 << 16).to_bytes(4, "big") + srgb[curve + 4 :]
+    other = other.replace("sRGB".encode("utf-16-be"), "line".encode("utf-16-be"))
     exif = Image.Exif()
     exif[0x0112] = 6
     frames = {"save_all": True, "append_images": [colour.transpose(Image.Transpose.ROTATE_180)]}
@@ -47,6 +56,14 @@ def seeds() -> list[bytes]:
         (deep, "TIFF", {"compression": "tiff_lzw"}),
         (colour, "TIFF", {"compression": "tiff_adobe_deflate"}),
         (grey.convert("F"), "TIFF", {}),
+        *((Image.fromarray(levels), "TIFF", {}) for levels in ranges),
+        (whole, "TIFF", {}),
+        (deep, "TIFF", {"tiffinfo": {262: 0}}),
+        (colour, "PNG", {"icc_profile": srgb}),
+        (colour, "PNG", {"icc_profile": other}),
+        (colour, "JPEG", {"icc_profile": other}),
+        (alpha, "WEBP", {"icc_profile": other}),
+        (colour, "TIFF", {"icc_profile": other}),
         (colour, "TIFF", frames),
         (colour, "PPM", {}),
         (grey.convert("1"), "PPM", {}),
@@ -94,7 +111,11 @@ def one_input(content: bytes) -> None:
         "a form that is not meant",
     )
     for channels in (1, 3):
-        small = square(image, 8, channels, "crop")
+        try:
+            small = square(image, 8, channels, "crop")
+        except DataError as error:
+            check(image.mode == "F" or image.mode.startswith("I"), "bytes whose levels are not plain")
+            raise DataError(f"x.png cannot be used: {error}") from error
         check(small.shape == (8, 8, channels) and small.dtype == np.uint8, "a wrong array")
 
 

@@ -1,6 +1,11 @@
-"""What every layer may ask of a device: to take a tensor without being waited for, and how much more it can hold."""
+"""What every layer may ask of a device: to take a tensor without being waited for, and how much more it can hold.
+
+How many processors there are is said here, too.
+"""
 
 from __future__ import annotations
+
+import os
 
 import torch
 from torch import Tensor
@@ -20,3 +25,8 @@ def free_memory(device: torch.device) -> int:
     if device.type == "mps":
         return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
     return 0
+
+
+def usable_processors() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -379,6 +379,7 @@ def _summary(place: Workplace, recogniser: TrainedRecogniser, folder: RunFolder)
     return {
         "fingerprints": _fingerprints(dataset),
         "unreadable": [list(found) for packed in dataset.packs for found in packed.survey.unreadable],
+        "unreadable_count": sum(packed.survey.unreadable_count for packed in dataset.packs),
         "counts": {
             "classes": dataset.num_classes,
             "lq_only": len(dataset.lq_only),

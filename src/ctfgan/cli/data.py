@@ -116,7 +116,7 @@ def build(
 
     check_free(out)
     source = open_source(path, part, Columns(image_column, label_column, class_level))
-    survey = look(source)
+    survey = look(source, show.progress)
     side = size or max(4, min(survey.sides[1], DataSettings().resolution))
     channels = cast(Literal[1, 3], COLOURS.get(colour, 1 if survey.is_grey else 3))
     show_built(build_folder(source, survey, side, channels, fit, out, show.progress), out)

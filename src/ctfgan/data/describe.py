@@ -156,10 +156,10 @@ def _survey_lines(what: str, packed: PackedImages) -> list[str]:
     lines.append(f"  modes: {modes}")
     lines += [f"  {note}" for note in survey.notes]
     if survey.unreadable:
-        lines.append(f"  {len(survey.unreadable):,} unreadable images were skipped:")
+        lines.append(f"  {survey.unreadable_count:,} unreadable images were skipped:")
         lines += [f"    {name}: {reason}" for name, reason in survey.unreadable[:10]]
-        if len(survey.unreadable) > 10:
-            lines.append(f"    ... and {len(survey.unreadable) - 10:,} more")
+        if survey.unreadable_count > 10:
+            lines.append(f"    ... and {survey.unreadable_count - 10:,} more")
     return lines
 
 

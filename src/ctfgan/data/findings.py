@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ctfgan.data.contrast import SPAN, Extents, faint_images, faint_sentence, faint_set
 from ctfgan.data.leakage import Digests, digests_of, repeats
 from ctfgan.data.packed import Survey, fingerprint_of
 from ctfgan.data.settings import MIN_IMAGES_PER_CLASS
@@ -41,7 +42,8 @@ def unreadable_images(survey: Survey) -> list[Finding]:
     """Files that hold no image."""
     found = survey.unreadable
     shown = [f"{name}: {reason}" for name, reason in found[:EXAMPLES_KEPT]]
-    return _finding("unreadable", f"{many(len(found), 'image')} cannot be read; training skips them", shown, len(found))
+    count = survey.unreadable_count
+    return _finding("unreadable", f"{many(count, 'image')} cannot be read; training skips them", shown, count)
 
 
 def classes_and_levels(location: str, classes: tuple[str, ...], counts: Labels) -> list[Finding]:
@@ -190,6 +192,21 @@ def mixed_modes(survey: Survey) -> list[Finding]:
     return [
         Finding("mixed modes", f"the images come in {len(survey.modes)} modes; unless told, all are used in {used}")
     ]
+
+
+def little_contrast(source: ImageSource, rows: Rows, extents: Extents) -> list[Finding]:
+    """A set, or some images of it, with next to nothing to see: blanks, damage, or levels that mean something else.
+
+    Args:
+        source: where the images are.
+        rows: the readable ones, ``(M,)``.
+        extents: of the levels of each of them, ``(M, 3)``.
+    """
+    whole, some = faint_set(extents), faint_images(extents)
+    if whole:
+        return [Finding("no contrast", whole)]
+    shown = [f"{source.name(int(rows[at]))}: {extents[at, SPAN]} of 255 levels" for at in some[:EXAMPLES_KEPT]]
+    return _finding("no contrast", faint_sentence(len(some), len(rows)), shown, len(some))
 
 
 def changed_content(source: ImageSource) -> list[Finding]:

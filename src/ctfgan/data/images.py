@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 
+from ctfgan.data.levels import Levels, eight_bit, kind_of
+from ctfgan.data.profiles import in_srgb, is_transparent
 from ctfgan.errors import DataError
 
-GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F"})
+GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
 MIN_SIDE = 4
 MAX_PIXELS = 64_000_000
 HEADING_FONT = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
@@ -50,12 +52,12 @@ def check_size(size: tuple[int, int], most_pixels: int = MAX_PIXELS) -> None:
         )
 
 
-def square(image: Image.Image, size: int, channels: int, fit: Fit) -> Bytes:
-    """An image of any mode and shape as ``(size, size, channels)`` uint8.
+def square(image: Image.Image, size: int, channels: int, fit: Fit, levels: Levels | None = None) -> Bytes:
+    """An image of any mode and shape as ``(size, size, channels)`` uint8; shrinking is anti-aliased.
 
-    EXIF rotation is applied, transparency is laid over white, 16-bit greys are scaled, shrinking is anti-aliased.
+    For what happens before see :func:`plain`, which takes ``levels`` and says what it raises.
     """
-    image = plain(image, channels)
+    image = plain(image, channels, levels)
     if fit == "stretch":
         image = image.resize((size, size), Image.Resampling.BICUBIC)
     elif fit == "crop":
@@ -70,18 +72,22 @@ def _mean_colour(image: Image.Image) -> tuple[int, ...]:
     return tuple(round(level) for level in levels)
 
 
-def plain(image: Image.Image, channels: int) -> Image.Image:
-    """An image of any mode as upright 8-bit grey (1 channel) or RGB (3), transparency laid over white."""
+def plain(image: Image.Image, channels: int, levels: Levels | None = None) -> Image.Image:
+    """An image of any mode as upright 8-bit grey (1 channel) or sRGB (3), transparency laid over white.
+
+    Args:
+        image: may carry EXIF rotation and a colour profile.
+        channels: 1 or 3.
+        levels: what the levels of images that are no bytes mean in its set; without, such an image is judged by itself.
+
+    Raises:
+        DataError: levels whose meaning is not plain.
+    """
     image = _upright(image)
-    if image.mode.startswith("I"):
-        levels = np.array(image, dtype=np.float32)
-        levels /= 257.0  # in place: there may be 64 million of them
-        image = Image.fromarray(levels.clip(0, 255, out=levels).astype(np.uint8))
-    elif image.mode == "F":
-        with np.errstate(invalid="ignore"):  # a TIFF may hold anything
-            levels = np.nan_to_num(np.array(image, dtype=np.float32), copy=False)
-        image = Image.fromarray(levels.clip(0, 255, out=levels).astype(np.uint8))
-    if "A" in image.mode or "transparency" in image.info:
+    if kind_of(image.mode):
+        image = eight_bit(image, levels)
+    image = in_srgb(image)
+    if is_transparent(image):
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("L" if channels == 1 else "RGB")

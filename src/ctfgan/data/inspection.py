@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 from PIL import Image
 
+from ctfgan.data.contrast import extent
 from ctfgan.data.findings import (
     EXAMPLES_KEPT,
     Finding,
     changed_content,
     classes_and_levels,
     duplicates,
+    little_contrast,
     look_alike_names,
     many,
     mixed_modes,
@@ -25,10 +27,11 @@ from ctfgan.data.images import plain
 from ctfgan.data.leakage import Digests, digest, shared_rows
 from ctfgan.data.namesakes import pairing_lines, resolve_pairing
 from ctfgan.data.packed import Survey
+from ctfgan.data.profiles import profile_notes, profile_of
 from ctfgan.data.settings import MIN_IMAGES_PER_CLASS
 from ctfgan.data.sources.base import ImageSource, Labels
 from ctfgan.data.splits import Rows
-from ctfgan.errors import DataError
+from ctfgan.data.surveys import Unreadable, decoded, read_survey
 from ctfgan.progress import Progress, silent
 
 
@@ -82,29 +85,51 @@ def inspect(source: ImageSource, progress: Progress = silent) -> Inspection:
     Raises:
         DataError: not one image can be read.
     """
+    first = read_survey(source, progress)
+
+    def one(
+        image: Image.Image,
+    ) -> tuple[np.uint64, tuple[int, int], tuple[int, int, int], str, tuple[str, bool] | None]:
+        pixels, profile = plain(image, 3, first.levels), profile_of(image)
+        return (
+            digest_of(pixels),
+            image.size,
+            extent(np.asarray(pixels)),
+            image.mode,
+            profile.outcome if profile else None,
+        )
+
     total = len(source.labels)
     digests, sizes = np.empty(total, dtype=np.uint64), np.empty((total, 2), dtype=np.int32)
-    readable = np.zeros(total, dtype=bool)
-    modes: Counter[str] = Counter()
-    unreadable: list[tuple[str, str]] = []
-    for index in progress(range(total), total, f"checking {source.location}"):
-        try:
-            image = source.read(index)
-            digests[index], sizes[index] = digest_of(image), image.size
-        except (DataError, OSError, ValueError) as error:
-            unreadable.append((source.name(index), str(error)))
+    extents, readable = np.empty((total, 3), dtype=np.uint8), np.zeros(total, dtype=bool)
+    modes, profiles, unreadable = Counter[str](), Counter[tuple[str, bool]](), Unreadable(source)
+    what = f"checking {source.location}"
+    for index, found in decoded(source, range(total), one, first.sides[1], progress, what):
+        if isinstance(found, Exception):
+            unreadable.add(index, found)
             continue
-        modes[image.mode] += 1
+        digests[index], sizes[index], extents[index], mode, profile = found
         readable[index] = True
+        modes[mode] += 1
+        if profile:
+            profiles[profile] += 1
     if not readable.any():
-        name, reason = unreadable[0]
-        raise DataError(f"{source.location}: none of {total:,} images can be read (first: {name}: {reason})")
+        raise unreadable.refusal()
     rows = np.flatnonzero(readable)
     digests, sizes, labels = digests[rows], sizes[rows], source.labels[rows]
     counts = np.bincount(labels[labels >= 0], minlength=len(source.classes))
     short = sizes.min(axis=1)
     spread = (int(short.min()), int(np.median(short)), int(short.max()))
-    survey = Survey(source.location, len(rows), spread, dict(modes.most_common()), tuple(unreadable), source.notes)
+    named = unreadable.named()
+    survey = replace(
+        first,
+        images=len(rows),
+        sides=spread,
+        modes=dict(modes.most_common()),
+        unreadable=named,
+        more_unreadable=unreadable.count - len(named),
+        notes=first.notes + profile_notes(profiles),
+    )
     findings = (
         *unreadable_images(survey),
         *classes_and_levels(source.location, tuple(source.classes), counts),
@@ -113,6 +138,7 @@ def inspect(source: ImageSource, progress: Progress = silent) -> Inspection:
         *duplicates(source, rows, digests),
         *shapes(source, rows, sizes),
         *mixed_modes(survey),
+        *little_contrast(source, rows, extents[rows]),
         *changed_content(source),
     )
     return Inspection(survey, tuple(source.classes), counts, findings, source, rows, digests)

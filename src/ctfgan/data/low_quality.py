@@ -84,7 +84,7 @@ def low_quality_side(
     source = _source(settings, packed.names, progress)
     if source is None:
         return _derived(settings, packed, pool, high_quality)
-    survey = look(source)
+    survey = look(source, progress)
     size = settings.low_quality_size
     if size is None:
         if survey.sides[1] > packed.survey.sides[1]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -22,6 +22,7 @@ from pydantic import Field, ValidationError
 
 from ctfgan.data.images import GREY_MODES, Bytes, Fit
 from ctfgan.data.leakage import Digests, first_rows
+from ctfgan.data.levels import Scale
 from ctfgan.data.manifest import OFFSETS, ClassNames, Manifest, damaged, open_array, open_manifest
 from ctfgan.data.sources.base import Labels
 from ctfgan.errors import excerpt
@@ -32,7 +33,12 @@ CONTENT = "packed.json"
 IMAGES = "images.npy"
 DIGESTS = "digests.npy"
 GROUPS = "groups.npy"
-FORMAT = 3
+FORMAT = 4
+OPENED = (3, FORMAT)
+"""Formats that are opened; what is new in the last has defaults."""
+
+UNREADABLE_KEPT = 1_000
+"""Images that cannot be read whose names and reasons are kept."""
 
 _Count = Annotated[int, Field(ge=0, lt=2**48)]
 _Side = Annotated[int, Field(ge=1, lt=2**16)]
@@ -48,10 +54,19 @@ class Survey:
     """Smallest, median and largest shorter side in pixels."""
     modes: dict[str, int]
     unreadable: tuple[tuple[str, str], ...]
-    """Name and reason of each image that was skipped."""
+    """Name and reason of the first images that were skipped; there may be millions in all."""
     notes: tuple[str, ...]
     groups: tuple[str, ...] = ()
     """Names of the groups of images that a split keeps together; empty if there are none."""
+    more_unreadable: _Count = 0
+    """How many more images were skipped than :attr:`unreadable` names."""
+    levels: dict[str, Scale] = field(default_factory=dict)
+    """What the levels of images that are no bytes mean, by the kind of their numbers."""
+
+    @property
+    def unreadable_count(self) -> int:
+        """How many images were skipped."""
+        return len(self.unreadable) + self.more_unreadable
 
     @property
     def is_grey(self) -> bool:
@@ -160,12 +175,14 @@ def open_packed(folder: Path) -> PackedImages:
     try:
         stored = read_json(path)
         version = stored.get("format")
-        content = _Content.model_validate(stored) if version == FORMAT else None
+        content = _Content.model_validate(stored) if version in OPENED else None
     except (OSError, ValueError) as error:
         reason = first_mistake(error) if isinstance(error, ValidationError) else str(error)
         raise damaged(path, reason) from error
     if content is None:
-        raise damaged(path, f"it has format {excerpt(version, 20)}, this version of ctfgan reads {FORMAT}")
+        raise damaged(
+            path, f"it has format {excerpt(version, 20)}, this version of ctfgan reads {OPENED[0]} and {FORMAT}"
+        )
     images = open_array(folder / IMAGES, np.uint8, content.shape)
     manifest = open_manifest(folder, len(images), content.classes)
     digests = open_array(folder / DIGESTS, np.uint64, (len(images),))

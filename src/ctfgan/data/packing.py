@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from PIL import Image
 
-from ctfgan.data.images import Fit, square
+from ctfgan.data.contrast import contrast_notes, extent
+from ctfgan.data.images import Bytes, Fit, square
 from ctfgan.data.leakage import digest
+from ctfgan.data.levels import Levels
 from ctfgan.data.manifest import write_manifest
 from ctfgan.data.packed import (
     CONTENT,
@@ -26,33 +29,58 @@ from ctfgan.data.packed import (
     fingerprint_of,
     open_packed,
 )
-from ctfgan.data.sources.base import ImageSource, groups_of
+from ctfgan.data.profiles import profile_notes, profile_of
+from ctfgan.data.sources.base import ImageSource, groups_of, is_concurrent
 from ctfgan.data.sources.packed import PackedSource
+from ctfgan.data.surveys import Unreadable, decoded, read_survey
 from ctfgan.errors import DataError
-from ctfgan.files import cache_folder, is_taken, new_folder
+from ctfgan.files import cache_folder, is_taken, new_folder, read_json
 from ctfgan.progress import Progress, silent
+from ctfgan.settings import Settings
+
+SURVEY = "survey.json"
 
 
-def look(source: ImageSource) -> Survey:
-    """Read every header; unreadable images are listed, not raised."""
+def look(source: ImageSource, progress: Progress = silent) -> Survey:
+    """What :func:`read_survey` says of a source; of one that was packed and did not change, from the cache.
+
+    Then no image is opened: tables and archives would be read to their last byte.
+    """
     if isinstance(source, PackedSource):
         return source.survey()
-    modes: Counter[str] = Counter()
-    sides = []
-    unreadable = []
-    for index in range(len(source.labels)):
-        try:
-            mode, size = source.header(index)
-        except (DataError, OSError) as error:
-            unreadable.append((source.name(index), str(error)))
-            continue
-        modes[mode] += 1
-        sides.append(min(size))
-    if not sides:
-        name, reason = unreadable[0]
-        raise DataError(f"{source.location}: none of {len(unreadable)} images can be read (first: {name}: {reason})")
-    spread = (min(sides), int(np.median(sides)), max(sides))
-    return Survey(source.location, len(sides), spread, dict(modes.most_common()), tuple(unreadable), source.notes)
+    is_costly = is_concurrent(source)  # headers of other sources are in memory
+    kept = _kept_survey(source, source.identity()) if is_costly else None
+    return read_survey(source, progress) if kept is None else kept
+
+
+def _kept_survey(source: ImageSource, identity: str) -> Survey | None:
+    """The survey of a source in the cache; None if there is none that can be used, so that it is made anew."""
+    try:
+        kept = _KeptSurvey.model_validate(read_json(_survey_folder(identity) / SURVEY))
+    except (OSError, ValueError):
+        return None
+    if kept.of != len(source.labels):
+        return None
+    return replace(kept.survey, location=source.location, notes=source.notes + kept.survey.notes)
+
+
+def _keep_survey(source: ImageSource, identity: str, survey: Survey) -> None:
+    own = replace(survey, location="", notes=survey.notes[len(source.notes) :])  # what opening says, it says again
+    with new_folder(_survey_folder(identity)) as partial:
+        content = {"survey": asdict(own), "of": len(source.labels)}
+        (partial / SURVEY).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+
+
+def _survey_folder(identity: str) -> Path:
+    return cache_folder() / "surveys" / hashlib.sha256(f"{identity} survey-{FORMAT}".encode()).hexdigest()[:24]
+
+
+class _KeptSurvey(Settings):
+    """``survey.json``."""
+
+    survey: Survey
+    of: int
+    """Images that were looked at."""
 
 
 def pack(
@@ -62,21 +90,38 @@ def pack(
     channels: Literal[1, 3],
     fit: Fit,
     progress: Progress = silent,
+    levels: Levels | None = None,
 ) -> PackedImages:
     """All readable images of a source as ``(N, size, size, channels)`` uint8, from the cache if it has them.
 
-    Images that turn out damaged while decoding are left out and added to the survey's list. Packed images of that
+    Images that turn out damaged while decoding are left out and added to the survey's. Packed images of that
     size and colour are used where they are; they are square already, so ``fit`` changes nothing about them.
+    ``levels`` say what those of another set mean that this one is compared with; without, its own count.
     """
     if isinstance(source, PackedSource) and source.packed.images.shape[1:] == (size, size, channels):
         return source.packed
-    recipe = f"{source.identity()} {size} {channels} {fit} pack-{FORMAT}"
+    identity = source.identity()
+    here = _compared_with(survey, levels or {})
+    meaning = "".join(f" {kind} {scale.black} {scale.white}" for kind, scale in sorted(here.levels.items()))
+    recipe = f"{identity} {size} {channels} {fit} pack-{FORMAT}{meaning}"
     folder = cache_folder() / "images" / hashlib.sha256(recipe.encode()).hexdigest()[:24]
     if not (folder / CONTENT).is_file():
         with new_folder(folder, unless=CONTENT) as partial:
-            _decode(source, survey, size, channels, fit, progress, partial)
+            _decode(source, here, size, channels, fit, progress, partial)
+    if is_concurrent(source) and _kept_survey(source, identity) is None:
+        _keep_survey(source, identity, survey)
     packed = open_packed(folder)
     return replace(packed, survey=replace(packed.survey, location=source.location))
+
+
+def _compared_with(survey: Survey, levels: Levels) -> Survey:
+    """A survey with the levels of another set in the place of its own, where it has images of that kind."""
+    others = {kind: scale for kind, scale in levels.items() if survey.levels.get(kind, scale) != scale}
+    notes = tuple(
+        f"their levels are read as those of the training images, {scale.black:,.0f} black and {scale.white:,.0f} white"
+        for scale in others.values()
+    )
+    return replace(survey, levels={**survey.levels, **others}, notes=survey.notes + notes)
 
 
 def check_free(out: Path) -> None:
@@ -117,22 +162,28 @@ def build(
 def _decode(
     source: ImageSource, survey: Survey, size: int, channels: int, fit: Fit, progress: Progress, folder: Path
 ) -> None:
-    skipped = dict(survey.unreadable)
-    rows = [index for index in range(len(source.labels)) if source.name(index) not in skipped]
+    def one(image: Image.Image) -> tuple[Bytes, np.uint64, tuple[int, int, int], tuple[str, bool] | None]:
+        squared = square(image, size, channels, fit, survey.levels)
+        profile = profile_of(image)
+        return squared, digest(squared), extent(squared), profile.outcome if profile else None
+
+    rows = range(len(source.labels))
     images = np.lib.format.open_memmap(
         folder / IMAGES, mode="w+", dtype=np.uint8, shape=(len(rows), size, size, channels)
     )
     _reserve(folder / IMAGES)
-    digests = np.empty(len(rows), dtype=np.uint64)
+    digests, extents = np.empty(len(rows), dtype=np.uint64), np.empty((len(rows), 3), dtype=np.uint8)
     kept: list[int] = []
-    for index in progress(rows, len(rows), f"reading {source.location}"):
-        try:
-            image = square(source.read(index), size, channels, fit)
-        except (DataError, OSError, ValueError) as error:
-            skipped[source.name(index)] = str(error)
+    unreadable, profiles = Unreadable(source), Counter[tuple[str, bool]]()
+    for index, found in decoded(source, rows, one, survey.sides[1], progress, f"reading {source.location}"):
+        if isinstance(found, Exception):
+            unreadable.add(index, found)
             continue
-        images[len(kept)], digests[len(kept)] = image, digest(image)
+        place = len(kept)
+        images[place], digests[place], extents[place], profile = found
         kept.append(index)
+        if profile:
+            profiles[profile] += 1
     images.flush()
     if len(kept) < len(rows):
         del images
@@ -144,8 +195,15 @@ def _decode(
         np.save(folder / GROUPS, groups.numbers[kept])
     labels = source.labels[kept]
     write_manifest(folder, labels, source.classes)
+    named = unreadable.named()
+    notes = profile_notes(profiles), contrast_notes(extents[: len(kept)], lambda place: source.name(kept[place]))
     final = replace(
-        survey, images=len(kept), unreadable=tuple(skipped.items()), groups=() if groups is None else groups.names
+        survey,
+        images=len(kept),
+        unreadable=named,
+        more_unreadable=unreadable.count - len(named),
+        notes=survey.notes + notes[0] + notes[1],
+        groups=() if groups is None else groups.names,
     )
     content = {
         "format": FORMAT,

@@ -128,13 +128,16 @@ def prepare(settings: DataSettings, *, low_quality: bool, progress: Progress = s
         DataError: nothing usable, one class only, a class too small, or sides that look swapped.
     """
     source, other = high_quality_sources(settings, progress)
-    packed = _high_quality(settings, source, progress)
+    packed, survey = _high_quality(settings, source, progress)
     reference = None
     if other is not None:
         if len(packed.names) < len(source.classes):
             other = of_classes(other, packed.classes)
         channels: Literal[1, 3] = 1 if packed.images.shape[3] == 1 else 3
-        reference = _own_reference(pack(other, look(other), settings.resolution, channels, settings.fit, progress))
+        of_other = look(other, progress)
+        reference = _own_reference(
+            pack(other, of_other, settings.resolution, channels, settings.fit, progress, survey.levels)
+        )
     return divide(settings, packed, reference, low_quality=low_quality, progress=progress)
 
 
@@ -270,17 +273,20 @@ def check_apart(dataset: Dataset, settings: DataSettings) -> None:
         )
 
 
-def _high_quality(settings: DataSettings, source: ImageSource, progress: Progress) -> PackedImages:
-    """The images of the classes that are large enough; with images that cannot be read, one may turn out not to be."""
+def _high_quality(settings: DataSettings, source: ImageSource, progress: Progress) -> tuple[PackedImages, Survey]:
+    """The images of the classes that are large enough, and what their headers say.
+
+    With images that cannot be read, a class may turn out not to be.
+    """
     counts, unreadable = np.bincount(source.labels, minlength=len(source.classes)), ""
     while True:
         source = _large_classes(settings, source, counts, unreadable)
-        survey = look(source)
+        survey = look(source, progress)
         channels = settings.channels if settings.channels != "auto" else (1 if survey.is_grey else 3)
         packed = pack(source, survey, settings.resolution, channels, settings.fit, progress)
         counts = packed.manifest.counts()
         if counts.min() >= settings.smallest_class:
-            return packed
+            return packed, survey
         unreadable = _first_unreadable(packed.survey, source.classes[int(counts.argmin())])
 
 
@@ -289,7 +295,7 @@ def _first_unreadable(survey: Survey, class_name: str) -> str:
     if not survey.unreadable:
         return ""
     name, reason = next((named for named in survey.unreadable if f"/{class_name}/" in named[0]), survey.unreadable[0])
-    return f"; {len(survey.unreadable):,} images are unreadable, such as {name}: {reason}"
+    return f"; {survey.unreadable_count:,} images are unreadable, such as {name}: {reason}"
 
 
 def _large_classes(settings: DataSettings, source: ImageSource, counts: Labels, unreadable: str) -> ImageSource:

@@ -45,7 +45,7 @@ def weights() -> Iterator[Finding]:
         yield Finding("ok", "Inception", f"{file}, as published")
     else:
         yield Finding("warn", "Inception", f"{file} is not the published file", "delete it, and it is downloaded anew")
-    for name in ("recognisers", "class-means", "images", "faces"):
+    for name in ("recognisers", "class-means", "images", "surveys", "faces"):
         files = [path for path in (cache_folder() / name).rglob("*") if path.is_file()]
         count = len([*(cache_folder() / name).glob("*")])
         yield Finding("ok", f"cached {name}", f"{count}, {as_size(sum(path.stat().st_size for path in files))}")

@@ -8,6 +8,7 @@ import platform
 import shutil
 from collections.abc import Iterator
 
+from ctfgan.devices import usable_processors
 from ctfgan.doctor.findings import Finding, reason
 from ctfgan.files import as_size
 
@@ -66,11 +67,6 @@ def devices() -> Iterator[Finding]:
     chosen = choose_device("auto")
     why = {"cuda": "CUDA comes first", "mps": "no CUDA, and MPS comes next", "cpu": "neither CUDA nor MPS is here"}
     yield Finding("ok", "--device auto", f"takes {chosen} ({why[chosen.type]})")
-
-
-def usable_processors() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _threads(threads: int) -> Finding:

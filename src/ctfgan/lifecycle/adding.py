@@ -120,7 +120,7 @@ def _packed(bundle: Bundle, location: str, size: int, progress: Progress) -> Pac
     if not source.classes:
         raise DataError(f"{location} holds images without labels; put one subfolder per new class in it")
     channels: Literal[1, 3] = 1 if bundle.shape.channels == 1 else 3
-    return pack(source, look(source), size, channels, bundle.recipe.data.fit, progress)
+    return pack(source, look(source, progress), size, channels, bundle.recipe.data.fit, progress)
 
 
 def _check_classes(bundle: Bundle, packed: PackedImages) -> None:

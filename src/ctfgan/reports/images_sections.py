@@ -42,7 +42,8 @@ def data_section(run: Story, opened: Opened, level: int) -> list[Block]:
     if summary.get("pairing"):
         blocks.append(Paragraph(f"Low- and high-quality images are paired: {summary['pairing']}."))
     if summary.get("unreadable"):
-        blocks.append(Paragraph(f"{len(summary['unreadable']):,} images could not be read and were left out."))
+        count = summary.get("unreadable_count", len(summary["unreadable"]))  # older runs name all of them
+        blocks.append(Paragraph(f"{count:,} images could not be read and were left out."))
     if opened.no_data is not None:
         missing = "What needs real images is missing on this page"
         return [*blocks, Paragraph(f"The run's data cannot be used: {opened.no_data}. {missing}.")]

@@ -102,10 +102,11 @@ def test_a_shard_whose_header_leads_back_ends(tmp_path: Path) -> None:
     refused(tmp_path / "x.tar", "is (damaged or cut off|no plain tar file)")
 
 
-def test_a_float_image_of_no_numbers_is_black() -> None:
+def test_a_float_image_of_no_numbers_is_refused() -> None:
     content = io.BytesIO()
     Image.fromarray(np.full((8, 8), np.nan, np.float32)).save(content, "TIFF")
-    assert (square(read_image(content.getvalue()), 8, 1, "crop") == 0).all()
+    with pytest.raises(DataError, match="none of its levels is a finite number"):
+        square(read_image(content.getvalue()), 8, 1, "crop")
 
 
 @pytest.mark.parametrize(

@@ -246,7 +246,7 @@ def test_another_version_is_refused(built: Path) -> None:
     content = json.loads((built / CONTENT).read_text())
     for version in (2, 99):  # format 2 knew nothing of copies
         (built / CONTENT).write_text(json.dumps(content | {"format": version}))
-        with pytest.raises(DataError, match=f"it has format {version}, this version of ctfgan reads 3"):
+        with pytest.raises(DataError, match=f"it has format {version}, this version of ctfgan reads 3 and 4"):
             open_packed(built)
 
 
@@ -272,3 +272,12 @@ def test_names_compare_with_each_other_and_with_tuples(built: Path, tmp_path: Pa
     assert list(names) == ["a", "b/c", "字"]
     assert (names.any_contains("/"), names.any_contains("x")) == (True, False)
     assert not names.are_numbers()
+
+
+def test_a_folder_of_the_format_before_is_opened(built: Path) -> None:
+    content = json.loads((built / CONTENT).read_text())
+    for new in ("more_unreadable", "levels"):  # format 3 named every image that it skipped, and knew of no levels
+        del content["survey"][new]
+    (built / CONTENT).write_text(json.dumps(content | {"format": 3}))
+    packed = open_packed(built)
+    assert (len(packed), packed.survey.unreadable_count, packed.survey.levels) == (16, 0, {})

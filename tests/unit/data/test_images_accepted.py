@@ -18,6 +18,7 @@ from ctfgan.data.images import square
 from ctfgan.data.sources.encoded import SUFFIXES, read_image
 from ctfgan.data.sources.folder import FolderSource
 from ctfgan.errors import DataError
+from tests.unit.data.icc import ADOBE_RGB, cmyk_profile, grey_profile, rgb_profile
 
 PAGE = (Path(__file__).parents[3] / "docs/images-accepted.md").read_text(encoding="utf-8")
 SIZE = (20, 12)
@@ -74,6 +75,24 @@ def transparent_palette() -> bytes:
     return written(image, "PNG", transparency=1)
 
 
+def wide(dtype: type[np.generic], *levels: float, **options: object) -> bytes:
+    """A TIFF with one pixel of each level but the last, which fills it."""
+    pixels = np.full(SIZE[::-1], levels[-1], dtype=dtype)
+    pixels[0, : len(levels) - 1] = levels[:-1]
+    return written(Image.fromarray(pixels), "TIFF", **options)
+
+
+def twelve_bits() -> bytes:
+    pixels = np.full(SIZE[::-1], 100 * 16 + 9, dtype=np.uint16)
+    pixels[0, 0] = 4_031
+    return written(Image.fromarray(pixels), "PNG")
+
+
+def white_press(corner: tuple[int, ...]) -> float:
+    """Cyan prints a middle grey, everything else black."""
+    return 0.5 if corner == (1, 0, 0, 0) else float(not any(corner))
+
+
 def packed(count: int) -> bytes:
     return zlib.compress(bytes(count), 9)
 
@@ -82,6 +101,8 @@ NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), d
 DEEP = np.full(SIZE[::-1], 100 * 257 + 200, dtype=np.uint16)
 FLOATS = np.full(SIZE[::-1], 77.0, dtype=np.float32)
 FLOATS[0, 0] = np.nan
+ADOBE = rgb_profile("Adobe RGB (1998)", ADOBE_RGB, 563 / 256)
+ADOBE_GREEN, GREEN = (144, 255, 60), (0, 255, 0)
 ROW = bytes([100]) * 20
 
 USED: dict[str, tuple[Callable[[], bytes], tuple[int, ...]]] = {
@@ -93,6 +114,28 @@ USED: dict[str, tuple[Callable[[], bytes], tuple[int, ...]]] = {
     "animated PNG": (lambda: frames("PNG"), RED),
     "TIFF of many pages": (lambda: written(flat(), "TIFF", save_all=True, append_images=[flat(BLUE)] * 300), RED),
     "CMYK JPEG": (lambda: written(flat((0, 255, 255, 0), "CMYK"), "JPEG", quality=100), (255, 0, 0)),
+    "CMYK JPEG with a colour profile": (
+        lambda: written(
+            flat((255, 0, 0, 0), "CMYK"), "JPEG", quality=100, icc_profile=cmyk_profile("press", white_press)
+        ),
+        (119, 119, 119),
+    ),
+    "colour or grey with a colour profile": (lambda: written(flat(ADOBE_GREEN), "PNG", icc_profile=ADOBE), GREEN),
+    "damaged colour profile": (lambda: written(flat(), "PNG", icc_profile=ADOBE[:99]), RED),
+    "colour profile of another kind of colour": (
+        lambda: written(flat(), "PNG", icc_profile=grey_profile("linear", 1.0)),
+        RED,
+    ),
+    "12-bit grey in a 16-bit PNG": (twelve_bits, (100, 100, 100)),
+    "16-bit grey PNG with a transparent level": (
+        lambda: written(Image.fromarray(DEEP), "PNG", transparency=int(DEEP[0, 0])),
+        (255, 255, 255),
+    ),
+    "16-bit TIFF that counts from white": (lambda: wide(np.uint16, 65_535, 257, tiffinfo={262: 0}), (254, 254, 254)),
+    "32-bit TIFF of bytes": (lambda: wide(np.int32, 255, 0, 99), (99, 99, 99)),
+    "float TIFF from 0 to 1": (lambda: wide(np.float32, 0, 1, 0.4), (102, 102, 102)),
+    "float TIFF from -1 to 1": (lambda: wide(np.float32, -1, 1, 0.6), (204, 204, 204)),
+    "float TIFF of 16 bits": (lambda: wide(np.float32, 0, 65_535, 51 * 257), (51, 51, 51)),
     "16-bit grey PNG": (lambda: written(Image.fromarray(DEEP), "PNG"), (100, 100, 100)),
     "16-bit colour PNG": (lambda: grey_png(20, 12, depth=16, kind=2, row=bytes([200, 9, 30, 9, 40, 9]) * 20), RED),
     "32-bit float TIFF": (lambda: written(Image.fromarray(FLOATS), "TIFF"), (77, 77, 77)),
@@ -117,6 +160,9 @@ PASSED_OVER: dict[str, Callable[[], bytes]] = {
     ),
     "1 x 1 pixel": lambda: written(Image.new("L", (1, 1)), "PNG"),
     "1 x 10,000 pixels": lambda: written(Image.new("L", (1, 10_000)), "PNG"),
+    "TIFF with whole numbers below 0": lambda: wide(np.int32, -1_000, 400),
+    "float TIFF from -2 to 3": lambda: wide(np.float32, -2, 3),
+    "float TIFF of not-a-numbers": lambda: wide(np.float32, np.nan),
     "ICO called .png": lambda: written(flat(), "ICO"),
     "EPS called .png": lambda: written(flat(), "EPS"),
     "SVG called .png": lambda: b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>",
@@ -157,7 +203,7 @@ def test_every_row_of_the_page_is_tested() -> None:
 @pytest.mark.parametrize("name", USED)
 def test_what_is_used_of_an_image(name: str) -> None:
     make, colour = USED[name]
-    pixels = square(read_image(make()), 8, 3, "crop").astype(int)
+    pixels = square(read_image(make()), 8, 3, "crop").astype(int)[4:]
     assert np.abs(pixels - np.array(colour)).max() <= 2
 
 
@@ -165,7 +211,7 @@ def test_what_is_used_of_an_image(name: str) -> None:
 def test_what_is_said_of_an_image_that_is_passed_over(name: str, tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(PASSED_OVER[name]())
     with pytest.raises(DataError) as error:
-        FolderSource(tmp_path).read(0)
+        square(FolderSource(tmp_path).read(0), 8, 3, "crop")
     assert f"`{error.value}`" == rows("Passed over")[name]
 
 

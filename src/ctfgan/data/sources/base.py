@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -78,6 +79,32 @@ class GroupedSource(Protocol):
 def groups_of(source: ImageSource) -> Groups | None:
     """The groups of a source's images; None if it knows of none."""
     return source.groups if isinstance(source, GroupedSource) else None
+
+
+@runtime_checkable
+class ConcurrentSource(Protocol):
+    """What a source has besides whose images several threads may decode at once."""
+
+    is_concurrent: bool
+    """Whether they may."""
+
+    def reader(self, index: int) -> Callable[[], Image.Image]:
+        """What reads image ``index`` in any thread; what one thread alone must read is read before it returns.
+
+        Raises:
+            DataError: or OSError, as :meth:`ImageSource.read` does.
+        """
+        ...
+
+
+def reader_of(source: ImageSource) -> Callable[[int], Callable[[], Image.Image]]:
+    """What :meth:`ConcurrentSource.reader` is of a source that may have none."""
+    return source.reader if isinstance(source, ConcurrentSource) else partial(partial, source.read)
+
+
+def is_concurrent(source: ImageSource) -> bool:
+    """Whether several threads may decode images of a source at once."""
+    return isinstance(source, ConcurrentSource) and source.is_concurrent
 
 
 class ArraySource:

@@ -7,15 +7,17 @@ import os
 import stat
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
 from ctfgan.data.images import MAX_PIXELS, TooManyPixels, check_size
+from ctfgan.data.levels import MIN_IS_WHITE, kind_of
 from ctfgan.errors import DataError, excerpt
 
 SUFFIXES = frozenset(
@@ -37,6 +39,8 @@ HEADER_BYTES = 1 << 16
 class EncodedSource(ABC):
     """The part of an :class:`~ctfgan.data.sources.base.ImageSource` that all sources of encoded files share."""
 
+    is_concurrent = True
+
     @abstractmethod
     def content(self, index: int) -> Path | bytes:
         """The encoded image; raises DataError or OSError if it is not there."""
@@ -47,6 +51,9 @@ class EncodedSource(ABC):
 
     def read(self, index: int) -> Image.Image:
         return read_image(self.content(index))
+
+    def reader(self, index: int) -> Callable[[], Image.Image]:
+        return partial(self.read, index)
 
 
 def is_image_name(name: str) -> bool:
@@ -91,7 +98,10 @@ def read_image(
         except Exception as error:  # each of Pillow's decoders raises what it likes
             raise DataError(f"damaged ({excerpt(error)})") from error
         check_size(image.size, most_pixels)  # some formats tell their true size only now
-        return image.copy()
+        pixels = image.copy()
+        if kind_of(image.mode) and _min_is_white(image):
+            pixels.info[MIN_IS_WHITE] = True
+        return pixels
 
 
 def open_image(
@@ -121,6 +131,11 @@ def open_image(
         image.close()
         raise
     return image
+
+
+def _min_is_white(image: Image.Image) -> bool:
+    """Whether a TIFF counts its levels from white, as scanners and X-rays do."""
+    return isinstance(image, TiffImageFile) and image.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == 0
 
 
 @cache

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from ctfgan.data.sources.base import ImageSource, file_identity, label_identity
-from ctfgan.data.sources.encoded import EncodedSource
+from ctfgan.data.sources.encoded import EncodedSource, read_image
 from ctfgan.data.sources.parts import WHOLE, Opener, part_location, split_named
 from ctfgan.data.sources.tables import Column, Columns, Holds, choose_columns, column_labels, encoded, library
 from ctfgan.data.sources.views import JoinedSource
@@ -89,6 +91,7 @@ class HubSource(EncodedSource):
         image, label = choose_columns(location, known, columns)
         self._files = [Path(file["filename"]) for file in table.cache_files]
         self._image = image.name
+        self._fingerprint = getattr(table, "_fingerprint", "")  # of a table in memory there is nothing else
         values = [None] * len(table)
         if label is not None:
             values = table.select_columns([label.name]).with_format("arrow")[:][label.name].to_pylist()
@@ -99,13 +102,17 @@ class HubSource(EncodedSource):
 
     def identity(self) -> str:
         labels = label_identity(self.labels, self.classes)
-        return f"{file_identity(self._files)} {self.location} {self._image} {labels}"
+        return f"{file_identity(self._files)} {self.location} {self._fingerprint} {self._image} {labels}"
 
     def name(self, index: int) -> str:
         return f"{self.location} row {index}"
 
     def content(self, index: int) -> Path | bytes:
         return encoded(self._cells[index][self._image])
+
+    def reader(self, index: int) -> Callable[[], Image.Image]:
+        # Its bytes now: the library does not promise that several threads may ask it.
+        return partial(read_image, self.content(index))
 
 
 def _column(name: str, feature: Any) -> Column:

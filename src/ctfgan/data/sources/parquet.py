@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import accumulate
@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from ctfgan.data.sources.base import file_identity, label_identity
-from ctfgan.data.sources.encoded import EncodedSource
+from ctfgan.data.sources.encoded import EncodedSource, read_image
 from ctfgan.data.sources.parts import Opener, by_split, part_location
 from ctfgan.data.sources.tables import Column, Columns, Holds, choose_columns, column_labels, encoded, library
 from ctfgan.errors import DataError, excerpt
@@ -88,6 +89,10 @@ class ParquetSource(EncodedSource):
                 self._kept = group, table.column(self._image)
             value = self._kept[1][row].as_py()
         return encoded(value)
+
+    def reader(self, index: int) -> Callable[[], Image.Image]:
+        # Its bytes now: a row group is read once, for images that come in order.
+        return partial(read_image, self.content(index))
 
     def _find(self, index: int) -> tuple[int, int]:
         group = int(np.searchsorted(self._starts, index, side="right")) - 1

@@ -39,6 +39,8 @@ def _open(folder: Path, split: str) -> ArraySource:
         raise DataError(f"{labels} does not exist; put the labels file beside {pixels.name}")
     columns = np.memmap(pixels, dtype=np.uint8, mode="r").reshape(-1, *SHAPE)
     numbers = np.fromfile(labels, dtype=np.uint8).astype(np.int64) - 1  # published from 1 on
+    if (numbers < 0).any():
+        raise DataError(f"{labels}: label 0 of image {int(numbers.argmin())} is outside 1 ... 255; fetch it again")
     classes = names_in(names) if names.is_file() else None
     files = [pixels, labels, *([names] if names.is_file() else [])]
     return ArraySource(part_location(folder, split), columns.transpose(0, 3, 2, 1), numbers, classes, files)

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 from PIL import Image
 
-from ctfgan.data.sources.base import UNLABELLED, Groups, ImageSource, Labels, groups_of, label_identity
+from ctfgan.data.sources.base import (
+    UNLABELLED,
+    Groups,
+    ImageSource,
+    Labels,
+    groups_of,
+    is_concurrent,
+    label_identity,
+    reader_of,
+)
 from ctfgan.errors import DataError
 
 
@@ -27,7 +36,9 @@ class JoinedSource:
         self.classes: tuple[str, ...] = tuple(dict.fromkeys(name for source in sources for name in source.classes))
         self.labels: Labels = np.concatenate([renumbered(source, self.classes) for source in sources])
         self.notes: tuple[str, ...] = notes + tuple(note for source in sources for note in source.notes)
+        self.is_concurrent = all(map(is_concurrent, sources))
         self._sources = sources
+        self._readers = [reader_of(source) for source in sources]
         self._starts = np.cumsum([0, *(len(source.labels) for source in sources)]).tolist()
 
     def identity(self) -> str:
@@ -45,9 +56,17 @@ class JoinedSource:
         source, inner = self._find(index)
         return source.read(inner)
 
+    def reader(self, index: int) -> Callable[[], Image.Image]:
+        number, inner = self._place(index)
+        return self._readers[number](inner)
+
     def _find(self, index: int) -> tuple[ImageSource, int]:
+        number, inner = self._place(index)
+        return self._sources[number], inner
+
+    def _place(self, index: int) -> tuple[int, int]:
         number = bisect_right(self._starts, index) - 1
-        return self._sources[number], index - self._starts[number]
+        return number, index - self._starts[number]
 
 
 class ChosenSource:
@@ -70,6 +89,8 @@ class ChosenSource:
         self.notes: tuple[str, ...] = source.notes + notes
         groups = groups_of(source)
         self.groups = None if groups is None else Groups(groups.numbers[rows], groups.names)
+        self.is_concurrent = is_concurrent(source)
+        self._reader = reader_of(source)
         self._source = source
         self._rows = rows
 
@@ -85,6 +106,9 @@ class ChosenSource:
 
     def read(self, index: int) -> Image.Image:
         return self._source.read(int(self._rows[index]))
+
+    def reader(self, index: int) -> Callable[[], Image.Image]:
+        return self._reader(int(self._rows[index]))
 
 
 def renumbered(source: ImageSource, classes: Sequence[str]) -> Labels:

@@ -1,0 +1,168 @@
+"""Every image of a source: its header, what its levels mean, its pixels; several at a time, unreadable ones counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+from PIL import Image
+
+from ctfgan.data.in_order import in_order
+from ctfgan.data.levels import Scale, kind_of, range_of, scale_of, words
+from ctfgan.data.packed import UNREADABLE_KEPT, Survey
+from ctfgan.data.sources.base import ImageSource, is_concurrent, reader_of
+from ctfgan.data.sources.packed import PackedSource
+from ctfgan.devices import usable_processors
+from ctfgan.errors import DataError
+from ctfgan.progress import Progress, silent
+
+SMALL_SIDE = 64
+"""Pixels of a side; smaller images are decoded mostly under Python's lock, so that two threads take longer than one."""
+
+T = TypeVar("T")
+
+
+@dataclass
+class Unreadable:
+    """Images of a source that are skipped: all are counted, the first are named."""
+
+    source: ImageSource
+    count: int = 0
+    _first: dict[int, str] = field(default_factory=dict)
+
+    def add(self, index: int, error: Exception) -> None:
+        """Skip an image."""
+        self.count += 1
+        if len(self._first) < UNREADABLE_KEPT:
+            self._first[index] = str(error)
+
+    def named(self) -> tuple[tuple[str, str], ...]:
+        """Names and reasons of the first of them, in the order of the source."""
+        return tuple((self.source.name(index), reason) for index, reason in sorted(self._first.items()))
+
+    def refusal(self) -> DataError:
+        """What to say if they are all."""
+        name, reason = self.named()[0]
+        return DataError(f"{self.source.location}: none of {self.count:,} images can be read (first: {name}: {reason})")
+
+
+def read_survey(source: ImageSource, progress: Progress = silent) -> Survey:
+    """Read every header, and decode the images whose levels are no bytes; unreadable ones are counted, not raised.
+
+    Args:
+        source: at least one image.
+        progress: shows the decoding.
+
+    Raises:
+        DataError: no image can be read, or the levels of the set have no plain meaning.
+    """
+    if isinstance(source, PackedSource):
+        return source.survey()
+    total = len(source.labels)
+    unreadable, modes, sides = Unreadable(source), [""] * total, np.zeros(total, dtype=np.int64)
+    for index in range(total):
+        try:
+            mode, size = source.header(index)
+        except (DataError, OSError) as error:
+            unreadable.add(index, error)
+            continue
+        modes[index], sides[index] = mode, min(size)
+    wide = [index for index, mode in enumerate(modes) if kind_of(mode)]
+    levels, notes = _levels(source, wide, modes, unreadable, progress)
+    readable = np.array([bool(mode) for mode in modes])
+    if not readable.any():
+        raise unreadable.refusal()
+    sides = sides[readable]
+    named = unreadable.named()
+    return Survey(
+        location=source.location,
+        images=len(sides),
+        sides=(int(sides.min()), int(np.median(sides)), int(sides.max())),
+        modes=dict(Counter(filter(None, modes)).most_common()),
+        unreadable=named,
+        notes=source.notes + notes,
+        more_unreadable=unreadable.count - len(named),
+        levels=levels,
+    )
+
+
+def _levels(
+    source: ImageSource, rows: list[int], modes: list[str], unreadable: Unreadable, progress: Progress
+) -> tuple[dict[str, Scale], tuple[str, ...]]:
+    """What the levels of some images mean, by kind, and a sentence for each; unreadable ones lose their mode."""
+    ranges: dict[str, list[tuple[float, float]]] = {}
+    for index, found in decoded(
+        source, rows, _kind_and_range, None, progress, f"looking at levels of {source.location}"
+    ):
+        if isinstance(found, Exception):
+            unreadable.add(index, found)
+            modes[index] = ""
+        else:
+            ranges.setdefault(found[0], []).append(found[1])
+    levels, notes = {}, []
+    for kind, pairs in ranges.items():
+        low, high = min(low for low, _ in pairs), max(high for _, high in pairs)
+        try:
+            levels[kind] = scale_of(kind, low, high)
+        except DataError as error:
+            raise DataError(f"{source.location}: of {len(pairs):,} {kind} images together, {error}") from error
+        notes.append(words(kind, len(pairs), low, high, levels[kind]))
+    return levels, tuple(filter(None, notes))
+
+
+def _kind_and_range(image: Image.Image) -> tuple[str, tuple[float, float]]:
+    kind = kind_of(image.mode)
+    assert kind is not None, "the header said so"
+    return kind, range_of(image)
+
+
+def decoded(
+    source: ImageSource,
+    rows: Sequence[int],
+    work: Callable[[Image.Image], T],
+    side: int | None,
+    progress: Progress,
+    what: str,
+) -> Iterator[tuple[int, T | Exception]]:
+    """Decode some images and work on them, with as many threads as there are processors where that is faster.
+
+    Args:
+        source: of the images.
+        rows: which ones, in ascending order.
+        work: called in any thread.
+        side: in pixels, of most images; None if it is not known to be small.
+        progress: shows how far it is.
+        what: it shows.
+
+    Returns:
+        Each row and what ``work`` made of its image, or why the image cannot be used, in the order of the rows.
+    """
+
+    def one(read: Callable[[], Image.Image]) -> T | Exception:
+        try:
+            return work(read())
+        except (DataError, OSError, ValueError) as error:
+            return error
+
+    pays = is_concurrent(source) and (side is None or side >= SMALL_SIDE)
+    with closing(in_order(one, _readers(source, rows), usable_processors() if pays else 1)) as results:
+        for row in progress(rows, len(rows), what):
+            yield row, next(results)
+
+
+def _readers(source: ImageSource, rows: Sequence[int]) -> Iterator[Callable[[], Image.Image]]:
+    reader = reader_of(source)
+    for row in rows:
+        try:
+            yield reader(row)
+        except (DataError, OSError, ValueError) as error:
+            yield partial(_fail, error)
+
+
+def _fail(error: Exception) -> Image.Image:
+    raise error
