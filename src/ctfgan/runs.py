@@ -323,11 +323,11 @@ def _held(folder: RunFolder, processes: Processes, watch: Watch) -> Iterator[Non
 
 @contextmanager
 def _interrupted(message: str) -> Iterator[None]:
-    """Say ``message`` where Ctrl-C or SIGTERM ends what is being done."""
+    """Say ``message`` where Ctrl-C, SIGTERM or SIGHUP ends what is being done."""
     try:
         yield
     except KeyboardInterrupt as stop:
-        number = signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT
+        number = stop.signal_number if isinstance(stop, Terminated) else signal.SIGINT
         raise Interrupted(message, number) from None
 
 
