@@ -9,6 +9,7 @@ from typing import Any
 
 from ctfgan.errors import RunError
 from ctfgan.experiments.sweeps import origin_of
+from ctfgan.recipes.overlay import changed_settings
 from ctfgan.recipes.recipe import Recipe
 from ctfgan.reports.compare import RunResult, run_result
 from ctfgan.reports.figures import read_figures
@@ -90,21 +91,3 @@ def read_story(path: Path, label: str) -> Story:
         no_figures = str(error)
     lines, damaged = folder.journal().readable()
     return Story(folder, label, run_result(folder, lines, figures), no_figures, damaged)
-
-
-def changed_settings(recipe: Recipe, named: Recipe | None) -> dict[str, tuple[Any, Any]]:
-    """What differs between two recipes by name, in order: the first one's value and the second's, None for no such.
-
-    Without a second one all of the first.
-    """
-    before, own = _flat(named.model_dump()) if named else {}, _flat(recipe.model_dump())
-    names = sorted(name for name in own.keys() | before.keys() if named is None or own.get(name) != before.get(name))
-    return {name: (own.get(name), before.get(name)) for name in names}
-
-
-def _flat(content: dict[str, Any], before: str = "") -> dict[str, Any]:
-    """Nested settings by dotted name."""
-    found: dict[str, Any] = {}
-    for name, value in content.items():
-        found |= _flat(value, f"{before}{name}.") if isinstance(value, dict) else {before + name: value}
-    return found
