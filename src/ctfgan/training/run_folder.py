@@ -131,7 +131,7 @@ class RunFolder:
         Raises:
             RunError: another process works on it.
         """
-        with (self.path / LOCK).open("w") as file:
+        with (self.path / LOCK).open("w", encoding="utf-8") as file:
             try:
                 lock(file)
             except BlockingIOError as error:

@@ -185,7 +185,7 @@ def describe_device(device: torch.device) -> str:
 def processor() -> str:
     """Name of this machine's processor, or at least its kind."""
     with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
             name, _, value = line.partition(":")
             if name.strip() == "model name" and value.strip():
                 return value.strip()
