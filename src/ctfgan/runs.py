@@ -340,7 +340,10 @@ def _own_recogniser(place: Workplace, folder: RunFolder, name: object, watch: Wa
             f"{weights} is missing or damaged, and {again.card.name} is another one than the run's {name}; restore the "
             "file, or train a new run"
         )
-    write_file(weights, again.weights.read_bytes())
+    try:
+        write_file(weights, again.weights.read_bytes())
+    except CtfganError as error:  # measuring does not need the run's copy
+        watch.say(f"{error}; the one in the cache is used")
     return again
 
 
