@@ -60,7 +60,7 @@ def test_figures_are_shown_before_they_are_stored(read_only: Path) -> None:
 def test_the_command_shows_them_and_says_so_before_and_after(read_only: Path, run_cli: Callable[..., Outcome]) -> None:
     outcome = run_cli("evaluate", read_only, "--images", 100)
     assert outcome.code == 2
-    assert outcome.out.startswith(f"note: you may not write into {read_only}; the figures are shown")
+    assert outcome.out.startswith(f"note: {read_only} is no folder that you may write to; the figures are shown")
     assert "protocol: n real" in outcome.out
     assert len(outcome.err.splitlines()) == 1
     assert "--out FILE stores them elsewhere" in outcome.err

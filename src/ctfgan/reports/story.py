@@ -14,7 +14,7 @@ from ctfgan.recipes.recipe import Recipe
 from ctfgan.reports.compare import RunResult, run_result
 from ctfgan.reports.figures import read_figures
 from ctfgan.runs import is_finished
-from ctfgan.training.run_folder import JOURNAL, RECIPE, RunFolder
+from ctfgan.training.run_folder import JOURNAL, RECIPE, RECOGNISER, RunFolder
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,9 @@ class Story:
 
         None if these times cannot be right: copying a folder may lose them.
         """
-        began, journal = (self.folder.path / RECIPE).stat().st_mtime, self.folder.path / JOURNAL
+        # Both are written when a run begins, and each may be written again: by 'resume --set', or where it was damaged.
+        files = [file for name in (RECIPE, RECOGNISER) if (file := self.folder.path / name).exists()]
+        began, journal = min(file.stat().st_mtime for file in files), self.folder.path / JOURNAL
         taken = journal.stat().st_mtime - began if journal.exists() else 0.0
         if taken < self.result.seconds:
             return None
