@@ -288,8 +288,8 @@ def reopen(folder: RunFolder, watch: Watch, device: str | None = None) -> tuple[
         ConfigError: the recipe was changed in a way that the run cannot follow.
     """
     recipe = _on_device(_written_recipe(folder), device)
-    check_settings(_trained_recipe(folder) or recipe, recipe, str(folder.path))
     start_engine(recipe.device, recipe.training.precision)  # a device that is not there is told first
+    check_settings(_trained_recipe(folder) or recipe, recipe, str(folder.path))
     then = folder.read_json(DATA)
     recipe = with_form(recipe, codes=then.get("class_codes") is not None)
     try:
