@@ -78,17 +78,17 @@ def save_bundle(bundle: Bundle, path: Path) -> None:
     with new_folder(path) as folder:
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in bundle.generator.state_dict().items()}
         save_file(tensors, folder / MODEL)
-        (folder / RECIPE).write_text(recipe.to_json())
+        (folder / RECIPE).write_text(recipe.to_json(), encoding="utf-8")
         content = class_names(bundle) | {"shape": bundle.shape.model_dump()}
-        (folder / CLASSES).write_text(json.dumps(content, ensure_ascii=False, indent=1))
+        (folder / CLASSES).write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
         if bundle.bank is not None:
             write_bank(bundle.bank, folder / BANK)
         if bundle.codes is not None:
             (folder / CODES).write_bytes(bundle.codes.save())
         hashes = {file.name: sha256(file) for file in sorted(folder.iterdir())}
         provenance = {**bundle.provenance, "sha256": hashes}
-        (folder / PROVENANCE).write_text(json.dumps(provenance, ensure_ascii=False, indent=1))
-        (folder / CARD).write_text(model_card(recipe, bundle.classes, provenance))
+        (folder / PROVENANCE).write_text(json.dumps(provenance, ensure_ascii=False, indent=1), encoding="utf-8")
+        (folder / CARD).write_text(model_card(recipe, bundle.classes, provenance), encoding="utf-8")
 
 
 def class_names(bundle: Bundle) -> dict[str, Any]:

@@ -7,18 +7,19 @@
     |-- DataError          images, labels, folders, data files
     |-- RunError           a run folder or one of its checkpoints
     |-- BundleError        a released generator
-    |-- Interrupted        a signal stopped the run after its state was saved; exit code 130 or 143
+    |-- Interrupted        a signal stopped the run after its state was saved; exit code 128 + its number
     `-- ProcessLost        one of several processes of a run died; exit code 1
 """
 
 from __future__ import annotations
 
+import copyreg
 import difflib
 import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -41,6 +42,10 @@ class CtfganError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(shown(message))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # As it is, without a second call of an __init__ that may want more than the message: for other processes.
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
 
 class ConfigError(CtfganError):
@@ -68,9 +73,11 @@ class Interrupted(CtfganError):
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM where nobody asks for it between steps: it unwinds what is being done, like Ctrl-C."""
+    """SIGTERM or SIGHUP where nobody asks for it between steps: it unwinds what is being done, like Ctrl-C."""
 
-    exit_code = 143
+    def __init__(self, signal_number: int) -> None:
+        super().__init__()
+        self.signal_number = signal_number
 
 
 class ProcessLost(CtfganError):

@@ -161,10 +161,49 @@ def read_json(path: Path, longest: int = LONGEST_JSON) -> dict[str, Any]:
 
 
 def cache_folder() -> Path:
-    """Where packed images and recognisers are kept: ``$CTFGAN_CACHE``, else the user's cache folder."""
+    """Where packed images and recognisers are kept: ``$CTFGAN_CACHE``, else the user's cache folder.
+
+    Raises:
+        CtfganError: there is neither.
+    """
     if "CTFGAN_CACHE" in os.environ:
         return Path(os.environ["CTFGAN_CACHE"])
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ctfgan"
+    return Path(os.environ.get("XDG_CACHE_HOME") or home_folder("CTFGAN_CACHE") / ".cache") / "ctfgan"
+
+
+def home_folder(variable: str) -> Path:
+    """The user's home folder.
+
+    Args:
+        variable: of the environment, which names a folder instead.
+
+    Raises:
+        CtfganError: nobody knows it, as in a container whose user has no entry in the system's list.
+    """
+    try:
+        return Path.home()
+    except RuntimeError as error:
+        raise CtfganError(f"this user has no home folder; set {variable} to a folder that you may write to") from error
+
+
+def expanded(path: str | Path) -> Path:
+    """A path with ``~`` and ``~user`` replaced by home folders; as it is if there is no such user, like in a shell."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
+def make_room(file: Path) -> None:
+    """Make the folder of a file that is about to be worked for.
+
+    Raises:
+        CtfganError: it cannot be written to; better now than when the work is done.
+    """
+    with _disk_errors(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(file.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file.parent))
 
 
 def as_size(count: float) -> str:
@@ -277,4 +316,12 @@ def _disk_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in FULL_DISK:
             raise CtfganError(f"the disk is full, {path} was not written; free some space and try again") from error
-        raise CtfganError(f"{path} cannot be written ({error}); choose a folder that you may write to") from error
+        way_out = "set CTFGAN_CACHE to" if _is_cached(path) else "choose"
+        raise CtfganError(f"{path} cannot be written ({error}); {way_out} a folder that you may write to") from error
+
+
+def _is_cached(path: Path) -> bool:
+    try:
+        return path.absolute().is_relative_to(cache_folder().absolute())
+    except CtfganError:  # there is no cache
+        return False

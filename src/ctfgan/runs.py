@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from ctfgan.bundle import WAY_OUT, Bundle, bank_for_bundle, commit, environment,
 from ctfgan.data.prepare import Dataset, check_apart
 from ctfgan.errors import (
     BundleError,
+    ConfigError,
     CtfganError,
     DataError,
     Interrupted,
@@ -25,18 +26,31 @@ from ctfgan.errors import (
     Terminated,
     excerpt,
 )
-from ctfgan.files import sha256, write_file
+from ctfgan.files import read_json, sha256, write_file
 from ctfgan.lifecycle.starting import Matched, Start, model_hash, open_start
 from ctfgan.metrics.recogniser import TrainedRecogniser, load_recogniser
 from ctfgan.models.generator_a import TransferGenerator
 from ctfgan.recipes.build import build_generator, stored_codes, with_form
+from ctfgan.recipes.checks import check_recipe
+from ctfgan.recipes.overlay import changed_settings, with_settings
 from ctfgan.recipes.recipe import Recipe, StartSettings, parse_recipe
+from ctfgan.recipes.resuming import check_patience, check_settings, check_steps, goal
 from ctfgan.training.class_codes import ClassCodes
 from ctfgan.training.processes import Processes
 from ctfgan.training.recovery import HealthRecord
-from ctfgan.training.run_folder import BUNDLE, CODES, DATA, JOURNAL, RECIPE, RECOGNISER, RunFolder, StoredCheckpoint
+from ctfgan.training.run_folder import (
+    BUNDLE,
+    CODES,
+    DATA,
+    FIGURES,
+    JOURNAL,
+    RECIPE,
+    RECOGNISER,
+    RunFolder,
+    StoredCheckpoint,
+)
 from ctfgan.training.runtime import processor, start_engine, stop_on_signals
-from ctfgan.training.tensor_files import below
+from ctfgan.training.tensor_files import UNFIT, below
 from ctfgan.training.tracking import tracked
 from ctfgan.training.trainer import Trainer
 from ctfgan.workplace import Watch, Workplace, heard, open_workplace
@@ -134,42 +148,104 @@ def _free_path(recipe: Recipe, out: str | Path | None) -> str:
     return str(path)
 
 
-def resume(path: str | Path, watch: Watch | None = None, device: str | None = None) -> Path:
+def resume(
+    path: str | Path, watch: Watch | None = None, device: str | None = None, settings: Sequence[str] = ()
+) -> Path:
     """Continue a run from its newest intact checkpoint; on a CPU with the same number of threads, bit for bit.
 
     A run that was stopped before its first checkpoint begins anew. Damaged checkpoints are named and put aside, a
     damaged bundle is made again. The number of processes may be another one than before; then the order of summation
     is, too.
 
+    A finished run whose recipe now has more steps trains on in its last stage and releases a new bundle at the end.
+    Until then the old one stays; figures of the old weights are put aside.
+
     Args:
         path: the run folder.
         watch: who is told what happens; None is silent.
         device: another device than the recipe's.
+        settings: ``name=value`` texts, as for :func:`ctfgan.recipe`; the run's recipe is changed by them.
 
     Raises:
         RunError: no run there, no intact checkpoint, or data that changed since the run began.
+        ConfigError: a setting that may not change, or fewer steps than are done.
     """
     folder = RunFolder.begun(Path(path))
-    recipe = _recipe_of(folder, device)
+    written = _written_recipe(folder)
+    wanted = with_settings(written, {}, tuple(settings))
+    recipe = _on_device(wanted, device)
     engine = start_engine(recipe.device, recipe.training.precision)
     watch = heard(watch or Watch(), engine)
     processes = engine.processes
-    if processes.on_main(lambda: _has_intact_bundle(folder, watch)):
-        watch.say(f"{path} is finished already")
+    is_released = processes.on_main(lambda: _has_intact_bundle(folder, wanted, watch))
+    if is_released and wanted == written:
+        watch.say(f"{path} is finished already; {_WAY_FURTHER}")
         return folder.path
     with _held(folder, processes, watch), tracked(recipe.training.tracker, folder, engine, watch.say):
-        stopped = f"stopped before training went on, nothing was changed; go on with 'ctfgan resume {path}'"
+        stopped = f"stopped before training went on, nothing was lost; go on with 'ctfgan resume {path}'"
         if processes.on_main(folder.is_untrained):
             watch.say(f"{path} was stopped before its first checkpoint and begins anew")
+            processes.on_main(lambda: _write_recipe(folder, wanted, written))
             with _interrupted(stopped):
                 beginning = _prepared(recipe, watch)
             return _begin(beginning, folder, watch)
         with _interrupted(stopped):
-            place, recogniser = reopen(folder, watch, device)
             newest = Path(processes.on_main(lambda: _newest(folder, recipe, watch)))
             checkpoint = processes.main_first(lambda: folder.load(newest))
+            _check_changes(folder, wanted, written, newest, checkpoint, processes.count)
+            processes.on_main(lambda: _write_recipe(folder, wanted, written))
+            if is_released:
+                watch.say(f"{path} is finished already and has its new settings; {_WAY_FURTHER}")
+                return folder.path
+            processes.on_main(lambda: _put_figures_aside(folder, newest, watch))
+            place, recogniser = reopen(folder, watch, device)
         watch.say(f"resuming from {newest}")
         return _finish(place, recogniser, folder, checkpoint, watch)
+
+
+_WAY_FURTHER = "more steps than it has train it on, such as --set generate.steps=N"
+
+
+def _check_changes(
+    folder: RunFolder, wanted: Recipe, written: Recipe, newest: Path, checkpoint: StoredCheckpoint, processes: int
+) -> None:
+    """Refuse what of a run's recipe may not change, before its data are opened."""
+    check_recipe(wanted, processes)
+    run, note = str(folder.path), folder.manifest(newest)
+    before = _trained_recipe(folder) or written  # earlier versions did not note it
+    check_settings(before, wanted, run)
+    check_steps(before, wanted, note["stage"], note["stage_step"], run)
+    check_patience(before, wanted, note["stage"], checkpoint.state["distances"], run)
+
+
+def _write_recipe(folder: RunFolder, wanted: Recipe, written: Recipe) -> None:
+    if wanted != written:
+        write_file(folder.path / RECIPE, wanted.to_json().encode())
+
+
+def _note_recipe(folder: RunFolder, checkpoint: StoredCheckpoint) -> None:
+    """Note in ``data.json`` what a run goes on training with, and what that changes and where."""
+    now, before, data = _written_recipe(folder), _trained_recipe(folder), folder.read_json(DATA)
+    if now == before:
+        return
+    data["recipe"] = now.model_dump(mode="json")
+    if before is not None:
+        state = checkpoint.state
+        changed = {name: {"before": old, "now": new} for name, (new, old) in changed_settings(now, before).items()}
+        at = {"after_steps": state["steps_before"] + state["updates"]["step"]}
+        data["changes"] = [*data.get("changes", []), {**at, "settings": changed}]
+    folder.write_json(DATA, data)
+
+
+def _put_figures_aside(folder: RunFolder, newest: Path, watch: Watch) -> None:
+    """Figures of a finished run that trains on are not those of the weights that it will have."""
+    figures = folder.path / FIGURES
+    if (folder.path / BUNDLE).is_dir() and figures.is_file():
+        aside = figures.with_name(f"{figures.stem}-{newest.name}{figures.suffix}")
+        figures.replace(aside)
+        watch.say(
+            f"the figures so far are of the old weights and are kept as {aside}; 'ctfgan evaluate' makes new ones"
+        )
 
 
 def _newest(folder: RunFolder, recipe: Recipe, watch: Watch) -> str:
@@ -180,8 +256,8 @@ def _newest(folder: RunFolder, recipe: Recipe, watch: Watch) -> str:
     return str(newest)
 
 
-def _has_intact_bundle(folder: RunFolder, watch: Watch) -> bool:
-    if not is_finished(folder):
+def _has_intact_bundle(folder: RunFolder, wanted: Recipe, watch: Watch) -> bool:
+    if not _is_released(folder, wanted):
         return False
     try:
         load_bundle(folder.path / BUNDLE)
@@ -191,8 +267,17 @@ def _has_intact_bundle(folder: RunFolder, watch: Watch) -> bool:
     return True
 
 
-def _recipe_of(folder: RunFolder, device: str | None) -> Recipe:
-    recipe = parse_recipe(folder.read_json(RECIPE), str(folder.path / RECIPE))
+def _written_recipe(folder: RunFolder) -> Recipe:
+    return parse_recipe(folder.read_json(RECIPE), str(folder.path / RECIPE))
+
+
+def _trained_recipe(folder: RunFolder) -> Recipe | None:
+    """What a run has trained with; None for one of an earlier version, which did not note it."""
+    noted = folder.read_json(DATA).get("recipe")
+    return None if noted is None else parse_recipe(noted, str(folder.path / DATA))
+
+
+def _on_device(recipe: Recipe, device: str | None) -> Recipe:
     return recipe if device is None else recipe.model_copy(update={"device": device})
 
 
@@ -201,9 +286,11 @@ def reopen(folder: RunFolder, watch: Watch, device: str | None = None) -> tuple[
 
     Raises:
         RunError: the high- or low-quality images have changed since, or the recogniser or the class codes are lost.
+        ConfigError: the recipe was changed in a way that the run cannot follow.
     """
-    recipe = _recipe_of(folder, device)
+    recipe = _on_device(_written_recipe(folder), device)
     start_engine(recipe.device, recipe.training.precision)  # a device that is not there is told first
+    check_settings(_trained_recipe(folder) or recipe, recipe, str(folder.path))
     then = folder.read_json(DATA)
     recipe = with_form(recipe, codes=then.get("class_codes") is not None)
     try:
@@ -258,13 +345,27 @@ def _own_recogniser(place: Workplace, folder: RunFolder, name: object, watch: Wa
             f"{weights} is missing or damaged, and {again.card.name} is another one than the run's {name}; restore the "
             "file, or train a new run"
         )
-    write_file(weights, again.weights.read_bytes())
+    try:
+        write_file(weights, again.weights.read_bytes())
+    except CtfganError as error:  # measuring does not need the run's copy
+        watch.say(f"{error}; the one in the cache is used")
     return again
 
 
 def is_finished(folder: RunFolder) -> bool:
-    """Whether a run has trained all its stages and released its bundle."""
-    return (folder.path / BUNDLE).is_dir()
+    """Whether a run has trained all its stages and released its bundle; no more so if its recipe has more steps now."""
+    return _is_released(folder, _written_recipe(folder))
+
+
+def _is_released(folder: RunFolder, wanted: Recipe) -> bool:
+    """Whether a run's bundle, damaged or not, carries the weights that a recipe asks for."""
+    if not (folder.path / BUNDLE).is_dir():
+        return False
+    try:
+        released = parse_recipe(read_json(folder.path / BUNDLE / RECIPE), RECIPE)
+    except (OSError, ValueError, ConfigError):  # damaged; which its reader tells of
+        return True
+    return goal(released) == goal(wanted)
 
 
 def released_checkpoint(recipe: Recipe, folder: RunFolder) -> Path:
@@ -284,7 +385,11 @@ def released_generator(place: Workplace, folder: RunFolder, *, average: bool = T
     with torch.device("meta"):
         generator = build_generator(place.recipe, place.shape, codes=place.codes)
     averaged = average and place.recipe.training.ema_decay is not None
-    generator.load_state_dict(below(stored, "average." if averaged else "networks.generator."), assign=True)
+    weights = below(stored, "average." if averaged else "networks.generator.")
+    try:
+        generator.load_state_dict(weights, assign=True)
+    except RuntimeError as error:
+        raise RunError(f"{folder.path / RECIPE} does not fit the checkpoints{UNFIT}") from error
     return generator.eval()
 
 
@@ -303,6 +408,7 @@ def _finish(
     trainer = Trainer(method, place.dataset, recogniser, recipe.training, folder, recipe.seed, place.engine)
     if checkpoint is not None:
         trainer.restore(checkpoint)
+        place.engine.processes.on_main(lambda: _note_recipe(folder, checkpoint))
     way_on = f"go on from the last checkpoint with 'ctfgan resume {folder.path}'"
     try:
         with _interrupted(f"stopped at once; {way_on}"), stop_on_signals() as stop:
@@ -328,11 +434,11 @@ def _held(folder: RunFolder, processes: Processes, watch: Watch) -> Iterator[Non
 
 @contextmanager
 def _interrupted(message: str) -> Iterator[None]:
-    """Say ``message`` where Ctrl-C or SIGTERM ends what is being done."""
+    """Say ``message`` where Ctrl-C, SIGTERM or SIGHUP ends what is being done."""
     try:
         yield
     except KeyboardInterrupt as stop:
-        number = signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT
+        number = stop.signal_number if isinstance(stop, Terminated) else signal.SIGINT
         raise Interrupted(message, number) from None
 
 
@@ -391,6 +497,7 @@ def _summary(place: Workplace, recogniser: TrainedRecogniser, folder: RunFolder)
             "low_quality_held_out": len(side.held_out) if side and side.held_out else 0,
         },
         "pairing": side.pairing if side else None,
+        "recipe": _written_recipe(folder).model_dump(mode="json"),
         "extractor": recogniser.card.name,
         "class_codes": None if place.codes is None else sha256(folder.path / CODES),
         "device": place.engine.describe(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -29,3 +30,22 @@ def test_every_test_and_source_file_of_the_paper_map_exists() -> None:
     for name in re.findall(r"`((?:tests|nn|models|training|recipes|data|metrics)/[\w/.]+\.py)`",
                            (ROOT / "docs/paper-map.md").read_text()):  # fmt: skip
         assert (ROOT / name).exists() or (ROOT / "src/ctfgan" / name).exists(), name
+
+
+def _text_without_encoding(call: ast.Call) -> bool:
+    if ast.unparse(call.func) == "tarfile.open":
+        return False
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    modes = [value.value for value in [*call.args, *(keyword.value for keyword in call.keywords)]
+             if isinstance(value, ast.Constant) and re.fullmatch("[rwax]t?[+]?", str(value.value))]  # fmt: skip
+    is_text = name in ("read_text", "write_text") or (name in ("open", "fdopen", "NamedTemporaryFile") and bool(modes))
+    return is_text and "encoding" not in {keyword.arg for keyword in call.keywords}
+
+
+def test_text_files_are_utf_8_whatever_the_code_page_of_the_machine() -> None:
+    """Python takes the machine's, which on Windows cannot write every name of a class."""
+    for line in ("p.write_text(x)", "p.open('w')", "open(p, mode='a')", "p.read_text(errors='replace')"):
+        assert _text_without_encoding(ast.parse(line, mode="eval").body)  # type: ignore[arg-type]
+    for file in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            assert not isinstance(node, ast.Call) or not _text_without_encoding(node), f"{file}:{node.lineno}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 
@@ -25,6 +26,8 @@ FILE = click.Path(path_type=Path)
               help="Also measure with an extractor of your own; the file is run. May be repeated.")  # fmt: skip
 @click.option("--inception", is_flag=True, help="Also Inception score, FID, KID; downloads the weights if need be.")
 @click.option("--inception-weights", type=FILE, metavar="FILE.pth", help="The same from weights at hand.")
+@click.option("--out", type=FILE, metavar="FILE.json",
+              help="Store the figures there and leave RUN as it is; other extractors' in FILE stay.")  # fmt: skip
 @OTHER_DEVICE
 def evaluate(
     run: Path,
@@ -35,6 +38,7 @@ def evaluate(
     extractors: tuple[Path, ...],
     inception: bool,
     inception_weights: Path | None,
+    out: Path | None,
     device: str | None,
 ) -> None:
     """Measure RUN against held-out real images, for its training low-quality bank and a held-out one.
@@ -49,17 +53,35 @@ def evaluate(
     steps, and tests them on the held-out real images: does 'ctfgan sample' make images worth adding?
     """
     from ctfgan.cli import show
+    from ctfgan.evaluation import Evaluation, load_extractors
     from ctfgan.evaluation import evaluate as evaluate_run
-    from ctfgan.evaluation import load_extractors
     from ctfgan.reports.figures import figure_table
     from ctfgan.training.run_folder import FIGURES, RunFolder
     from ctfgan.workplace import Watch
 
+    def show_figures(result: Evaluation) -> None:
+        content = result.as_dict()
+        for key, card in result.protocol.extractors.items():
+            show.say(f"\n{card.name}:")
+            show.print_table(*figure_table(content, key))
+        show.say("")
+        if result.classification is not None:
+            show.say(result.classification.sentence())
+            show.say(result.classification.hardest_sentence())
+        for note in result.notes:
+            show.say(f"note: {note}")
+        show.say(f"copies: {result.copies.sentence()}")
+        show.say(f"protocol: {result.protocol.sentence()}")
+
     RunFolder.open(run)  # a misspelt run must not wait for a download
+    if out is None and not os.access(run, os.W_OK):
+        show.say(
+            f"note: {run} is no folder that you may write to; the figures are shown, and stored with --out FILE alone"
+        )
     more = load_extractors(
         extractors, inception=inception, inception_weights=inception_weights, device=device or "auto"
     )
-    result = evaluate_run(
+    evaluate_run(
         run,
         Watch(progress=show.progress),
         device,
@@ -68,17 +90,9 @@ def evaluate(
         classification_score=classification_score,
         classification_seeds=classification_seeds,
         extractors=more,
+        out=out,
+        show=show_figures,
     )
-    content = result.as_dict()
-    for key, card in result.protocol.extractors.items():
-        show.say(f"\n{card.name}:")
-        show.print_table(*figure_table(content, key))
-    show.say("")
-    if result.classification is not None:
-        show.say(result.classification.sentence())
-        show.say(result.classification.hardest_sentence())
-    for note in result.notes:
-        show.say(f"note: {note}")
-    show.say(f"copies: {result.copies.sentence()}")
-    show.say(f"protocol: {result.protocol.sentence()}\nwritten to {run / FIGURES}")
-    show.say(f"Next: ctfgan report {shlex.quote(str(run))}")
+    show.say(f"written to {out or run / FIGURES}")
+    if out is None:  # the page shows what is in the run
+        show.say(f"Next: ctfgan report {shlex.quote(str(run))}")

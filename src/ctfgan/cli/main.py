@@ -7,18 +7,17 @@ import importlib
 import itertools
 import signal
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from types import FrameType
 from typing import NoReturn
 
 import click
 
+from ctfgan.cli.streams import lasting_streams
 from ctfgan.errors import ConfigError, CtfganError, ProcessLost, Terminated, suggestion
 from ctfgan.launcher import is_main, launch
+from ctfgan.signals import HANGUP, handling
 
 SECTIONS = {
     "Train": {
@@ -121,12 +120,18 @@ def main() -> None:
     Of several processes the main one speaks. The others may find the same mistake sooner, and a launcher stops all as
     soon as one ends: so they wait a little before they end.
     """
-    if not faulthandler.is_enabled():
-        # Images on disk are mapped: when their file is cut off, SIGBUS ends Python. At least say where.
-        faulthandler.enable()
+    with lasting_streams():
+        if not faulthandler.is_enabled():
+            # Images on disk are mapped: when their file is cut off, SIGBUS ends Python. At least say where.
+            faulthandler.enable()
+        _run()
+
+
+def _run() -> None:
     try:
-        with unwinding_on_sigterm():
+        with handling(_unwind, interrupts=False):
             cli(standalone_mode=False)
+            sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(error.exit_code)
@@ -135,35 +140,24 @@ def main() -> None:
         _end(f"{context}: {error.format_message()} ('{context} --help' explains)", 2)
     except (click.Abort, KeyboardInterrupt) as stop:
         # click turns what interrupts a command into its own error.
-        _end("stopped", Terminated.exit_code if isinstance(stop.__cause__ or stop, Terminated) else 130)
+        cause = stop.__cause__ or stop
+        _end("stopped", 128 + (cause.signal_number if isinstance(cause, Terminated) else signal.SIGINT))
     except ProcessLost as error:
         _end(f"ctfgan: {error}", error.exit_code, speaks=is_main() or error.has_saved)
     except CtfganError as error:
         _end(f"ctfgan: {error}", error.exit_code)
-    except BrokenPipeError:
-        sys.exit(0)
     except (OSError, MemoryError) as error:  # disks, permissions, memory: nothing that our code could have foreseen
         _end(f"ctfgan: {type(error).__name__}: {error}; mend that and try again", 2, speaks=True)
 
 
-@contextmanager
-def unwinding_on_sigterm() -> Iterator[None]:
-    """Have SIGTERM end a command like Ctrl-C does, so that no half-written file stays; training does better than that.
+def _unwind(number: int, frame: FrameType | None) -> NoReturn:
+    """Have a signal end a command like Ctrl-C does, so that no half-written file stays; training does better than that.
 
-    Outside the main thread, where Python takes no signal handlers, nothing changes.
+    A terminal that closes sends SIGHUP two or three times; the others must not disturb the tidying up.
     """
-
-    def unwind(number: int, frame: FrameType | None) -> NoReturn:
-        raise Terminated
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, unwind)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    if number == HANGUP:
+        signal.signal(number, signal.SIG_IGN)
+    raise Terminated(number)
 
 
 def _end(message: str, code: int, *, speaks: bool | None = None) -> NoReturn:

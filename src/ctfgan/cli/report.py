@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -37,6 +38,8 @@ def report(runs: tuple[Path, ...], out: Path | None, images: int, device: str) -
         raise ConfigError(f"{place} does not end in .html; the report is one HTML page, name it so")
     if not is_report(place):
         check_output(place)
+    if not os.access(place.absolute().parent, os.W_OK):
+        raise ConfigError(f"you may not write into {place.absolute().parent}; choose another place with --out HTML")
     choose_device(device)  # a misspelt device must not turn into a page without pictures
     write_report(told, Options(images, device), place, Watch(progress=show.progress, say=show.say))
     show.say(f"report: {place} ({place.stat().st_size / 1e6:.1f} MB)")

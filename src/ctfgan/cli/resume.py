@@ -12,13 +12,22 @@ from ctfgan.cli.options import OTHER_DEVICE
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @OTHER_DEVICE
-def resume(run: Path, device: str | None) -> None:
+@click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE",
+              help="Go on with one setting changed, e.g. --set generate.steps=20000; may be repeated.")  # fmt: skip
+def resume(run: Path, device: str | None, assignments: tuple[str, ...]) -> None:
     """Continue RUN from its newest checkpoint; on a CPU with the same number of threads, bit for bit.
 
-    It does not matter why the run stopped: Ctrl-C, a full disk, a crash. A damaged checkpoint is named and passed over.
+    It does not matter why the run stopped: Ctrl-C, a closed terminal, a full disk, a crash. A damaged checkpoint is
+    named and passed over.
+
+    --set changes the run's recipe: steps, rates, batch sizes, checks, alarms, regularisers, device, evaluation; not
+    what the weights and the data hang on, such as widths, the loss, seeds or the resolution. With more steps for its
+    last stage a finished run trains on. Its bundle stays until the new one is ready; its figures, which are of the old
+    weights, are put aside. Rates that fall over the stage are from then on those of the longer stage.
 
     \b
     ctfgan resume runs/mine
+    ctfgan resume runs/mine --set generate.steps=20000
     ctfgan resume runs/mine --device cpu
     torchrun --nproc-per-node 4 -m ctfgan resume runs/mine
     """
@@ -26,5 +35,5 @@ def resume(run: Path, device: str | None) -> None:
     from ctfgan.runs import resume as resume_run
 
     with show.watch() as watch:
-        path = resume_run(run, watch, device)
+        path = resume_run(run, watch, device, assignments)
     show.say_done(path)

@@ -65,6 +65,7 @@ def train(
     """
     from ctfgan.data.settings import PUBLISHED
     from ctfgan.data.sources.opening import absolute
+    from ctfgan.files import expanded
     from ctfgan.recipes.catalogue import DEFAULT, DEFAULT_FOR_OWN_IMAGES, named_recipe
     from ctfgan.recipes.overlay import with_file, with_settings
 
@@ -89,7 +90,7 @@ def train(
         "data.glyphs.characters": characters,
         "data.glyphs.font_folders": _absolute_folders(fonts),
         "data.glyphs.low_quality_font_folders": _absolute_folders(lq_fonts),
-        "start.path": start and str(start.expanduser().absolute()),
+        "start.path": start and str(expanded(start).absolute()),
         "seed": seed,
         "device": device,
     }
@@ -109,4 +110,6 @@ def train(
 
 
 def _absolute_folders(folders: tuple[str, ...]) -> tuple[str, ...] | None:
-    return tuple(str(Path(folder).expanduser().absolute()) for folder in folders) or None
+    from ctfgan.files import expanded
+
+    return tuple(str(expanded(folder).absolute()) for folder in folders) or None

@@ -33,6 +33,7 @@ from ctfgan.data.faces import (
 )
 from ctfgan.data.sources.base import Groups, Labels
 from ctfgan.errors import DataError, a_few
+from ctfgan.files import expanded
 from ctfgan.progress import Progress, silent
 
 # By the registry that a font names: the codec that gives a character's two bytes there.
@@ -112,7 +113,7 @@ class BitmapSource:
         self.location = f"bitmap fonts ({', '.join(folders)})"
         self.classes = characters
         whole = "".join(characters)
-        places = [Path(folder).expanduser() for folder in folders]
+        places = [expanded(folder) for folder in folders]
         found, self._folder = kept_faces(BITMAPS, whole, font_files(places, BITMAPS.suffixes), progress)
         self._numbers = [number for number, face in enumerate(found.faces) if face.twin is None]
         self._faces = [found.faces[number] for number in self._numbers]

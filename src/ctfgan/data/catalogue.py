@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ctfgan.errors import DataError, pick
+from ctfgan.files import expanded, home_folder
 
 MNIST_URL = "https://storage.googleapis.com/cvdf-datasets/mnist/"
 CIFAR_URL = "https://www.cs.toronto.edu/~kriz/"
@@ -199,8 +200,8 @@ CATALOGUE = {published.name: published for published in _SETS}
 def data_home() -> Path:
     """Where published data sets are kept: ``$CTFGAN_DATA``, else the user's folder for data."""
     if "CTFGAN_DATA" in os.environ:
-        return Path(os.environ["CTFGAN_DATA"]).expanduser()
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "ctfgan"
+        return expanded(os.environ["CTFGAN_DATA"])
+    return Path(os.environ.get("XDG_DATA_HOME") or home_folder("CTFGAN_DATA") / ".local" / "share") / "ctfgan"
 
 
 def downloads(root: Path) -> Path:

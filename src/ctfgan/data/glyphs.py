@@ -34,7 +34,7 @@ from ctfgan.data.faces import (
 from ctfgan.data.settings import MIN_IMAGES_PER_CLASS, GlyphSettings
 from ctfgan.data.sources.base import Groups, Labels
 from ctfgan.errors import DataError, suggestion
-from ctfgan.files import sha256
+from ctfgan.files import expanded, sha256
 from ctfgan.progress import Progress, silent
 
 RENDER_SCALE = 3  # supersampling: jitter is applied at this multiple of the final size
@@ -190,7 +190,7 @@ def faces_of(characters: str, font_folders: tuple[str, ...]) -> list[list[Face]]
 
 def _outline_files(font_folders: tuple[str, ...]) -> list[Path]:
     """Matplotlib's fonts, and those of other folders."""
-    folders = [Path(matplotlib.get_data_path(), "fonts", "ttf"), *(Path(name).expanduser() for name in font_folders)]
+    folders = [Path(matplotlib.get_data_path(), "fonts", "ttf"), *(expanded(name) for name in font_folders)]
     return [file for file in font_files(folders, OUTLINES.suffixes) if not file.name.startswith(NO_FACES)]
 
 

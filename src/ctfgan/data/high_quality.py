@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from pathlib import Path
 
 from ctfgan.data.characters import NAMED_SETS, is_named, named_characters
 from ctfgan.data.glyphs import GlyphSource
@@ -13,6 +12,7 @@ from ctfgan.data.sources.opening import open_source
 from ctfgan.data.sources.tables import Columns
 from ctfgan.data.sources.views import of_classes, with_classes
 from ctfgan.errors import DataError, suggestion
+from ctfgan.files import expanded
 from ctfgan.progress import Progress, silent
 
 
@@ -43,7 +43,7 @@ def high_quality_sources(settings: DataSettings, progress: Progress = silent) ->
     source = _only(source, settings.only, strictly=True)
     if other is None:
         return source, None
-    if location and Path(other).expanduser().resolve() == Path(location).expanduser().resolve():
+    if location and expanded(other).resolve() == expanded(location).resolve():
         raise DataError(f"data.reference names the high-quality images {location} themselves; use other images")
     opened = open_source(location, "test", columns) if published and location else open_source(other, "all", columns)
     reference = _only(_labelled(opened, "reference"), settings.only, strictly=False)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
+
+from ctfgan.files import expanded
 
 Status = Literal["ok", "warn", "fail"]
 
@@ -42,5 +43,5 @@ def reason(error: BaseException) -> str:
 
 
 def _shareable(text: str) -> str:
-    home = str(Path.home())
+    home = str(expanded("~"))
     return text.replace(home, "~") if len(home) > 1 else text

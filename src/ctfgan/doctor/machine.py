@@ -35,7 +35,7 @@ def system() -> Iterator[Finding]:
     if encoding.lower().replace("-", "") == "utf8":
         yield Finding("ok", "encoding", encoding)
     else:
-        yield Finding("warn", "encoding", encoding, "set PYTHONUTF8=1, or names such as 一 cannot be written")
+        yield Finding("warn", "encoding", encoding, "set PYTHONUTF8=1, or names such as 一 are shown as numbers")
 
 
 def devices() -> Iterator[Finding]:

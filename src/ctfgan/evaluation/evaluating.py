@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ from pydantic import ValidationError
 
 from ctfgan.bundle import add_figures
 from ctfgan.data.sources.opening import name_of
-from ctfgan.errors import ConfigError, RunError
+from ctfgan.errors import ConfigError, CtfganError, RunError, excerpt
 from ctfgan.evaluation.measurement import Measurement
 from ctfgan.evaluation.result import Evaluation, with_earlier
 from ctfgan.evaluation.sharing import SharedExtractor
+from ctfgan.files import make_room, read_json, write_file
 from ctfgan.metrics.extractor import Extractor
 from ctfgan.metrics.inception import load_inception
 from ctfgan.metrics.plugin import load_plugin
@@ -36,6 +38,8 @@ def evaluate(
     classification_score: bool | None = None,
     classification_seeds: int | None = None,
     extractors: Sequence[Extractor] = (),
+    out: str | Path | None = None,
+    show: Callable[[Evaluation], None] = lambda result: None,
 ) -> Evaluation:
     """Measure a finished run; writes ``figures.json`` into it and the figures into its bundle.
 
@@ -52,10 +56,12 @@ def evaluate(
         classification_score: whether to train classifiers on real images, on generated ones and on both.
         classification_seeds: how many of each.
         extractors: more of them than the run's own recogniser, from :func:`load_extractors`.
+        out: another file than ``figures.json``; the run and its bundle are then left as they are.
+        show: is given the figures before they are stored, by the main process.
 
     Raises:
-        RunError: no finished run there, or its data changed.
-        ConfigError: a number that is not allowed.
+        RunError: no finished run there, its data changed, or the figures cannot be stored.
+        ConfigError: a number that is not allowed, or an ``out`` that is something else already.
     """
     folder = RunFolder.open(Path(path))
     if not is_finished(folder):
@@ -67,13 +73,46 @@ def evaluate(
         "classification_score": classification_score,
         "classification_seeds": classification_seeds,
     }
+    place = None if out is None else Path(out)
+    if place is not None:
+        _check_place(place)
     settings = _changed(recipe, {name: value for name, value in asked.items() if value is not None})
     watch = watch or Watch()
     work, recogniser = reopen(folder, watch, device)
     shared = [SharedExtractor(extractor, work.engine.processes) for extractor in (recogniser, *extractors)]
     result = Measurement(work, folder, shared, settings, heard(watch, work.engine)).result()
-    work.engine.processes.on_main(lambda: _write(folder, result))
+    processes = work.engine.processes
+    if processes.is_main:
+        show(result)
+    processes.on_main(lambda: _store(folder, result, place))
     return result
+
+
+def _check_place(file: Path) -> None:
+    make_room(file)
+    if file.exists() and "format" not in _figures_in(file):
+        raise ConfigError(f"{file} exists already and holds no figures; choose another --out")
+
+
+def _figures_in(file: Path) -> dict[str, Any]:
+    try:
+        return read_json(file)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{file} exists already and holds no figures ({excerpt(error)}); choose another --out"
+        ) from error
+
+
+def _store(folder: RunFolder, result: Evaluation, out: Path | None) -> None:
+    try:
+        if out is None:
+            _write(folder, result)
+        else:
+            earlier = _figures_in(out) if out.exists() else {}
+            content = with_earlier(result.as_dict(), earlier)
+            write_file(out, json.dumps(content, ensure_ascii=False, indent=1).encode())
+    except CtfganError as error:
+        raise RunError(f"the figures are not stored: {error}; --out FILE stores them elsewhere") from error
 
 
 def _write(folder: RunFolder, result: Evaluation) -> None:

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from ctfgan.errors import CtfganError
-from ctfgan.files import sha256, write_file
+from ctfgan.files import make_room, sha256, write_file
 from ctfgan.metrics.extractor import RECOGNISER, ExtractorCard, Pixels
 from ctfgan.metrics.settings import RecogniserSettings
 from ctfgan.progress import Progress, silent
@@ -135,9 +135,9 @@ def recogniser_for(
     weights = cache / "recognisers" / f"{key.hexdigest()[:24]}.safetensors"
     channels = data.images.shape[3]
     if not weights.is_file():
+        make_room(weights)
         network = _train(data, num_classes, settings, device, progress, what)
         content = save({name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()})
-        weights.parent.mkdir(parents=True, exist_ok=True)
         if not weights.is_file():  # another run may have trained the same one meanwhile; the first one counts
             write_file(weights, content)
     return load_recogniser(weights, channels, num_classes, settings, device)

@@ -67,6 +67,16 @@ def with_settings(recipe: Recipe, values: Mapping[str, object], assignments: tup
     return parse_recipe(content, "settings")
 
 
+def changed_settings(recipe: Recipe, named: Recipe | None) -> dict[str, tuple[Any, Any]]:
+    """What differs between two recipes by name, in order: the first one's value and the second's, None for no such.
+
+    Without a second one all of the first.
+    """
+    before, own = _leaves(named.model_dump()) if named else {}, _leaves(recipe.model_dump())
+    names = sorted(name for name in own.keys() | before.keys() if named is None or own.get(name) != before.get(name))
+    return {name: (own.get(name), before.get(name)) for name in names}
+
+
 def _value(text: str) -> Any:
     """A TOML value (number, true, list, quoted text), ``none``, or else plain text."""
     if text.lower() == "none":

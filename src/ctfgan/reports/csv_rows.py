@@ -15,12 +15,12 @@ from ctfgan.evaluation import FLOOR, with_training_bank
 from ctfgan.experiments.sweeps import origin_of
 from ctfgan.files import write_file
 from ctfgan.metrics.extractor import RECOGNISER
+from ctfgan.recipes.overlay import changed_settings
 from ctfgan.recipes.recipe import Recipe
 from ctfgan.recipes.sharing import shareable
 from ctfgan.reports.compare import RunResult
 from ctfgan.reports.curves import Over
 from ctfgan.reports.equal import Comparison, machine
-from ctfgan.reports.story import changed_settings
 
 HEADER = (
     "run", "commit", "version", "recipe", "settings", "set", "low_quality", "pairing", "share", "seed", "hq_images",

@@ -9,11 +9,12 @@ from typing import Any
 
 from ctfgan.errors import RunError
 from ctfgan.experiments.sweeps import origin_of
+from ctfgan.recipes.overlay import changed_settings
 from ctfgan.recipes.recipe import Recipe
 from ctfgan.reports.compare import RunResult, run_result
 from ctfgan.reports.figures import read_figures
 from ctfgan.runs import is_finished
-from ctfgan.training.run_folder import JOURNAL, RECIPE, RunFolder
+from ctfgan.training.run_folder import JOURNAL, RECIPE, RECOGNISER, RunFolder
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,9 @@ class Story:
 
         None if these times cannot be right: copying a folder may lose them.
         """
-        began, journal = (self.folder.path / RECIPE).stat().st_mtime, self.folder.path / JOURNAL
+        # Both are written when a run begins, and each may be written again: by 'resume --set', or where it was damaged.
+        files = [file for name in (RECIPE, RECOGNISER) if (file := self.folder.path / name).exists()]
+        began, journal = min(file.stat().st_mtime for file in files), self.folder.path / JOURNAL
         taken = journal.stat().st_mtime - began if journal.exists() else 0.0
         if taken < self.result.seconds:
             return None
@@ -90,21 +93,3 @@ def read_story(path: Path, label: str) -> Story:
         no_figures = str(error)
     lines, damaged = folder.journal().readable()
     return Story(folder, label, run_result(folder, lines, figures), no_figures, damaged)
-
-
-def changed_settings(recipe: Recipe, named: Recipe | None) -> dict[str, tuple[Any, Any]]:
-    """What differs between two recipes by name, in order: the first one's value and the second's, None for no such.
-
-    Without a second one all of the first.
-    """
-    before, own = _flat(named.model_dump()) if named else {}, _flat(recipe.model_dump())
-    names = sorted(name for name in own.keys() | before.keys() if named is None or own.get(name) != before.get(name))
-    return {name: (own.get(name), before.get(name)) for name in names}
-
-
-def _flat(content: dict[str, Any], before: str = "") -> dict[str, Any]:
-    """Nested settings by dotted name."""
-    found: dict[str, Any] = {}
-    for name, value in content.items():
-        found |= _flat(value, f"{before}{name}.") if isinstance(value, dict) else {before + name: value}
-    return found

@@ -209,4 +209,18 @@ def recipe_section(run: Story, level: int) -> list[Block]:
     blocks: list[Block] = [Heading("Recipe", level), Paragraph(told)]
     if changes:
         blocks.append(Items(tuple(changes)))
+    if later := _later_changes(run.summary):
+        blocks += [Paragraph("Changed when the run was resumed:"), Items(later)]
     return [*blocks, Folded("All settings, resolved", (Code(run.recipe.to_json()),))]
+
+
+def _later_changes(summary: dict[str, Any]) -> tuple[str, ...]:
+    """What of a recipe was changed on resuming, and after how many steps of all stages."""
+    changes = summary.get("changes")
+    if not isinstance(changes, list):
+        return ()
+    return tuple(
+        f"after {change['after_steps']:,} steps: {name} = {_plain(values['now'])} (before: {_plain(values['before'])})"
+        for change in changes
+        for name, values in change["settings"].items()
+    )

@@ -133,8 +133,9 @@ class Augmentation:
         return {"probability": self._probability.cpu()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Continue from a :meth:`state`."""
-        self._probability = state["probability"]
+        """Continue from a :meth:`state`; a probability that is not steered is that of the settings."""
+        if self.is_steered:
+            self._probability = state["probability"]
 
 
 def _column(draws: Tensor, number: int) -> Tensor:

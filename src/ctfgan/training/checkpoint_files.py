@@ -55,7 +55,7 @@ def write_checkpoint(checkpoint: Checkpoint, folder: Path, note: dict[str, Any])
     write_tensors(checkpoint.tensors, folder)
     torch.save(checkpoint.state, folder / STATE)
     content = {**note, "sha256": {file.name: sha256(file) for file in sorted(folder.iterdir())}}
-    (folder / MANIFEST).write_text(_written({**content, DIGEST: _digest(content)}))
+    (folder / MANIFEST).write_text(_written({**content, DIGEST: _digest(content)}), encoding="utf-8")
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -68,7 +68,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         content = read_json(folder / MANIFEST)
         plain = {name: value for name, value in content.items() if name != DIGEST}
         is_old = content.keys() == BEFORE_DIGESTS
-        if not is_old and (content[DIGEST] != _digest(plain) or (folder / MANIFEST).read_text() != _written(content)):
+        if not is_old and (
+            content[DIGEST] != _digest(plain) or (folder / MANIFEST).read_text(encoding="utf-8") != _written(content)
+        ):
             raise damaged(folder, MANIFEST)
         if any(Path(name).name != name for name in content["sha256"]):  # a file of this folder
             raise damaged(folder, MANIFEST)

@@ -25,7 +25,7 @@ from ctfgan.data.image_view import BothSides
 from ctfgan.data.prepare import Dataset
 from ctfgan.data.sources.base import Labels
 from ctfgan.errors import excerpt
-from ctfgan.files import write_file
+from ctfgan.files import make_room, write_file
 from ctfgan.metrics.recogniser import Recogniser, TrainingImages, prepared
 from ctfgan.metrics.settings import RecogniserSettings
 from ctfgan.progress import Progress, silent
@@ -200,8 +200,8 @@ def kept_class_means(
     if file.is_file():
         with suppress(SafetensorError):  # a damaged one is made again
             return load_file(file)["means"]
+    make_room(file)
     means = class_means(classifier, images, count, device, progress)
-    file.parent.mkdir(parents=True, exist_ok=True)
     write_file(file, save({"means": means}))
     return means
 

@@ -221,7 +221,7 @@ def _buckets(tensors: list[Tensor]) -> Iterator[list[Tensor]]:
 def _told(error: Exception) -> CtfganError:
     """An error in the form in which other processes hear of it."""
     if isinstance(error, CtfganError):
-        return type(error)(str(error))
+        return error
     return CtfganError(f"{type(error).__name__}: {error}; mend that and try again")
 
 

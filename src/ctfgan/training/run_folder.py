@@ -129,9 +129,16 @@ class RunFolder:
         nothing is kept, which ``warn`` is told.
 
         Raises:
-            RunError: another process works on it.
+            RunError: another process works on it, or its folder cannot be written to.
         """
-        with (self.path / LOCK).open("w") as file:
+        try:
+            opened = (self.path / LOCK).open("w", encoding="utf-8")
+        except OSError as error:
+            reason = error.strerror
+            raise RunError(
+                f"run {self.path} cannot be written to ({reason}); make its folder writable, or go on with a copy"
+            ) from error
+        with opened as file:
             try:
                 lock(file)
             except BlockingIOError as error:

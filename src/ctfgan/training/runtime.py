@@ -6,7 +6,6 @@ import atexit
 import os
 import platform
 import signal
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 from ctfgan.errors import ConfigError, Terminated
 from ctfgan.launcher import Launch, launch
 from ctfgan.nn.shared_norm import share_batch_norm
+from ctfgan.signals import HANGUP, handling
 from ctfgan.training.processes import Processes, gather_statistics
 from ctfgan.training.settings import Precision
 
@@ -185,7 +185,7 @@ def describe_device(device: torch.device) -> str:
 def processor() -> str:
     """Name of this machine's processor, or at least its kind."""
     with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
             name, _, value = line.partition(":")
             if name.strip() == "model name" and value.strip():
                 return value.strip()
@@ -228,7 +228,7 @@ class Stopped(Exception):
 
 
 class StopRequest:
-    """Whether SIGINT or SIGTERM asked for an end.
+    """Whether SIGINT, SIGTERM or SIGHUP asked for an end.
 
     Args:
         patient: whether only the first signal counts. A launcher may send a second one right after the first, and ends
@@ -241,13 +241,17 @@ class StopRequest:
     def __init__(self, *, patient: bool = False) -> None:
         self.signal_number: int | None = None
         self._patient = patient
+        self._is_pressed = False
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         """Remember the first signal; a second one interrupts at once."""
         if self.signal_number is None:
             self.signal_number = number
-        elif not self._patient:
-            raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+        if number == HANGUP:
+            return  # a terminal that closes sends it two or three times, by its shell and by the system: no impatience
+        if self._is_pressed and not self._patient:
+            raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
+        self._is_pressed = True
 
     def leave(self, items: Iterable[int], total: int, what: str) -> Iterator[int]:
         """A :data:`~ctfgan.progress.Progress` that shows nothing, of work that may be left in its middle.
@@ -263,17 +267,10 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """Turn Ctrl-C and SIGTERM into a request that the training loop reads between steps.
+    """Turn Ctrl-C, SIGTERM and SIGHUP into a request that the training loop reads between steps.
 
     Outside the main thread, where Python takes no signal handlers, the request never comes.
     """
     request = StopRequest(patient=launch().count > 1)
-    if threading.current_thread() is not threading.main_thread():
+    with handling(request.handle, interrupts=True):
         yield request
-        return
-    before = {number: signal.signal(number, request.handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield request
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

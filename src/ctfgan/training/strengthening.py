@@ -115,8 +115,8 @@ class Strengthening:
         return {"steps": self._steps, "augmentation": self.augment.state(), "lecam": lecam}
 
     def restore(self, state: dict[str, Any], device: torch.device) -> None:
-        """Continue from a :meth:`state`."""
+        """Continue from a :meth:`state`; what was switched on since begins here."""
         self._steps = state["steps"]
         self.augment.restore(state["augmentation"])
-        if self._lecam is not None:
+        if self._lecam is not None and state["lecam"] is not None:
             self._lecam.restore(state["lecam"], device)

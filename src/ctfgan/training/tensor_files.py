@@ -22,6 +22,7 @@ SHARDS = "tables-*.safetensors"
 SHARD_BYTES = 1 << 28
 LONGEST_HEADER = 1 << 23
 """Bytes of a header from elsewhere; that of a network has some hundred for each of its tensors."""
+UNFIT = "; undo what was changed in recipe.json, or train it again"
 WAY_OUT = "; restore it, or resume the run, which goes on from the checkpoint before"
 
 
@@ -141,9 +142,13 @@ def overwrite(tensors: Mapping[str, Tensor], stored: StoredTensors) -> None:
     """
     for name in tensors.keys() | stored.keys():
         if name not in tensors or name not in stored:
-            raise RunError(f"the checkpoint does not fit its recipe ({name} is in one of them only); train it again")
+            raise RunError(f"the checkpoint does not fit its recipe ({name} is in one of them only){UNFIT}")
     for name, tensor in tensors.items():
-        tensor.copy_(stored[name])
+        kept = stored[name]
+        if kept.shape != tensor.shape:
+            shapes = f"{name} is {tuple(kept.shape)} there, {tuple(tensor.shape)} here"
+            raise RunError(f"the checkpoint does not fit its recipe ({shapes}){UNFIT}")
+        tensor.copy_(kept)
 
 
 def damaged(folder: Path, name: str) -> RunError:

@@ -26,7 +26,7 @@ from ctfgan.training.run_folder import RunFolder, StoredCheckpoint
 from ctfgan.training.runtime import Engine, Stopped, StopRequest, wait_for
 from ctfgan.training.settings import TrainingSettings
 from ctfgan.training.stage_state import StageState
-from ctfgan.training.tensor_files import overwrite
+from ctfgan.training.tensor_files import UNFIT, overwrite
 
 
 class Trainer:
@@ -301,10 +301,12 @@ class Trainer:
     def _continue_from(self, checkpoint: StoredCheckpoint) -> None:
         """All of a checkpoint but how often the run was rolled back."""
         state = checkpoint.state
+        if state["stage"] >= len(self._method.stages):
+            raise RunError(f"the checkpoint is of stage {state['stage'] + 1}, which its recipe has not{UNFIT}")
         del self._now  # its moments and average make room
         self._now = self._enter(state["stage"])
+        overwrite(self._now.kept(), checkpoint.tensors)  # says so if they are of other networks
         self._now.restore(state)
-        overwrite(self._now.kept(), checkpoint.tensors)
         self._method.chance.rng.set_state(state["rng"])
         self._steps_before = state["steps_before"]
         self._seconds = state["seconds"]

@@ -17,9 +17,11 @@ import ctfgan
 from ctfgan.errors import RunError
 from ctfgan.progress import silent
 from ctfgan.reports import curves
+from ctfgan.reports.blocks import Items
 from ctfgan.reports.class_table import measure_classes
 from ctfgan.reports.compare import HEADINGS, read_run, table
 from ctfgan.reports.run_page import Options, is_report, stories, write_report
+from ctfgan.reports.story_sections import recipe_section
 from ctfgan.reports.studio import open_run
 from ctfgan.workplace import Watch
 from tests.conftest import TINY_RUN
@@ -293,3 +295,21 @@ def test_the_recipe_is_told_by_its_difference_from_the_named_one(kept_run: Path,
     recipe = json.loads((run / "recipe.json").read_text())
     (run / "recipe.json").write_text(json.dumps(recipe | {"name": "my-own"}))
     assert stories([run])[0].changes() is None
+
+
+def test_what_was_changed_on_resuming_is_told_with_the_step_and_both_values(kept_run: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(kept_run, tmp_path / "run"))
+    (before,) = stories([run])
+    began = before.wall_time()
+    steps = before.recipe.method.generate.steps  # type: ignore[union-attr]
+    ctfgan.resume(run, settings=(f"generate.steps={steps + 1}",))
+    os.utime(run / "recipe.json", ((run / "recipe.json").stat().st_mtime + 100,) * 2)  # as if resumed much later
+    (told,) = stories([run])
+    items = [item for block in recipe_section(told, 2) if isinstance(block, Items) for item in block.texts]
+    total = sum(stage.steps for name, stage in before.recipe.method if name in ("transfer", "generate"))
+    assert f"after {total:,} steps: method.generate.steps = {steps + 1} (before: {steps})" in items
+    after = told.wall_time()
+    assert began is not None
+    assert after is not None
+    assert abs(after[0] - began[0]).total_seconds() < 1
+    assert after[1] > began[1]

@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -26,6 +27,9 @@ TINY = (
     "transfer.critic_steps=2", "generator_width=0.05", "discriminator_width=0.05", "checks.every=2",
     "checks.images=16", "checks.sheet_rows=1", "recogniser.images=256", "recogniser.width=4", "journal_every=1",
 )  # fmt: skip
+
+
+FINISHED = "{} is finished already; more steps than it has train it on, such as --set generate.steps=N"
 
 
 class Stopper(Quiet):
@@ -146,11 +150,18 @@ def test_every_check_leaves_a_sheet(whole: Path) -> None:
 
 def test_a_run_whose_images_changed_is_not_resumed(whole: Path, tmp_path: Path) -> None:
     run = unfinished(whole, tmp_path / "run")
-    recipe = json.loads((run / "recipe.json").read_text())
-    recipe["data"]["glyphs"]["images_per_class"] = 13
-    (run / "recipe.json").write_text(json.dumps(recipe))
+    with_other_images(run, "glyphs", "images_per_class", 13)
     with pytest.raises(RunError, match="have changed since"):
         ctfgan.resume(run)
+
+
+def with_other_images(run: Path, *setting: Any) -> None:
+    """As if the images had changed: a run that is told to have trained with other settings of its data."""
+    *place, name, value = setting
+    recipe, data = (json.loads((run / file).read_text()) for file in ("recipe.json", "data.json"))
+    recipe["data"][place[0]][name] = value
+    (run / "recipe.json").write_text(json.dumps(recipe))
+    (run / "data.json").write_text(json.dumps({**data, "recipe": recipe}))
 
 
 def test_only_the_newest_and_the_best_checkpoints_stay(recipe: Recipe, tmp_path: Path) -> None:
@@ -207,7 +218,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(whole: Pa
 
 def test_a_damaged_bundle_is_made_again(whole: Path, tmp_path: Path) -> None:
     run = shutil.copytree(whole, tmp_path / "run")
-    assert resumed(run) == [f"{run} is finished already"]
+    assert resumed(run) == [FINISHED.format(run)]
     flip_last_bit(run / "bundle/model.safetensors")
     first, second = resumed(run)
     assert "model.safetensors has another hash than provenance.json says" in first
@@ -286,9 +297,7 @@ def _losses(run: Path) -> list[dict[str, object]]:
 
 def test_a_run_whose_low_quality_images_changed_is_not_resumed(recipe: Recipe, whole: Path, tmp_path: Path) -> None:
     run = unfinished(whole, tmp_path / "run")
-    changed = json.loads((run / "recipe.json").read_text())
-    changed["data"]["degradation"]["noise"] = 0.5
-    (run / "recipe.json").write_text(json.dumps(changed))
+    with_other_images(run, "degradation", "noise", 0.5)
     with pytest.raises(RunError, match="the low-quality images have changed since"):
         ctfgan.resume(run)
 

@@ -25,6 +25,7 @@ from ctfgan.data.sources.views import labelled_only
 from ctfgan.data.sources.webdataset import tar_parts
 from ctfgan.data.sources.zips import ZIP, zip_parts
 from ctfgan.errors import DataError
+from ctfgan.files import expanded
 
 FORMS = (
     "a folder with one subfolder per class or a .zip or .tar of one, an .npz, .gnt, .parquet or .tar file, a folder of "
@@ -63,7 +64,7 @@ def absolute(location: str) -> str:
     """A location that means the same from another working folder; a name stays a name, unless something here has it."""
     if location.startswith(HUB) or (is_published(location) and not Path(location).exists()):
         return location
-    return str(Path(location).expanduser().absolute())
+    return str(expanded(location).absolute())
 
 
 def name_of(location: str) -> str:
@@ -74,7 +75,7 @@ def name_of(location: str) -> str:
 def _parts(location: str, columns: Columns) -> dict[str, Opener]:
     if location.startswith(HUB):
         return hub_parts(location, columns)
-    path = locate(location) if is_published(location) else Path(location).expanduser()
+    path = locate(location) if is_published(location) else expanded(location)
     if not path.exists():
         raise DataError(f"{location} does not exist; give {FORMS}")
     if path.is_dir():

@@ -1,0 +1,140 @@
+"""What may change of a recipe once its run has trained, and what its checkpoints and its data hold fast."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+from ctfgan.errors import ConfigError, a_few
+from ctfgan.recipes.overlay import changed_settings
+from ctfgan.recipes.recipe import ProgGan, Recipe
+from ctfgan.training.plateau import Plateau
+from ctfgan.training.settings import StageSettings
+
+FREE = (
+    "name",
+    "device",
+    "training.*",
+    "evaluation.*",
+    *(
+        f"method.*.{setting}"
+        for setting in (
+            "steps", "patience", "generator_rate", "discriminator_rate", "decay_from", "batch_size", "accumulate",
+            "critic_steps", "generator_batches", "fake_classes", "consistency", "consistency_size",
+        )
+    ),
+    "data.glyphs.*font_folders",
+)  # fmt: skip
+"""Settings that no checkpoint knows and the data do not hang on, or whose effect on the data is known by its
+fingerprints."""
+
+REPLACED = ("data.high_quality", "data.low_quality", "data.reference", "start.path", "training.ema_decay")
+"""Settings that may get another value, such as the new place of images that moved, but neither come nor go."""
+
+WAY_OUT = "train a new run for that (docs/howto/trouble.md lists what may change)"
+
+
+def goal(recipe: Recipe) -> dict[str, Any]:
+    """What decides which weights a finished run releases, if nothing else changes."""
+    return {**{name: stage.steps for name, stage in _stages(recipe).items()}, "release": recipe.training.release}
+
+
+def check_settings(before: Recipe, now: Recipe, run: str) -> None:
+    """Refuse settings that a run cannot go on with, since it has trained with others.
+
+    Args:
+        before: what the run has trained with.
+        now: what it is to go on with.
+        run: its name, for the message.
+
+    Raises:
+        ConfigError: they are named, with both values.
+    """
+    refused = [
+        f"{name} is {value!r}, was {earlier!r}"
+        for name, (value, earlier) in changed_settings(now, before).items()
+        if not _may_change(name, value, earlier)
+    ]
+    if refused:
+        raise ConfigError(
+            f"{run} has trained with other settings, which its checkpoints or its data hang on: {a_few(refused)}; set "
+            f"them back, or {WAY_OUT}"
+        )
+
+
+def _may_change(name: str, value: object, earlier: object) -> bool:
+    if name in REPLACED:
+        return value is not None and earlier is not None
+    return any(fnmatchcase(name, free) for free in FREE)
+
+
+def check_steps(before: Recipe, now: Recipe, stage: str, step: int, run: str) -> None:
+    """Refuse numbers of steps that a run cannot go on with.
+
+    Args:
+        before: what the run has trained with.
+        now: what it is to go on with.
+        stage: where it stands.
+        step: generator steps of this stage that are done.
+        run: its name, for the message.
+
+    Raises:
+        ConfigError: fewer steps than are done, or others for a stage that is over.
+    """
+    stages, earlier = _stages(now), _stages(before)
+    names = [name for name in stages if earlier[name].steps]
+    here = _setting_of(stage, now)
+    if here is not None and here not in names:
+        raise ConfigError(f"{run} stands in stage {stage!r}, which its recipe has not; give it back, or {WAY_OUT}")
+    current = -1 if here is None else names.index(here)
+    for name in stages:
+        setting, wanted = f"method.{name}.steps", stages[name].steps
+        if name not in names or names.index(name) < current:
+            if wanted != earlier[name].steps:
+                raise ConfigError(
+                    f"{setting} is {wanted}, was {earlier[name].steps}, but {run} stands in stage {stage!r} and does "
+                    f"not go back; set it back, or {WAY_OUT}"
+                )
+        elif wanted < (step if name == here else 1):
+            raise ConfigError(
+                f"{setting} is {wanted}, but {run} has done {step} in stage {stage!r}; set it to at least "
+                f"{max(step, 1) if name == here else 1}, or higher to train on"
+            )
+
+
+def check_patience(before: Recipe, now: Recipe, stage: str, distances: Sequence[float], run: str) -> None:
+    """Refuse more steps for a stage that did not end for want of steps.
+
+    Args:
+        before: what the run has trained with.
+        now: what it is to go on with.
+        stage: where the run stands.
+        distances: of the stage's checks.
+        run: its name, for the message.
+
+    Raises:
+        ConfigError: the stage would end at once.
+    """
+    name, stages = _setting_of(stage, now), _stages(now)
+    if name is None or stages[name].steps <= _stages(before)[name].steps:
+        return
+    plateau = Plateau(now.training.checks, stages[name].patience)
+    plateau.distances = list(distances)
+    if plateau.is_reached():
+        raise ConfigError(
+            f"method.{name}.steps is {stages[name].steps}, but stage {stage!r} of {run} has ended for another "
+            f"reason ({plateau.reason()}); also set {name}.patience=none, or more than {stages[name].patience}"
+        )
+
+
+def _stages(recipe: Recipe) -> Mapping[str, StageSettings]:
+    """By the name of the setting, in the order of training."""
+    return {name: stage for name, stage in recipe.method if isinstance(stage, StageSettings)}
+
+
+def _setting_of(stage: str, recipe: Recipe) -> str | None:
+    """Name of the settings of a stage; the sizes that PROG-GAN grows through have none of their own but the last."""
+    if not isinstance(recipe.method, ProgGan):
+        return stage
+    return "grow" if stage == f"grow-{recipe.data.resolution}" else None

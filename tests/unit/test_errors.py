@@ -1,0 +1,58 @@
+"""Errors of users, as other processes hear of them."""
+
+from __future__ import annotations
+
+import importlib
+import pickle
+import pkgutil
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import ctfgan
+from ctfgan.errors import ConfigError, CtfganError, Interrupted, ProcessLost
+from ctfgan.training.health import Unhealthy
+from ctfgan.training.processes import _told
+
+MORE: dict[type[CtfganError], dict[str, Any]] = {  # than a message
+    Interrupted: {"signal_number": signal.SIGTERM},
+    ProcessLost: {"has_saved": True},
+    Unhealthy: {"remedy": "a remedy"},
+}
+
+
+def kinds(kind: type[CtfganError] = CtfganError) -> Iterator[type[CtfganError]]:
+    yield kind
+    for below in kind.__subclasses__():
+        yield from kinds(below)
+
+
+def test_an_error_of_every_kind_reaches_other_processes_as_it_is() -> None:
+    for module in pkgutil.walk_packages(ctfgan.__path__, "ctfgan."):
+        if "__main__" not in module.name and not module.name.startswith("ctfgan.web"):
+            importlib.import_module(module.name)
+    known = [*kinds()]
+    assert {CtfganError, Interrupted, ProcessLost, Unhealthy} <= {*known}
+    for kind in known:
+        error = kind("a sentence", **MORE.get(kind, {}))
+        heard = pickle.loads(pickle.dumps(_told(error)))
+        assert type(heard) is kind
+        assert (str(heard), heard.args, vars(heard)) == (str(error), error.args, vars(error))
+        assert heard.exit_code == error.exit_code
+
+
+def test_a_foreign_error_reaches_other_processes_in_one_sentence() -> None:
+    heard = pickle.loads(pickle.dumps(_told(PermissionError(13, "Permission denied", "/x"))))
+    assert type(heard) is CtfganError
+    assert str(heard) == "PermissionError: [Errno 13] Permission denied: '/x'; mend that and try again"
+
+
+def test_a_message_with_arguments_of_its_own_survives() -> None:
+    class Detailed(ConfigError):
+        def __init__(self, message: str, place: int) -> None:
+            super().__init__(message)
+            self.place = place
+
+    copy, arguments, state = Detailed("wrong", 3).__reduce__()
+    assert vars(copy(*arguments)) == {}
+    assert (str(copy(*arguments)), state) == ("wrong", {"place": 3})
