@@ -6,9 +6,11 @@ How many processors there are is said here, too.
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:  # a machine without torch has processors, too
+    import torch
+    from torch import Tensor
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:
@@ -20,6 +22,8 @@ def send(tensor: Tensor, device: torch.device) -> Tensor:
 
 def free_memory(device: torch.device) -> int:
     """Bytes that could be taken of a GPU's memory now; 0 for a device that does not tell."""
+    import torch
+
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     if device.type == "mps":

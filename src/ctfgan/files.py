@@ -221,7 +221,7 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def lock(file: IO[str] | int) -> None:
+def lock(file: IO[Any] | int) -> None:
     """Lock an open file for this process, until it is closed or the process ends, however it ends.
 
     Raises:
@@ -269,7 +269,7 @@ def _has_replaced(path: Path, content: Path) -> bool:
 @contextmanager
 def _locked(work: Path) -> Iterator[bool]:
     """Lock a work folder, and tell whether that worked; the lock goes with the process, however that ends."""
-    with (work / LOCK).open("w") as file:
+    with (work / LOCK).open("wb") as file:
         try:
             lock(file)
             has_lock = True

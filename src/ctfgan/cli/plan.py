@@ -8,8 +8,8 @@ from pathlib import Path
 from ctfgan.cli import show
 from ctfgan.data.prepare import check_apart
 from ctfgan.experiments.sweeps import origin_of
+from ctfgan.recipes.overlay import changed_settings
 from ctfgan.recipes.recipe import Recipe
-from ctfgan.reports.story import changed_settings
 from ctfgan.runs import matched_start, with_start
 from ctfgan.training.estimate import estimate
 from ctfgan.training.run_folder import RunFolder

@@ -11,6 +11,7 @@ from ctfgan.data.leakage import shared_rows
 from ctfgan.data.low_quality import LowQuality
 from ctfgan.data.namesakes import listed, pairing_lines
 from ctfgan.data.packed import PackedImages
+from ctfgan.data.pairing import UNLABELLED_SHARE
 from ctfgan.data.prepare import Dataset
 from ctfgan.data.settings import PUBLISHED, DataSettings
 from ctfgan.data.sources.base import Labels
@@ -107,8 +108,8 @@ def _pairing_lines(dataset: Dataset, side: LowQuality) -> list[str]:
     unlabelled = int((side.bank.labels < 0).sum())
     if side.pairing == "matched" and unlabelled:
         lines.append(
-            f"  note: {unlabelled:,} of {len(side.bank):,} low-quality images for training have no label; half of "
-            "those that a class is given are of these, without consistency"
+            f"  note: {unlabelled:,} of {len(side.bank):,} low-quality images for training have no label; "
+            f"{UNLABELLED_SHARE:.0%} of those that a class is given are of these, without consistency"
         )
     if side.held_out is not None and side.held_out.label_of_class is not None:
         assert side.bank.label_of_class is not None

@@ -60,7 +60,7 @@ def _held(published: PublishedSet, folder: Path) -> Iterator[None]:
     place = folder / f".{published.name}.lock"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = place.open("w")
+        file = place.open("wb")
     except OSError as error:
         raise DataError(f"{folder} cannot be written ({error}); set CTFGAN_DATA to a folder of yours") from error
     try:

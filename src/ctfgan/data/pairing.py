@@ -17,7 +17,7 @@ from ctfgan.data.splits import stable_order
 
 LOOKED_AT = 512  # images
 KEPT_VARIANCE = 0.8
-UNLABELLED_SHARE = 0.5
+UNLABELLED_SHARE = 0.1
 """Of the draws of a class that has low-quality images of its own, where there are others without a label."""
 
 
