@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 from ctfgan.data.catalogue import PublishedFile, PublishedSet, downloads
@@ -81,7 +81,7 @@ def _held(published: PublishedSet, folder: Path) -> Iterator[None]:
                 empty.rmdir()
 
 
-def _is_ours(file: IO[str], place: Path) -> bool:
+def _is_ours(file: IO[Any], place: Path) -> bool:
     """Lock a file; False if another process has it, or has just taken away the one that was opened."""
     try:
         lock(file)
