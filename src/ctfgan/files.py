@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -269,11 +269,11 @@ def _has_replaced(path: Path, content: Path) -> bool:
 @contextmanager
 def _locked(work: Path) -> Iterator[bool]:
     """Lock a work folder, and tell whether that worked; the lock goes with the process, however that ends."""
-    with (work / LOCK).open("wb") as file:
+    with ExitStack() as opened:
         try:
-            lock(file)
+            lock(opened.enter_context((work / LOCK).open("wb")))
             has_lock = True
-        except OSError:  # another one's, or on a file system that knows no locks
+        except OSError:  # another one's, another user's, or on a file system that knows no locks
             has_lock = False
         yield has_lock
 
@@ -286,7 +286,7 @@ def _clear_abandoned(path: Path) -> None:
         match = REMAINS.fullmatch(remains.name)
         if match is None or (match["name"], match["kind"]) != (path.name, "partial"):
             continue
-        with suppress(FileNotFoundError):  # another process clears up, too
+        with suppress(OSError):  # another process clears up, too; what is another user's, is theirs to clear
             if remains.is_dir() and time.time() - remains.stat().st_mtime > YOUNG_SECONDS:
                 with _locked(remains) as is_abandoned:
                     pass

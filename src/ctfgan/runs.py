@@ -34,7 +34,7 @@ from ctfgan.recipes.build import build_generator, stored_codes, with_form
 from ctfgan.recipes.checks import check_recipe
 from ctfgan.recipes.overlay import changed_settings, with_settings
 from ctfgan.recipes.recipe import Recipe, StartSettings, parse_recipe
-from ctfgan.recipes.resuming import check_patience, check_settings, check_steps, goal
+from ctfgan.recipes.resuming import check_patience, check_settings, check_steps, goal, goes_on
 from ctfgan.training.class_codes import ClassCodes
 from ctfgan.training.processes import Processes
 from ctfgan.training.recovery import HealthRecord
@@ -185,20 +185,21 @@ def resume(
         stopped = f"stopped before training went on, nothing was lost; go on with 'ctfgan resume {path}'"
         if processes.on_main(folder.is_untrained):
             watch.say(f"{path} was stopped before its first checkpoint and begins anew")
-            processes.on_main(lambda: _write_recipe(folder, wanted, written))
             with _interrupted(stopped):
                 beginning = _prepared(recipe, watch)
+            processes.on_main(lambda: _write_recipe(folder, wanted, written))
             return _begin(beginning, folder, watch)
         with _interrupted(stopped):
             newest = Path(processes.on_main(lambda: _newest(folder, recipe, watch)))
             checkpoint = processes.main_first(lambda: folder.load(newest))
             _check_changes(folder, wanted, written, newest, checkpoint, processes.count)
+            if not is_released or wanted.data != written.data:
+                place, recogniser = reopen(folder, watch, device, wanted)
             processes.on_main(lambda: _write_recipe(folder, wanted, written))
             if is_released:
                 watch.say(f"{path} is finished already and has its new settings; {_WAY_FURTHER}")
                 return folder.path
             processes.on_main(lambda: _put_figures_aside(folder, newest, watch))
-            place, recogniser = reopen(folder, watch, device)
         watch.say(f"resuming from {newest}")
         return _finish(place, recogniser, folder, checkpoint, watch)
 
@@ -281,14 +282,22 @@ def _on_device(recipe: Recipe, device: str | None) -> Recipe:
     return recipe if device is None else recipe.model_copy(update={"device": device})
 
 
-def reopen(folder: RunFolder, watch: Watch, device: str | None = None) -> tuple[Workplace, TrainedRecogniser]:
+def reopen(
+    folder: RunFolder, watch: Watch, device: str | None = None, wanted: Recipe | None = None
+) -> tuple[Workplace, TrainedRecogniser]:
     """The data and the recogniser that a run began with.
+
+    Args:
+        folder: the run.
+        watch: who is told what was found.
+        device: another one than the recipe's.
+        wanted: what it is to go on with; None is its recipe.
 
     Raises:
         RunError: the high- or low-quality images have changed since, or the recogniser or the class codes are lost.
         ConfigError: the recipe was changed in a way that the run cannot follow.
     """
-    recipe = _on_device(_written_recipe(folder), device)
+    recipe = _on_device(wanted or _written_recipe(folder), device)
     start_engine(recipe.device, recipe.training.precision)  # a device that is not there is told first
     check_settings(_trained_recipe(folder) or recipe, recipe, str(folder.path))
     then = folder.read_json(DATA)
@@ -365,7 +374,13 @@ def _is_released(folder: RunFolder, wanted: Recipe) -> bool:
         released = parse_recipe(read_json(folder.path / BUNDLE / RECIPE), RECIPE)
     except (OSError, ValueError, ConfigError):  # damaged; which its reader tells of
         return True
-    return goal(released) == goal(wanted)
+    if goal(released) != goal(wanted):
+        return False
+    for newest in folder.checkpoints()[-1:]:
+        with suppress(RunError):  # damaged; resuming tells of it
+            note = folder.manifest(newest)
+            return not goes_on(released, wanted, note["stage"], note["stage_step"])
+    return True
 
 
 def released_checkpoint(recipe: Recipe, folder: RunFolder) -> Path:

@@ -33,4 +33,5 @@ def handling(handler: Callable[[int, FrameType | None], None], *, interrupts: bo
         yield
     finally:
         for number, earlier in before.items():
-            signal.signal(number, earlier)
+            # Python does not know a handler that it did not set.
+            signal.signal(number, signal.SIG_DFL if earlier is None else earlier)

@@ -98,8 +98,8 @@ def _check_empty(arguments: list[str]) -> None:
     for option, value in itertools.pairwise(["", *arguments]):
         if value.startswith("--") and value.endswith("="):
             option, value = value[:-1], ""
-        if not value.strip():
-            what = option if option.startswith("-") else "an argument"
+        if not value:
+            what = f"what follows {option}" if option.startswith("-") else "an argument"
             raise ConfigError(f"{what} is empty; give it a value, or leave it out (is a variable not set?)")
 
 

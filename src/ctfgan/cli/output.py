@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePath
 
 import numpy as np
@@ -41,11 +42,37 @@ def free_output(out: Path | None, default: str) -> Path:
         ConfigError: as :func:`check_output`.
     """
     if out is None:
-        name = Path(default)
-        numbered = (name.with_stem(f"{name.stem}-{number}") for number in itertools.count(2))
-        out = next(place for place in itertools.chain([name], numbered) if not place.exists())
+        out = next(place for place in _numbered(Path(default)) if not place.exists())
     check_output(out)
     return out
+
+
+def write_new(out: Path, content: bytes) -> Path:
+    """Write a file where none is, and say where: if another command has taken the name meanwhile, under the next one.
+
+    Raises:
+        CtfganError: it cannot be written.
+    """
+    for place in _numbered(out):
+        with suppress(OSError):  # which writing says in a sentence
+            try:
+                place.open("xb").close()
+            except FileExistsError:
+                continue
+        try:
+            write_file(place, content)
+        except BaseException:
+            place.unlink(missing_ok=True)
+            raise
+        return place
+    raise AssertionError("numbers do not end")
+
+
+def _numbered(name: Path) -> Iterator[Path]:
+    """``name.png``, ``name-2.png``, ``name-3.png`` ..."""
+    yield name
+    for number in itertools.count(2):
+        yield name.with_stem(f"{name.stem}-{number}")
 
 
 def check_set_output(out: Path) -> None:
@@ -81,10 +108,10 @@ def sheet_classes(model: Model, chosen: list[str] | None, count: int, *, all_cla
     return chosen
 
 
-def write_sheet(samples: Samples, count: int, out: Path) -> None:
-    """A sheet with one column per class."""
+def write_sheet(samples: Samples, count: int, out: Path) -> Path:
+    """A sheet with one column per class; returns where it is, as :func:`write_new` does."""
     headings = [samples.classes[label] for label in samples.labels[::count]]
-    write_file(out, png(sheet_of_columns(samples.images, count, headings)))
+    return write_new(out, png(sheet_of_columns(samples.images, count, headings)))
 
 
 def write_enhanced(given: Sequence[Path], files: Sequence[Path], low_quality: Bytes, images: Bytes, out: Path) -> None:

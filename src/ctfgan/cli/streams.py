@@ -15,7 +15,8 @@ import click
 
 PRINTING = ("recipes", "doctor", "data check", "data list", "classes show")
 """Commands that are done where nobody reads on, since they print and do nothing else."""
-READER_GONE = (errno.EPIPE, errno.EIO)  # of a pipe; of a terminal
+READER_GONE = (errno.EPIPE, errno.EIO, *([errno.EINVAL] if sys.platform == "win32" else []))
+"""Of a pipe; of a terminal; of a pipe as Windows says it."""
 
 SPELLED = {"↑": "^", "↓": "v", "±": "+-", "…": "...", "×": "x"}
 

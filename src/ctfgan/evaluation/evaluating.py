@@ -14,7 +14,7 @@ from ctfgan.bundle import add_figures
 from ctfgan.data.sources.opening import name_of
 from ctfgan.errors import ConfigError, CtfganError, RunError, excerpt
 from ctfgan.evaluation.measurement import Measurement
-from ctfgan.evaluation.result import Evaluation, with_earlier
+from ctfgan.evaluation.result import Evaluation, are_figures, with_earlier
 from ctfgan.evaluation.sharing import SharedExtractor
 from ctfgan.files import make_room, read_json, write_file
 from ctfgan.metrics.extractor import Extractor
@@ -90,7 +90,7 @@ def evaluate(
 
 def _check_place(file: Path) -> None:
     make_room(file)
-    if file.exists() and "format" not in _figures_in(file):
+    if file.exists() and not are_figures(_figures_in(file)):
         raise ConfigError(f"{file} exists already and holds no figures; choose another --out")
 
 

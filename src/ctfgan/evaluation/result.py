@@ -79,7 +79,7 @@ def with_earlier(now: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
 
     Nothing is taken over unless both measured the same images: all of the protocol but the extractors is equal.
     """
-    if before.get("format") != FORMAT or _images(before["protocol"]) != _images(now["protocol"]):
+    if before.get("format") != FORMAT or not are_figures(before) or _images(before["protocol"]) != _images(now["protocol"]):
         return now
     extractors = before["protocol"]["extractors"] | now["protocol"]["extractors"]
     rows = {name: before["rows"].get(name, {}) | row for name, row in now["rows"].items()}
@@ -87,6 +87,13 @@ def with_earlier(now: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
     cards = {key: ExtractorCard(**card) for key, card in extractors.items()}
     told = Protocol(**(protocol | {"extractors": cards})).sentence()
     return now | {"rows": rows, "protocol": protocol, "protocol_sentence": told}
+
+
+def are_figures(content: dict[str, Any]) -> bool:
+    """Whether a JSON object has the form of figures, of whatever version."""
+    protocol, rows = content.get("protocol"), content.get("rows")
+    is_protocol = isinstance(protocol, dict) and isinstance(protocol.get("extractors"), dict)
+    return is_protocol and isinstance(rows, dict) and all(isinstance(row, dict) for row in rows.values())
 
 
 def _images(protocol: dict[str, Any]) -> dict[str, Any]:

@@ -129,9 +129,11 @@ def vary(base: Recipe, settings: Sequence[tuple[str, tuple[str, ...]]], seeds: i
     for kind, x in itertools.product(kinds, xs):
         assignments = (f"{axis}={x}", *([f"{series}={kind}"] if series else []))
         arms.append((f"{series}={kind}" if series else base.name, _place(x), with_settings(base, {}, assignments)))
-    _check_apart([recipe for *_, recipe in arms], [f"{kind} {x}".strip() for kind, x in itertools.product(kinds, xs)])
     name = "vary-" + _plain("-".join(name.split(".")[-1] for name, _ in settings))
-    return _sweep(name, axis, arms, seeds)
+    values = [f"{kind} {x}".strip() for kind, x in itertools.product(kinds, xs) for _ in range(seeds)]
+    sweep = _sweep(name, axis, arms, seeds)
+    _check_apart([point.cell.recipe for point in sweep.points], values)
+    return sweep
 
 
 def baseline_of(recipe: Recipe) -> Recipe:

@@ -29,6 +29,10 @@ FREE = (
 """Settings that no checkpoint knows and the data do not hang on, or whose effect on the data is known by its
 fingerprints."""
 
+FIXED = ("training.checks.images",)
+"""Settings that checks compare with each other by: a distance of fewer images is larger, so another number of them would
+choose the best checkpoint and end stages."""
+
 REPLACED = ("data.high_quality", "data.low_quality", "data.reference", "start.path", "training.ema_decay")
 """Settings that may get another value, such as the new place of images that moved, but neither come nor go."""
 
@@ -66,7 +70,23 @@ def check_settings(before: Recipe, now: Recipe, run: str) -> None:
 def _may_change(name: str, value: object, earlier: object) -> bool:
     if name in REPLACED:
         return value is not None and earlier is not None
-    return any(fnmatchcase(name, free) for free in FREE)
+    return name not in FIXED and any(fnmatchcase(name, free) for free in FREE)
+
+
+def goes_on(before: Recipe, now: Recipe, stage: str, step: int) -> bool:
+    """Whether a run that ended a stage before all its steps were done has another patience now.
+
+    Args:
+        before: what its bundle was made with.
+        now: what it is to go on with.
+        stage: where it stands.
+        step: generator steps of this stage that are done.
+    """
+    name = _setting_of(stage, now)
+    if name is None or name not in _stages(before):
+        return False
+    settings = _stages(now)[name]
+    return step < settings.steps and settings.patience != _stages(before)[name].patience
 
 
 def check_steps(before: Recipe, now: Recipe, stage: str, step: int, run: str) -> None:

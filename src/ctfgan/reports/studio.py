@@ -95,7 +95,7 @@ def open_run(folder: RunFolder, recipe: Recipe, device: str, watch: Watch) -> Op
     try:
         if work is not None:
             studio = _with_data(folder, work, recogniser)
-        elif is_finished(folder):
+        elif (folder.path / BUNDLE).is_dir():
             studio = _without_data(folder, recipe, alone(choose_device(device)))
         else:
             raise RunError(
