@@ -27,8 +27,8 @@ LONGEST_NAME = 100
 """Letters of a name that is compared with known ones; looking for likenesses takes the square of the length."""
 COMPARED_NAMES = 10_000  # with an unknown one; among very many the nearest takes minutes to find
 NAMED = 5  # names in a sentence, before it only counts them
-_ZEROS = re.compile(r"(?<![0-9])0+(?=[0-9])")
-_BLANK = re.compile(r"[\s_]+|(?<=[^\W_])-+")
+_ZEROS = re.compile(r"(?<![0-9.,])0+(?=[0-9])")
+_BLANK = re.compile(r"[\s_]+|(?<=[^\W_])-+(?=[^\W_])")
 _UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 

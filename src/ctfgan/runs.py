@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from ctfgan.bundle import WAY_OUT, Bundle, bank_for_bundle, commit, environment, load_bundle, save_bundle
+from ctfgan.data.packed import FORMAT
 from ctfgan.data.prepare import Dataset, check_apart
 from ctfgan.errors import (
     BundleError,
@@ -318,6 +319,12 @@ def reopen(
                     f"{folder.path} divided copies of images between training and reference, or otherwise than today; "
                     "train a new run"
                 )
+            if then.get("packed") != FORMAT:
+                raise RunError(
+                    f"the {side} images have changed since {folder.path} began, or are read otherwise today (levels, "
+                    "colour profiles, images without a label); use the version of ctfgan that it began with, or train "
+                    "a new run"
+                )
             raise RunError(
                 f"the {side} images have changed since {folder.path} began; restore them, or train a new run"
             )
@@ -499,6 +506,7 @@ def _summary(place: Workplace, recogniser: TrainedRecogniser, folder: RunFolder)
     side = dataset.low_quality
     return {
         "fingerprints": _fingerprints(dataset),
+        "packed": FORMAT,
         "unreadable": [list(found) for packed in dataset.packs for found in packed.survey.unreadable],
         "unreadable_count": sum(packed.survey.unreadable_count for packed in dataset.packs),
         "counts": {

@@ -29,8 +29,7 @@ def compare(runs: tuple[Path, ...], out: Path | None, table_file: Path | None) -
     ctfgan compare runs/* --out all.png --csv all.csv
     """
     from ctfgan.cli import show
-    from ctfgan.cli.output import check_output, free_output
-    from ctfgan.files import write_file
+    from ctfgan.cli.output import check_output, free_output, write_new
     from ctfgan.reports.compare import HEADINGS, plot, read_run, table, warnings
     from ctfgan.reports.csv_rows import add_to_csv, csv_rows, read_csv
     from ctfgan.reports.equal import Arm, compared
@@ -50,8 +49,7 @@ def compare(runs: tuple[Path, ...], out: Path | None, table_file: Path | None) -
     place = free_output(out, PLOT)
     if table_file is not None and read_csv(table_file) is None:
         check_output(table_file, "--csv")
-    write_file(place, plot(results))
-    show.say(f"plot: {place}")
+    show.say(f"plot: {write_new(place, plot(results))}")
     if table_file is not None:
         add_to_csv(table_file, csv_rows(results, comparison))
         show.say(f"table: {table_file}")

@@ -32,7 +32,7 @@ def enhance(model: Path, images: tuple[Path, ...], class_name: str, seed: int, o
     ctfgan enhance runs/mine thumbnails --class cat --out enhanced
     """
     from ctfgan.cli import show
-    from ctfgan.cli.output import free_output, write_enhanced
+    from ctfgan.cli.output import free_output, output_names, write_enhanced
     from ctfgan.sampling import load
     from ctfgan.sampling.sheets import check_sheet
 
@@ -43,5 +43,6 @@ def enhance(model: Path, images: tuple[Path, ...], class_name: str, seed: int, o
         show.say(f"note: {note}")
     if place.suffix.lower() == ".png":
         check_sheet(len(own.files), 2, loaded.bundle.recipe.data.resolution)
-    write_enhanced(images, own.files, own.pixels, loaded.enhance(own.pixels, class_name, seed=seed), place)
+    names = output_names(images, own.files)
+    place = write_enhanced(names, own.pixels, loaded.enhance(own.pixels, class_name, seed=seed), place)
     show.say(f"{len(own.pixels):,} images of class {class_name}: {place}")

@@ -114,37 +114,42 @@ def write_sheet(samples: Samples, count: int, out: Path) -> Path:
     return write_new(out, png(sheet_of_columns(samples.images, count, headings)))
 
 
-def write_enhanced(given: Sequence[Path], files: Sequence[Path], low_quality: Bytes, images: Bytes, out: Path) -> None:
-    """A sheet with inputs above outputs, or a folder of outputs called like their inputs.
+def write_enhanced(names: Sequence[str], low_quality: Bytes, images: Bytes, out: Path) -> Path:
+    """A sheet with inputs above outputs, or a folder of outputs called like their inputs; returns where it is.
 
     Args:
-        given: files and folders, as the user named them.
-        files: of the images, each one of these or in one of these.
+        names: of the outputs, from :func:`output_names`.
         low_quality: uint8 ``(N, r, r, K)``.
         images: what became of them, uint8 ``(N, R, R, K)``.
         out: where to.
     """
-    names = output_names(given, files)
     if out.suffix.lower() == ".png":
         pairs = np.stack([enlarged(low_quality, images.shape[1]), images], axis=1).reshape(-1, *images.shape[1:])
-        write_file(out, png(sheet_of_columns(pairs, 2, names)))
-        return
+        return write_new(out, png(sheet_of_columns(pairs, 2, list(names))))
     with new_folder(out) as folder:
         for name, image in zip(names, images, strict=True):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             to_picture(image).save(folder / name)
+    return out
 
 
 def output_names(given: Sequence[Path], files: Sequence[Path]) -> list[str]:
     """A name for each output, with ``/`` between its parts, that leads back to its input: its path from the folder that
-    was given; where that names two of them, from the folder that all of them are in. Inputs that differ in their
-    suffix alone keep it.
+    was given; where that names two of them, from the folder that all of them are in, or from the drive. Inputs that
+    differ in their suffix alone keep it.
+
+    Args:
+        given: files and folders, as the user named them.
+        files: different ones, each one of these or in one of these.
     """
     paths = [_below(given, file) for file in files]
     if len({path.with_suffix("") for path in paths}) < len({file.with_suffix("") for file in files}):
-        whole = [file.absolute() for file in files]
-        above = os.path.commonpath([file.parent for file in whole])
-        paths = [PurePath(file.relative_to(above)) for file in whole]
+        whole = [PurePath(os.path.abspath(file)) for file in files]  # noqa: PTH100 (links stay links)
+        if len({file.drive for file in whole}) > 1:
+            paths = [PurePath(file.drive.strip(":\\/") or "root", *file.parts[1:]) for file in whole]
+        else:
+            above = os.path.commonpath([file.parent for file in whole])
+            paths = [file.relative_to(above) for file in whole]
     stems = Counter(path.with_suffix("") for path in set(paths))
     kept = [path.with_suffix("") if stems[path.with_suffix("")] == 1 else path for path in paths]
     return [f"{name}.png" for name in path_names(kept)]

@@ -81,7 +81,7 @@ def sample(
     if out is not None and not is_sheet:
         engine.processes.on_main(partial(check_set_output, out))
     else:
-        out = Path(engine.processes.on_main(lambda: str(free_output(out, SHEET))))
+        out = sheet = Path(engine.processes.on_main(lambda: str(free_output(out, SHEET))))
     loaded = load(model, engine=engine)
     chosen = list(dict.fromkeys(classes)) or None
     if is_sheet:
@@ -97,10 +97,10 @@ def sample(
         return
     count = count or SHEET_COUNT
     samples = loaded.sample(chosen, count, seed=seed, low_quality=images)
-    engine.processes.on_main(partial(write_sheet, samples, count, out))
+    place = engine.processes.on_main(lambda: str(write_sheet(samples, count, sheet)))
     of = len(samples.images) // count
     kinds = f" of {of:,} class{'es' * (of != 1)}" if loaded.bundle.recipe.method.is_conditional else ""
-    show.say(f"{len(samples.images):,} images{kinds}: {out}")
+    show.say(f"{len(samples.images):,} images{kinds}: {place}")
     if chosen is not None and not classes:
         show.say(
             f"These {of:,} of {len(loaded.classes):,} classes are spread evenly over all; choose others with --class, "

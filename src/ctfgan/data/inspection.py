@@ -166,7 +166,11 @@ def compare(high: Inspection, low: Inspection) -> list[Finding]:
 
 def pairing_of(high: Inspection, low: Inspection) -> list[str]:
     """How training would pair the two sides, line by line as it says it."""
-    return pairing_lines(resolve_pairing("auto", high.classes, low.classes), high.classes, low.classes)
+    is_large = high.counts >= MIN_IMAGES_PER_CLASS
+    classes, small = (
+        tuple(high.classes[label] for label in np.flatnonzero(chosen).tolist()) for chosen in (is_large, ~is_large)
+    )
+    return pairing_lines(resolve_pairing("auto", classes, low.classes, small), classes, low.classes)
 
 
 def histogram(counts: Labels, bins: int = 8) -> list[tuple[int, int, int]]:

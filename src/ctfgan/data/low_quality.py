@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -67,7 +68,12 @@ class LowQuality:
 
 
 def low_quality_side(
-    settings: DataSettings, packed: PackedImages, pool: Rows, high_quality: Rows, progress: Progress
+    settings: DataSettings,
+    packed: PackedImages,
+    pool: Rows,
+    high_quality: Rows,
+    progress: Progress,
+    small: Sequence[str] = (),
 ) -> LowQuality:
     """Open or make the low-quality images that go with packed high-quality ones.
 
@@ -77,6 +83,7 @@ def low_quality_side(
         pool: their rows outside the reference, in the nested order that the high-quality fraction cuts.
         high_quality: those that the fraction keeps.
         progress: shows the decoding of large sets.
+        small: names of classes that have too few high-quality images to take part.
 
     Raises:
         DataError: nothing usable, sides that look swapped, or a class without images where pairing needs them.
@@ -99,7 +106,7 @@ def low_quality_side(
         )
     channels: Literal[1, 3] = 1 if packed.images.shape[3] == 1 else 3
     low = pack(source, survey, size, channels, settings.fit, progress)
-    namesakes = resolve_pairing(settings.pairing, packed.names, low.names)
+    namesakes = resolve_pairing(settings.pairing, packed.names, low.names, small)
     if len(low) < MIN_IMAGES_PER_CLASS:
         raise DataError(
             f"{source.location} holds {len(low)} readable images; the low-quality side needs {MIN_IMAGES_PER_CLASS}"
@@ -118,7 +125,10 @@ def low_quality_side(
     of_class, own, thin = None, NO_LABELS, NO_LABELS
     if namesakes.is_matched:
         of_class = namesakes.label_of_class
-        if settings.lq_only_classes and settings.only is None:
+        are_wanted = settings.lq_only_classes
+        if are_wanted == "auto":
+            are_wanted = bool((of_class >= 0).all())
+        if are_wanted and settings.only is None:
             own, thin = _own_labels(namesakes, labels, (training, held_out))
             of_class = np.concatenate([of_class, own])
     bank = _bank(ImageView(low, training, None, 0), labels[training], of_class)

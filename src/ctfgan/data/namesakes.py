@@ -25,8 +25,9 @@ NO_CLASS = frozenset(
 """Folded names of folders of low-quality images that nobody has sorted: theirs are images without a label, unless
 there are high-quality images of that name."""
 
-COMPARED_PAIRS = 1_000_000  # of names, among which typing errors are looked for
+COMPARED_PAIRS = 100_000  # of names, among which typing errors are looked for
 SHORTEST_TYPO = 3  # letters of a name in which one may be a typing error
+MOST_TYPOS = 10  # more names that are nearly alike are called so by some rule
 TYPO = 0.85  # likeness, 0 ... 1, as difflib measures it
 
 NO_LABELS: Labels = np.empty(0, dtype=np.int64)
@@ -56,7 +57,9 @@ class Namesakes:
         return self.pairing == "matched"
 
 
-def resolve_pairing(asked: str, classes: Sequence[str], low_quality_classes: Sequence[str]) -> Namesakes:
+def resolve_pairing(
+    asked: str, classes: Sequence[str], low_quality_classes: Sequence[str], small: Sequence[str] = ()
+) -> Namesakes:
     """Find the low-quality namesake of each class; ``auto`` means matched if most classes have one.
 
     Names whose :func:`~ctfgan.errors.folded` forms agree are the same, unless that would make one of several of a side.
@@ -67,6 +70,7 @@ def resolve_pairing(asked: str, classes: Sequence[str], low_quality_classes: Seq
         asked: ``auto``, ``matched`` or ``independent``.
         classes: names of the high-quality images' classes.
         low_quality_classes: names of the low-quality images' classes; none if they have no labels.
+        small: names of classes that have too few high-quality images to take part.
 
     Raises:
         DataError: ``matched`` was asked for and no class has a low-quality namesake.
@@ -82,7 +86,7 @@ def resolve_pairing(asked: str, classes: Sequence[str], low_quality_classes: Seq
             f"data.pairing is matched, but none of {count:,} classes has low-quality images of its name, "
             f"{_beside(classes, low_quality_classes)}; rename the classes of one side, or use data.pairing=independent"
         )
-    coincide = len(low_quality_classes) > count and ClassNames.of(low_quality_classes).are_numbers()
+    coincide = len(low_quality_classes) > count + len(small) and ClassNames.of(low_quality_classes).are_numbers()
     is_matched = asked == "matched" or (is_auto and 2 * known > count and not coincide)
     spare = np.setdiff1d(np.arange(len(low_quality_classes)), label_of_class)
     missing = np.flatnonzero(label_of_class < 0)
@@ -155,12 +159,21 @@ def _by_folded_name(names: Sequence[str]) -> dict[str, list[int]]:
 
 
 def _similar(names: Sequence[str], others: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Pairs of names that look like typing errors of each other; of very many names none is looked for."""
+    """Pairs of names that look like typing errors of each other, two letters changed about among them.
+
+    Of very many names none is looked for.
+    """
     if not 0 < len(names) * len(others) <= COMPARED_PAIRS:
         return ()
     by_name = {folded(other): other for other in others if len(other) >= SHORTEST_TYPO}
-    near = {name: difflib.get_close_matches(folded(name), by_name, n=1, cutoff=TYPO) for name in names}
-    return tuple((name, by_name[match[0]]) for name, match in near.items() if match and len(name) >= SHORTEST_TYPO)
+    by_letters = {"".join(sorted(other)): other for other in by_name}
+    pairs = []
+    for name in names:
+        match = difflib.get_close_matches(folded(name), by_name, n=1, cutoff=TYPO)
+        match = match or [by_letters[key] for key in ["".join(sorted(folded(name)))] if key in by_letters]
+        if match and len(name) >= SHORTEST_TYPO:
+            pairs.append((name, by_name[match[0]]))
+    return tuple(pairs) if len(pairs) <= MOST_TYPOS else ()
 
 
 def pairing_lines(namesakes: Namesakes, classes: Sequence[str], low_quality_classes: Sequence[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -138,7 +139,11 @@ def prepare(settings: DataSettings, *, low_quality: bool, progress: Progress = s
         reference = _own_reference(
             pack(other, of_other, settings.resolution, channels, settings.fit, progress, survey.levels)
         )
-    return divide(settings, packed, reference, low_quality=low_quality, progress=progress)
+    small: Sequence[str] = ()
+    if len(packed.names) < len(source.classes):
+        kept = frozenset(packed.names)
+        small = [name for name in source.classes if name not in kept]
+    return divide(settings, packed, reference, low_quality=low_quality, progress=progress, small=small)
 
 
 def divide(
@@ -148,6 +153,7 @@ def divide(
     *,
     low_quality: bool,
     progress: Progress = silent,
+    small: Sequence[str] = (),
 ) -> Dataset:
     """Decide who sees which of the packed images; copies stay on one side.
 
@@ -157,6 +163,7 @@ def divide(
         own_reference: images to compare with; None cuts them from the packed ones.
         low_quality: whether the method uses low-quality images.
         progress: shows the decoding of large sets.
+        small: names of classes that have too few high-quality images to take part.
 
     Raises:
         DataError: shares that leave a class without images, or an unusable low-quality side.
@@ -180,7 +187,7 @@ def divide(
     _check_training(packed, training, f"a high-quality fraction of {settings.high_quality_fraction}", "larger fraction")
     withheld = _drawn_classes(settings, packed)
     training = _without(packed, training, withheld)
-    side = low_quality_side(settings, packed, pool, training, progress) if low_quality else None
+    side = low_quality_side(settings, packed, pool, training, progress, small) if low_quality else None
     if len(withheld) and side is not None:
         _check_withheld(settings, packed, withheld, side)
     return Dataset(packed, training, ascending(pool, count), reference, side, withheld)

@@ -90,8 +90,9 @@ class DataSettings(Settings):
     0 keeps none."""
     pairing: Pairing = "auto"
     """How a low-quality image is chosen for a class: of the same class, or any (decision 8)."""
-    lq_only_classes: bool = True
-    """Whether classes that have low-quality images only take part, where low-quality images are of the same class."""
+    lq_only_classes: bool | Literal["auto"] = "auto"
+    """Whether classes that have low-quality images only take part, where low-quality images are of the same class; auto
+    lets them if every class of the high-quality images has low-quality ones, too, so that names surely agree."""
     without_hq: int = Field(default=0, ge=0)
     """Classes whose high-quality images the GAN does not see, to measure how it does without them; drawn by chance.
     The recogniser learns from these images, and the reference has some."""

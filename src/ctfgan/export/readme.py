@@ -65,10 +65,11 @@ def snippet(bundle: Bundle, graph: Graph, file: str, library: str) -> str:
         lines = lines[3:]
     if bundle.bank is not None:
         lines += ['bank = np.load("low_quality_bank.npz")']
-        lines += ['rows = np.arange(len(bank["labels"]))']
-        if bundle.bank.label_of_class is not None and bundle.bank.label_of_class[0] >= 0:
-            lines += ['rows = np.flatnonzero(bank["labels"] == known["label_of_class"][label])']
-        lines += ["rows = rng.choice(rows, count)"]
+        rows = 'rng.integers(len(bank["labels"]), size=count)'
+        if bundle.bank.label_of_class is not None:
+            lines += ['own = np.flatnonzero(bank["labels"] == known["label_of_class"][label])']
+            rows = 'rng.choice(own if len(own) else len(bank["labels"]), count)  # a class without own images takes any'
+        lines += [f"rows = {rows}"]
     lines += ["inputs = {", *(f'    "{one.name}": {one.example},' for one in graph.inputs), "}"]
     lines += [line.format(file=file) for line in (ONNX_RUN if library == "onnxruntime" else PROGRAM_RUN)]
     lines += ["levels = ((images + 1) * 127.5).round().clip(0, 255).astype(np.uint8).transpose(0, 2, 3, 1)"]

@@ -178,7 +178,8 @@ def _matched(
 ) -> tuple[LowQualityBank, Rows, tuple[str, ...]]:
     """Labels that follow their classes: classes that continue one old class share its label, a new one gets its own.
 
-    If a class has no label, and takes images of any, the images of labels that are no class's stay.
+    If a class has no label, and takes images of any, those of labels that were no class's stay; those of dropped
+    classes are gone, unless there are no others.
 
     Returns:
         The bank, what makes the rows of the new labels (that of unlabelled images last), and the names of the labels:
@@ -190,10 +191,13 @@ def _matched(
     used, first = used[used >= 0], first[used >= 0]
     kept_names = [names[place] for place in first.tolist()]
     if (of_old < 0).any():
-        others = np.setdiff1d(bank.labels[bank.labels >= 0], used).tolist()
-        others = [label for label in others if label_names[label] not in names]
-        used = np.concatenate([used, np.array(others, dtype=np.int64)])
-        kept_names += [label_names[label] for label in others]
+        held = np.unique(bank.labels[bank.labels >= 0])
+        others = np.setdiff1d(held, bank.label_of_class)
+        if len(used) + len(others) == 0 and (bank.labels >= 0).all():
+            others = held
+        used = np.concatenate([used, others])
+        for name in (label_names[label] for label in others.tolist()):
+            kept_names.append(name if name not in {*names, *kept_names} else f"{name} (no class)")
     images = () if new is None else new.low_quality
     assert new is None or len(images) == len(new.codes), "every new class brings its low-quality images"
     new_label = np.full(len(label_names) + 1, -2, dtype=np.int64)  # what becomes of a label

@@ -30,8 +30,8 @@ FREE = (
 fingerprints."""
 
 FIXED = ("training.checks.images",)
-"""Settings that checks compare with each other by: a distance of fewer images is larger, so another number of them would
-choose the best checkpoint and end stages."""
+"""Settings by which checks compare: a distance of fewer images is larger, so that another number of them would choose
+the best checkpoint and end stages."""
 
 REPLACED = ("data.high_quality", "data.low_quality", "data.reference", "start.path", "training.ema_decay")
 """Settings that may get another value, such as the new place of images that moved, but neither come nor go."""

@@ -250,13 +250,16 @@ class Model:
             DataError: a path that does not exist, a named file that cannot be read, or a folder without images.
             ConfigError: the method uses no low-quality images.
         """
-        files, pixels, notes = list[Path](), list[Bytes](), list[str]()
+        files, pixels, notes, known = list[Path](), list[Bytes](), list[str](), set[Path]()
         for path in paths:
             before, broken = len(files), list[str]()
             for file in image_files([path]):
+                if file.resolve() in known:  # named twice
+                    continue
                 try:
                     pixels.append(self._read(file))
                     files.append(file)
+                    known.add(file.resolve())
                 except DataError as error:
                     if not path.is_dir():
                         raise

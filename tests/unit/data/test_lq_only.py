@@ -106,6 +106,21 @@ def test_they_are_left_out_where_that_is_asked_for(
     assert "take part" not in said(dataset, folders, **changes)
 
 
+def test_where_names_agree_in_part_only_they_are_left_out_unless_wanted(
+    folders: DataSettings, write_classes: WriteClasses, tmp_path: Path
+) -> None:
+    assert folders.high_quality is not None
+    write_classes(Path(folders.high_quality), {"z": 10}, first=60)
+    dataset = prepared(folders)
+    assert dataset.classes == (*HIGH, "z")
+    assert dataset.low_quality is not None
+    assert dataset.low_quality.pairing == "matched"
+    text = said(dataset, folders)
+    assert "2 classes ('a', 'd') of low-quality images only are left out (--set data.lq_only_classes=true" in text
+    wanted = prepared(folders, lq_only_classes=True)
+    assert wanted.classes == (*HIGH, "z", "a", "d")
+
+
 def test_classes_that_data_only_took_out_do_not_come_back_by_their_low_quality_images(folders: DataSettings) -> None:
     dataset = prepared(folders, only=HIGH[:2])
     assert dataset.classes == HIGH[:2]

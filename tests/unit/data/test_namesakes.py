@@ -83,7 +83,19 @@ def test_names_that_the_eye_takes_for_the_same_are_namesakes_and_that_is_said(na
     assert f"spelled differently: {name!r} = {other!r}" in lines(classes, low)
 
 
-@pytest.mark.parametrize(("name", "other"), [("a", "A"), ("1", "-1"), ("1.0", "1"), ("caf\u00e9", "cafe"), ("10", "1")])
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("a", "A"),
+        ("1", "-1"),
+        ("1.0", "1"),
+        ("caf\u00e9", "cafe"),
+        ("10", "1"),
+        ("1.05", "1.5"),
+        ("A-", "A+"),
+        ("o-", "o_x"),
+    ],
+)
 def test_names_that_mean_something_else_are_no_namesakes(name: str, other: str) -> None:
     assert resolve_pairing("auto", ("ant", "bee", name), ("ant", "bee", other)).label_of_class.tolist() == [0, 1, -1]
 
@@ -121,6 +133,17 @@ def test_typing_errors_are_named_and_not_mended() -> None:
     assert "names that may be meant for the same: 'tomato' = 'tomatoe'; if so, rename those of one side" in lines(
         classes, low
     )
+
+
+def test_two_letters_changed_about_are_a_typing_error_and_numbered_names_are_none() -> None:
+    assert "'dog' = 'dgo'" in lines(("ant", "cat", "dog"), ("ant", "cat", "dgo"))
+    numbered = tuple(f"kind {number}x" for number in range(40))
+    assert "may be meant" not in lines(("ant", *numbered), ("ant", *(f"kind {number}y" for number in range(40))))
+
+
+def test_classes_too_small_to_take_part_do_not_make_numbers_coincide_by_accident() -> None:
+    assert resolve_pairing("auto", DIGITS[:9], DIGITS).pairing == "independent"
+    assert resolve_pairing("auto", DIGITS[:9], DIGITS, small=("9",)).pairing == "matched"
 
 
 def test_of_very_many_names_few_are_listed_and_no_typing_errors_looked_for() -> None:

@@ -145,7 +145,7 @@ def test_a_run_of_an_earlier_version_whose_stage_is_gone_is_refused(run: Path) -
 
 
 FREED = {
-    "checks.sheet_rows=2", "checks.images=32", "alarms.checks=2", "recovery.window=5", "recovery.attempts=1",
+    "checks.sheet_rows=2", "alarms.checks=2", "recovery.window=5", "recovery.attempts=1",
     "keep_checkpoints=1", "journal_every=2", "release=best", "tracker=none", "device=cpu", "name=other",
     "evaluation.images=200", "generate.generator_rate=1e-5", "generate.discriminator_rate=1e-5",
     "generate.decay_from=0.5", "generate.patience=5", "generate.batch_size=8", "generate.critic_steps=2",
