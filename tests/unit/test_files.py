@@ -271,3 +271,13 @@ def test_a_lock_holds_against_another_opening_of_the_file_until_it_is_closed(tmp
             lock(second)
         first.close()
         lock(second)
+
+
+def test_what_another_user_left_there_does_not_stand_in_the_way(tmp_path: Path) -> None:
+    remains = tmp_path / ".x.partial-abcdefgh"
+    (remains / ".lock").mkdir(parents=True)  # which cannot be opened, like a file of another user's
+    os.utime(remains, (0, 0))
+    with new_folder(tmp_path / "x") as folder:
+        (folder / "new").touch()
+    assert names(tmp_path / "x") == ["new"]
+    assert remains.is_dir()

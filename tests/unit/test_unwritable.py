@@ -15,6 +15,7 @@ from ctfgan import files
 from ctfgan.data.catalogue import data_home
 from ctfgan.errors import ConfigError, CtfganError, RunError
 from ctfgan.evaluation import Evaluation
+from ctfgan.evaluation.result import are_figures
 from ctfgan.files import cache_folder, expanded, make_room, new_folder, write_file
 from ctfgan.training.run_folder import RunFolder
 from tests.conftest import Outcome
@@ -203,3 +204,11 @@ def test_a_tilde_of_nobody_is_a_name_like_in_a_shell(
         assert outcome.code == 2, outcome
         assert "~nobody-of-this-name/x" in outcome.err
         assert len(outcome.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "content", [{"format": "folders"}, {"format": 1, "rows": {}}, {"protocol": {"extractors": {}}, "rows": {"x": 3}}]
+)
+def test_what_only_looks_like_figures_is_not_written_over(content: dict[str, object]) -> None:
+    assert not are_figures(content)
+    assert are_figures({"protocol": {"extractors": {}}, "rows": {"x": {}}})

@@ -67,3 +67,9 @@ def test_folders_of_any_values_are_apart_and_lead_back(texts: list[str]) -> None
 def test_one_value_twice_is_refused_before_anything_runs(name: str, values: tuple[str, str]) -> None:
     with pytest.raises(ConfigError, match=rf"^--vary gives '{values[0]}' and '{values[1]}', which are the same run"):
         vary(BASE, [(name, values)], 1)
+
+
+def test_seeds_that_are_varied_and_repeated_are_refused_where_they_meet() -> None:
+    with pytest.raises(ConfigError, match="--vary gives '0' and '1', which are the same run"):
+        vary(BASE, [("seed", ("0", "1"))], 2)
+    assert len(vary(BASE, [("seed", ("0", "2"))], 2).points) == 4

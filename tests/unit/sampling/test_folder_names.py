@@ -7,7 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ctfgan.cli.output import output_names
+from ctfgan.cli.output import output_names, write_new
+from ctfgan.errors import CtfganError
 from ctfgan.sampling.names import folder_names, path_names
 
 
@@ -94,7 +95,16 @@ def test_a_path_keeps_its_folders_and_each_part_is_safe_where_it_is() -> None:
         (["in"], ["in/a.png", "in/A.png"], ["a.1.png", "A.2.png"]),
         (["in"], ["in/nul.png"], ["%6Eul.png"]),
         (["."], ["cat/v1.2.png"], ["cat/v1.2.png"]),
+        (["e/x/../y", "e/x"], ["e/x/../y/a.png", "e/x/a.png"], ["y/a.png", "x/a.png"]),
     ],
 )
 def test_an_output_is_called_so_that_its_input_is_known(given: list[str], files: list[str], outputs: list[str]) -> None:
     assert output_names([Path(path) for path in given], [Path(file) for file in files]) == outputs
+
+
+def test_a_name_that_was_taken_meanwhile_is_not_written_over(tmp_path: Path) -> None:
+    assert write_new(tmp_path / "x.png", b"one") == tmp_path / "x.png"
+    assert write_new(tmp_path / "x.png", b"two") == tmp_path / "x-2.png"
+    assert [(tmp_path / name).read_bytes() for name in ("x.png", "x-2.png")] == [b"one", b"two"]
+    with pytest.raises(CtfganError, match="cannot be written"):
+        write_new(tmp_path / "none" / "x.png", b"three")

@@ -338,3 +338,24 @@ def test_a_growing_run_may_lengthen_its_last_size_alone(
             check()
     else:
         check()
+
+
+def test_places_that_are_wrong_are_refused_before_anything_is_written(run: Path) -> None:
+    (run / "figures.json").write_text("{}")
+    before = content(run)
+    for more in ((), ("generate.steps=50",)):
+        with pytest.raises(CtfganError, match="no_such_fonts"):
+            resume(run, 'data.glyphs.font_folders=["/no_such_fonts"]', *more)
+        assert content(run) == before
+
+
+def test_a_stage_that_patience_ended_goes_on_with_another_patience(tmp_path: Path) -> None:
+    impatient = ("generate.steps=40", "generate.patience=1", "checks.significant=0.99")
+    run = ctfgan.train(ctfgan.recipe("ctf-glyphs", *TINY, *impatient), tmp_path / "run")
+    folder = RunFolder(run)
+    done = folder.manifest(folder.checkpoints()[-1])["stage_step"]
+    assert done < 40
+    assert resume(run)[-1].startswith(f"{run} is finished already")
+    resume(run, "generate.patience=none")
+    assert folder.manifest(folder.checkpoints()[-1])["stage_step"] == 40
+    assert is_finished(folder)
