@@ -97,6 +97,29 @@ def test_split_folders_are_parts_in_folders_and_archives(tmp_path: Path, form: F
     assert labels(open_source(location)) == {0: "cat", 1: "dog", 2: "dog", 3: "cat"}
 
 
+@pytest.mark.parametrize("form", [as_folder, as_zip])
+def test_an_image_beside_published_parts_is_of_none_of_them_and_is_told_of(tmp_path: Path, form: Form) -> None:
+    files = {f"{part}/{name}/{grey}.png": png(grey) for grey, (part, name) in enumerate(
+        (("train", "x"), ("train", "y"), ("test", "x"), ("test", "y")))}  # fmt: skip
+    location = str(form(tmp_path / "x", files | {"sample.png": png(9)}))
+    assert labels(open_source(location, "test")) == {2: "x", 3: "y"}
+    source = open_source(location)
+    assert labels(source) == {0: "x", 1: "y", 2: "x", 3: "y"}
+    assert source.notes == (
+        "1 image lies beside the parts of the set, in none of them, and is unused (first: sample.png)",
+    )
+
+
+def test_a_folder_of_images_beside_likely_parts_is_told_of(tmp_path: Path) -> None:
+    files = {"train/x/1.png": png(1), "train/y/2.png": png(2), "test/x/3.png": png(3), "montage/4.png": png(4)}
+    source = open_source(str(as_folder(tmp_path / "x", files)))
+    assert source.classes == ("montage", "test/x", "train/x", "train/y")
+    assert source.notes == (
+        "'train' and 'test' look like parts of a set; if they are, take 'montage' away, or give 'train' alone, and "
+        "'test' as data.reference",
+    )
+
+
 def test_tar_files_called_after_parts_hold_class_folders(tmp_path: Path) -> None:
     as_tar(tmp_path / "train", {"x/cat/1.png": png(1), "x/dog/2.png": png(2)})
     as_tar(tmp_path / "val", {"x/cat/3.png": png(3), "x/dog/4.png": png(4)})

@@ -160,8 +160,8 @@ def _is_no_class(folder: str) -> bool:
 def tree_parts(tree: Tree, columns: Columns, class_of_folder: Mapping[str, str] | None = None) -> dict[str, Opener]:
     """The published parts of a tree; of most, one whole.
 
-    All images lie in folders that are called like parts, train among them; those of train lie in folders themselves,
-    which are classes, or there are tables of labels. (Vehicles may be trains, too.)
+    All folders with images are called like parts, train among them; those of train lie in folders themselves, which are
+    classes, or there are tables of labels. (Vehicles may be trains, too.) Images beside these folders are of no part.
 
     Args:
         tree: where the images are.
@@ -171,22 +171,49 @@ def tree_parts(tree: Tree, columns: Columns, class_of_folder: Mapping[str, str] 
     base, strays = tree.base, strays_note(tree)
     whole: dict[str, Opener] = {WHOLE: partial(TreeSource, tree, base, columns, class_of_folder, strays)}
     below = [path[len(base) :] for path in tree.listing.images if path.startswith(base)]
-    holding = {path.partition("/")[0] if "/" in path else "" for path in below}
-    splits = {SPLIT_FOLDERS.get(name.lower(), WHOLE): name for name in sorted(holding)}
-    if class_of_folder or TRAIN not in splits or WHOLE in splits or len(splits) != len(holding) or len(holding) < 2:
+    loose = [path for path in below if "/" not in path]
+    holding = sorted({path.partition("/")[0] for path in below if "/" in path})
+    called = [name for name in holding if name.lower() in SPLIT_FOLDERS]
+    splits = {SPLIT_FOLDERS[name.lower()]: name for name in called}
+    if class_of_folder or TRAIN not in splits or len(splits) != len(called) or len(splits) < 2:
         return whole
     train = f"{splits[TRAIN]}/"
     has_tables = columns.class_level is None and bool(_tables_around(tree, base, base + train))
     if not has_tables and any(path.startswith(train) and path.count("/") == 1 for path in below):
         return whole
+    if len(called) < len(holding):
+        note = _parts_note(splits, [name for name in holding if name not in called])
+        return {WHOLE: partial(TreeSource, tree, base, columns, class_of_folder, (*strays, note))}
     outside = [
         path for path in _without_images(tree) if not path.startswith(tuple(f"{base}{name}/" for name in holding))
     ]
-    notes = {TRAIN: strays + _folders_note(tree, base, outside)}
+    notes = {TRAIN: strays + _loose_note(loose) + _folders_note(tree, base, outside)}
     return {
         split: partial(TreeSource, tree, f"{base}{name}/", columns, None, notes.get(split, ()))
         for split, name in splits.items()
     }
+
+
+def _parts_note(splits: Mapping[str, str], others: Sequence[str]) -> str:
+    """A sentence about folders that are parts of a set if the others beside them are taken away."""
+    train, tests = splits[TRAIN], [name for split, name in splits.items() if split != TRAIN]
+    called = " and ".join(map(repr, [train, *tests]))
+    return readable(
+        f"{called} look like parts of a set; if they are, take {a_few([*map(repr, others)])} away, or give {train!r} "
+        f"alone, and {tests[0]!r} as data.reference"
+    )
+
+
+def _loose_note(loose: Sequence[str]) -> tuple[str, ...]:
+    """A sentence about images beside the folders that are parts, if there are any."""
+    if not loose:
+        return ()
+    lie, are = ("image lies", "is") if len(loose) == 1 else ("images lie", "are")
+    return (
+        readable(
+            f"{len(loose):,} {lie} beside the parts of the set, in none of them, and {are} unused (first: {loose[0]})"
+        ),
+    )
 
 
 def _tables_around(tree: Tree, base: str, folder: str) -> list[str]:
