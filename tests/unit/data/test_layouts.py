@@ -97,7 +97,7 @@ def test_split_folders_are_parts_in_folders_and_archives(tmp_path: Path, form: F
     assert labels(open_source(location)) == {0: "cat", 1: "dog", 2: "dog", 3: "cat"}
 
 
-@pytest.mark.parametrize("form", [as_folder, as_zip])
+@pytest.mark.parametrize("form", FORMS)
 def test_an_image_beside_published_parts_is_of_none_of_them_and_is_told_of(tmp_path: Path, form: Form) -> None:
     files = {f"{part}/{name}/{grey}.png": png(grey) for grey, (part, name) in enumerate(
         (("train", "x"), ("train", "y"), ("test", "x"), ("test", "y")))}  # fmt: skip
@@ -137,6 +137,18 @@ def test_images_in_one_folder_of_an_archive_or_in_none_have_no_labels(tmp_path: 
 def test_labels_in_a_shard_go_before_its_folders(tmp_path: Path) -> None:
     files = {"a/1.png": png(1), "a/1.cls": b"x", "b/2.png": png(2), "b/2.cls": b"y"}
     assert labels(open_source(str(as_tar(tmp_path / "x", files)))) == {1: "x", 2: "y"}
+
+
+def test_labels_in_any_shard_go_before_the_folders_of_all(tmp_path: Path) -> None:
+    as_tar(tmp_path / "0", {"a/1.png": png(1), "b/2.png": png(2)})
+    as_tar(tmp_path / "1", {"a/3.png": png(3), "a/3.cls": b"x", "b/4.png": png(4), "b/4.cls": b"y"})
+    assert labels(open_source(str(tmp_path))) == {3: "x", 4: "y"}
+
+
+def test_shards_may_hold_one_class_folder_each(tmp_path: Path) -> None:
+    as_tar(tmp_path / "0", {"a/1.png": png(1)})
+    as_tar(tmp_path / "1", {"b/2.png": png(2)})
+    assert labels(open_source(str(tmp_path))) == {1: "a", 2: "b"}
 
 
 def test_a_path_that_leads_out_of_an_archive_is_passed_over(tmp_path: Path) -> None:

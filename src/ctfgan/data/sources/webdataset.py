@@ -38,36 +38,46 @@ def tar_parts(root: Path, files: Iterable[Path], columns: Columns) -> dict[str, 
     folders in an archive of class folders are called by.
 
     Raises:
-        DataError: the first file is no tar file.
+        DataError: a file that had to be looked at is no tar file.
     """
-    groups = by_split(root, files)
-    every = [file for group in groups.values() for file in group]
-    first = scan(every[0])
-    if not _is_of_folders(first, columns):
-        known = {first.shard: first}
+    groups, known = by_split(root, files), dict[Path, Scan]()
+    is_of_folders = _is_of_folders(_looked_at([file for group in groups.values() for file in group], known), columns)
+    if not is_of_folders:
         return {
             split: partial(TarSource, part_location(root, split), group, columns, known)
             for split, group in groups.items()
         }
     trees = {
-        split: TarTree(part_location(root, split), [first if file == first.shard else scan(file) for file in group])
-        for split, group in groups.items()
+        split: TarTree(part_location(root, split), [known[file] for file in group]) for split, group in groups.items()
     }
     if len(trees) == 1:
         return tree_parts(next(iter(trees.values())), columns)
     return {split: partial(TreeSource, tree, None, columns) for split, tree in trees.items()}
 
 
-def _is_of_folders(first: Scan, columns: Columns) -> bool:
-    """Whether a tar file is an archive of class folders, or of images with a table: no sample in it has a label."""
-    if any(sample.label is not None for sample in _samples(first, columns, {})):
-        return False
-    tree = TarTree("", [first])
-    images = tree.listing.images
-    if any(tree.base.startswith(path.rpartition("/")[0]) for path in tables_in(tree.listing.others)):
-        return bool(images)
-    are_in_folders = all("/" in path for path in images) and bool(images)
-    return are_in_folders and columns.label is None
+def _looked_at(files: Iterable[Path], known: dict[Path, Scan]) -> Iterator[Scan]:
+    """What tar files hold, kept in ``known``; those that nobody asks for are not opened."""
+    for file in files:
+        known[file] = scan(file)
+        yield known[file]
+
+
+def _is_of_folders(scans: Iterable[Scan], columns: Columns) -> bool:
+    """Whether tar files are archives of class folders, or of images with a table: no sample in any of them has a label.
+
+    The first with a label ends the look.
+    """
+    folders, has_table = set[str](), False
+    for one in scans:
+        if any(sample.label is not None for sample in _samples(one, columns, {})):
+            return False
+        tree = TarTree("", [one])
+        images = {path.rpartition("/")[0] for path in tree.listing.images}
+        tables = {path.rpartition("/")[0] for path in tables_in(tree.listing.others)} if images else set[str]()
+        has_table = has_table or any(map(tree.base.startswith, tables))
+        folders |= images
+    in_folders = bool(folders) and ("" not in folders or len(folders) > 2)  # beside several, one may lie in none
+    return has_table or (in_folders and columns.label is None)
 
 
 @dataclass(slots=True)
