@@ -323,6 +323,16 @@ def test_the_label_column_of_a_table_can_be_named_and_must_be_where_it_cannot_be
     assert "no column is known as the label (columns: a, b, note); data.label_column" in source.notes[0]
 
 
+def test_a_column_of_json_may_begin_in_any_row(tmp_path: Path) -> None:
+    rows = [{"file_name": "1.png"}, {"file_name": "2.png", "label": None}, {"file_name": "3.png", "label": True},
+            {"label": False, "file_name": "4.png"}]  # fmt: skip
+    files = {f"{grey}.png": png(grey) for grey in (1, 2, 3, 4)}
+    table = "\n".join(map(json.dumps, rows)).encode()
+    root = as_folder(tmp_path / "x", files | {"metadata.jsonl": table})
+    assert labels(open_source(str(root))) == {3: "1", 4: "0"}
+    assert labels(open_source(str(root), columns=Columns(label="label"))) == {3: "1", 4: "0"}
+
+
 def test_a_table_of_captions_leaves_class_folders_alone(tmp_path: Path) -> None:
     files = {"cat/1.png": png(1), "dog/2.png": png(2), "metadata.csv": b"file_name,text\ncat/1.png,meow\n"}
     source = open_source(str(as_folder(tmp_path / "x", files)))

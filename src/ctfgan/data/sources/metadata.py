@@ -11,6 +11,7 @@ import json
 import posixpath
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO, TextIOWrapper
 from typing import Any
 
@@ -32,6 +33,7 @@ FILE_NAME = "file_name"
 LONGEST_TABLE = 1 << 28
 """Bytes; some millions of images."""
 LONGEST_ROW = 1 << 20
+MOST_COLUMNS = 1_000
 DELIMITERS = ",;\t"
 
 
@@ -106,7 +108,7 @@ def _read(tree: Tree, path: str, folder: str, images: frozenset[str], columns: C
             return _stylegan(content, folder, images)
         if FILE_NAME.encode() not in content[:LONGEST_ROW]:
             return None
-        rows = _csv_rows(content) if name == CSV else _json_rows(content)
+        rows = partial(_CsvRows if name == CSV else _json_rows, content)
         return _imagefolder(rows, tree.place(path), folder, images, columns)
     except (ValueError, csv.Error, RecursionError) as error:
         raise DataError(
@@ -115,16 +117,15 @@ def _read(tree: Tree, path: str, folder: str, images: frozenset[str], columns: C
 
 
 def _imagefolder(
-    rows: Iterator[dict[str, Any]], place: str, folder: str, images: frozenset[str], columns: Columns
+    rows: Callable[[], Iterator[dict[str, Any]]], place: str, folder: str, images: frozenset[str], columns: Columns
 ) -> _Table | None:
-    first = next(rows, None)
-    if first is None or FILE_NAME not in first:
+    is_text, held = isinstance(rows(), _CsvRows), _first_values(rows())
+    if FILE_NAME not in held:
         return None
-    is_text = isinstance(rows, _CsvRows)
-    known = [Column(name, "text" if is_text else _holds(value)) for name, value in first.items() if name != FILE_NAME]
+    known = [Column(name, "text" if is_text else _holds(value)) for name, value in held.items() if name != FILE_NAME]
     label = choose_label(place, known, columns.label)
     values, missing = dict[str, Any](), 0
-    for row in _chained(first, rows):
+    for row in rows():
         image = _inside(folder, row.get(FILE_NAME))
         if image in images:
             values[image] = None if label is None else row.get(label.name)
@@ -180,9 +181,14 @@ def _holds(value: object) -> Holds:
     return "lists" if isinstance(value, list) else "text" if isinstance(value, str) or value is None else "other"
 
 
-def _chained(first: dict[str, Any], rest: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    yield first
-    yield from rest
+def _first_values(rows: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    """The names of all columns, with the first value of each that is one: JSON may leave out what is empty."""
+    held: dict[str, Any] = {}
+    for row in rows:
+        for name, value in row.items():
+            if held.get(name) is None and (name in held or len(held) < MOST_COLUMNS):
+                held[name] = value
+    return held
 
 
 class _CsvRows(Iterator[dict[str, Any]]):
@@ -209,10 +215,6 @@ class _CsvRows(Iterator[dict[str, Any]]):
             if self._row > LONGEST_ROW:
                 raise ValueError(f"a row of more than {LONGEST_ROW:,} letters")
             yield line
-
-
-def _csv_rows(content: bytes) -> Iterator[dict[str, Any]]:
-    return _CsvRows(content)
 
 
 def _json_rows(content: bytes) -> Iterator[dict[str, Any]]:
