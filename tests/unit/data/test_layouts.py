@@ -340,6 +340,19 @@ def test_a_table_of_captions_leaves_class_folders_alone(tmp_path: Path) -> None:
     assert "columns: text" in source.notes[0]
 
 
+def test_a_table_goes_before_class_folders_if_it_names_most_of_the_images(tmp_path: Path) -> None:
+    images = {f"{name}/{grey}.png": png(grey) for grey, name in enumerate("xxxyyy")}
+    few, most = (dict.fromkeys([*images][:count], "z") for count in (2, 4))
+    root = as_folder(tmp_path / "x", images | {"metadata.csv": csv({**few})})
+    source = open_source(str(root))
+    assert labels(source) == dict(enumerate("xxxyyy"))
+    assert source.notes[0].startswith(f"{root / 'metadata.csv'}: 2 of 6 images are named, so the folders are the cl")
+    assert len(source.notes) == 1
+    assert open_source(str(root), columns=Columns(label="label")).classes == ("z",)
+    (root / "metadata.csv").write_bytes(csv({**most}))
+    assert open_source(str(root)).classes == ("z",)
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_stylegans_dataset_json_labels_images_in_shard_folders(tmp_path: Path, form: Form) -> None:
     names = ("00000/img00000000.png", "00000/img00000001.png", "00001/img00000002.png")

@@ -20,7 +20,7 @@ from ctfgan.data.sources.encoded import HEIF_SUFFIXES, EncodedSource, open_image
 from ctfgan.data.sources.generated import SET_MANIFEST
 from ctfgan.data.sources.metadata import Beside, labels_beside, tables_in
 from ctfgan.data.sources.parts import TEST, TRAIN, VALIDATION, WHOLE, Opener
-from ctfgan.data.sources.tables import Columns, Value, numbered
+from ctfgan.data.sources.tables import LABEL_SETTING, Columns, Value, numbered
 from ctfgan.data.sources.tree import Tree, readable
 from ctfgan.errors import DataError, a_few, excerpt, shown
 
@@ -66,12 +66,15 @@ class TreeSource(EncodedSource):
         given = class_of_folder or {}
         beside = Beside(None, (), frozenset())
         if asked.class_level is None and not given:
+            folders_tell = asked.label is None and _are_in_class_folders(path[len(base) :] for path in self._images)
             try:
                 beside = labels_beside(tree, self._images, asked, base)
             except DataError as error:
-                if asked.label is not None or not _are_in_class_folders(path[len(base) :] for path in self._images):
+                if not folders_tell:
                     raise
                 notes += (f"{error}; until then the folders are the classes",)
+            if folders_tell and beside.values is not None and 2 * beside.named <= len(self._images):
+                beside = Beside(None, (_few_named(tree, beside, len(self._images)),), beside.tables)
         notes += beside.notes
         values: Sequence[Value] | None = beside.values
         if values is None:
@@ -150,6 +153,15 @@ def _are_in_class_folders(paths: Iterable[str]) -> bool:
     """Whether all of some images lie in folders, of which several may be classes."""
     folders = {path.rpartition("/")[0] for path in paths}
     return "" not in folders and len(folders) > 1 and not all(map(_is_no_class, folders))
+
+
+def _few_named(tree: Tree, beside: Beside, count: int) -> str:
+    """A sentence about tables that tell too few labels to go before class folders."""
+    tables = a_few([tree.place(path) for path in sorted(beside.tables)])
+    return shown(
+        f"{tables}: {beside.named:,} of {count:,} images are named, "
+        f"so the folders are the classes; a table that names most images, or {LABEL_SETTING}, goes before them"
+    )
 
 
 def _is_no_class(folder: str) -> bool:

@@ -46,6 +46,8 @@ class Beside:
     notes: tuple[str, ...]
     tables: frozenset[str]
     """The files that are such tables, by path."""
+    named: int = 0
+    """How many of the images the tables with labels name."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def labels_beside(tree: Tree, images: Sequence[str], columns: Columns, base: str
             f"{tree.place(min(tables))}: the labels are of no use ({error}); name another column with {LABEL_SETTING}, "
             "or take the table away"
         ) from error
-    return Beside(values, tuple(notes), frozenset(tables))
+    return Beside(values, tuple(notes), frozenset(tables), sum(image in told for image in images))
 
 
 def _read(tree: Tree, path: str, folder: str, images: frozenset[str], columns: Columns) -> _Table | None:
