@@ -95,6 +95,7 @@ def test_split_folders_are_parts_in_folders_and_archives(tmp_path: Path, form: F
     assert labels(open_source(location, "train")) == {0: "cat", 1: "dog"}
     assert labels(open_source(location, "test")) == {2: "dog", 3: "cat"}
     assert labels(open_source(location)) == {0: "cat", 1: "dog", 2: "dog", 3: "cat"}
+    assert open_source(location, "train").identity() != open_source(location, "test").identity()
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -472,6 +473,8 @@ def test_a_folder_beside_published_parts_is_named(tmp_path: Path) -> None:
 
 
 def test_heic_is_read_where_its_plug_in_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = str(as_zip(tmp_path / "y", {"cat/1.png": png(1), "dog/2.png": png(2), "dog/3.heic": png(3)}))
+    before = open_source(archive).identity()
     calls: Counter[str] = Counter()
     plugin = types.SimpleNamespace(register_heif_opener=lambda: calls.update(["registered"]))
     monkeypatch.setitem(sys.modules, encoded.HEIF_PLUGIN, plugin)
@@ -480,6 +483,7 @@ def test_heic_is_read_where_its_plug_in_is_installed(tmp_path: Path, monkeypatch
         root = as_folder(tmp_path / "x", {"cat/1.heic": png(1), "dog/2.HEIF": png(2)})
         assert labels(open_source(str(root))) == {1: "cat", 2: "dog"}
         assert calls["registered"] == 1
+        assert open_source(archive).identity() != before
     finally:
         encoded.reads_heif.cache_clear()
 

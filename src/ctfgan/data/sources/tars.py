@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ctfgan.data.sources.base import file_identity
+from ctfgan.data.sources.base import archive_identity
 from ctfgan.data.sources.encoded import HEADER_BYTES, LARGEST_FILE
 from ctfgan.data.sources.tree import Listing, Tree, common_folder, inner_path, list_members, readable
 from ctfgan.errors import CtfganError, DataError, excerpt, shown
@@ -133,7 +133,7 @@ class TarTree(Tree):
         return one.read(member)
 
     def identity(self, paths: Iterable[str]) -> str:
-        return file_identity(self._shards)
+        return archive_identity(self._shards, paths)
 
 
 class _Shard(io.BufferedReader):

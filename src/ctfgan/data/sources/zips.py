@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ctfgan.data.sources.base import file_identity
+from ctfgan.data.sources.base import archive_identity
 from ctfgan.data.sources.encoded import HEADER_BYTES, LARGEST_FILE
 from ctfgan.data.sources.layout import tree_parts
 from ctfgan.data.sources.parts import Opener
@@ -99,7 +99,7 @@ class ZipTree(Tree):
             raise DataError(f"{self.place(path)} cannot be read: {error}; unpack the archive, or mend it") from error
 
     def identity(self, paths: Iterable[str]) -> str:
-        return file_identity([self._path])
+        return archive_identity([self._path], paths)
 
     def _directory(self) -> list[zipfile.ZipInfo]:
         try:
