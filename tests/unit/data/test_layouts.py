@@ -417,6 +417,18 @@ def test_a_table_of_another_name_is_told_of(tmp_path: Path) -> None:
     assert "labels.csv is not read; a table of labels must be called metadata.csv" in source.notes[-1]
 
 
+@pytest.mark.parametrize("mark", [",", ";"])
+def test_case_does_not_matter_in_the_columns_of_a_table(tmp_path: Path, mark: str) -> None:
+    table = csv({"1.png": "cat", "2.png": "dog"}, "File_Name,Label", mark)
+    root = as_folder(tmp_path / "x", {"1.png": png(1), "2.png": png(2), "metadata.csv": table})
+    assert labels(open_source(str(root))) == {1: "cat", 2: "dog"}
+    (root / "metadata.csv").write_bytes(table.replace(b"File_Name", b"image"))
+    assert open_source(str(root)).notes[-1] == (
+        "the images have no labels, and metadata.csv is not read; it needs the columns file_name and label, and no row "
+        "has a file_name"
+    )
+
+
 def test_two_classes_called_like_parts_are_told_of(tmp_path: Path) -> None:
     source = open_source(str(as_folder(tmp_path / "x", {"train/1.png": png(1), "test/2.png": png(2)})))
     assert source.classes == ("test", "train")

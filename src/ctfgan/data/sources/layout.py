@@ -18,7 +18,7 @@ from pathlib import Path
 from ctfgan.data.sources.base import label_identity
 from ctfgan.data.sources.encoded import HEIF_SUFFIXES, EncodedSource, open_image, suffix_of
 from ctfgan.data.sources.generated import SET_MANIFEST
-from ctfgan.data.sources.metadata import Beside, labels_beside, tables_in
+from ctfgan.data.sources.metadata import CSV, FILE_NAME, JSONL, Beside, labels_beside, tables_in
 from ctfgan.data.sources.parts import TEST, TRAIN, VALIDATION, WHOLE, Opener
 from ctfgan.data.sources.tables import LABEL_SETTING, Columns, Value, numbered
 from ctfgan.data.sources.tree import Tree, readable
@@ -305,6 +305,9 @@ def _tables_unread(tree: Tree, base: str) -> tuple[str, ...]:
     if not likely:
         return ()
     rule = "a table of labels must be called metadata.csv, with the columns file_name and label"
+    well_called = [name for name in likely if name.lower() in (CSV, JSONL)]
+    if well_called:
+        likely, rule = well_called, f"it needs the columns file_name and label, and no row has a {FILE_NAME}"
     return (shown(f"the images have no labels, and {readable(a_few(likely))} is not read; {rule}"),)
 
 

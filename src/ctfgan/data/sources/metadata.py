@@ -108,7 +108,7 @@ def _read(tree: Tree, path: str, folder: str, images: frozenset[str], columns: C
         name = path.rpartition("/")[2].lower()
         if name == STYLEGAN:
             return _stylegan(content, folder, images)
-        if FILE_NAME.encode() not in content[:LONGEST_ROW]:
+        if FILE_NAME.encode() not in content[:LONGEST_ROW].lower():
             return None
         rows = partial(_CsvRows if name == CSV else _json_rows, content)
         return _imagefolder(rows, tree.place(path), folder, images, columns)
@@ -122,13 +122,14 @@ def _imagefolder(
     rows: Callable[[], Iterator[dict[str, Any]]], place: str, folder: str, images: frozenset[str], columns: Columns
 ) -> _Table | None:
     is_text, held = isinstance(rows(), _CsvRows), _first_values(rows())
-    if FILE_NAME not in held:
+    of_files = FILE_NAME if FILE_NAME in held else next((name for name in held if name.lower() == FILE_NAME), None)
+    if of_files is None:
         return None
-    known = [Column(name, "text" if is_text else _holds(value)) for name, value in held.items() if name != FILE_NAME]
+    known = [Column(name, "text" if is_text else _holds(value)) for name, value in held.items() if name != of_files]
     label = choose_label(place, known, columns.label)
     values, missing = dict[str, Any](), 0
     for row in rows():
-        image = _inside(folder, row.get(FILE_NAME))
+        image = _inside(folder, row.get(of_files))
         if image in images:
             values[image] = None if label is None else row.get(label.name)
         else:
@@ -198,7 +199,8 @@ class _CsvRows(Iterator[dict[str, Any]]):
 
     def __init__(self, content: bytes) -> None:
         beginning = content[:LONGEST_ROW].decode("utf-8-sig", errors="replace").partition("\n")[0]
-        delimiters = [mark for mark in DELIMITERS if FILE_NAME in next(csv.reader([beginning], delimiter=mark), [])]
+        cells = {mark: next(csv.reader([beginning.lower()], delimiter=mark), []) for mark in DELIMITERS}
+        delimiters = [mark for mark in DELIMITERS if FILE_NAME in cells[mark]]
         self._lines = iter(TextIOWrapper(BytesIO(content), "utf-8-sig", newline=""))
         self._row = 0
         self._reader = csv.reader(self._bounded(), delimiter=(delimiters or [","])[0])
