@@ -106,9 +106,7 @@ def test_an_image_beside_published_parts_is_of_none_of_them_and_is_told_of(tmp_p
     assert labels(open_source(location, "test")) == {2: "x", 3: "y"}
     source = open_source(location)
     assert labels(source) == {0: "x", 1: "y", 2: "x", 3: "y"}
-    assert source.notes == (
-        "1 image lies beside the parts of the set, in none of them, and is unused (first: sample.png)",
-    )
+    assert source.notes == ("1 image beside the parts of the set is in none of them, and unused (first: sample.png)",)
 
 
 def test_a_folder_of_images_beside_likely_parts_is_told_of(tmp_path: Path) -> None:
@@ -173,7 +171,7 @@ def test_a_zip_made_on_windows_or_without_the_mark_of_utf_8_keeps_its_names(tmp_
     content = content.replace("木".encode(), "中".encode("gbk") + b"x")
     (tmp_path / "x.zip").write_bytes(content)
     notes = open_source(str(tmp_path / "x.zip")).notes
-    assert notes[0].startswith("the encoding of 1 names is not told (first: ")
+    assert notes[0].startswith("the encoding of 1 name is not told (first: ")
 
 
 def test_an_image_of_a_zip_that_cannot_be_read_says_why(tmp_path: Path) -> None:
@@ -241,7 +239,7 @@ def test_class_level_takes_a_folder_on_the_way(tmp_path: Path, form: Form) -> No
     assert labels(open_source(location, columns=Columns(class_level=1))) == {1: "cat", 2: "cat", 3: "dog", 4: "dog"}
     second = open_source(location, columns=Columns(class_level=2))
     assert labels(second) == {1: "2020", 2: "2021", 3: "2020"}  # the fourth has no label and is left out
-    assert "1 images lie in no folder of level 2, and have no label (first: dog/4.png)" in second.notes
+    assert "1 image has no folder of level 2, and no label (first: dog/4.png)" in second.notes
     with pytest.raises(DataError, match=r"data\.class_level is 4, but the images in .* lie at most 3 folders deep; "):
         open_source(location, columns=Columns(class_level=4))
     one = open_source(location, columns=Columns(class_level=1))
@@ -305,7 +303,7 @@ def test_a_flat_imagefolder_says_which_column_it_takes_and_what_is_missing(tmp_p
     source = open_source(str(root))
     assert labels(source) == {1: "1", 2: "0"}
     table = root / "metadata.csv"
-    assert source.notes[0] == (f"{table}: labels are read from its column 'label'; 1 files that it names are not there")
+    assert source.notes[0] == (f"{table}: labels are read from its column 'label'; 1 file that it names is not there")
     assert source.notes[-1] == "2 images without a label are unused"
 
 
@@ -347,7 +345,7 @@ def test_a_table_goes_before_class_folders_if_it_names_most_of_the_images(tmp_pa
     root = as_folder(tmp_path / "x", images | {"metadata.csv": csv({**few})})
     source = open_source(str(root))
     assert labels(source) == dict(enumerate("xxxyyy"))
-    assert source.notes[0].startswith(f"{root / 'metadata.csv'}: 2 of 6 images are named, so the folders are the cl")
+    assert source.notes[0].startswith(f"{root / 'metadata.csv'}: labels for 2 of 6 images, so the folders are the cl")
     assert len(source.notes) == 1
     assert open_source(str(root), columns=Columns(label="label")).classes == ("z",)
     (root / "metadata.csv").write_bytes(csv({**most}))
@@ -467,7 +465,7 @@ def test_every_folder_that_yields_no_class_is_named(tmp_path: Path, form: Form) 
     notes = open_source(str(location)).notes
     assert notes[0].startswith(f"{2 + len(more)} folders without images are no classes: cat/notes (1 .txt), ")
     assert all(part in notes[0] for part in (*more, "phone (2 .heic)"))
-    assert "2 HEIC images are not read (first: phone/a.heic); what reads them" in notes[1]
+    assert "2 HEIC images are not read (first: phone/a.heic); what reads HEIC" in notes[1]
     assert notes[1].endswith("pip install pillow-heif")
 
 
@@ -501,6 +499,6 @@ def test_heic_is_read_where_its_plug_in_is_installed(tmp_path: Path, monkeypatch
 
 
 def test_a_folder_of_what_is_not_read_says_what_it_is(tmp_path: Path) -> None:
-    for name, reason in (("a.heic", "but 1 HEIC files: pip install pillow-heif"), ("x.7z", "but the archive x.7z")):
+    for name, reason in (("a.heic", "but 1 HEIC file: pip install pillow-heif"), ("x.7z", "but the archive x.7z")):
         with pytest.raises(DataError, match=f"holds no images \\({reason}"):
             open_source(str(as_folder(tmp_path / name, {name: b"x"})))

@@ -22,7 +22,7 @@ from ctfgan.data.sources.metadata import CSV, FILE_NAME, JSONL, Beside, labels_b
 from ctfgan.data.sources.parts import TEST, TRAIN, VALIDATION, WHOLE, Opener
 from ctfgan.data.sources.tables import LABEL_SETTING, Columns, Value, numbered
 from ctfgan.data.sources.tree import Tree, readable
-from ctfgan.errors import DataError, a_few, excerpt, shown
+from ctfgan.errors import DataError, a_few, excerpt, many, shown
 
 SPLIT_FOLDERS = {
     **dict.fromkeys(("train", "training"), TRAIN),
@@ -123,7 +123,8 @@ class TreeSource(EncodedSource):
             return [None] * len(names), ()
         if "" in classes:
             first = self._images[names.index("")].rpartition("/")[2]
-            beside = f"{names.count(''):,} images beside the class folders have no label (first: {readable(first)})"
+            have = many(names.count(""), "image beside the class folders has", "images beside the class folders have")
+            beside = f"{have} no label (first: {readable(first)})"
             return [name or None for name in names], (beside,)
         if all(name.lower() in SPLIT_FOLDERS for name in classes):
             called = " and ".join(map(repr, sorted(classes)))
@@ -145,8 +146,8 @@ class TreeSource(EncodedSource):
         if not outside:
             return names, ()
         first = readable(outside[0])
-        note = f"{len(outside):,} images lie in no folder of level {level}, and have no label (first: {first})"
-        return names, (note,)
+        have = many(len(outside), "image has", "images have")
+        return names, (f"{have} no folder of level {level}, and no label (first: {first})",)
 
 
 def _are_in_class_folders(paths: Iterable[str]) -> bool:
@@ -159,8 +160,8 @@ def _few_named(tree: Tree, beside: Beside, count: int) -> str:
     """A sentence about tables that tell too few labels to go before class folders."""
     tables = a_few([tree.place(path) for path in sorted(beside.tables)])
     return shown(
-        f"{tables}: {beside.named:,} of {count:,} images are named, "
-        f"so the folders are the classes; a table that names most images, or {LABEL_SETTING}, goes before them"
+        f"{tables}: labels for {beside.named:,} of {count:,} images, so "
+        f"the folders are the classes; a table that names most images, or {LABEL_SETTING}, goes before them"
     )
 
 
@@ -220,12 +221,8 @@ def _loose_note(loose: Sequence[str]) -> tuple[str, ...]:
     """A sentence about images beside the folders that are parts, if there are any."""
     if not loose:
         return ()
-    lie, are = ("image lies", "is") if len(loose) == 1 else ("images lie", "are")
-    return (
-        readable(
-            f"{len(loose):,} {lie} beside the parts of the set, in none of them, and {are} unused (first: {loose[0]})"
-        ),
-    )
+    are = many(len(loose), "image beside the parts of the set is", "images beside the parts of the set are")
+    return (readable(f"{are} in none of them, and unused (first: {loose[0]})"),)
 
 
 def _tables_around(tree: Tree, base: str, folder: str) -> list[str]:
@@ -239,7 +236,12 @@ def strays_note(tree: Tree) -> tuple[str, ...]:
     if not strays:
         return ()
     names = a_few([f"{readable(name)}: {count:,}" for name, count in strays.most_common()])
-    return (f"{strays.total():,} images that are hidden or in system folders were passed over ({names})",)
+    were = many(
+        strays.total(),
+        "image that is hidden or in a system folder was",
+        "images that are hidden or in system folders were",
+    )
+    return (f"{were} passed over ({names})",)
 
 
 def _passed_over(tree: Tree, base: str, used: frozenset[str]) -> tuple[str, ...]:
@@ -249,13 +251,14 @@ def _passed_over(tree: Tree, base: str, used: frozenset[str]) -> tuple[str, ...]
     heif = [path for path in others if suffix_of(path) in HEIF_SUFFIXES]
     if heif:
         notes.append(
-            f"{len(heif):,} HEIC images are not read (first: {readable(heif[0])}); what reads them is installed by: "
-            "pip install pillow-heif"
+            f"{many(len(heif), 'HEIC image is', 'HEIC images are')} not read (first: {readable(heif[0])}); what reads "
+            "HEIC is installed by: pip install pillow-heif"
         )
     kinds = Counter(suffix_of(path) or "no suffix" for path in others if suffix_of(path) not in HEIF_SUFFIXES)
     if kinds:
         named = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-        notes.append(readable(f"{kinds.total()} files that are no images were ignored ({named})"))
+        were = many(kinds.total(), "file that is no image was", "files that are no images were")
+        notes.append(readable(f"{were} ignored ({named})"))
     return tuple(notes)
 
 
@@ -286,13 +289,8 @@ def _folders_note(tree: Tree, base: str, folders: Sequence[str]) -> tuple[str, .
     for folder, held in kinds.items():
         what = ", ".join(f"{count} {kind}" for kind, count in held.most_common(3)) or "empty"
         said.append(f"{folder[len(base) :]} ({tree.listing.unusable.get(folder, what)})")
-    is_one = len(said) == 1
-    return (
-        readable(
-            f"{len(said):,} folder{'s' * (not is_one)} without images {'is' if is_one else 'are'} no "
-            f"class{'es' * (not is_one)}: {a_few(said)}"
-        ),
-    )
+    are = many(len(said), "folder without images is no class", "folders without images are no classes")
+    return (readable(f"{are}: {a_few(said)}"),)
 
 
 def _tables_unread(tree: Tree, base: str) -> tuple[str, ...]:
@@ -308,7 +306,8 @@ def _tables_unread(tree: Tree, base: str) -> tuple[str, ...]:
     well_called = [name for name in likely if name.lower() in (CSV, JSONL)]
     if well_called:
         likely, rule = well_called, f"it needs the columns file_name and label, and no row has a {FILE_NAME}"
-    return (shown(f"the images have no labels, and {readable(a_few(likely))} is not read; {rule}"),)
+    are = "is" if len(likely) == 1 else "are"
+    return (shown(f"the images have no labels, and {readable(a_few(likely))} {are} not read; {rule}"),)
 
 
 def _unread(tree: Tree, base: str) -> str:
@@ -318,4 +317,4 @@ def _unread(tree: Tree, base: str) -> str:
     if archives:
         return f" (but the archive {excerpt(readable(archives[0]), 100)}: give that, or unpack it)"
     heif = sum(suffix_of(path) in HEIF_SUFFIXES for path in others)
-    return f" (but {heif:,} HEIC files: pip install pillow-heif)" if heif else ""
+    return f" (but {many(heif, 'HEIC file')}: pip install pillow-heif)" if heif else ""

@@ -26,7 +26,7 @@ from ctfgan.data.sources.tables import (
     whole_labels,
 )
 from ctfgan.data.sources.tree import Tree
-from ctfgan.errors import DataError, excerpt, shown
+from ctfgan.errors import DataError, excerpt, many, shown
 
 CSV, JSONL, STYLEGAN = "metadata.csv", "metadata.jsonl", "dataset.json"
 FILE_NAME = "file_name"
@@ -143,7 +143,7 @@ def _imagefolder(
         note = f"no column is known as the label (columns: {excerpt(names)}); {LABEL_SETTING} names one"
         return _Table(None, note, text_labels)
     note = f"labels are read from its column {excerpt(label.name, 60)!r}"
-    note += f"; {missing:,} files that it names are not there" * bool(missing)
+    note += _not_there(missing)
     return _Table(values, note, text_labels if is_text else whole_labels)
 
 
@@ -165,7 +165,11 @@ def _stylegan(content: bytes, folder: str, images: frozenset[str]) -> _Table | N
         return None
     note = "labels are read from it"
     missing = len(pairs) - len(labels)
-    return _Table(labels, note + f"; {missing:,} files that it names are not there" * bool(missing), whole_labels)
+    return _Table(labels, note + _not_there(missing), whole_labels)
+
+
+def _not_there(missing: int) -> str:
+    return f"; {many(missing, 'file that it names is', 'files that it names are')} not there" * bool(missing)
 
 
 def _inside(folder: str, name: object) -> str:

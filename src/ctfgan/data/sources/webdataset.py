@@ -24,7 +24,7 @@ from ctfgan.data.sources.parts import Opener, by_split, part_location
 from ctfgan.data.sources.strays import is_stray, stray_part
 from ctfgan.data.sources.tables import LABEL_NAMES, LABEL_SETTING, Columns, Value, numbered, text_labels, whole_labels
 from ctfgan.data.sources.tars import Member, Scan, TarTree, scan
-from ctfgan.errors import DataError, a_few, excerpt, shown
+from ctfgan.errors import DataError, a_few, excerpt, many, shown
 
 LONGEST_LABEL = 1 << 20
 """Bytes of a file with a label; a .json may describe the image at length."""
@@ -118,7 +118,7 @@ class TarSource(EncodedSource):
         without = sum(map(len, taken)) - len(self._names)
         self.notes: tuple[str, ...] = tuple(one.damage for one in self._scans if one.damage)
         if without:
-            self.notes += (f"{without:,} samples without an image are unused",)
+            self.notes += (f"{many(without, 'sample without an image is', 'samples without an image are')} unused",)
         if not self._names:
             why = "".join(f" ({note})" for note in self.notes[:1])
             raise DataError(f"{location} holds no images{why}; give shards of image files")
