@@ -119,6 +119,11 @@ def a_few(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMED]) + rest
 
 
+def many(count: int, one: str, several: str | None = None) -> str:
+    """A number of things in words."""
+    return f"{count:,} {one if count == 1 else several or one + 's'}"
+
+
 def suggestion(name: str, known: Sequence[str]) -> str:
     """One sentence that points from an unknown name to the nearest known one, or lists them all.
 

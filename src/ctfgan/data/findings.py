@@ -17,7 +17,7 @@ from ctfgan.data.settings import MIN_IMAGES_PER_CLASS
 from ctfgan.data.sources.base import ImageSource, Labels
 from ctfgan.data.sources.packed import PackedSource
 from ctfgan.data.splits import Rows
-from ctfgan.errors import folded
+from ctfgan.errors import folded, many
 
 FEW_IMAGES_PER_CLASS = 20
 FAR_FROM_MEDIAN = 2.0
@@ -222,8 +222,3 @@ def changed_content(source: ImageSource) -> list[Finding]:
 
 def _finding(topic: str, summary: str, examples: list[str], count: int) -> list[Finding]:
     return [Finding(topic, summary, tuple(examples), count)] if count else []
-
-
-def many(count: int, one: str, several: str | None = None) -> str:
-    """A number of things in words."""
-    return f"{count:,} {one if count == 1 else several or one + 's'}"

@@ -17,7 +17,6 @@ from ctfgan.data.findings import (
     duplicates,
     little_contrast,
     look_alike_names,
-    many,
     mixed_modes,
     shapes,
     unreadable_images,
@@ -32,6 +31,7 @@ from ctfgan.data.settings import MIN_IMAGES_PER_CLASS
 from ctfgan.data.sources.base import ImageSource, Labels
 from ctfgan.data.splits import Rows
 from ctfgan.data.surveys import Unreadable, decoded, read_survey
+from ctfgan.errors import many
 from ctfgan.progress import Progress, silent
 
 

@@ -68,7 +68,7 @@ def test_texts_of_an_npz_index_its_class_names_and_none_is_no_label(tmp_path: Pa
     texts, classes = np.array(["b", "", "a", "b"]), np.array(["c", "b", "a"])
     source = open_source(npz(tmp_path / "x.npz", images=GREY, labels=texts, classes=classes))
     assert (named(source), source.classes) == (["b", "a", "b"], ("c", "b", "a"))
-    assert source.notes == ("1 images without a label are unused",)
+    assert source.notes == ("1 image without a label is unused",)
     floats = open_source(npz(tmp_path / "y.npz", images=GREY, labels=np.array([0, np.nan, 1, 1])))
     assert named(floats) == ["0", "1", "1"]
 

@@ -95,6 +95,28 @@ def test_split_folders_are_parts_in_folders_and_archives(tmp_path: Path, form: F
     assert labels(open_source(location, "train")) == {0: "cat", 1: "dog"}
     assert labels(open_source(location, "test")) == {2: "dog", 3: "cat"}
     assert labels(open_source(location)) == {0: "cat", 1: "dog", 2: "dog", 3: "cat"}
+    assert open_source(location, "train").identity() != open_source(location, "test").identity()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_image_beside_published_parts_is_of_none_of_them_and_is_told_of(tmp_path: Path, form: Form) -> None:
+    files = {f"{part}/{name}/{grey}.png": png(grey) for grey, (part, name) in enumerate(
+        (("train", "x"), ("train", "y"), ("test", "x"), ("test", "y")))}  # fmt: skip
+    location = str(form(tmp_path / "x", files | {"sample.png": png(9)}))
+    assert labels(open_source(location, "test")) == {2: "x", 3: "y"}
+    source = open_source(location)
+    assert labels(source) == {0: "x", 1: "y", 2: "x", 3: "y"}
+    assert source.notes == ("1 image beside the parts of the set is in none of them, and unused (first: sample.png)",)
+
+
+def test_a_folder_of_images_beside_likely_parts_is_told_of(tmp_path: Path) -> None:
+    files = {"train/x/1.png": png(1), "train/y/2.png": png(2), "test/x/3.png": png(3), "montage/4.png": png(4)}
+    source = open_source(str(as_folder(tmp_path / "x", files)))
+    assert source.classes == ("montage", "test/x", "train/x", "train/y")
+    assert source.notes == (
+        "'train' and 'test' look like parts of a set; if they are, take 'montage' away, or give 'train' alone, and "
+        "'test' as data.reference",
+    )
 
 
 def test_tar_files_called_after_parts_hold_class_folders(tmp_path: Path) -> None:
@@ -114,6 +136,18 @@ def test_images_in_one_folder_of_an_archive_or_in_none_have_no_labels(tmp_path: 
 def test_labels_in_a_shard_go_before_its_folders(tmp_path: Path) -> None:
     files = {"a/1.png": png(1), "a/1.cls": b"x", "b/2.png": png(2), "b/2.cls": b"y"}
     assert labels(open_source(str(as_tar(tmp_path / "x", files)))) == {1: "x", 2: "y"}
+
+
+def test_labels_in_any_shard_go_before_the_folders_of_all(tmp_path: Path) -> None:
+    as_tar(tmp_path / "0", {"a/1.png": png(1), "b/2.png": png(2)})
+    as_tar(tmp_path / "1", {"a/3.png": png(3), "a/3.cls": b"x", "b/4.png": png(4), "b/4.cls": b"y"})
+    assert labels(open_source(str(tmp_path))) == {3: "x", 4: "y"}
+
+
+def test_shards_may_hold_one_class_folder_each(tmp_path: Path) -> None:
+    as_tar(tmp_path / "0", {"a/1.png": png(1)})
+    as_tar(tmp_path / "1", {"b/2.png": png(2)})
+    assert labels(open_source(str(tmp_path))) == {1: "a", 2: "b"}
 
 
 def test_a_path_that_leads_out_of_an_archive_is_passed_over(tmp_path: Path) -> None:
@@ -137,7 +171,7 @@ def test_a_zip_made_on_windows_or_without_the_mark_of_utf_8_keeps_its_names(tmp_
     content = content.replace("木".encode(), "中".encode("gbk") + b"x")
     (tmp_path / "x.zip").write_bytes(content)
     notes = open_source(str(tmp_path / "x.zip")).notes
-    assert notes[0].startswith("the encoding of 1 names is not told (first: ")
+    assert notes[0].startswith("the encoding of 1 name is not told (first: ")
 
 
 def test_an_image_of_a_zip_that_cannot_be_read_says_why(tmp_path: Path) -> None:
@@ -205,7 +239,7 @@ def test_class_level_takes_a_folder_on_the_way(tmp_path: Path, form: Form) -> No
     assert labels(open_source(location, columns=Columns(class_level=1))) == {1: "cat", 2: "cat", 3: "dog", 4: "dog"}
     second = open_source(location, columns=Columns(class_level=2))
     assert labels(second) == {1: "2020", 2: "2021", 3: "2020"}  # the fourth has no label and is left out
-    assert "1 images lie in no folder of level 2, and have no label (first: dog/4.png)" in second.notes
+    assert "1 image has no folder of level 2, and no label (first: dog/4.png)" in second.notes
     with pytest.raises(DataError, match=r"data\.class_level is 4, but the images in .* lie at most 3 folders deep; "):
         open_source(location, columns=Columns(class_level=4))
     one = open_source(location, columns=Columns(class_level=1))
@@ -269,7 +303,7 @@ def test_a_flat_imagefolder_says_which_column_it_takes_and_what_is_missing(tmp_p
     source = open_source(str(root))
     assert labels(source) == {1: "1", 2: "0"}
     table = root / "metadata.csv"
-    assert source.notes[0] == (f"{table}: labels are read from its column 'label'; 1 files that it names are not there")
+    assert source.notes[0] == (f"{table}: labels are read from its column 'label'; 1 file that it names is not there")
     assert source.notes[-1] == "2 images without a label are unused"
 
 
@@ -288,11 +322,34 @@ def test_the_label_column_of_a_table_can_be_named_and_must_be_where_it_cannot_be
     assert "no column is known as the label (columns: a, b, note); data.label_column" in source.notes[0]
 
 
+def test_a_column_of_json_may_begin_in_any_row(tmp_path: Path) -> None:
+    rows = [{"file_name": "1.png"}, {"file_name": "2.png", "label": None}, {"file_name": "3.png", "label": True},
+            {"label": False, "file_name": "4.png"}]  # fmt: skip
+    files = {f"{grey}.png": png(grey) for grey in (1, 2, 3, 4)}
+    table = "\n".join(map(json.dumps, rows)).encode()
+    root = as_folder(tmp_path / "x", files | {"metadata.jsonl": table})
+    assert labels(open_source(str(root))) == {3: "1", 4: "0"}
+    assert labels(open_source(str(root), columns=Columns(label="label"))) == {3: "1", 4: "0"}
+
+
 def test_a_table_of_captions_leaves_class_folders_alone(tmp_path: Path) -> None:
     files = {"cat/1.png": png(1), "dog/2.png": png(2), "metadata.csv": b"file_name,text\ncat/1.png,meow\n"}
     source = open_source(str(as_folder(tmp_path / "x", files)))
     assert labels(source) == {1: "cat", 2: "dog"}
     assert "columns: text" in source.notes[0]
+
+
+def test_a_table_goes_before_class_folders_if_it_names_most_of_the_images(tmp_path: Path) -> None:
+    images = {f"{name}/{grey}.png": png(grey) for grey, name in enumerate("xxxyyy")}
+    few, most = (dict.fromkeys([*images][:count], "z") for count in (2, 4))
+    root = as_folder(tmp_path / "x", images | {"metadata.csv": csv({**few})})
+    source = open_source(str(root))
+    assert labels(source) == dict(enumerate("xxxyyy"))
+    assert source.notes[0].startswith(f"{root / 'metadata.csv'}: labels for 2 of 6 images, so the folders are the cl")
+    assert len(source.notes) == 1
+    assert open_source(str(root), columns=Columns(label="label")).classes == ("z",)
+    (root / "metadata.csv").write_bytes(csv({**most}))
+    assert open_source(str(root)).classes == ("z",)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -358,6 +415,18 @@ def test_a_table_of_another_name_is_told_of(tmp_path: Path) -> None:
     assert "labels.csv is not read; a table of labels must be called metadata.csv" in source.notes[-1]
 
 
+@pytest.mark.parametrize("mark", [",", ";"])
+def test_case_does_not_matter_in_the_columns_of_a_table(tmp_path: Path, mark: str) -> None:
+    table = csv({"1.png": "cat", "2.png": "dog"}, "File_Name,Label", mark)
+    root = as_folder(tmp_path / "x", {"1.png": png(1), "2.png": png(2), "metadata.csv": table})
+    assert labels(open_source(str(root))) == {1: "cat", 2: "dog"}
+    (root / "metadata.csv").write_bytes(table.replace(b"File_Name", b"image"))
+    assert open_source(str(root)).notes[-1] == (
+        "the images have no labels, and metadata.csv is not read; it needs the columns file_name and label, and no row "
+        "has a file_name"
+    )
+
+
 def test_two_classes_called_like_parts_are_told_of(tmp_path: Path) -> None:
     source = open_source(str(as_folder(tmp_path / "x", {"train/1.png": png(1), "test/2.png": png(2)})))
     assert source.classes == ("test", "train")
@@ -396,7 +465,7 @@ def test_every_folder_that_yields_no_class_is_named(tmp_path: Path, form: Form) 
     notes = open_source(str(location)).notes
     assert notes[0].startswith(f"{2 + len(more)} folders without images are no classes: cat/notes (1 .txt), ")
     assert all(part in notes[0] for part in (*more, "phone (2 .heic)"))
-    assert "2 HEIC images are not read (first: phone/a.heic); what reads them" in notes[1]
+    assert "2 HEIC images are not read (first: phone/a.heic); what reads HEIC" in notes[1]
     assert notes[1].endswith("pip install pillow-heif")
 
 
@@ -414,6 +483,8 @@ def test_a_folder_beside_published_parts_is_named(tmp_path: Path) -> None:
 
 
 def test_heic_is_read_where_its_plug_in_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = str(as_zip(tmp_path / "y", {"cat/1.png": png(1), "dog/2.png": png(2), "dog/3.heic": png(3)}))
+    before = open_source(archive).identity()
     calls: Counter[str] = Counter()
     plugin = types.SimpleNamespace(register_heif_opener=lambda: calls.update(["registered"]))
     monkeypatch.setitem(sys.modules, encoded.HEIF_PLUGIN, plugin)
@@ -422,11 +493,12 @@ def test_heic_is_read_where_its_plug_in_is_installed(tmp_path: Path, monkeypatch
         root = as_folder(tmp_path / "x", {"cat/1.heic": png(1), "dog/2.HEIF": png(2)})
         assert labels(open_source(str(root))) == {1: "cat", 2: "dog"}
         assert calls["registered"] == 1
+        assert open_source(archive).identity() != before
     finally:
         encoded.reads_heif.cache_clear()
 
 
 def test_a_folder_of_what_is_not_read_says_what_it_is(tmp_path: Path) -> None:
-    for name, reason in (("a.heic", "but 1 HEIC files: pip install pillow-heif"), ("x.7z", "but the archive x.7z")):
+    for name, reason in (("a.heic", "but 1 HEIC file: pip install pillow-heif"), ("x.7z", "but the archive x.7z")):
         with pytest.raises(DataError, match=f"holds no images \\({reason}"):
             open_source(str(as_folder(tmp_path / name, {name: b"x"})))

@@ -245,7 +245,7 @@ def test_the_description_says_all_that_a_user_should_check(
         f"high quality: {high}: 30 images",
         "sides: 20 pixels, used at 16, grey",
         "modes: 30 L",
-        "1 files that are no images were ignored (1 .txt)",
+        "1 file that is no image was ignored (1 .txt)",
         "classes: 2, 10 to 20 (median 15) images each: a 20, b 10",
         "HQ share: 13 of 26 training images (50.0%); 4 held out as the reference",
         f"low quality: {low}: 20 images",

@@ -380,6 +380,13 @@ def test_a_path_that_is_not_there_or_of_no_known_format_is_refused(tmp_path: Pat
         open_source(str(tmp_path / "x.rar"))
 
 
+def test_texts_that_are_numbers_are_ordered_as_numbers(tmp_path: Path) -> None:
+    source = opened(tmp_path / "x.npz", images=GREY, labels=np.array(["10", "9", "", "10", "100", "9"]))
+    assert source.classes == ("9", "10", "100")
+    source = opened(tmp_path / "y.npz", images=GREY[:3], labels=np.array(["10", "007", "9"]))
+    assert source.classes == ("007", "10", "9")  # names, as they are written
+
+
 def test_a_label_of_minus_one_is_none(tmp_path: Path) -> None:
     labels = np.array([-1, 0, 1, 0, -1, 1])
     np.savez(tmp_path / "partly.npz", images=GREY, labels=labels)

@@ -63,7 +63,7 @@ def test_validation_images_stand_in_for_test_images_without_labels(tmp_path: Pat
     assert open_source(str(root), "test").name(0) == str(root / "val" / "a" / "0.png")
     whole = open_source(str(root))
     assert len(whole.labels) == 6
-    assert whole.notes == (f"4 images of {root / 'test'} have no labels and are unused",)
+    assert whole.notes == (f"4 images are unused, as {root / 'test'} has no labels",)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_images_beside_class_folders_have_no_label_and_are_named(tmp_path: Path,
     source = FolderSource(root)
     assert source.classes == ("a", "b")
     assert source.labels.tolist() == [-1, 0, 0, 1, 1]
-    assert "1 images beside the class folders have no label (first: stray.png)" in source.notes
+    assert "1 image beside the class folders has no label (first: stray.png)" in source.notes
 
 
 def test_hidden_files_are_passed_over_and_other_files_counted(tmp_path: Path, write_classes: WriteClasses) -> None:

@@ -80,7 +80,7 @@ def test_samples_without_an_image_or_without_a_label_are_left_out_and_counted(tm
     files = samples(3) | {"4.cls": b"1", "5.png": png(5), ".hidden": b""}
     source = open_source(str(write_tar(tmp_path / "x.tar", files)))
     assert greys(source) == [0, 1, 2]
-    assert source.notes == ("1 samples without an image are unused", "1 images without a label are unused")
+    assert source.notes == ("1 sample without an image is unused", "1 image without a label is unused")
 
 
 def test_shards_of_a_folder_are_one_set_with_the_parts_that_their_names_tell(tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_headers_are_read_from_the_beginning_of_an_image_if_that_is_enough(tmp_p
         ({"1.png": b"", "1.json": b"[1]"}, r"x\.tar:1\.json is no label"),
         ({"1.png": b"", "1.json": b'{"label": 0.5}'}, "holds the label 0.5; it must be a whole number or a name"),
         ({"1.png": b"", "1.json": b'{"label": true}'}, "holds the label True"),
-        ({"1.txt": b"", "1.cls": b"1"}, r"holds no images \(1 samples without an image"),
+        ({"1.txt": b"", "1.cls": b"1"}, r"holds no images \(1 sample without an image"),
     ],
 )
 def test_shards_of_other_content_are_refused(tmp_path: Path, files: dict[str, bytes], message: str) -> None:

@@ -19,7 +19,7 @@ from ctfgan.data.npz import NpzFile, check_memory
 from ctfgan.data.sources.base import UNLABELLED, ArraySource, ImageSource, check_images
 from ctfgan.data.sources.parts import TEST, TRAIN, VALIDATION, WHOLE, Opener, by_split, part_location
 from ctfgan.data.sources.strays import is_stray
-from ctfgan.data.sources.tables import LABEL_SETTING, Columns, numbered
+from ctfgan.data.sources.tables import LABEL_SETTING, Columns, numbered, text_labels
 from ctfgan.errors import DataError, excerpt, shown
 
 IMAGE_WORDS = ("images", "x")
@@ -165,7 +165,7 @@ def _plain_labels(
     if kind in "US" and labels.size:
         texts = [text or None for text in _texts(location, labels, "labels")]
         if classes is None or not {*texts} - {None} <= {*classes}:
-            names, numbers = numbered(texts, None, location)
+            names, numbers = numbered(text_labels(texts), None, location)
             return numbers, names
         number = {name: index for index, name in enumerate(classes)}
         return np.array([UNLABELLED if text is None else number[text] for text in texts], dtype=np.int64), classes

@@ -238,3 +238,9 @@ def file_identity(files: Iterable[Path]) -> str:
             size, time = status.st_size, status.st_mtime_ns
         digest.update(os.fsencode(file.absolute()) + f"\0{size}\0{time}\n".encode())
     return digest.hexdigest()
+
+
+def archive_identity(archives: Iterable[Path], members: Iterable[str]) -> str:
+    """Hash of some members of archives: where several sets lie in one archive, each has its own."""
+    chosen = "\0".join(members).encode(errors="surrogatepass")
+    return f"{file_identity(archives)} {hashlib.sha256(chosen).hexdigest()}"

@@ -19,7 +19,7 @@ from PIL import Image
 from ctfgan.data.images import check_size
 from ctfgan.data.sources.base import Labels, file_identity
 from ctfgan.data.sources.parts import Opener, by_split, part_location
-from ctfgan.errors import DataError
+from ctfgan.errors import DataError, many
 
 HEADER = struct.Struct("<I2sHH")
 
@@ -60,7 +60,8 @@ class GntSource:
         unknown = np.flatnonzero(self.labels < 0)
         if len(unknown):
             code = int(codes[numbers[unknown[0]]]).to_bytes(2).hex(" ")
-            self.notes += (f"{len(unknown):,} records have no GBK character (first: {self.name(unknown[0])}: {code})",)
+            have = many(len(unknown), "record has", "records have")
+            self.notes += (f"{have} no GBK character (first: {self.name(unknown[0])}: {code})",)
 
     def identity(self) -> str:
         return file_identity(self._files)

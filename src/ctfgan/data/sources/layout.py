@@ -18,11 +18,11 @@ from pathlib import Path
 from ctfgan.data.sources.base import label_identity
 from ctfgan.data.sources.encoded import HEIF_SUFFIXES, EncodedSource, open_image, suffix_of
 from ctfgan.data.sources.generated import SET_MANIFEST
-from ctfgan.data.sources.metadata import Beside, labels_beside, tables_in
+from ctfgan.data.sources.metadata import CSV, FILE_NAME, JSONL, Beside, labels_beside, tables_in
 from ctfgan.data.sources.parts import TEST, TRAIN, VALIDATION, WHOLE, Opener
-from ctfgan.data.sources.tables import Columns, Value, numbered
+from ctfgan.data.sources.tables import LABEL_SETTING, Columns, Value, numbered
 from ctfgan.data.sources.tree import Tree, readable
-from ctfgan.errors import DataError, a_few, excerpt, shown
+from ctfgan.errors import DataError, a_few, excerpt, many, shown
 
 SPLIT_FOLDERS = {
     **dict.fromkeys(("train", "training"), TRAIN),
@@ -66,12 +66,15 @@ class TreeSource(EncodedSource):
         given = class_of_folder or {}
         beside = Beside(None, (), frozenset())
         if asked.class_level is None and not given:
+            folders_tell = asked.label is None and _are_in_class_folders(path[len(base) :] for path in self._images)
             try:
                 beside = labels_beside(tree, self._images, asked, base)
             except DataError as error:
-                if asked.label is not None or not _are_in_class_folders(path[len(base) :] for path in self._images):
+                if not folders_tell:
                     raise
                 notes += (f"{error}; until then the folders are the classes",)
+            if folders_tell and beside.values is not None and 2 * beside.named <= len(self._images):
+                beside = Beside(None, (_few_named(tree, beside, len(self._images)),), beside.tables)
         notes += beside.notes
         values: Sequence[Value] | None = beside.values
         if values is None:
@@ -120,7 +123,8 @@ class TreeSource(EncodedSource):
             return [None] * len(names), ()
         if "" in classes:
             first = self._images[names.index("")].rpartition("/")[2]
-            beside = f"{names.count(''):,} images beside the class folders have no label (first: {readable(first)})"
+            have = many(names.count(""), "image beside the class folders has", "images beside the class folders have")
+            beside = f"{have} no label (first: {readable(first)})"
             return [name or None for name in names], (beside,)
         if all(name.lower() in SPLIT_FOLDERS for name in classes):
             called = " and ".join(map(repr, sorted(classes)))
@@ -142,14 +146,23 @@ class TreeSource(EncodedSource):
         if not outside:
             return names, ()
         first = readable(outside[0])
-        note = f"{len(outside):,} images lie in no folder of level {level}, and have no label (first: {first})"
-        return names, (note,)
+        have = many(len(outside), "image has", "images have")
+        return names, (f"{have} no folder of level {level}, and no label (first: {first})",)
 
 
 def _are_in_class_folders(paths: Iterable[str]) -> bool:
     """Whether all of some images lie in folders, of which several may be classes."""
     folders = {path.rpartition("/")[0] for path in paths}
     return "" not in folders and len(folders) > 1 and not all(map(_is_no_class, folders))
+
+
+def _few_named(tree: Tree, beside: Beside, count: int) -> str:
+    """A sentence about tables that tell too few labels to go before class folders."""
+    tables = a_few([tree.place(path) for path in sorted(beside.tables)])
+    return shown(
+        f"{tables}: labels for {beside.named:,} of {count:,} images, so "
+        f"the folders are the classes; a table that names most images, or {LABEL_SETTING}, goes before them"
+    )
 
 
 def _is_no_class(folder: str) -> bool:
@@ -160,8 +173,8 @@ def _is_no_class(folder: str) -> bool:
 def tree_parts(tree: Tree, columns: Columns, class_of_folder: Mapping[str, str] | None = None) -> dict[str, Opener]:
     """The published parts of a tree; of most, one whole.
 
-    All images lie in folders that are called like parts, train among them; those of train lie in folders themselves,
-    which are classes, or there are tables of labels. (Vehicles may be trains, too.)
+    All folders with images are called like parts, train among them; those of train lie in folders themselves, which are
+    classes, or there are tables of labels. (Vehicles may be trains, too.) Images beside these folders are of no part.
 
     Args:
         tree: where the images are.
@@ -171,22 +184,45 @@ def tree_parts(tree: Tree, columns: Columns, class_of_folder: Mapping[str, str] 
     base, strays = tree.base, strays_note(tree)
     whole: dict[str, Opener] = {WHOLE: partial(TreeSource, tree, base, columns, class_of_folder, strays)}
     below = [path[len(base) :] for path in tree.listing.images if path.startswith(base)]
-    holding = {path.partition("/")[0] if "/" in path else "" for path in below}
-    splits = {SPLIT_FOLDERS.get(name.lower(), WHOLE): name for name in sorted(holding)}
-    if class_of_folder or TRAIN not in splits or WHOLE in splits or len(splits) != len(holding) or len(holding) < 2:
+    loose = [path for path in below if "/" not in path]
+    holding = sorted({path.partition("/")[0] for path in below if "/" in path})
+    called = [name for name in holding if name.lower() in SPLIT_FOLDERS]
+    splits = {SPLIT_FOLDERS[name.lower()]: name for name in called}
+    if class_of_folder or TRAIN not in splits or len(splits) != len(called) or len(splits) < 2:
         return whole
     train = f"{splits[TRAIN]}/"
     has_tables = columns.class_level is None and bool(_tables_around(tree, base, base + train))
     if not has_tables and any(path.startswith(train) and path.count("/") == 1 for path in below):
         return whole
+    if len(called) < len(holding):
+        note = _parts_note(splits, [name for name in holding if name not in called])
+        return {WHOLE: partial(TreeSource, tree, base, columns, class_of_folder, (*strays, note))}
     outside = [
         path for path in _without_images(tree) if not path.startswith(tuple(f"{base}{name}/" for name in holding))
     ]
-    notes = {TRAIN: strays + _folders_note(tree, base, outside)}
+    notes = {TRAIN: strays + _loose_note(loose) + _folders_note(tree, base, outside)}
     return {
         split: partial(TreeSource, tree, f"{base}{name}/", columns, None, notes.get(split, ()))
         for split, name in splits.items()
     }
+
+
+def _parts_note(splits: Mapping[str, str], others: Sequence[str]) -> str:
+    """A sentence about folders that are parts of a set if the others beside them are taken away."""
+    train, tests = splits[TRAIN], [name for split, name in splits.items() if split != TRAIN]
+    called = " and ".join(map(repr, [train, *tests]))
+    return readable(
+        f"{called} look like parts of a set; if they are, take {a_few([*map(repr, others)])} away, or give {train!r} "
+        f"alone, and {tests[0]!r} as data.reference"
+    )
+
+
+def _loose_note(loose: Sequence[str]) -> tuple[str, ...]:
+    """A sentence about images beside the folders that are parts, if there are any."""
+    if not loose:
+        return ()
+    are = many(len(loose), "image beside the parts of the set is", "images beside the parts of the set are")
+    return (readable(f"{are} in none of them, and unused (first: {loose[0]})"),)
 
 
 def _tables_around(tree: Tree, base: str, folder: str) -> list[str]:
@@ -200,7 +236,12 @@ def strays_note(tree: Tree) -> tuple[str, ...]:
     if not strays:
         return ()
     names = a_few([f"{readable(name)}: {count:,}" for name, count in strays.most_common()])
-    return (f"{strays.total():,} images that are hidden or in system folders were passed over ({names})",)
+    were = many(
+        strays.total(),
+        "image that is hidden or in a system folder was",
+        "images that are hidden or in system folders were",
+    )
+    return (f"{were} passed over ({names})",)
 
 
 def _passed_over(tree: Tree, base: str, used: frozenset[str]) -> tuple[str, ...]:
@@ -210,13 +251,14 @@ def _passed_over(tree: Tree, base: str, used: frozenset[str]) -> tuple[str, ...]
     heif = [path for path in others if suffix_of(path) in HEIF_SUFFIXES]
     if heif:
         notes.append(
-            f"{len(heif):,} HEIC images are not read (first: {readable(heif[0])}); what reads them is installed by: "
-            "pip install pillow-heif"
+            f"{many(len(heif), 'HEIC image is', 'HEIC images are')} not read (first: {readable(heif[0])}); what reads "
+            "HEIC is installed by: pip install pillow-heif"
         )
     kinds = Counter(suffix_of(path) or "no suffix" for path in others if suffix_of(path) not in HEIF_SUFFIXES)
     if kinds:
         named = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-        notes.append(readable(f"{kinds.total()} files that are no images were ignored ({named})"))
+        were = many(kinds.total(), "file that is no image was", "files that are no images were")
+        notes.append(readable(f"{were} ignored ({named})"))
     return tuple(notes)
 
 
@@ -247,13 +289,8 @@ def _folders_note(tree: Tree, base: str, folders: Sequence[str]) -> tuple[str, .
     for folder, held in kinds.items():
         what = ", ".join(f"{count} {kind}" for kind, count in held.most_common(3)) or "empty"
         said.append(f"{folder[len(base) :]} ({tree.listing.unusable.get(folder, what)})")
-    is_one = len(said) == 1
-    return (
-        readable(
-            f"{len(said):,} folder{'s' * (not is_one)} without images {'is' if is_one else 'are'} no "
-            f"class{'es' * (not is_one)}: {a_few(said)}"
-        ),
-    )
+    are = many(len(said), "folder without images is no class", "folders without images are no classes")
+    return (readable(f"{are}: {a_few(said)}"),)
 
 
 def _tables_unread(tree: Tree, base: str) -> tuple[str, ...]:
@@ -266,7 +303,11 @@ def _tables_unread(tree: Tree, base: str) -> tuple[str, ...]:
     if not likely:
         return ()
     rule = "a table of labels must be called metadata.csv, with the columns file_name and label"
-    return (shown(f"the images have no labels, and {readable(a_few(likely))} is not read; {rule}"),)
+    well_called = [name for name in likely if name.lower() in (CSV, JSONL)]
+    if well_called:
+        likely, rule = well_called, f"it needs the columns file_name and label, and no row has a {FILE_NAME}"
+    are = "is" if len(likely) == 1 else "are"
+    return (shown(f"the images have no labels, and {readable(a_few(likely))} {are} not read; {rule}"),)
 
 
 def _unread(tree: Tree, base: str) -> str:
@@ -276,4 +317,4 @@ def _unread(tree: Tree, base: str) -> str:
     if archives:
         return f" (but the archive {excerpt(readable(archives[0]), 100)}: give that, or unpack it)"
     heif = sum(suffix_of(path) in HEIF_SUFFIXES for path in others)
-    return f" (but {heif:,} HEIC files: pip install pillow-heif)" if heif else ""
+    return f" (but {many(heif, 'HEIC file')}: pip install pillow-heif)" if heif else ""

@@ -11,6 +11,7 @@ import json
 import posixpath
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO, TextIOWrapper
 from typing import Any
 
@@ -25,13 +26,14 @@ from ctfgan.data.sources.tables import (
     whole_labels,
 )
 from ctfgan.data.sources.tree import Tree
-from ctfgan.errors import DataError, excerpt, shown
+from ctfgan.errors import DataError, excerpt, many, shown
 
 CSV, JSONL, STYLEGAN = "metadata.csv", "metadata.jsonl", "dataset.json"
 FILE_NAME = "file_name"
 LONGEST_TABLE = 1 << 28
 """Bytes; some millions of images."""
 LONGEST_ROW = 1 << 20
+MOST_COLUMNS = 1_000
 DELIMITERS = ",;\t"
 
 
@@ -44,6 +46,8 @@ class Beside:
     notes: tuple[str, ...]
     tables: frozenset[str]
     """The files that are such tables, by path."""
+    named: int = 0
+    """How many of the images the tables with labels name."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ def labels_beside(tree: Tree, images: Sequence[str], columns: Columns, base: str
             f"{tree.place(min(tables))}: the labels are of no use ({error}); name another column with {LABEL_SETTING}, "
             "or take the table away"
         ) from error
-    return Beside(values, tuple(notes), frozenset(tables))
+    return Beside(values, tuple(notes), frozenset(tables), sum(image in told for image in images))
 
 
 def _read(tree: Tree, path: str, folder: str, images: frozenset[str], columns: Columns) -> _Table | None:
@@ -104,9 +108,9 @@ def _read(tree: Tree, path: str, folder: str, images: frozenset[str], columns: C
         name = path.rpartition("/")[2].lower()
         if name == STYLEGAN:
             return _stylegan(content, folder, images)
-        if FILE_NAME.encode() not in content[:LONGEST_ROW]:
+        if FILE_NAME.encode() not in content[:LONGEST_ROW].lower():
             return None
-        rows = _csv_rows(content) if name == CSV else _json_rows(content)
+        rows = partial(_CsvRows if name == CSV else _json_rows, content)
         return _imagefolder(rows, tree.place(path), folder, images, columns)
     except (ValueError, csv.Error, RecursionError) as error:
         raise DataError(
@@ -115,17 +119,17 @@ def _read(tree: Tree, path: str, folder: str, images: frozenset[str], columns: C
 
 
 def _imagefolder(
-    rows: Iterator[dict[str, Any]], place: str, folder: str, images: frozenset[str], columns: Columns
+    rows: Callable[[], Iterator[dict[str, Any]]], place: str, folder: str, images: frozenset[str], columns: Columns
 ) -> _Table | None:
-    first = next(rows, None)
-    if first is None or FILE_NAME not in first:
+    is_text, held = isinstance(rows(), _CsvRows), _first_values(rows())
+    of_files = FILE_NAME if FILE_NAME in held else next((name for name in held if name.lower() == FILE_NAME), None)
+    if of_files is None:
         return None
-    is_text = isinstance(rows, _CsvRows)
-    known = [Column(name, "text" if is_text else _holds(value)) for name, value in first.items() if name != FILE_NAME]
+    known = [Column(name, "text" if is_text else _holds(value)) for name, value in held.items() if name != of_files]
     label = choose_label(place, known, columns.label)
     values, missing = dict[str, Any](), 0
-    for row in _chained(first, rows):
-        image = _inside(folder, row.get(FILE_NAME))
+    for row in rows():
+        image = _inside(folder, row.get(of_files))
         if image in images:
             values[image] = None if label is None else row.get(label.name)
         else:
@@ -139,7 +143,7 @@ def _imagefolder(
         note = f"no column is known as the label (columns: {excerpt(names)}); {LABEL_SETTING} names one"
         return _Table(None, note, text_labels)
     note = f"labels are read from its column {excerpt(label.name, 60)!r}"
-    note += f"; {missing:,} files that it names are not there" * bool(missing)
+    note += _not_there(missing)
     return _Table(values, note, text_labels if is_text else whole_labels)
 
 
@@ -161,7 +165,11 @@ def _stylegan(content: bytes, folder: str, images: frozenset[str]) -> _Table | N
         return None
     note = "labels are read from it"
     missing = len(pairs) - len(labels)
-    return _Table(labels, note + f"; {missing:,} files that it names are not there" * bool(missing), whole_labels)
+    return _Table(labels, note + _not_there(missing), whole_labels)
+
+
+def _not_there(missing: int) -> str:
+    return f"; {many(missing, 'file that it names is', 'files that it names are')} not there" * bool(missing)
 
 
 def _inside(folder: str, name: object) -> str:
@@ -180,9 +188,14 @@ def _holds(value: object) -> Holds:
     return "lists" if isinstance(value, list) else "text" if isinstance(value, str) or value is None else "other"
 
 
-def _chained(first: dict[str, Any], rest: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    yield first
-    yield from rest
+def _first_values(rows: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    """The names of all columns, with the first value of each that is one: JSON may leave out what is empty."""
+    held: dict[str, Any] = {}
+    for row in rows:
+        for name, value in row.items():
+            if held.get(name) is None and (name in held or len(held) < MOST_COLUMNS):
+                held[name] = value
+    return held
 
 
 class _CsvRows(Iterator[dict[str, Any]]):
@@ -190,7 +203,8 @@ class _CsvRows(Iterator[dict[str, Any]]):
 
     def __init__(self, content: bytes) -> None:
         beginning = content[:LONGEST_ROW].decode("utf-8-sig", errors="replace").partition("\n")[0]
-        delimiters = [mark for mark in DELIMITERS if FILE_NAME in next(csv.reader([beginning], delimiter=mark), [])]
+        cells = {mark: next(csv.reader([beginning.lower()], delimiter=mark), []) for mark in DELIMITERS}
+        delimiters = [mark for mark in DELIMITERS if FILE_NAME in cells[mark]]
         self._lines = iter(TextIOWrapper(BytesIO(content), "utf-8-sig", newline=""))
         self._row = 0
         self._reader = csv.reader(self._bounded(), delimiter=(delimiters or [","])[0])
@@ -209,10 +223,6 @@ class _CsvRows(Iterator[dict[str, Any]]):
             if self._row > LONGEST_ROW:
                 raise ValueError(f"a row of more than {LONGEST_ROW:,} letters")
             yield line
-
-
-def _csv_rows(content: bytes) -> Iterator[dict[str, Any]]:
-    return _CsvRows(content)
 
 
 def _json_rows(content: bytes) -> Iterator[dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from ctfgan.data.sources.base import ImageSource
 from ctfgan.data.sources.views import JoinedSource
-from ctfgan.errors import DataError
+from ctfgan.errors import DataError, many
 
 Part = Literal["all", "train", "test"]
 Opener = Callable[[], ImageSource]
@@ -87,6 +87,7 @@ def _join(location: str, sources: list[ImageSource], *, keep_unlabelled: bool) -
     if len(sources) == 1:
         return sources[0]
     notes = tuple(
-        f"{len(source.labels):,} images of {source.location} have no labels and are unused" for source in dropped
+        f"{many(len(source.labels), 'image is', 'images are')} unused, as {source.location} has no labels"
+        for source in dropped
     )
     return JoinedSource(location, kept, notes)

@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ctfgan.data.sources.base import file_identity
+from ctfgan.data.sources.base import archive_identity
 from ctfgan.data.sources.encoded import HEADER_BYTES, LARGEST_FILE
-from ctfgan.data.sources.tree import Listing, Tree, common_folder, inner_path, list_members, readable
+from ctfgan.data.sources.tree import Listing, Tree, common_folder, inner_path, leading_out, list_members, readable
 from ctfgan.errors import CtfganError, DataError, excerpt, shown
 
 TAR = ".tar"
@@ -107,7 +107,7 @@ class TarTree(Tree):
                 else:
                     self._files[name] = one, member
         if outside:
-            self.damage += (f"{outside:,} files whose paths lead out of the archive were passed over",)
+            self.damage += (leading_out(outside),)
         list_members(self.listing, self._files, folders)
         if self.listing.images:
             self.base = common_folder(self.listing.images)
@@ -133,7 +133,7 @@ class TarTree(Tree):
         return one.read(member)
 
     def identity(self, paths: Iterable[str]) -> str:
-        return file_identity(self._shards)
+        return archive_identity(self._shards, paths)
 
 
 class _Shard(io.BufferedReader):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ctfgan.data.sources.encoded import is_image_name
 from ctfgan.data.sources.strays import RESOURCE_FORK, stray_part
-from ctfgan.errors import shown
+from ctfgan.errors import many, shown
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,14 @@ def inner_path(name: str) -> str | None:
     """The path of an archive's member with ``/`` between its parts; None if it leads out of the archive."""
     parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
     return None if ".." in parts or not parts else "/".join(parts)
+
+
+def leading_out(count: int) -> str:
+    """A sentence about members without an inner path."""
+    files = many(
+        count, "file whose path leads out of the archive was", "files whose paths lead out of the archive were"
+    )
+    return f"{files} passed over"
 
 
 def list_members(listing: Listing, files: Iterable[str], folders: Iterable[str]) -> None:

@@ -19,7 +19,7 @@ from ctfgan.data.sources.base import (
     label_identity,
     reader_of,
 )
-from ctfgan.errors import DataError
+from ctfgan.errors import DataError, many
 
 
 class JoinedSource:
@@ -123,7 +123,8 @@ def labelled_only(source: ImageSource) -> ImageSource:
     if not source.classes or (source.labels != UNLABELLED).all():
         return source
     rows = np.flatnonzero(source.labels != UNLABELLED)
-    note = f"{len(source.labels) - len(rows):,} images without a label are unused"
+    count = len(source.labels) - len(rows)
+    note = f"{many(count, 'image without a label is', 'images without a label are')} unused"
     return ChosenSource(source, rows, source.labels[rows], source.classes, (note,))
 
 

@@ -24,7 +24,7 @@ from ctfgan.data.sources.parts import Opener, by_split, part_location
 from ctfgan.data.sources.strays import is_stray, stray_part
 from ctfgan.data.sources.tables import LABEL_NAMES, LABEL_SETTING, Columns, Value, numbered, text_labels, whole_labels
 from ctfgan.data.sources.tars import Member, Scan, TarTree, scan
-from ctfgan.errors import DataError, a_few, excerpt, shown
+from ctfgan.errors import DataError, a_few, excerpt, many, shown
 
 LONGEST_LABEL = 1 << 20
 """Bytes of a file with a label; a .json may describe the image at length."""
@@ -38,36 +38,46 @@ def tar_parts(root: Path, files: Iterable[Path], columns: Columns) -> dict[str, 
     folders in an archive of class folders are called by.
 
     Raises:
-        DataError: the first file is no tar file.
+        DataError: a file that had to be looked at is no tar file.
     """
-    groups = by_split(root, files)
-    every = [file for group in groups.values() for file in group]
-    first = scan(every[0])
-    if not _is_of_folders(first, columns):
-        known = {first.shard: first}
+    groups, known = by_split(root, files), dict[Path, Scan]()
+    is_of_folders = _is_of_folders(_looked_at([file for group in groups.values() for file in group], known), columns)
+    if not is_of_folders:
         return {
             split: partial(TarSource, part_location(root, split), group, columns, known)
             for split, group in groups.items()
         }
     trees = {
-        split: TarTree(part_location(root, split), [first if file == first.shard else scan(file) for file in group])
-        for split, group in groups.items()
+        split: TarTree(part_location(root, split), [known[file] for file in group]) for split, group in groups.items()
     }
     if len(trees) == 1:
         return tree_parts(next(iter(trees.values())), columns)
     return {split: partial(TreeSource, tree, None, columns) for split, tree in trees.items()}
 
 
-def _is_of_folders(first: Scan, columns: Columns) -> bool:
-    """Whether a tar file is an archive of class folders, or of images with a table: no sample in it has a label."""
-    if any(sample.label is not None for sample in _samples(first, columns, {})):
-        return False
-    tree = TarTree("", [first])
-    images = tree.listing.images
-    if any(tree.base.startswith(path.rpartition("/")[0]) for path in tables_in(tree.listing.others)):
-        return bool(images)
-    are_in_folders = all("/" in path for path in images) and bool(images)
-    return are_in_folders and columns.label is None
+def _looked_at(files: Iterable[Path], known: dict[Path, Scan]) -> Iterator[Scan]:
+    """What tar files hold, kept in ``known``; those that nobody asks for are not opened."""
+    for file in files:
+        known[file] = scan(file)
+        yield known[file]
+
+
+def _is_of_folders(scans: Iterable[Scan], columns: Columns) -> bool:
+    """Whether tar files are archives of class folders, or of images with a table: no sample in any of them has a label.
+
+    The first with a label ends the look.
+    """
+    folders, has_table = set[str](), False
+    for one in scans:
+        if any(sample.label is not None for sample in _samples(one, columns, {})):
+            return False
+        tree = TarTree("", [one])
+        images = {path.rpartition("/")[0] for path in tree.listing.images}
+        tables = {path.rpartition("/")[0] for path in tables_in(tree.listing.others)} if images else set[str]()
+        has_table = has_table or any(map(tree.base.startswith, tables))
+        folders |= images
+    in_folders = bool(folders) and ("" not in folders or len(folders) > 2)  # beside several, one may lie in none
+    return has_table or (in_folders and columns.label is None)
 
 
 @dataclass(slots=True)
@@ -108,7 +118,7 @@ class TarSource(EncodedSource):
         without = sum(map(len, taken)) - len(self._names)
         self.notes: tuple[str, ...] = tuple(one.damage for one in self._scans if one.damage)
         if without:
-            self.notes += (f"{without:,} samples without an image are unused",)
+            self.notes += (f"{many(without, 'sample without an image is', 'samples without an image are')} unused",)
         if not self._names:
             why = "".join(f" ({note})" for note in self.notes[:1])
             raise DataError(f"{location} holds no images{why}; give shards of image files")

@@ -11,13 +11,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ctfgan.data.sources.base import file_identity
+from ctfgan.data.sources.base import archive_identity
 from ctfgan.data.sources.encoded import HEADER_BYTES, LARGEST_FILE
 from ctfgan.data.sources.layout import tree_parts
 from ctfgan.data.sources.parts import Opener
 from ctfgan.data.sources.tables import Columns
-from ctfgan.data.sources.tree import Listing, Tree, common_folder, inner_path, list_members, readable
-from ctfgan.errors import DataError, excerpt
+from ctfgan.data.sources.tree import Listing, Tree, common_folder, inner_path, leading_out, list_members, readable
+from ctfgan.errors import DataError, excerpt, many
 
 ZIP = ".zip"
 LOCAL_HEADER = 30
@@ -74,11 +74,11 @@ class ZipTree(Tree):
                 )
         list_members(self.listing, self._members, folders)
         if outside:
-            self.damage = (f"{outside:,} files whose paths lead out of the archive were passed over",)
+            self.damage = (leading_out(outside),)
         if unknown:
             self.damage += (
-                f"the encoding of {len(unknown):,} names is not told (first: {readable(unknown[0])}); if class names "
-                "come out wrong, unpack the archive with a program that knows it",
+                f"the encoding of {many(len(unknown), 'name')} is not told (first: {readable(unknown[0])}); if class "
+                "names come out wrong, unpack the archive with a program that knows it",
             )
         if self.listing.images:
             self.base = common_folder(self.listing.images)
@@ -99,7 +99,7 @@ class ZipTree(Tree):
             raise DataError(f"{self.place(path)} cannot be read: {error}; unpack the archive, or mend it") from error
 
     def identity(self, paths: Iterable[str]) -> str:
-        return file_identity([self._path])
+        return archive_identity([self._path], paths)
 
     def _directory(self) -> list[zipfile.ZipInfo]:
         try:
