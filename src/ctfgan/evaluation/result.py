@@ -79,7 +79,11 @@ def with_earlier(now: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
 
     Nothing is taken over unless both measured the same images: all of the protocol but the extractors is equal.
     """
-    if before.get("format") != FORMAT or not are_figures(before) or _images(before["protocol"]) != _images(now["protocol"]):
+    if (
+        before.get("format") != FORMAT
+        or not are_figures(before)
+        or _images(before["protocol"]) != _images(now["protocol"])
+    ):
         return now
     extractors = before["protocol"]["extractors"] | now["protocol"]["extractors"]
     rows = {name: before["rows"].get(name, {}) | row for name, row in now["rows"].items()}
