@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from ctfgan.data.in_order import in_order
-from ctfgan.data.levels import Scale, kind_of, range_of, scale_of, words
+from ctfgan.data.levels import OVERSHOOT, SMALLEST_WHITE, Kind, Scale, kind_of, range_of, scale_of, words
 from ctfgan.data.packed import UNREADABLE_KEPT, Survey
 from ctfgan.data.sources.base import ImageSource, is_concurrent, reader_of
 from ctfgan.data.sources.packed import PackedSource
@@ -23,6 +23,9 @@ from ctfgan.progress import Progress, silent
 
 SMALL_SIDE = 64
 """Pixels of a side; smaller images are decoded mostly under Python's lock, so that two threads take longer than one."""
+
+MANY = 0.1
+"""Part of the images of a kind whose levels are no accident."""
 
 T = TypeVar("T")
 
@@ -95,7 +98,7 @@ def _levels(
     source: ImageSource, rows: list[int], modes: list[str], unreadable: Unreadable, progress: Progress
 ) -> tuple[dict[str, Scale], tuple[str, ...]]:
     """What the levels of some images mean, by kind, and a sentence for each; unreadable ones lose their mode."""
-    ranges: dict[str, list[tuple[float, float]]] = {}
+    ranges: dict[Kind, dict[int, tuple[float, float]]] = {}
     for index, found in decoded(
         source, rows, _kind_and_range, None, progress, f"looking at levels of {source.location}"
     ):
@@ -103,19 +106,46 @@ def _levels(
             unreadable.add(index, found)
             modes[index] = ""
         else:
-            ranges.setdefault(found[0], []).append(found[1])
-    levels, notes = {}, []
+            ranges.setdefault(found[0], {})[index] = found[1]
+    levels: dict[str, Scale] = {}
+    notes: list[str] = []
     for kind, pairs in ranges.items():
-        low, high = min(low for low, _ in pairs), max(high for _, high in pairs)
+        low, high = min(low for low, _ in pairs.values()), max(high for _, high in pairs.values())
         try:
             levels[kind] = scale_of(kind, low, high)
         except DataError as error:
             raise DataError(f"{source.location}: of {len(pairs):,} {kind} images together, {error}") from error
-        notes.append(words(kind, len(pairs), low, high, levels[kind]))
+        unlike = _unlike(source, kind, pairs, levels[kind])
+        if unlike and kind == "floating-point":
+            raise DataError(f"{source.location}: {unlike}")
+        notes += [words(kind, len(pairs), low, high, levels[kind]), unlike]
     return levels, tuple(filter(None, notes))
 
 
-def _kind_and_range(image: Image.Image) -> tuple[str, tuple[float, float]]:
+def _unlike(source: ImageSource, kind: Kind, pairs: dict[int, tuple[float, float]], scale: Scale) -> str:
+    """What to say where many images would show nothing, since many others were saved with levels hundreds of times as
+    high; empty otherwise.
+
+    Whole numbers may be as low as that where little light fell; floats are then fractions among bytes.
+    """
+    if scale.white <= SMALLEST_WHITE[kind]:
+        return ""
+    rows, ends = list(pairs), np.array(list(pairs.values()))
+    has_content, highs = ends[:, 0] < ends[:, 1], ends[:, 1]
+    is_black = highs <= scale.black + (1 + OVERSHOOT) * (scale.white - scale.black) / 255
+    black, others = np.flatnonzero(has_content & is_black), np.flatnonzero(has_content & ~is_black)
+    if min(len(black), len(others)) < max(1, MANY * len(rows)):
+        return ""
+    what = "images of more than 8 bits" if kind == "whole" else "floating-point images"
+    name, other = source.name(rows[black[0]]), source.name(rows[others[0]])
+    return (
+        f"{len(black):,} of {len(rows):,} {what} have levels up to {highs[black].max():,.6g} (first: {name}), "
+        f"others up to {highs.max():,.6g} (first: {other}), and beside these they would be black; if their levels mean "
+        "something else, save all of them with 8 bits"
+    )
+
+
+def _kind_and_range(image: Image.Image) -> tuple[Kind, tuple[float, float]]:
     kind = kind_of(image.mode)
     assert kind is not None, "the header said so"
     return kind, range_of(image)
