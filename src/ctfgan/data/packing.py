@@ -79,7 +79,7 @@ def _keep_survey(source: ImageSource, identity: str, survey: Survey) -> None:
 
 
 def _survey_folder(identity: str) -> Path:
-    return cache_folder() / "surveys" / hashlib.sha256(f"{identity} survey-{FORMAT}".encode()).hexdigest()[:24]
+    return cache_folder() / "surveys" / hashlib.sha256(f"{identity} surveyed-{FORMAT}".encode()).hexdigest()[:24]
 
 
 class _KeptSurvey(Settings):
@@ -182,7 +182,9 @@ def _decode(
     digests, extents = np.empty(len(rows), dtype=np.uint64), np.empty((len(rows), 3), dtype=np.uint8)
     kept: list[int] = []
     unreadable, profiles = Unreadable(source), Counter[tuple[str, bool]]()
-    for index, found in decoded(source, rows, one, survey.sides[1], progress, f"reading {source.location}"):
+    for index, found in decoded(
+        source, rows, one, survey.sides[1], survey.most_pixels, progress, f"reading {source.location}"
+    ):
         if isinstance(found, Exception):
             unreadable.add(index, found)
             continue
