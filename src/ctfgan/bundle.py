@@ -14,7 +14,7 @@ from functools import cache
 from importlib.metadata import version
 from math import prod
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from pydantic import BaseModel, Field, ValidationError
 from safetensors.torch import save_file
 from torch import nn
 
+from ctfgan.data.levels import Kind, Levels, Scale
 from ctfgan.data.npz import NpzFile
 from ctfgan.data.pairing import LowQualityBank
 from ctfgan.data.sources.base import check_names
@@ -44,6 +45,7 @@ RECIPE = "recipe.json"
 CLASSES = "classes.json"
 BANK = "low_quality_bank.npz"
 CARD = "README.md"
+LEVELS = "levels"  # entry of the provenance; older bundles have none
 FILES = (MODEL, RECIPE, CLASSES, BANK, CODES, PROVENANCE, CARD)
 
 WAY_OUT = "; copy the whole bundle folder again"  # of what is damaged
@@ -52,6 +54,9 @@ BANK_PER_CLASS = 16  # with matched pairing, where the variety of a class is tha
 BANK_BYTES = 1 << 24  # within which it has more than BANK_IMAGES
 BANK_GROWTH = 8  # times as many are read, since every change of the classes may add to them
 LONGEST_CLASSES = 1 << 27  # bytes; three million classes and their labels
+
+Side = Literal["high_quality", "low_quality"]
+"""Of the training data."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,21 @@ class Bundle:
     """Data counts, seeds, versions, figures."""
     codes: ClassCodes | None = None
     """Of the classes, where networks know them by codes; the generator has the same."""
+
+    def levels(self, side: Side) -> Levels:
+        """What the levels of images that are no bytes mean on one side of the training data; empty if it is unknown."""
+        stored = self.provenance.get(LEVELS, {}).get(side, {})
+        return {kind: Scale(black, white) for kind, (black, white) in stored.items()}
+
+
+def stored_levels(sides: Mapping[Side, Levels]) -> dict[str, Any]:
+    """An entry of the provenance from which :meth:`Bundle.levels` tells them; none where all images are bytes."""
+    if not any(sides.values()):
+        return {}
+    stored = {
+        side: {kind: (scale.black, scale.white) for kind, scale in levels.items()} for side, levels in sides.items()
+    }
+    return {LEVELS: stored}
 
 
 def save_bundle(bundle: Bundle, path: Path) -> None:
@@ -310,10 +330,15 @@ def _provenance(path: Path) -> dict[str, Any]:
     return provenance
 
 
+_Black = Annotated[float, Field(strict=True, ge=-1, le=0)]
+_White = Annotated[float, Field(strict=True, ge=1, lt=2**31)]
+
+
 class _Provenance(BaseModel):
     """What everybody who uses a bundle finds in ``provenance.json``, besides more."""
 
     sha256: dict[str, str]
+    levels: dict[Side, dict[Kind, tuple[_Black, _White]]] = {}
 
 
 def _generator(recipe: Recipe, shape: Shape, file: Path, codes: ClassCodes | None) -> nn.Module:

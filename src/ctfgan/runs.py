@@ -9,11 +9,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
-from ctfgan.bundle import WAY_OUT, Bundle, bank_for_bundle, commit, environment, load_bundle, save_bundle
+from ctfgan.bundle import WAY_OUT, Bundle, bank_for_bundle, commit, environment, load_bundle, save_bundle, stored_levels
 from ctfgan.data.packed import FORMAT
 from ctfgan.data.prepare import Dataset, check_apart
 from ctfgan.errors import (
@@ -480,12 +481,22 @@ def _release(place: Workplace, folder: RunFolder, stages: int) -> None:
         "steps": folder.manifest(folder.checkpoints()[-1])["step"] - (stages - 1),
         "weights": {"checkpoint": choice.name, "stage": manifest["stage"], "step": manifest["stage_step"]},
         "versions": environment(),
+        **_levels(place.dataset),
     }
     low_quality_classes = side.classes if side else ()
     bundle = Bundle(
         place.recipe, place.shape, place.dataset.classes, low_quality_classes, bank, generator, provenance, place.codes
     )
     save_bundle(bundle, folder.path / BUNDLE)
+
+
+def _levels(dataset: Dataset) -> dict[str, Any]:
+    """What levels of images that are no bytes mean, so that new ones are read as those that the model saw."""
+    high, side = dataset.high_quality.survey.levels, dataset.low_quality
+    if side is None:
+        return stored_levels({"high_quality": high})
+    low = high if side.packed is None else side.packed.survey.levels  # degraded copies show what they were made of
+    return stored_levels({"high_quality": high, "low_quality": low})
 
 
 def _fingerprints(dataset: Dataset) -> dict[str, str]:

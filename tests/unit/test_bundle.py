@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from ctfgan.bundle import BANK_IMAGES, bank_for_bundle, commit_of, load_bundle, save_bundle
+from ctfgan.bundle import BANK_IMAGES, bank_for_bundle, commit_of, load_bundle, save_bundle, stored_levels
+from ctfgan.data.levels import Scale
 from ctfgan.data.pairing import LowQualityBank
 from ctfgan.errors import BundleError
 from ctfgan.files import sha256
@@ -107,6 +109,35 @@ def test_only_files_of_a_bundle_can_be_listed(bundle: Path) -> None:
     change_json("provenance.json", lambda c: c["sha256"].update({"../../secret": "0"}))(bundle)
     with pytest.raises(BundleError, match="not a bundle's files"):
         load_bundle(bundle)
+
+
+@pytest.mark.parametrize(
+    "levels",
+    [
+        None,
+        {"whole": [0, 65_535]},
+        {"low_quality": {"whole": [0]}},
+        {"low_quality": {"whole": [0, 0]}},
+        {"low_quality": {"whole": [0, float("inf")]}},
+        {"low_quality": {"floating-point": [float("nan"), 1]}},
+        {"low_quality": {"whole": ["0", "255"]}},
+        {"low_quality": {"octal": [0, 255]}},
+    ],
+)
+def test_levels_that_are_no_plain_range_are_refused(bundle: Path, levels: object) -> None:
+    change_json("provenance.json", lambda c: c.update(levels=levels))(bundle)
+    with pytest.raises(BundleError, match=r"provenance\.json is damaged \(.*levels"):
+        load_bundle(bundle)
+
+
+def test_levels_of_the_training_data_are_kept_and_older_bundles_have_none(bundle: Path, tmp_path: Path) -> None:
+    before = load_bundle(bundle)
+    assert before.levels("low_quality") == {}
+    whole = {"whole": Scale(0, 4_095)}
+    after = replace(before, provenance={**before.provenance, **stored_levels({"low_quality": whole})})
+    save_bundle(after, tmp_path / "after")
+    read = load_bundle(tmp_path / "after")
+    assert (read.levels("low_quality"), read.levels("high_quality")) == (whole, {})
 
 
 def test_the_bank_of_a_bundle_is_small_and_keeps_every_class() -> None:

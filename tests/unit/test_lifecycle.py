@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
+from ctfgan.bundle import stored_levels
+from ctfgan.data.levels import Scale
 from ctfgan.errors import ConfigError
 from ctfgan.lifecycle.adding import add
 from ctfgan.lifecycle.changes import drop, map_classes, read_table, rename
@@ -52,6 +55,20 @@ def test_the_code_of_a_new_class_is_the_centred_mean_of_its_images_features_at_n
     assert torch.equal(new.codes.classes[:5], bundle.codes.classes)
     if new.bank is not None:
         assert set("abcde") | {"one", "three"} == set(new.low_quality_classes)
+
+
+def test_new_images_are_read_with_the_levels_of_the_training_images(tmp_path: Path, cache: Path) -> None:
+    bundle = random_bundle("ctf-folders", *CODES)
+    levels = stored_levels({"high_quality": {"whole": Scale(0, 65_535)}})
+    dark = write_images(tmp_path / "bytes", {"new": 1})[0] // 4
+    for name, pixels in (("bytes", dark), ("wide", dark.astype(np.uint16) * 257)):
+        (tmp_path / name / "new").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / name / "new" / "0.png")
+    bundle = replace(bundle, provenance={**bundle.provenance, **levels})
+    one, other = (add(bundle, str(tmp_path / name))[0].codes for name in ("bytes", "wide"))
+    assert one is not None
+    assert other is not None
+    assert torch.equal(one.classes, other.classes)
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import ctfgan
 from ctfgan.bundle import commit
 from ctfgan.data.prepare import prepare
 from ctfgan.data.settings import DataSettings
 from ctfgan.errors import RunError
-from ctfgan.runs import _fingerprints, reopen
+from ctfgan.runs import _fingerprints, _levels, reopen
 from ctfgan.training.run_folder import RunFolder
 from ctfgan.workplace import Watch
 
@@ -33,6 +35,20 @@ def test_a_run_knows_its_own_reference_by_fingerprint(tmp_path: Path, cache: Pat
     assert found[0]["reference"] != found[1]["reference"]
     assert found[0]["high-quality"] == found[1]["high-quality"] == found[2]["high-quality"]
     assert "reference" not in found[2]  # its rows follow from the high-quality images and the recipe
+
+
+def test_a_bundle_is_told_what_the_levels_of_both_sides_mean(tmp_path: Path, cache: Path) -> None:
+    for side, high in (("hq", 4_000), ("lq", 1_000)):
+        for number in range(16):
+            (tmp_path / side / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
+            pixels = np.random.default_rng(number).integers(0, high, (16, 16), dtype=np.uint16)
+            Image.fromarray(pixels).save(tmp_path / side / "ab"[number % 2] / f"{number}.png")
+    settings = DataSettings(high_quality=str(tmp_path / "hq"), resolution=16)
+    own = settings.model_copy(update={"low_quality": str(tmp_path / "lq")})
+    high, low = {"whole": (0, 4_095)}, {"whole": (0, 1_023)}
+    assert _levels(prepare(own, low_quality=True)) == {"levels": {"high_quality": high, "low_quality": low}}
+    assert _levels(prepare(settings, low_quality=True)) == {"levels": {"high_quality": high, "low_quality": high}}
+    assert _levels(prepare(settings, low_quality=False)) == {"levels": {"high_quality": high}}
 
 
 def test_a_run_knows_which_code_trained_it_and_on_what(finished_run: Path) -> None:

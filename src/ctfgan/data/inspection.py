@@ -104,7 +104,7 @@ def inspect(source: ImageSource, progress: Progress = silent) -> Inspection:
     extents, readable = np.empty((total, 3), dtype=np.uint8), np.zeros(total, dtype=bool)
     modes, profiles, unreadable = Counter[str](), Counter[tuple[str, bool]](), Unreadable(source)
     what = f"checking {source.location}"
-    for index, found in decoded(source, range(total), one, first.sides[1], progress, what):
+    for index, found in decoded(source, range(total), one, first.sides[1], first.most_pixels, progress, what):
         if isinstance(found, Exception):
             unreadable.add(index, found)
             continue

@@ -23,6 +23,8 @@ BAND = 1 << 20
 WAY_OUT = "save it with 8 bits, or with levels from 0 (black) to 1, 255 or 65,535 (white)"
 
 Kind = Literal["whole", "floating-point"]
+SMALLEST_WHITE: dict[Kind, float] = {"whole": 255, "floating-point": 1}
+"""Of all scales of a kind."""
 
 
 @dataclass(frozen=True)

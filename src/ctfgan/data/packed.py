@@ -62,6 +62,8 @@ class Survey:
     """How many more images were skipped than :attr:`unreadable` names."""
     levels: dict[str, Scale] = field(default_factory=dict)
     """What the levels of images that are no bytes mean, by the kind of their numbers."""
+    most_pixels: _Count = 0
+    """Of an image; 0 where an older version packed the images."""
 
     @property
     def unreadable_count(self) -> int:

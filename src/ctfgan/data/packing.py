@@ -59,20 +59,27 @@ def _kept_survey(source: ImageSource, identity: str) -> Survey | None:
         kept = _KeptSurvey.model_validate(read_json(_survey_folder(identity) / SURVEY))
     except (OSError, ValueError):
         return None
-    if kept.of != len(source.labels):
-        return None
-    return replace(kept.survey, location=source.location, notes=source.notes + kept.survey.notes)
+    return _of_source(source, kept.survey) if kept.of == len(source.labels) else None
+
+
+def _own(source: ImageSource, survey: Survey) -> Survey:
+    """What a survey says of the images alone, for the cache: what opening a source says, it says again."""
+    return replace(survey, location="", notes=survey.notes[len(source.notes) :])
+
+
+def _of_source(source: ImageSource, own: Survey) -> Survey:
+    """A survey from the cache with what the opened source says: folders without images, say, change no image."""
+    return replace(own, location=source.location, notes=source.notes + own.notes)
 
 
 def _keep_survey(source: ImageSource, identity: str, survey: Survey) -> None:
-    own = replace(survey, location="", notes=survey.notes[len(source.notes) :])  # what opening says, it says again
     with new_folder(_survey_folder(identity)) as partial:
-        content = {"survey": asdict(own), "of": len(source.labels)}
+        content = {"survey": asdict(_own(source, survey)), "of": len(source.labels)}
         (partial / SURVEY).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
 
 
 def _survey_folder(identity: str) -> Path:
-    return cache_folder() / "surveys" / hashlib.sha256(f"{identity} survey-{FORMAT}".encode()).hexdigest()[:24]
+    return cache_folder() / "surveys" / hashlib.sha256(f"{identity} surveyed-{FORMAT}".encode()).hexdigest()[:24]
 
 
 class _KeptSurvey(Settings):
@@ -103,15 +110,15 @@ def pack(
     identity = source.identity()
     here = _compared_with(survey, levels or {})
     meaning = "".join(f" {kind} {scale.black} {scale.white}" for kind, scale in sorted(here.levels.items()))
-    recipe = f"{identity} {size} {channels} {fit} pack-{FORMAT}{meaning}"
+    recipe = f"{identity} {size} {channels} {fit} packed-{FORMAT}{meaning}"
     folder = cache_folder() / "images" / hashlib.sha256(recipe.encode()).hexdigest()[:24]
     if not (folder / CONTENT).is_file():
         with new_folder(folder, unless=CONTENT) as partial:
-            _decode(source, here, size, channels, fit, progress, partial)
+            _decode(source, _own(source, here), size, channels, fit, progress, partial)
     if is_concurrent(source) and _kept_survey(source, identity) is None:
         _keep_survey(source, identity, survey)
     packed = open_packed(folder)
-    return replace(packed, survey=replace(packed.survey, location=source.location))
+    return replace(packed, survey=_of_source(source, packed.survey))
 
 
 def _compared_with(survey: Survey, levels: Levels) -> Survey:
@@ -175,7 +182,9 @@ def _decode(
     digests, extents = np.empty(len(rows), dtype=np.uint64), np.empty((len(rows), 3), dtype=np.uint8)
     kept: list[int] = []
     unreadable, profiles = Unreadable(source), Counter[tuple[str, bool]]()
-    for index, found in decoded(source, rows, one, survey.sides[1], progress, f"reading {source.location}"):
+    for index, found in decoded(
+        source, rows, one, survey.sides[1], survey.most_pixels, progress, f"reading {source.location}"
+    ):
         if isinstance(found, Exception):
             unreadable.add(index, found)
             continue

@@ -11,6 +11,7 @@ from io import BytesIO
 import numpy as np
 from PIL import Image, ImageCms
 
+from ctfgan.data.levels import kind_of
 from ctfgan.errors import excerpt
 
 SAYS_SRGB = re.compile(r"sRGB( IEC ?61966-2[-.]1.*| built-in| v4.*)?", re.IGNORECASE)
@@ -38,11 +39,11 @@ class Profile:
 
 
 def profile_of(image: Image.Image) -> Profile | None:
-    """The colour profile of an image of 8-bit levels; None without one, or if it means sRGB."""
+    """The colour profile of an image, which speaks of its levels in 8 bits; None without one, or if it means sRGB."""
     content = image.info.get("icc_profile")
     if not isinstance(content, bytes) or not content:
         return None
-    mode = "L" if image.mode in GREYS else image.mode if image.mode == "CMYK" else "RGB"
+    mode = "L" if image.mode in GREYS or kind_of(image.mode) else image.mode if image.mode == "CMYK" else "RGB"
     return _read(content, mode)
 
 

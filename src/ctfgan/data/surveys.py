@@ -10,10 +10,11 @@ from functools import partial
 from typing import TypeVar
 
 import numpy as np
+import psutil
 from PIL import Image
 
 from ctfgan.data.in_order import in_order
-from ctfgan.data.levels import Scale, kind_of, range_of, scale_of, words
+from ctfgan.data.levels import OVERSHOOT, SMALLEST_WHITE, Kind, Scale, kind_of, range_of, scale_of, words
 from ctfgan.data.packed import UNREADABLE_KEPT, Survey
 from ctfgan.data.sources.base import ImageSource, is_concurrent, reader_of
 from ctfgan.data.sources.packed import PackedSource
@@ -23,6 +24,11 @@ from ctfgan.progress import Progress, silent
 
 SMALL_SIDE = 64
 """Pixels of a side; smaller images are decoded mostly under Python's lock, so that two threads take longer than one."""
+
+PIXEL_BYTES = 16
+"""Of memory for each pixel of an image that is decoded, converted and laid over white."""
+MANY = 0.1
+"""Part of the images of a kind whose levels are no accident."""
 
 T = TypeVar("T")
 
@@ -64,16 +70,17 @@ def read_survey(source: ImageSource, progress: Progress = silent) -> Survey:
     if isinstance(source, PackedSource):
         return source.survey()
     total = len(source.labels)
-    unreadable, modes, sides = Unreadable(source), [""] * total, np.zeros(total, dtype=np.int64)
+    unreadable, modes = Unreadable(source), [""] * total
+    sides, pixels = np.zeros(total, dtype=np.int64), np.zeros(total, dtype=np.int64)
     for index in range(total):
         try:
             mode, size = source.header(index)
         except (DataError, OSError) as error:
             unreadable.add(index, error)
             continue
-        modes[index], sides[index] = mode, min(size)
+        modes[index], sides[index], pixels[index] = mode, min(size), size[0] * size[1]
     wide = [index for index, mode in enumerate(modes) if kind_of(mode)]
-    levels, notes = _levels(source, wide, modes, unreadable, progress)
+    levels, notes = _levels(source, wide, modes, int(pixels.max()), unreadable, progress)
     readable = np.array([bool(mode) for mode in modes])
     if not readable.any():
         raise unreadable.refusal()
@@ -88,34 +95,62 @@ def read_survey(source: ImageSource, progress: Progress = silent) -> Survey:
         notes=source.notes + notes,
         more_unreadable=unreadable.count - len(named),
         levels=levels,
+        most_pixels=int(pixels[readable].max()),
     )
 
 
 def _levels(
-    source: ImageSource, rows: list[int], modes: list[str], unreadable: Unreadable, progress: Progress
+    source: ImageSource, rows: list[int], modes: list[str], most_pixels: int, unreadable: Unreadable, progress: Progress
 ) -> tuple[dict[str, Scale], tuple[str, ...]]:
     """What the levels of some images mean, by kind, and a sentence for each; unreadable ones lose their mode."""
-    ranges: dict[str, list[tuple[float, float]]] = {}
+    ranges: dict[Kind, dict[int, tuple[float, float]]] = {}
     for index, found in decoded(
-        source, rows, _kind_and_range, None, progress, f"looking at levels of {source.location}"
+        source, rows, _kind_and_range, None, most_pixels, progress, f"looking at levels of {source.location}"
     ):
         if isinstance(found, Exception):
             unreadable.add(index, found)
             modes[index] = ""
         else:
-            ranges.setdefault(found[0], []).append(found[1])
-    levels, notes = {}, []
+            ranges.setdefault(found[0], {})[index] = found[1]
+    levels: dict[str, Scale] = {}
+    notes: list[str] = []
     for kind, pairs in ranges.items():
-        low, high = min(low for low, _ in pairs), max(high for _, high in pairs)
+        low, high = min(low for low, _ in pairs.values()), max(high for _, high in pairs.values())
         try:
             levels[kind] = scale_of(kind, low, high)
         except DataError as error:
             raise DataError(f"{source.location}: of {len(pairs):,} {kind} images together, {error}") from error
-        notes.append(words(kind, len(pairs), low, high, levels[kind]))
+        unlike = _unlike(source, kind, pairs, levels[kind])
+        if unlike and kind == "floating-point":
+            raise DataError(f"{source.location}: {unlike}")
+        notes += [words(kind, len(pairs), low, high, levels[kind]), unlike]
     return levels, tuple(filter(None, notes))
 
 
-def _kind_and_range(image: Image.Image) -> tuple[str, tuple[float, float]]:
+def _unlike(source: ImageSource, kind: Kind, pairs: dict[int, tuple[float, float]], scale: Scale) -> str:
+    """What to say where many images would show nothing, since many others were saved with levels hundreds of times as
+    high; empty otherwise.
+
+    Whole numbers may be as low as that where little light fell; floats are then fractions among bytes.
+    """
+    if scale.white <= SMALLEST_WHITE[kind]:
+        return ""
+    rows, ends = list(pairs), np.array(list(pairs.values()))
+    has_content, highs = ends[:, 0] < ends[:, 1], ends[:, 1]
+    is_black = highs <= scale.black + (1 + OVERSHOOT) * (scale.white - scale.black) / 255
+    black, others = np.flatnonzero(has_content & is_black), np.flatnonzero(has_content & ~is_black)
+    if min(len(black), len(others)) < max(1, MANY * len(rows)):
+        return ""
+    what = "images of more than 8 bits" if kind == "whole" else "floating-point images"
+    name, other = source.name(rows[black[0]]), source.name(rows[others[0]])
+    return (
+        f"{len(black):,} of {len(rows):,} {what} have levels up to {highs[black].max():,.6g} (first: {name}), "
+        f"others up to {highs.max():,.6g} (first: {other}), and beside these they would be black; if their levels mean "
+        "something else, save all of them with 8 bits"
+    )
+
+
+def _kind_and_range(image: Image.Image) -> tuple[Kind, tuple[float, float]]:
     kind = kind_of(image.mode)
     assert kind is not None, "the header said so"
     return kind, range_of(image)
@@ -126,16 +161,18 @@ def decoded(
     rows: Sequence[int],
     work: Callable[[Image.Image], T],
     side: int | None,
+    most_pixels: int,
     progress: Progress,
     what: str,
 ) -> Iterator[tuple[int, T | Exception]]:
-    """Decode some images and work on them, with as many threads as there are processors where that is faster.
+    """Decode some images and work on them, with several threads where that is faster.
 
     Args:
         source: of the images.
         rows: which ones, in ascending order.
         work: called in any thread.
         side: in pixels, of most images; None if it is not known to be small.
+        most_pixels: of an image; 0 if that is not known.
         progress: shows how far it is.
         what: it shows.
 
@@ -150,9 +187,15 @@ def decoded(
             return error
 
     pays = is_concurrent(source) and (side is None or side >= SMALL_SIDE)
-    with closing(in_order(one, _readers(source, rows), usable_processors() if pays else 1)) as results:
+    with closing(in_order(one, _readers(source, rows), _threads(most_pixels) if pays else 1)) as results:
         for row in progress(rows, len(rows), what):
             yield row, next(results)
+
+
+def _threads(most_pixels: int) -> int:
+    """As many as there are processors, or as decode their largest images at once in half of the free memory."""
+    fitting = psutil.virtual_memory().available // 2 // max(1, most_pixels * PIXEL_BYTES)
+    return max(1, min(usable_processors(), fitting))
 
 
 def _readers(source: ImageSource, rows: Sequence[int]) -> Iterator[Callable[[], Image.Image]]:

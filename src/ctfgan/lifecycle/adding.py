@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ctfgan.bundle import Bundle, bank_images
+from ctfgan.bundle import Bundle, Side, bank_images
 from ctfgan.data.degradation import degrade
 from ctfgan.data.images import Bytes
 from ctfgan.data.packed import PackedImages
@@ -76,7 +76,7 @@ def add(
             "this model was trained on low-quality images of their own kind, not on degraded copies; "
             "name those of the new classes with --lq PATH"
         )
-    packed = _packed(bundle, images, bundle.recipe.data.resolution, progress)
+    packed = _packed(bundle, images, bundle.recipe.data.resolution, "high_quality", progress)
     _check_classes(bundle, packed)
     low = _low_quality(bundle, packed, low_quality, progress) if matched else ()
     assert codes.encoder is not None, "codes of a bundle are of images"
@@ -115,12 +115,13 @@ def _report(bundle: Bundle, packed: PackedImages, old: Tensor, new: Tensor) -> l
     ]
 
 
-def _packed(bundle: Bundle, location: str, size: int, progress: Progress) -> PackedImages:
+def _packed(bundle: Bundle, location: str, size: int, side: Side, progress: Progress) -> PackedImages:
     source = open_source(location)
     if not source.classes:
         raise DataError(f"{location} holds images without labels; put one subfolder per new class in it")
     channels: Literal[1, 3] = 1 if bundle.shape.channels == 1 else 3
-    return pack(source, look(source, progress), size, channels, bundle.recipe.data.fit, progress)
+    survey, fit = look(source, progress), bundle.recipe.data.fit
+    return pack(source, survey, size, channels, fit, progress, bundle.levels(side))
 
 
 def _check_classes(bundle: Bundle, packed: PackedImages) -> None:
@@ -143,7 +144,7 @@ def _low_quality(bundle: Bundle, packed: PackedImages, location: str | None, pro
         how = settings.degradation.model_copy(update={"size": size})
         rows = [packed.rows_of(label)[:quota] for label in range(len(packed.names))]
         return [degrade(np.asarray(packed.images[part]), how, settings.seed, part) for part in rows]
-    low = _packed(bundle, location, size, progress)
+    low = _packed(bundle, location, size, "low_quality", progress)
     number = {normalize("NFC", name): label for label, name in enumerate(low.classes)}
     names = [normalize("NFC", name) for name in packed.classes]
     missing = [name for name in names if name not in number or not len(low.rows_of(number[name]))]

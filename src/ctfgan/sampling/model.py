@@ -231,7 +231,7 @@ class Model:
         return np.stack([self._read(file) for file in files])
 
     def fitted(self, image: Image.Image) -> Bytes:
-        """A low-quality image in the model's size and colour, ``(r, r, K)``.
+        """A low-quality image in the model's size and colour, ``(r, r, K)``, its levels read as in training.
 
         Raises:
             ConfigError: the method uses no low-quality images.
@@ -239,7 +239,7 @@ class Model:
         shape, fit = self.bundle.shape, self.bundle.recipe.data.fit
         if not shape.low_quality_size:
             raise ConfigError(f"a {self.bundle.recipe.method.kind} model uses no low-quality images; leave them out")
-        return square(image, shape.low_quality_size, shape.channels, fit)
+        return square(image, shape.low_quality_size, shape.channels, fit, self.bundle.levels("low_quality"))
 
     def read_all(self, paths: Sequence[Path]) -> OwnImages:
         """The user's low-quality images among files and folders, in the model's size and colour.

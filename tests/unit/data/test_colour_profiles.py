@@ -112,3 +112,15 @@ def test_what_was_done_about_profiles_is_said_in_a_line_each(tmp_path: Path, cac
         "lie, save them in sRGB to be sure of their colours",
     )
     assert inspect(source).survey.notes == notes
+
+
+def test_a_profile_of_greys_that_a_sixteen_bit_image_carries_counts_as_used(tmp_path: Path, cache: Path) -> None:
+    (tmp_path / "a").mkdir()
+    linear = grey_profile("linear grey", 1.0)
+    Image.fromarray(np.arange(256, dtype=np.uint16).reshape(16, 16) * 257).save(
+        tmp_path / "a" / "0.png", icc_profile=linear
+    )
+    source = FolderSource(tmp_path)
+    notes = pack(source, look(source), 16, 1, "crop").survey.notes
+    assert notes == ("1 image was converted to sRGB from the colour profile in the file (linear grey 1)",)
+    assert inspect(source).survey.notes == notes

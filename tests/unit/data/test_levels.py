@@ -155,6 +155,40 @@ def test_a_set_whose_images_are_plain_alone_and_not_together_is_refused(tmp_path
         look(FolderSource(tmp_path))
 
 
+def test_fractions_among_as_many_bytes_are_refused_by_name(tmp_path: Path, cache: Path) -> None:
+    for number in range(4):
+        saved(tmp_path / "a", f"bytes{number}", GREYS.astype(np.float32))
+        saved(tmp_path / "a", f"fractions{number}", GREYS.astype(np.float32) / 255)
+    message = (
+        r"4 of 8 floating-point images have levels up to 1 \(first: .*/a/fractions0\.tif\), others up to 255 "
+        r"\(first: .*/a/bytes0\.tif\), and beside these they would be black; .*, save all of them with 8 bits"
+    )
+    with pytest.raises(DataError, match=message):
+        look(FolderSource(tmp_path))
+
+
+def test_bytes_among_as_many_images_of_sixteen_bits_are_said_by_name(tmp_path: Path, cache: Path) -> None:
+    for number in range(4):
+        saved(tmp_path / "a", f"bytes{number}", GREYS.astype(np.uint16))
+        saved(tmp_path / "a", f"wide{number}", GREYS.astype(np.uint16) * 257)
+    [note] = look(FolderSource(tmp_path)).notes
+    assert note.startswith("4 of 8 images of more than 8 bits have levels up to 255 (first: ")
+    assert "a/bytes0.tif), others up to 65,535 (first: " in note
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.uint16])
+def test_a_few_dark_or_blank_images_among_bright_ones_stay_as_they_are(
+    dtype: type[np.generic], tmp_path: Path, cache: Path
+) -> None:
+    for number in range(12):
+        saved(tmp_path / "a", f"bright{number}", (GREYS.astype(np.int64) * 257).astype(dtype))
+        saved(tmp_path / "a", f"blank{number}", np.zeros((16, 16), dtype))
+    saved(tmp_path / "a", "dark", (GREYS > 0).astype(dtype))
+    images = packed(tmp_path)
+    assert images.images.max(axis=(1, 2, 3)).tolist() == [0] * 12 + [255] * 12 + [0]
+    assert not any("beside these" in note for note in images.survey.notes)
+
+
 def test_a_reference_is_read_with_the_scale_of_the_training_images(tmp_path: Path, cache: Path) -> None:
     saved(tmp_path / "test" / "a", "dark", np.full((16, 16), 400, np.uint16))
     source = FolderSource(tmp_path / "test")

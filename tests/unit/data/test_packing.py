@@ -58,6 +58,19 @@ def test_the_cache_gives_the_same_without_decoding(root: Path) -> None:
     assert (second.classes, second.survey) == (first.classes, first.survey)
 
 
+def test_what_opening_says_is_said_of_the_folder_as_it_is_now(root: Path) -> None:
+    (root / "yak").mkdir()
+    before, _ = packed(root)
+    (root / "yak").rmdir()
+    (root / "zebra").mkdir()
+    after, decoded = packed(root)
+    assert decoded == 0
+    [yak, *first], [zebra, *second] = before.survey.notes, after.survey.notes
+    assert "no class: yak" in yak
+    assert "no class: zebra" in zebra
+    assert first == second != []
+
+
 def test_another_size_or_fit_is_packed_anew(root: Path) -> None:
     assert [packed(root, size, fit)[1] for size, fit in ((16, "crop"), (8, "crop"), (16, "pad"), (16, "crop"))] == [
         7, 7, 7, 0,

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image, features
 
+from ctfgan.data.packing import look, pack
 from ctfgan.data.sources.encoded import SUFFIXES
 from ctfgan.data.sources.folder import FolderSource
 from ctfgan.data.sources.opening import open_source
@@ -177,6 +180,41 @@ def test_bad_images_say_what_is_wrong(tmp_path: Path, bad_images: dict[str, byte
     else:
         with pytest.raises(DataError, match=reason):
             source.header(0)
+
+
+def test_the_identity_is_a_hash_of_paths_sizes_and_times(
+    tmp_path: Path, write_classes: WriteClasses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_classes(tmp_path / "root", {"a": 2, "b": 2})
+    (root / "b" / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    digest = hashlib.sha256()
+    for name in ("a/0.png", "a/1.png", "b/0.png", "b/1.png", "b/gone.png"):
+        size, time = 0, 0
+        if (root / name).exists():
+            size, time = (root / name).stat().st_size, (root / name).stat().st_mtime_ns
+        digest.update(bytes(root / name) + f"\0{size}\0{time}\n".encode())
+    for here, given in ((tmp_path, root), (tmp_path, Path("root")), (root, Path())):
+        monkeypatch.chdir(here)
+        assert FolderSource(given).identity() == digest.hexdigest()
+
+
+def test_a_start_looks_once_at_each_file_that_it_has_in_its_cache(
+    tmp_path: Path, cache: Path, write_classes: WriteClasses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_classes(tmp_path / "root", {"a": 2, "b": 2})
+    pack(FolderSource(root), look(FolderSource(root)), 16, 1, "crop")
+    looks: list[str] = []
+    stat = os.stat
+
+    def counted(path: Any, **options: Any) -> os.stat_result:
+        looks.append(str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "stat", counted)
+    source = FolderSource(root)
+    pack(source, look(source), 16, 1, "crop")
+    images = [path for path in looks if path.endswith(".png")]
+    assert len(images) == len(set(images)) == 4
 
 
 def test_the_identity_changes_with_the_files(tmp_path: Path, write_classes: WriteClasses) -> None:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from ctfgan.data.sources.encoded import EncodedSource
 from ctfgan.data.sources.folder import FolderSource
 from ctfgan.data.sources.opening import open_source
 from ctfgan.data.sources.views import ChosenSource, JoinedSource
+from ctfgan.data.surveys import PIXEL_BYTES
 from ctfgan.errors import DataError
 from ctfgan.files import LONGEST_JSON
 
@@ -218,6 +220,28 @@ def test_several_threads_decode_through_views_of_a_source(cache: Path, monkeypat
     pack(source, look(source), 64, 3, "crop")
     assert len(threads) > 1
     assert threading.get_ident() not in threads
+
+
+@pytest.mark.parametrize(("images", "threads"), [(0.5, 1), (2.5, 1), (6.5, 3), (1_000, 8)])
+def test_as_many_threads_decode_as_half_of_the_free_memory_holds_images_for(
+    images: float, threads: int, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def noted(work: Any, items: Any, workers: int) -> Any:
+        asked.append(workers)
+        return in_order(work, items, 1)
+
+    source = Listed([png(0, 64), png(1, 64), png(2, 80)])
+    free = SimpleNamespace(available=int(images * 80 * 80 * PIXEL_BYTES))
+    monkeypatch.setattr("ctfgan.data.surveys.psutil", SimpleNamespace(virtual_memory=lambda: free))
+    monkeypatch.setattr("ctfgan.data.surveys.usable_processors", lambda: 8)
+    monkeypatch.setattr("ctfgan.data.surveys.in_order", noted)
+    survey = look(source)
+    asked.clear()
+    pack(source, survey, 64, 3, "crop")
+    inspect(source)
+    assert asked == [threads, threads, threads]
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from ctfgan.bundle import stored_levels
+from ctfgan.data.levels import Scale
 from ctfgan.errors import DataError
 from ctfgan.sampling import Model, image_files
 from tests.contract.test_changed_classes import random_bundle
@@ -54,6 +57,14 @@ def test_a_folder_of_broken_images_alone_is_refused(model: Model, folder: Path, 
         DataError, match=r"more: none of 1 images can be read \(first: .*x\.png cannot be read: not an im"
     ):
         model.read_all([folder, tmp_path / "more"])
+
+
+def test_a_dark_image_of_more_than_8_bits_stays_as_dark_as_it_was_in_training(model: Model) -> None:
+    levels = stored_levels({"low_quality": {"whole": Scale(0, 4_095)}})
+    trained = Model(replace(model.bundle, provenance={**model.bundle.provenance, **levels}), "cpu")
+    dark = Image.fromarray(np.full((8, 8), 200, np.uint16))
+    assert model.fitted(dark)[0, 0, 0] == 200
+    assert trained.fitted(dark)[0, 0, 0] == 200 * 255 // 4_095
 
 
 def test_image_files_of_a_folder_are_nobody_elses(folder: Path) -> None:

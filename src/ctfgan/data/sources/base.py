@@ -228,15 +228,21 @@ def label_identity(labels: Labels, classes: Iterable[str]) -> str:
     return hashlib.sha256(labels.tobytes() + "\0".join(classes).encode()).hexdigest()
 
 
-def file_identity(files: Iterable[Path]) -> str:
-    """Hash of the files' paths, sizes and modification times; a dangling link counts as an empty file."""
+def file_identity(files: Iterable[Path | str]) -> str:
+    """Hash of the files' paths, sizes and modification times; a dangling link counts as an empty file.
+
+    Args:
+        files: absolute paths as text where there are many: to make a ``Path`` takes longer than to look at a file.
+    """
     digest = hashlib.sha256()
     for file in files:
-        size = time = 0
-        if file.exists():
-            status = file.stat()
+        path = file if isinstance(file, str) else str(file.absolute())
+        try:
+            status = os.stat(path)  # noqa: PTH116
             size, time = status.st_size, status.st_mtime_ns
-        digest.update(os.fsencode(file.absolute()) + f"\0{size}\0{time}\n".encode())
+        except OSError:
+            size = time = 0
+        digest.update(os.fsencode(path) + f"\0{size}\0{time}\n".encode())
     return digest.hexdigest()
 
 

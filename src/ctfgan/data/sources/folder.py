@@ -45,7 +45,8 @@ class FolderTree(Tree):
         return content
 
     def identity(self, paths: Iterable[str]) -> str:
-        return file_identity(self.root / path for path in paths)
+        root = str(self.root.absolute())
+        return file_identity(os.path.join(root, path) for path in paths)  # noqa: PTH118 - there may be millions
 
 
 class FolderSource(TreeSource):

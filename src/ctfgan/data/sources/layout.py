@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 from ctfgan.data.sources.base import label_identity
@@ -94,6 +94,11 @@ class TreeSource(EncodedSource):
             self.notes += _tables_unread(tree, base)
 
     def identity(self) -> str:
+        return self._identity
+
+    @cached_property
+    def _identity(self) -> str:
+        """Of the files as they were when it was first asked for: a start asks several times, and they may be many."""
         identity = self._tree.identity(self._images)
         return identity if self._is_plain else f"{identity} {label_identity(self.labels, self.classes)}"
 

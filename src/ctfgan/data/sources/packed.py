@@ -45,4 +45,6 @@ class PackedSource:
     def survey(self) -> Survey:
         """The stored survey, with size and colour as they are now."""
         mode, (side, _) = self.header(0)
-        return replace(self.packed.survey, sides=(side, side, side), modes={mode: len(self.labels)})
+        return replace(
+            self.packed.survey, sides=(side, side, side), modes={mode: len(self.labels)}, most_pixels=side * side
+        )
