@@ -82,7 +82,8 @@ def one_input(content: bytes) -> None:
     named = [
         path for path in root.glob("**/*") if not any(part.startswith(".") for part in path.relative_to(root).parts)
     ]
-    images = [path for path in named if path.suffix.lower() in (".png", ".jpg", ".tif", ".tiff") and not path.is_dir()]
+    suffixes = (".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff")
+    images = [path for path in named if path.suffix.lower() in suffixes and not path.is_dir()]
     if all(hasattr(source, name) for name in ("content",)) and not (root / "packed.json").exists():
         check(len(source.labels) == len(images), "another number of images")
         found = {os.path.relpath(path.parent, root) for path in images}

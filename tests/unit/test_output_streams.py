@@ -151,7 +151,9 @@ def test_streams_are_what_they_were_afterwards(run_cli: Callable[..., object]) -
     assert (sys.stdout, sys.stderr) == before
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "cp932"])
+@pytest.mark.parametrize(
+    "encoding", ["ascii", *(pytest.param(name, marks=pytest.mark.slow) for name in ("cp1252", "cp932"))]
+)
 def test_mistakes_and_tables_are_shown_in_every_encoding(encoding: str) -> None:
     environment = {**os.environ, "PYTHONIOENCODING": f"{encoding}:strict", "PYTHONUTF8": "0"}
     for arguments, code in ((["recipes"], 0), (["train", "--recipe", "一é↑"], 2)):
