@@ -165,7 +165,7 @@ def test_an_own_image_is_enhanced_and_a_bad_one_is_told(opened: Callable[..., Pa
     (tmp_path / "bad.png").write_text("Dear diary,\n")
     page.set_input_files("#own", tmp_path / "bad.png")
     page.click("#panel-enhance button.primary")
-    expect(page.locator("#message")).to_contain_text("This is no PNG, JPEG, WEBP, GIF or BMP image that can be read")
+    expect(page.locator("#message")).to_contain_text("or TGA image that can be read; send another file.")
     (tmp_path / "large.png").write_bytes(bytes(9 << 20))
     page.set_input_files("#own", tmp_path / "large.png")
     expect(page.locator("#message")).to_contain_text("The file large.png has 9.0 MiB; at most 8.0 MiB are taken")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ctfgan.data.images import Bytes, TooManyPixels, WrongSize
-from ctfgan.data.sources.encoded import FORMATS, open_image, read_image
+from ctfgan.data.sources.encoded import known_formats, open_image, read_image
 from ctfgan.errors import ConfigError, DataError
 from ctfgan.models.generator_a import TransferGenerator
 from ctfgan.sampling import Model, Point
@@ -20,8 +20,6 @@ from ctfgan.web.refusals import Refusal
 from ctfgan.web.results import Entry, Result
 
 SEEDS = 1 << 48
-
-_KINDS = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
 
 
 class Studio:
@@ -57,7 +55,7 @@ class Studio:
             max_images=self.max_images,
             max_upload_bytes=limits.upload_bytes,
             max_upload_pixels=limits.upload_pixels,
-            upload_formats=list(FORMATS),
+            upload_formats=list(known_formats()),
             requests_per_minute=limits.requests_per_minute,
         )
 
@@ -128,7 +126,9 @@ class Studio:
         except WrongSize as error:
             raise Refusal(413 if isinstance(error, TooManyPixels) else 422, f"the image has {error}") from error
         except DataError as error:
-            raise Refusal(415, f"this is no {_KINDS} image that can be read; send another file") from error
+            *kinds, last = known_formats()
+            words = f"{', '.join(kinds)} or {last}"
+            raise Refusal(415, f"this is no {words} image that can be read; send another file") from error
         try:
             image = read_image(content, self._limits.upload_pixels)
             return self._model.fitted(image)

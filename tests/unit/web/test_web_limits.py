@@ -86,7 +86,7 @@ def test_what_cannot_be_decoded_safely_is_refused(
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF", "TGA"])
 def test_an_own_image_may_have_any_format_that_training_reads(client: TestClient, kind: str) -> None:
     assert kind in FORMATS
-    assert client.get("/api/model").json()["upload_formats"] == list(FORMATS)
+    assert client.get("/api/model").json()["upload_formats"] == [name for name in FORMATS if name in Image.OPEN]
     size = client.get("/api/model").json()["low_quality_size"]
     grey = client.get("/api/model").json()["channels"] == 1
     image = Image.new("L" if grey else "RGB", (size, size), 200 if grey else (200, 100, 50))

@@ -117,7 +117,9 @@ def open_image(
         raise DataError("zero bytes")
     try:
         with warnings.catch_warnings(action="ignore"):  # of damaged metadata, of sizes that we look at ourselves
-            image = Image.open(BytesIO(file) if isinstance(file, bytes) else file, formats=_known(tuple(formats)))
+            image = Image.open(
+                BytesIO(file) if isinstance(file, bytes) else file, formats=known_formats(tuple(formats))
+            )
     except Image.DecompressionBombError as error:
         raise TooManyPixels(f"more pixels than the {most_pixels:,} that are decoded; shrink the image first") from error
     except Exception as error:  # each of Pillow's formats raises what it likes
@@ -139,7 +141,7 @@ def _min_is_white(image: Image.Image) -> bool:
 
 
 @cache
-def _known(formats: tuple[str, ...]) -> tuple[str, ...]:
+def known_formats(formats: tuple[str, ...] = FORMATS) -> tuple[str, ...]:
     """Those of some formats that this Pillow was built with, or has a plug-in for."""
     Image.init()
     reads_heif()
