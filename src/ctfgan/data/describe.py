@@ -139,9 +139,7 @@ def _lq_only_lines(dataset: Dataset, side: LowQuality) -> list[str]:
             f"  {len(dataset.lq_only):,} of {dataset.num_classes:,} classes have low-quality images only and take part "
             "as conditions, which needs class codes; --set data.lq_only_classes=false leaves them out"
         )
-    left = np.setdiff1d(
-        side.namesakes.spare, np.concatenate([side.namesakes.unsorted, side.own_labels, side.thin_labels])
-    )
+    left = np.setdiff1d(side.namesakes.sorted_spare, np.concatenate([side.own_labels, side.thin_labels]))
     if side.pairing == "matched" and side.packed is not None and len(left):
         lines.append(
             f"  note: {listed(side.names, left)} of low-quality images only are left out (--set "

@@ -244,7 +244,7 @@ def _own_labels(namesakes: Namesakes, labels: Labels, banks: tuple[Rows, Rows]) 
         labels: of the low-quality images, ``(N,)``.
         banks: rows of the training bank and of the held-out one, which may be empty.
     """
-    spare = np.setdiff1d(namesakes.spare, namesakes.unsorted)
+    spare = namesakes.sorted_spare
     size = int(max(labels.max(initial=0), spare.max(initial=0))) + 2
     counts = [np.bincount(labels[rows] + 1, minlength=size) for rows in banks if len(rows)]
     least = np.min(counts, axis=0)[spare + 1]

@@ -56,6 +56,11 @@ class Namesakes:
         """Whether the low-quality image of a class is one of that class, where it has any."""
         return self.pairing == "matched"
 
+    @property
+    def sorted_spare(self) -> Labels:
+        """Low-quality labels that are a class of that side alone: ``spare`` without ``unsorted``, ascending."""
+        return np.setdiff1d(self.spare, self.unsorted)
+
 
 def resolve_pairing(
     asked: str, classes: Sequence[str], low_quality_classes: Sequence[str], small: Sequence[str] = ()
@@ -201,8 +206,7 @@ def pairing_lines(namesakes: Namesakes, classes: Sequence[str], low_quality_clas
         if len(namesakes.unsorted):
             named = listed(low_quality_classes, namesakes.unsorted)
             lines.append(f"note: low-quality images of {named} count as images without a label")
-        spare = np.setdiff1d(namesakes.spare, namesakes.unsorted)
-        if len(spare):
+        if len(spare := namesakes.sorted_spare):
             lines.append(f"note: low-quality images only of {listed(low_quality_classes, spare)}")
     if namesakes.similar:
         lines.append(

@@ -21,7 +21,7 @@ from ctfgan.data.sources.folder import FolderTree, walk
 from ctfgan.data.sources.hub import HUB
 from ctfgan.data.sources.layout import strays_note
 from ctfgan.data.sources.tree import readable
-from ctfgan.errors import ConfigError, DataError
+from ctfgan.errors import ConfigError, DataError, many
 from ctfgan.hub import REPOSITORY, fetch_bundle
 from ctfgan.lifecycle.rows import Rows, generator_of
 from ctfgan.model_card import Rights
@@ -254,12 +254,12 @@ class Model:
         for path in paths:
             before, broken = len(files), list[str]()
             for file in image_files([path]):
-                if file.resolve() in known:  # named twice
+                if (resolved := file.resolve()) in known:  # named twice
                     continue
                 try:
                     pixels.append(self._read(file))
                     files.append(file)
-                    known.add(file.resolve())
+                    known.add(resolved)
                 except DataError as error:
                     if not path.is_dir():
                         raise
@@ -269,8 +269,8 @@ class Model:
             if broken and len(files) == before:
                 raise DataError(f"{path}: none of {len(broken):,} images can be read (first: {broken[0]})")
             if broken:
-                are = "image was" if len(broken) == 1 else "images were"
-                notes.append(f"{path}: {len(broken):,} {are} passed over (first: {broken[0].partition('; ')[0]})")
+                were = many(len(broken), "image was", "images were")
+                notes.append(f"{path}: {were} passed over (first: {broken[0].partition('; ')[0]})")
         return OwnImages(files, np.stack(pixels), tuple(notes))
 
     def _read(self, file: Path) -> Bytes:
