@@ -15,13 +15,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ctfgan.experiments.campaign import Cell, check_campaign, run_campaign
-from ctfgan.experiments.sweeps import baseline_of
+from ctfgan.evaluation.campaign import Cell, check_campaign, run_campaign
+from ctfgan.evaluation.sweeps import baseline_of
 from ctfgan.recipes.catalogue import named_recipe
 from ctfgan.recipes.overlay import with_settings
+from ctfgan.recipes.paper_tables import TRANSFER_SHARE
 from ctfgan.recipes.recipe import Recipe
-from ctfgan.recipes.tables import TRANSFER_SHARE
-from ctfgan.workplace import Watch
+from ctfgan.runs.context import Watch
 
 CLAIM = (("projection", 1.0), ("ctf", 0.65), ("ctf", 0.3))
 EXTRA = (("projection", 0.3), ("projection", 0.1), ("ctf", 0.1), ("ctf-paper-loss", 0.65), ("ctf-paper-loss", 0.3))

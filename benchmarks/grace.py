@@ -21,7 +21,7 @@ from pathlib import Path
 
 from forking import POLL_SECONDS, Command
 
-from ctfgan.training.run_folder import RunFolder
+from ctfgan.storage.run_folder import RunFolder
 
 PATIENCE = 900.0
 

@@ -17,7 +17,7 @@ from statistics import fmean
 from matplotlib.figure import Figure
 
 from ctfgan.reports.csv_rows import Row, read_csv
-from ctfgan.reports.figures import spread
+from ctfgan.reports.plots_of_metrics import spread
 
 SETTINGS = {
     ("cifar10-jpeg.npz", "degraded 16x16"): "CIFAR-10 JPEGs, LQ 16x16 of the same class",

@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from ctfgan.data.images import HEADING_FONT
-from ctfgan.reports.tables import last_sheet
+from ctfgan.reports.metric_tables import last_sheet
 
 HEADING = 22  # pixels that a sheet's own heading takes
 

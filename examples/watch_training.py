@@ -10,8 +10,8 @@ import shutil
 from pathlib import Path
 
 import ctfgan
-from ctfgan.training.checks import CheckReport
-from ctfgan.workplace import Quiet, Watch
+from ctfgan.runs.context import Quiet, Watch
+from ctfgan.training.validation import CheckReport
 
 
 class KeepsTheBest(Quiet):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from ctfgan.errors import CtfganError
+from ctfgan.core.errors import CtfganError
 
 LONGEST_MESSAGE = 1_000
 WAYS_OUT = (";", "Did you mean", "Known:", "must", "needs", "should", "but ", "lists all")

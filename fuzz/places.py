@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ctfgan.core.errors import DataError
 from ctfgan.data.images import MAX_PIXELS, square
 from ctfgan.data.sources.base import ImageSource
-from ctfgan.errors import DataError
 from fuzz.judging import check, is_clean
 
 LOOKED_AT = 2

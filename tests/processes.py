@@ -9,9 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ctfgan.chance import Chance
+from ctfgan.core.errors import ConfigError
 from ctfgan.data.batches import Batch
-from ctfgan.errors import ConfigError
+from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.engine import Engine, alone
+from ctfgan.distributed.processes import Processes
+from ctfgan.models.synthesis import draw_condition, synthesise
 from ctfgan.nn.shared_norm import SharedBatchNorm2d
 from ctfgan.recipes.build import Shape, build_method
 from ctfgan.recipes.catalogue import named_recipe
@@ -19,10 +22,7 @@ from ctfgan.recipes.overlay import with_settings
 from ctfgan.training.augmentation import Augmentation
 from ctfgan.training.ema import Ema
 from ctfgan.training.loop import Updates, play
-from ctfgan.training.processes import Processes, gather_statistics
-from ctfgan.training.runtime import Engine, alone
 from ctfgan.training.settings import AugmentationSettings
-from ctfgan.training.synthesis import draw_condition, synthesise
 
 SHAPE = Shape(num_classes=4, num_low_quality_labels=3, low_quality_size=8, channels=1)
 NARROW = ("generator_width=0.05", "discriminator_width=0.05", "data.resolution=16")
@@ -162,7 +162,7 @@ def normalised(processes: Processes) -> dict[str, Any]:
         plain = nn.BatchNorm2d(3, affine=affine)
         if affine:
             nn.init.uniform_(plain.weight, generator=rng)
-        shared = SharedBatchNorm2d(nn.BatchNorm2d(3, affine=affine), gather_statistics)
+        shared = SharedBatchNorm2d(nn.BatchNorm2d(3, affine=affine))
         shared.load_state_dict(plain.state_dict())
         inputs, own = whole.clone().requires_grad_(), whole[rows].clone().requires_grad_()
         expected, output = plain(inputs), shared(own)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from ctfgan.training.runtime import start_engine
+from ctfgan.distributed.engine import start_engine
 from tests import processes
 
 

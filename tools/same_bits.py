@@ -3,9 +3,9 @@
     python tools/same_bits.py before.json                      # on the commit before
     python tools/same_bits.py after.json --against before.json # on the commit after: exit code 1 where they differ
 
-Every case trains some steps of fixed seeds through the command line, measures, and makes images; kept are the losses of
-each step, the figures, and hashes of the released weights and of the images' pixels. Bits are those of one machine and one
-build of torch with one thread: write both files on the same one. Some two minutes on two cores.
+Every case trains some steps of fixed seeds through the command line, measures, and makes images; kept are the losses
+of each step, the figures, and hashes of the released weights and of the images' pixels. Bits are those of one machine
+and one build of torch with one thread: write both files on the same one. Some three minutes on two cores.
 """
 
 from __future__ import annotations
@@ -44,7 +44,16 @@ def train(run: str, recipe: str, *settings: str, hq: bool = True, more: tuple[st
     if recipe.startswith("projection") or "gan" in recipe:
         data = ["--hq", "hq"]
     chosen = (*SIZE, *settings)
-    return ["train", "--recipe", recipe, *data, *more, "--out", run, *(part for one in chosen for part in ("--set", one))]
+    return [
+        "train",
+        "--recipe",
+        recipe,
+        *data,
+        *more,
+        "--out",
+        run,
+        *(part for one in chosen for part in ("--set", one)),
+    ]
 
 
 def cases() -> dict[str, tuple[int, Commands]]:
@@ -67,7 +76,8 @@ def cases() -> dict[str, tuple[int, Commands]]:
             train("run", "ctf-folders", *TWO_STAGES), ["resume", "run", "--set", "generate.steps=7"], figures, sheet,
         ]),
         "ctf-warm": (1, [
-            train("first", "ctf-folders", *TWO_STAGES), train("run", "ctf-folders", *TWO_STAGES, more=("--from", "first")),
+            train("first", "ctf-folders", *TWO_STAGES),
+            train("run", "ctf-folders", *TWO_STAGES, more=("--from", "first")),
             sheet,
         ]),
         "ctf-r3": (1, [train("run", "ctf-r3-folders", *TWO_STAGES), sheet]),

@@ -12,7 +12,7 @@ from random import Random
 from PIL import Image
 
 from ctfgan.data.sources.layout import TreeSource
-from ctfgan.data.sources.opening import open_source
+from ctfgan.data.sources.registry import open_source
 from fuzz.changes import changed_bytes, number
 from fuzz.judging import Reader, check
 from fuzz.places import look_at, put

@@ -11,15 +11,15 @@ from random import Random
 import numpy as np
 import torch
 
-from ctfgan.bundle import BANK, CLASSES, MODEL, PROVENANCE, RECIPE, Bundle, load_bundle, save_bundle
+from ctfgan.bundle.bundle import BANK, CLASSES, MODEL, PROVENANCE, RECIPE, Bundle, load_bundle, save_bundle
 from ctfgan.data.pairing import LowQualityBank
-from ctfgan.metrics.recogniser import Recogniser
+from ctfgan.metrics.eval_classifier import Recogniser
 from ctfgan.metrics.settings import RecogniserSettings
 from ctfgan.recipes.build import Shape, build_generator
 from ctfgan.recipes.overlay import recipe
 from ctfgan.sampling.model import Model
+from ctfgan.storage.run_folder import CODES
 from ctfgan.training.class_codes import ClassCodes, ClassEncoder, random_codes
-from ctfgan.training.run_folder import CODES
 from fuzz.changes import TEXTS, changed_bytes, changed_json, dumped, number
 from fuzz.judging import Reader, check, is_clean
 from fuzz.places import joined, parted, put_files, workspace

@@ -10,7 +10,7 @@ from random import Random
 
 from PIL import Image
 
-from ctfgan.data.sources.opening import open_source
+from ctfgan.data.sources.registry import open_source
 from fuzz.changes import changed_bytes
 from fuzz.judging import Reader, check
 from fuzz.places import look_at, workspace

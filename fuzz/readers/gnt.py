@@ -7,7 +7,7 @@ from random import Random
 
 import numpy as np
 
-from ctfgan.data.sources.opening import open_source
+from ctfgan.data.sources.registry import open_source
 from fuzz.changes import changed_bytes, number
 from fuzz.judging import Reader, check
 from fuzz.places import look_at, put

@@ -10,9 +10,9 @@ from random import Random
 import numpy as np
 from PIL import Image, ImageCms
 
+from ctfgan.core.errors import DataError
 from ctfgan.data.images import MAX_PIXELS, square
 from ctfgan.data.sources.encoded import read_image
-from ctfgan.errors import DataError
 from fuzz.changes import changed_bytes, number
 from fuzz.judging import Reader, check
 

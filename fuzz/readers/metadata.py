@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from ctfgan.data.sources.opening import open_source
+from ctfgan.data.sources.registry import open_source
 from fuzz.changes import TEXTS, changed_bytes, changed_json, dumped
 from fuzz.judging import Reader, check
 from fuzz.places import look_at, workspace

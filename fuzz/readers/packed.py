@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 
 from ctfgan.data.packing import build, look
-from ctfgan.data.sources.folder import FolderSource
-from ctfgan.data.sources.opening import open_source
+from ctfgan.data.sources.class_folders import FolderSource
+from ctfgan.data.sources.registry import open_source
 from fuzz.changes import changed_bytes, changed_json, dumped, number
 from fuzz.judging import Reader, check
 from fuzz.places import joined, look_at, parted, put_files, workspace

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from ctfgan.data.sources.opening import open_source
+from ctfgan.data.sources.registry import open_source
 from fuzz.changes import TEXTS, changed_bytes, changed_json, number
 from fuzz.judging import Reader, check
 from fuzz.places import look_at, put

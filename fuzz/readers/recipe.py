@@ -10,7 +10,7 @@ from typing import Any
 from ctfgan.recipes.catalogue import RECIPES, named_recipe
 from ctfgan.recipes.overlay import recipe, with_file
 from ctfgan.recipes.recipe import Recipe, parse_recipe
-from ctfgan.training.run_folder import RunFolder
+from ctfgan.storage.run_folder import RunFolder
 from fuzz.changes import TEXTS, changed_bytes, changed_json, dumped, number
 from fuzz.judging import Reader, check
 from fuzz.places import put

@@ -8,7 +8,7 @@ from random import Random
 
 from PIL import Image
 
-from ctfgan.data.sources.opening import open_source
+from ctfgan.data.sources.registry import open_source
 from ctfgan.data.sources.webdataset import TarSource
 from fuzz.changes import changed_bytes, changed_json, dumped, number
 from fuzz.judging import Reader, check

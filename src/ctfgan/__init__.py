@@ -10,13 +10,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ctfgan.errors import CtfganError
+from ctfgan.core.errors import CtfganError
 
 if TYPE_CHECKING:
     from ctfgan.evaluation import evaluate, load_extractors
     from ctfgan.recipes.overlay import recipe
     from ctfgan.recipes.recipe import Recipe
-    from ctfgan.runs import resume, train
+    from ctfgan.runs.train import resume, train
     from ctfgan.sampling import from_pretrained, load
 
 __all__ = [
@@ -38,8 +38,8 @@ _HOMES = {
     "load": "ctfgan.sampling",
     "load_extractors": "ctfgan.evaluation",
     "recipe": "ctfgan.recipes.overlay",
-    "resume": "ctfgan.runs",
-    "train": "ctfgan.runs",
+    "resume": "ctfgan.runs.train",
+    "train": "ctfgan.runs.train",
 }
 
 

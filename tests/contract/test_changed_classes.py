@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import nn
 
-from ctfgan.bundle import Bundle, load_bundle, save_bundle
+from ctfgan.bundle.bundle import Bundle, load_bundle, save_bundle
+from ctfgan.bundle.class_editing import drop, map_classes, rename
+from ctfgan.bundle.class_rows import NewClasses, rebuilt
 from ctfgan.data.pairing import LowQualityBank
-from ctfgan.lifecycle.changes import drop, map_classes, rename
-from ctfgan.lifecycle.rows import NewClasses, rebuilt
-from ctfgan.metrics.recogniser import Recogniser
+from ctfgan.metrics.eval_classifier import Recogniser
 from ctfgan.metrics.settings import RecogniserSettings
 from ctfgan.nn.class_tables import CLASSES, LOW_QUALITY_LABELS, CodeTable, table_spaces
 from ctfgan.recipes import build
@@ -201,7 +201,7 @@ def test_a_model_keeps_its_form_whatever_auto_means_for_other_numbers_of_classes
     assert np.array_equal(images_of(fewer, "e"), images_of(coded, "e"))
     monkeypatch.setattr(build, "MANY_CLASSES", 10)
     tables = random_bundle(name)
-    monkeypatch.setattr("ctfgan.bundle.with_form", lambda recipe, codes: recipe)  # as earlier versions saved it
+    monkeypatch.setattr("ctfgan.bundle.bundle.with_form", lambda recipe, codes: recipe)  # as earlier versions saved it
     kept = {key: value for key, value in tables.provenance.items() if key != "figures"}
     save_bundle(replace(tables, provenance=kept), tmp_path / "tables")
     monkeypatch.undo()

@@ -10,12 +10,14 @@ import pytest
 import torch
 from torch import nn
 
-from ctfgan.bundle import Bundle, load_bundle, save_bundle
-from ctfgan.chance import Chance
+from ctfgan.bundle.bundle import Bundle, load_bundle, save_bundle
+from ctfgan.core.errors import ConfigError
 from ctfgan.data.batches import Batch
 from ctfgan.data.pairing import LowQualityBank
-from ctfgan.errors import ConfigError
+from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.engine import alone
 from ctfgan.models.interfaces import Condition
+from ctfgan.models.synthesis import draw_condition, synthesise
 from ctfgan.models.widths import PLANS
 from ctfgan.recipes.build import Shape, build_method
 from ctfgan.recipes.catalogue import RECIPES, named_recipe
@@ -24,8 +26,6 @@ from ctfgan.recipes.recipe import Recipe, parse_recipe
 from ctfgan.sampling import Model
 from ctfgan.training.loop import Updates, total
 from ctfgan.training.method import Method
-from ctfgan.training.runtime import alone
-from ctfgan.training.synthesis import draw_condition, synthesise
 
 CPU = alone(torch.device("cpu"))
 SHAPE = Shape(num_classes=4, num_low_quality_labels=3, low_quality_size=8, channels=1)

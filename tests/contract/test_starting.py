@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ctfgan.bundle import Bundle
-from ctfgan.errors import ConfigError
-from ctfgan.lifecycle.starting import Start
+from ctfgan.bundle.bundle import Bundle
+from ctfgan.bundle.warm_start import Start
+from ctfgan.core.errors import ConfigError
 from ctfgan.nn.class_tables import CLASSES, table_spaces
 from ctfgan.recipes.build import Shape, build_method
 from ctfgan.recipes.overlay import with_settings

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from ctfgan.chance import Chance
-from ctfgan.errors import ConfigError
+from ctfgan.core.errors import ConfigError
+from ctfgan.distributed.batch_rng import Chance
 from ctfgan.models.interfaces import Condition
 from ctfgan.nn.class_tables import CodeTable, table_spaces
 from ctfgan.recipes.build import (

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ctfgan.training.run_folder import RunFolder
+from ctfgan.storage.run_folder import RunFolder
 
 Refused = Callable[..., str]
 WriteClasses = Callable[..., Path]
@@ -273,7 +273,7 @@ def test_a_full_disk_ends_training_with_the_last_checkpoint_whole(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("ctfgan.training.tensor_files.save_file", full)
+        patch.setattr("ctfgan.storage.tensor_files.save_file", full)
         outcome = run_cli("resume", run.path)
     assert outcome.code == 2
     line, *others = outcome.err.splitlines()

@@ -12,12 +12,12 @@ import pytest
 import torch
 
 import ctfgan
-from ctfgan.bundle import load_bundle
+from ctfgan.bundle.bundle import load_bundle
+from ctfgan.bundle.warm_start import model_hash
+from ctfgan.core.files import sha256
 from ctfgan.data.glyphs import GlyphSource
 from ctfgan.data.prepare import prepare
 from ctfgan.data.settings import GlyphSettings
-from ctfgan.files import sha256
-from ctfgan.lifecycle.starting import model_hash
 from ctfgan.recipes.recipe import parse_recipe
 from tests.conftest import TINY_RUN
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ctfgan.training.run_folder import RunFolder
+from ctfgan.storage.run_folder import RunFolder
 from tests.conftest import TINY_RUN
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -14,7 +14,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 import ctfgan
-from ctfgan.bundle import load_bundle
+from ctfgan.bundle.bundle import load_bundle
 from ctfgan.cli import export as command
 from ctfgan.export import FORMATS, PARTS
 from tests.unit.export.test_export_graphs import check_folder, check_no_path, run_readme

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ctfgan.training.run_folder import RunFolder
+from ctfgan.storage.run_folder import RunFolder
 from tests.conftest import Outcome
 
 pytestmark = pytest.mark.slow
@@ -178,7 +178,8 @@ def test_packed_images_that_are_cut_off_under_a_run_end_it_and_are_named_by_the_
     arguments = ["train", "--recipe", "projection-folders", "--hq", tmp_path / "packed", "--out", tmp_path / "run"]
     arguments += [part for setting in settings for part in ("--set", setting)]
     lines = (
-        "import os, sys, ctfgan.runs\nfrom ctfgan.cli.main import main\nfrom ctfgan.training.trainer import Trainer\n"
+        "import os, sys, ctfgan.runs.train\nfrom ctfgan.cli.main import main\n"
+        "from ctfgan.training.trainer import Trainer\n"
         "check = Trainer._check\n"
         f"Trainer._check = lambda *given: (check(*given), os.truncate({str(tmp_path / 'packed/images.npy')!r}, 4096))\n"
         f"sys.argv = {['ctfgan', *map(str, arguments)]!r}\nmain()\n"

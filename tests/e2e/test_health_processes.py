@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ctfgan.training.run_folder import RunFolder
+from ctfgan.storage.run_folder import RunFolder
 from tests.conftest import TINY_RUN
 from tests.e2e.test_several_processes import PATIENCE, settings, start
 from tests.processes import environment, free_port

@@ -20,10 +20,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from ctfgan.bundle import load_bundle
-from ctfgan.errors import BundleError, RunError
-from ctfgan.files import sha256
-from ctfgan.training.run_folder import RunFolder
+from ctfgan.bundle.bundle import load_bundle
+from ctfgan.core.errors import BundleError, RunError
+from ctfgan.core.files import sha256
+from ctfgan.storage.run_folder import RunFolder
 
 Damage = Callable[[Path], None]
 HEARD: list[tuple[str, tuple[Any, ...]]] = []

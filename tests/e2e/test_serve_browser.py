@@ -18,8 +18,8 @@ import uvicorn
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from ctfgan.bundle import load_bundle
-from ctfgan.lifecycle.changes import map_classes
+from ctfgan.bundle.bundle import load_bundle
+from ctfgan.bundle.class_editing import map_classes
 from ctfgan.sampling import Model
 from ctfgan.web.app import create_app
 from ctfgan.web.limits import Limits

@@ -15,7 +15,7 @@ import torch
 
 import ctfgan
 from ctfgan.sampling import layout_for, plan, write_set
-from ctfgan.training.run_folder import RunFolder
+from ctfgan.storage.run_folder import RunFolder
 from tests.conftest import TINY_RUN
 from tests.processes import environment, free_port
 

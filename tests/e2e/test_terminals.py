@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ctfgan.training.run_folder import RunFolder
+from ctfgan.storage.run_folder import RunFolder
 from tests.conftest import Outcome
 from tests.e2e.test_faults import TRAIN
 

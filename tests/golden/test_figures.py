@@ -9,13 +9,13 @@ import pytest
 import scipy.linalg
 import torch
 
+from ctfgan.core.progress import silent
 from ctfgan.metrics import per_class, reading
-from ctfgan.metrics.copies import check_copies
-from ctfgan.metrics.figures import frechet_distance, kernel_distance, measure
+from ctfgan.metrics.features import Reading, read_images
+from ctfgan.metrics.memorization import check_copies
 from ctfgan.metrics.neighbours import neighbourhood
 from ctfgan.metrics.per_class import ClassReference
-from ctfgan.metrics.reading import Reading, read_images
-from ctfgan.progress import silent
+from ctfgan.metrics.scores import frechet_distance, kernel_distance, measure
 from tests.unit.metrics.extractors import PixelExtractor, numbered_images
 
 

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 import ctfgan
-from ctfgan.chance import Chance
 from ctfgan.data import stock
 from ctfgan.data.batches import BatchStream
 from ctfgan.data.prepare import prepare
 from ctfgan.data.settings import DataSettings
 from ctfgan.data.synthetic import synthetic_images
+from ctfgan.distributed.batch_rng import Chance
 from tests.conftest import TINY_RUN
 
 pytestmark = [

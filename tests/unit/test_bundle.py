@@ -12,11 +12,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from ctfgan.bundle import BANK_IMAGES, bank_for_bundle, commit_of, load_bundle, save_bundle, stored_levels
+from ctfgan.bundle.bundle import BANK_IMAGES, bank_for_bundle, commit_of, load_bundle, save_bundle, stored_levels
+from ctfgan.core.errors import BundleError
+from ctfgan.core.files import sha256
 from ctfgan.data.levels import Scale
 from ctfgan.data.pairing import LowQualityBank
-from ctfgan.errors import BundleError
-from ctfgan.files import sha256
 
 
 @pytest.fixture

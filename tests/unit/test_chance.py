@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from ctfgan.chance import Chance
-from ctfgan.errors import ConfigError
+from ctfgan.core.errors import ConfigError
+from ctfgan.distributed.batch_rng import Chance
 from ctfgan.models.interfaces import normal_noise
 from ctfgan.training.augmentation import Augmentation
 from ctfgan.training.self_supervision import paste_patches

@@ -10,7 +10,7 @@ import click
 import pytest
 
 from ctfgan.cli.main import cli
-from ctfgan.errors import ConfigError
+from ctfgan.core.errors import ConfigError
 from ctfgan.recipes.catalogue import named_recipe
 from ctfgan.recipes.overlay import with_settings
 

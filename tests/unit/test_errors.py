@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import ctfgan
-from ctfgan.errors import ConfigError, CtfganError, Interrupted, ProcessLost
-from ctfgan.training.health import Unhealthy
-from ctfgan.training.processes import _told
+from ctfgan.core.errors import ConfigError, CtfganError, Interrupted, ProcessLost
+from ctfgan.distributed.processes import _told
+from ctfgan.training.divergence import Unhealthy
 
 MORE: dict[type[CtfganError], dict[str, Any]] = {  # than a message
     Interrupted: {"signal_number": signal.SIGTERM},

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from ctfgan.errors import CtfganError, DataError
-from ctfgan.files import clear_remains, delete_folder, lock, new_folder, sha256, write_file
+from ctfgan.core.errors import CtfganError, DataError
+from ctfgan.core.files import clear_remains, delete_folder, lock, new_folder, sha256, write_file
 
 
 def fail_with(number: int) -> Callable[..., None]:
@@ -118,7 +118,7 @@ def killed(source: str) -> None:
 DYING = """
 import os, signal
 from pathlib import Path
-from ctfgan.files import {function}
+from ctfgan.core.files import {function}
 def die(*arguments):
     os.kill(os.getpid(), signal.SIGKILL)
 path = Path({path!r})
@@ -179,7 +179,7 @@ def test_a_partial_folder_of_the_dead_is_cleared_and_one_of_the_living_is_not(
     (living,) = set(names(tmp_path)) - {dead}
     with new_folder(tmp_path / "x"):
         assert dead in names(tmp_path), "too young to judge"
-    monkeypatch.setattr("ctfgan.files.YOUNG_SECONDS", 0.0)
+    monkeypatch.setattr("ctfgan.core.files.YOUNG_SECONDS", 0.0)
     with new_folder(tmp_path / "x") as folder:
         assert names(tmp_path) == sorted([living, folder.parent.name, "x"])
     alive.communicate(b"\n")
@@ -190,7 +190,7 @@ def test_a_partial_folder_of_the_dead_is_cleared_and_one_of_the_living_is_not(
 MAKING = """
 import os, sys
 from pathlib import Path
-from ctfgan.files import new_folder
+from ctfgan.core.files import new_folder
 os.getpid = lambda: 1  # as in two containers
 path = Path({path!r})
 with new_folder(path, unless="whole") as folder:

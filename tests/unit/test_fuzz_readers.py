@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ctfgan.errors import ConfigError, CtfganError
+from ctfgan.core.errors import ConfigError, CtfganError
 from fuzz.driver import READERS
 from fuzz.judging import Reader, Unsound, judged
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import ctfgan
-from ctfgan.errors import BundleError, ConfigError
+from ctfgan.core.errors import BundleError, ConfigError
 
 
 @pytest.fixture

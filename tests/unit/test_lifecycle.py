@@ -8,11 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
-from ctfgan.bundle import stored_levels
+from ctfgan.bundle.bundle import stored_levels
+from ctfgan.bundle.class_editing import drop, map_classes, read_table, rename
+from ctfgan.bundle.new_classes import add
+from ctfgan.core.errors import ConfigError
 from ctfgan.data.levels import Scale
-from ctfgan.errors import ConfigError
-from ctfgan.lifecycle.adding import add
-from ctfgan.lifecycle.changes import drop, map_classes, read_table, rename
 from tests.contract.test_changed_classes import random_bundle
 from tests.contract.test_table_forms import CODES
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ctfgan.losses import (
+from ctfgan.training.losses import (
     ADVERSARIAL_LOSSES,
     box_distance,
     hinge_discriminator,

@@ -11,9 +11,9 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
-from ctfgan.bundle import Bundle, load_bundle, publish, save_bundle
-from ctfgan.errors import BundleError, ConfigError
-from ctfgan.model_card import Rights, fenced, model_card, plain, yaml_text
+from ctfgan.bundle.bundle import Bundle, load_bundle, publish, save_bundle
+from ctfgan.bundle.card import Rights, fenced, model_card, plain, yaml_text
+from ctfgan.core.errors import BundleError, ConfigError
 from tests.contract.test_changed_classes import random_bundle
 
 HOSTILE = ("---", "a\n---\nlicense: mit\n---", "b\n````\n# Boo\n```", '"\\', "<script>alert(1)</script>", "[x](y) `c`")

@@ -16,7 +16,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from ctfgan.cli.main import cli
-from ctfgan.cli.streams import PRINTING, Lasting, lasting_streams
+from ctfgan.cli.output_streams import PRINTING, Lasting, lasting_streams
 
 NAMES = ["一", "é", "×", "\udcff"]
 
@@ -127,7 +127,7 @@ def test_a_table_that_does_not_fit_on_the_disk_is_a_mistake() -> None:
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_get_a_place_so_that_no_file_takes_theirs(closed: str) -> None:
     program = (
-        "import os, sys; from ctfgan.cli.streams import lasting_streams\n"
+        "import os, sys; from ctfgan.cli.output_streams import lasting_streams\n"
         "with lasting_streams():\n"
         "    number = os.open(os.devnull, os.O_RDONLY); print('x'); print('y', file=sys.stderr); sys.exit(10 + number)"
     )

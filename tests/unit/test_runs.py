@@ -10,13 +10,13 @@ import pytest
 from PIL import Image
 
 import ctfgan
-from ctfgan.bundle import commit
+from ctfgan.bundle.bundle import commit
+from ctfgan.core.errors import RunError
 from ctfgan.data.prepare import prepare
 from ctfgan.data.settings import DataSettings
-from ctfgan.errors import RunError
-from ctfgan.runs import _fingerprints, _levels, reopen
-from ctfgan.training.run_folder import RunFolder
-from ctfgan.workplace import Watch
+from ctfgan.runs.context import Watch
+from ctfgan.runs.train import _fingerprints, _levels, reopen
+from ctfgan.storage.run_folder import RunFolder
 
 WriteClasses = Callable[..., Path]
 SHORT = (

@@ -8,10 +8,10 @@ import signal
 import pytest
 
 from ctfgan.cli.main import _unwind
-from ctfgan.errors import Interrupted, Terminated
-from ctfgan.runs import _interrupted
-from ctfgan.signals import handling
-from ctfgan.training.runtime import StopRequest, stop_on_signals
+from ctfgan.core.errors import Interrupted, Terminated
+from ctfgan.core.signals import handling
+from ctfgan.distributed.engine import StopRequest, stop_on_signals
+from ctfgan.runs.train import _interrupted
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
 

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from ctfgan.bundle import class_numbers, look_up
-from ctfgan.errors import ConfigError, suggestion
+from ctfgan.bundle.bundle import class_numbers, look_up
+from ctfgan.core.errors import ConfigError, suggestion
 
 
 @pytest.mark.parametrize(

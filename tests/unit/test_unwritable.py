@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 import ctfgan
-from ctfgan import files
-from ctfgan.data.catalogue import data_home
-from ctfgan.errors import ConfigError, CtfganError, RunError
+from ctfgan.core import files
+from ctfgan.core.errors import ConfigError, CtfganError, RunError
+from ctfgan.core.files import cache_folder, expanded, make_room, new_folder, write_file
+from ctfgan.data.published import data_home
 from ctfgan.evaluation import Evaluation
 from ctfgan.evaluation.result import are_figures
-from ctfgan.files import cache_folder, expanded, make_room, new_folder, write_file
-from ctfgan.training.run_folder import RunFolder
+from ctfgan.storage.run_folder import RunFolder
 from tests.conftest import Outcome
 
 
@@ -37,7 +37,7 @@ def read_only(run: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def nowhere(path: Path, kind: str) -> Path:
         return (run / "recipe.json" / path.name) if run in path.parents else beside(path, kind)
 
-    monkeypatch.setattr("ctfgan.files._beside", nowhere)
+    monkeypatch.setattr("ctfgan.core.files._beside", nowhere)
     monkeypatch.setattr(
         "os.access",
         lambda path, mode, **more: (
@@ -154,10 +154,10 @@ def test_a_cache_that_cannot_be_written_names_the_variable_that_moves_it(
 def test_the_folder_of_a_recogniser_is_made_before_it_is_trained(
     no_cache: Path, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ctfgan.metrics.recogniser._train", lambda *_: pytest.fail("trained"))
-    monkeypatch.setattr("ctfgan.workplace.cache_folder", lambda: no_cache)
+    monkeypatch.setattr("ctfgan.metrics.eval_classifier._train", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr("ctfgan.runs.context.cache_folder", lambda: no_cache)
     monkeypatch.delenv("CTFGAN_CACHE")
-    monkeypatch.setattr("ctfgan.files.cache_folder", lambda: no_cache)
+    monkeypatch.setattr("ctfgan.core.files.cache_folder", lambda: no_cache)
     recipe = json.loads((run / "recipe.json").read_text())
     assert recipe["recogniser"]
     with pytest.raises(CtfganError, match="set CTFGAN_CACHE"):

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from ctfgan.bench.plain import PlainTrainer
-from ctfgan.chance import Chance
+from ctfgan.core.errors import ConfigError, pick
 from ctfgan.data.batches import Batch, join
-from ctfgan.errors import ConfigError, pick
+from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.engine import alone, place, wait_for
 from ctfgan.models.interfaces import Condition, Generator, Noise
 from ctfgan.models.widths import plan_for
 from ctfgan.recipes.build import Shape, build_method, random_codes_for
@@ -21,7 +22,6 @@ from ctfgan.recipes.recipe import Recipe, SnGan
 from ctfgan.training.ema import Ema
 from ctfgan.training.loop import Updates
 from ctfgan.training.method import Method, Stage
-from ctfgan.training.runtime import alone, place, wait_for
 from ctfgan.training.settings import StageSettings
 
 ENDLESS = 10**9  # steps of a stage that is only timed: its learning rate stays

@@ -17,20 +17,20 @@ import torch
 from ctfgan.bench.arms import ENDLESS
 from ctfgan.bench.report import Report, Table, milliseconds
 from ctfgan.bench.rounds import Times, interleaved
+from ctfgan.core.errors import ConfigError
+from ctfgan.core.progress import Progress
 from ctfgan.data.batches import BatchStream
 from ctfgan.data.settings import MIN_IMAGES_PER_CLASS
 from ctfgan.data.synthetic import synthetic_images
-from ctfgan.errors import ConfigError
+from ctfgan.distributed.engine import describe_device, place, wait_for
 from ctfgan.nn.class_tables import CodeTable
-from ctfgan.progress import Progress
 from ctfgan.recipes.catalogue import named_recipe
 from ctfgan.recipes.overlay import with_settings
 from ctfgan.recipes.recipe import Recipe
+from ctfgan.runs.context import Watch, Workplace, open_workplace
 from ctfgan.training.ema import Ema
 from ctfgan.training.loop import Updates, play
 from ctfgan.training.method import Method
-from ctfgan.training.runtime import describe_device, place, wait_for
-from ctfgan.workplace import Watch, Workplace, open_workplace
 
 RESOLUTION = 16
 SETTLING_STEPS = 20  # before memory is read: allocators have then seen every size

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from ctfgan.training.runtime import wait_for
+from ctfgan.distributed.engine import wait_for
 
 TRIES = 4
 MATRIX = 1_536  # side; large enough for full speed, 0.1 s on two cores

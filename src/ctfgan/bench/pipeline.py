@@ -9,12 +9,12 @@ from pathlib import Path
 
 import torch
 
-from ctfgan.chance import Chance
 from ctfgan.data.batches import BatchStream
 from ctfgan.data.prepare import prepare
 from ctfgan.data.synthetic import synthetic_images
+from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.engine import wait_for
 from ctfgan.recipes.recipe import Recipe
-from ctfgan.training.runtime import wait_for
 
 CLASSES, IMAGES_PER_CLASS = 10, 200
 BATCHES = 50

@@ -15,12 +15,12 @@ from ctfgan.bench.peaks import measure_peaks
 from ctfgan.bench.pipeline import batch_seconds
 from ctfgan.bench.rounds import Times, interleaved
 from ctfgan.bench.steps import BARE, SYNTHESISE, StageCost, UpdateCost, measure_stage, time_sampling, time_stages
-from ctfgan.errors import ConfigError
+from ctfgan.core.errors import ConfigError
+from ctfgan.distributed.engine import choose_device, describe_device
+from ctfgan.models.synthesis import CHUNK
 from ctfgan.recipes.catalogue import named_recipe
 from ctfgan.recipes.overlay import with_settings
 from ctfgan.recipes.recipe import CtfGan, Recipe
-from ctfgan.training.runtime import choose_device, describe_device
-from ctfgan.training.synthesis import CHUNK
 
 DCT_BATCH, DCT_CHANNELS, DCT_SIZE = 8, 32, 32
 WHAT_COUNTS = (

@@ -15,9 +15,9 @@ from ctfgan.bench.counting import Work, backward_work, forward_work, update_work
 from ctfgan.bench.peaks import Peaks
 from ctfgan.bench.rounds import Times, interleaved
 from ctfgan.data.images import Bytes
+from ctfgan.distributed.engine import alone
+from ctfgan.models.synthesis import CHUNK, synthesise
 from ctfgan.training.objectives.adversarial import Critic
-from ctfgan.training.runtime import alone
-from ctfgan.training.synthesis import CHUNK, synthesise
 
 SYNTHESISE, BARE = "synthesise", "bare forward"
 

@@ -60,7 +60,7 @@ def step(
     """
     from ctfgan.bench.report import Options, compare, compare_with_plain, measure
     from ctfgan.cli.output import check_output
-    from ctfgan.errors import ConfigError
+    from ctfgan.core.errors import ConfigError
 
     if against and others:
         raise ConfigError("--against and --compare are two different questions; ask one at a time")
@@ -109,8 +109,8 @@ def classes(
     from ctfgan.bench.classes import class_report, measure_classes
     from ctfgan.cli import show
     from ctfgan.cli.output import check_output
-    from ctfgan.errors import ConfigError
-    from ctfgan.files import write_file
+    from ctfgan.core.errors import ConfigError
+    from ctfgan.core.files import write_file
     from ctfgan.reports.costs import class_plot
 
     for file, option in ((plot, "--plot"), (out, "--json")):
@@ -131,7 +131,7 @@ def classes(
 
 def _show(report: Report, out: Path | None) -> None:
     from ctfgan.cli import show
-    from ctfgan.files import write_file
+    from ctfgan.core.files import write_file
 
     show.say(report.heading)
     for table in report.tables:

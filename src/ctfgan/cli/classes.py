@@ -10,7 +10,7 @@ import click
 from ctfgan.cli.options import DEVICE
 
 if TYPE_CHECKING:
-    from ctfgan.bundle import Bundle
+    from ctfgan.bundle.bundle import Bundle
 
 MODEL = click.argument("model", metavar="RUN_OR_BUNDLE", type=click.Path(path_type=Path))
 OUT = click.option("--out", required=True, metavar="DIR", type=click.Path(path_type=Path), help="The new bundle.")
@@ -52,8 +52,8 @@ def rename(model: Path, pairs: tuple[tuple[str, str], ...], out: Path) -> None:
     \b
     ctfgan classes rename bundle --class A alpha --class B beta --out renamed
     """
-    from ctfgan.errors import ConfigError
-    from ctfgan.lifecycle.changes import rename as rename_classes
+    from ctfgan.bundle.class_editing import rename as rename_classes
+    from ctfgan.core.errors import ConfigError
 
     names = dict(pairs)
     if len(names) < len(pairs):
@@ -72,7 +72,7 @@ def drop(model: Path, names: tuple[str, ...], out: Path) -> None:
     \b
     ctfgan classes drop bundle --class A --class B --out fewer
     """
-    from ctfgan.lifecycle.changes import drop as drop_classes
+    from ctfgan.bundle.class_editing import drop as drop_classes
 
     _check_free(out)
     _save(drop_classes(_load(model), list(dict.fromkeys(names))), out)
@@ -91,7 +91,7 @@ def map_(model: Path, table: Path, out: Path) -> None:
     \b
     ctfgan classes map bundle table.csv --out mapped
     """
-    from ctfgan.lifecycle.changes import map_classes, read_table
+    from ctfgan.bundle.class_editing import map_classes, read_table
 
     _check_free(out)
     _save(map_classes(_load(model), read_table(table)), out)
@@ -115,9 +115,9 @@ def add(model: Path, images: str, lq: str | None, device: str, out: Path) -> Non
     ctfgan classes add bundle new-letters --out more
     ctfgan classes add bundle new-letters --lq new-cheap --out more    trained with --lq of the same classes
     """
+    from ctfgan.bundle.new_classes import add as add_classes
     from ctfgan.cli import show as shown
-    from ctfgan.lifecycle.adding import add as add_classes
-    from ctfgan.training.runtime import choose_device
+    from ctfgan.distributed.engine import choose_device
 
     _check_free(out)
     bundle, added = add_classes(_load(model), images, lq, choose_device(device), shown.progress)
@@ -127,15 +127,15 @@ def add(model: Path, images: str, lq: str | None, device: str, out: Path) -> Non
 
 
 def _load(model: Path) -> Bundle:
-    from ctfgan.bundle import open_bundle
+    from ctfgan.bundle.bundle import open_bundle
 
     return open_bundle(model)
 
 
 def _check_free(out: Path) -> None:
     """Before any work."""
-    from ctfgan.errors import ConfigError
-    from ctfgan.files import is_taken
+    from ctfgan.core.errors import ConfigError
+    from ctfgan.core.files import is_taken
 
     if is_taken(out):
         raise ConfigError(f"{out} exists already; choose another --out, or move it away")
@@ -144,7 +144,7 @@ def _check_free(out: Path) -> None:
 def _save(bundle: Bundle, out: Path) -> None:
     import shlex
 
-    from ctfgan.bundle import save_bundle
+    from ctfgan.bundle.bundle import save_bundle
     from ctfgan.cli import show as shown
 
     save_bundle(bundle, out)

@@ -30,7 +30,7 @@ def compare(runs: tuple[Path, ...], out: Path | None, table_file: Path | None) -
     """
     from ctfgan.cli import show
     from ctfgan.cli.output import check_output, free_output, write_new
-    from ctfgan.reports.compare import HEADINGS, plot, read_run, table, warnings
+    from ctfgan.reports.comparison import HEADINGS, plot, read_run, table, warnings
     from ctfgan.reports.csv_rows import add_to_csv, csv_rows, read_csv
     from ctfgan.reports.equal import Arm, compared
 

@@ -53,8 +53,8 @@ def check(
     from ctfgan.cli import show
     from ctfgan.cli.inspected import check_report, show_inspection, show_together, write_report
     from ctfgan.data.inspection import compare, inspect, pairing_of
-    from ctfgan.data.sources.opening import open_source
-    from ctfgan.data.sources.tables import Columns
+    from ctfgan.data.sources.columns import Columns
+    from ctfgan.data.sources.registry import open_source
 
     if report is not None:
         check_report(report)
@@ -111,8 +111,8 @@ def build(
     from ctfgan.data.packing import build as build_folder
     from ctfgan.data.packing import check_free, look
     from ctfgan.data.settings import DataSettings
-    from ctfgan.data.sources.opening import open_source
-    from ctfgan.data.sources.tables import Columns
+    from ctfgan.data.sources.columns import Columns
+    from ctfgan.data.sources.registry import open_source
 
     check_free(out)
     source = open_source(path, part, Columns(image_column, label_column, class_level))
@@ -131,9 +131,9 @@ def fetch(name: str, to: Path | None) -> None:
     import shlex
 
     from ctfgan.cli import show
-    from ctfgan.data.catalogue import data_home, published
+    from ctfgan.core.files import as_size
     from ctfgan.data.fetching import fetch as fetch_set
-    from ctfgan.files import as_size
+    from ctfgan.data.published import data_home, published
 
     wanted = published(name)
     root = to.absolute() if to is not None else data_home()
@@ -149,7 +149,7 @@ def fetch(name: str, to: Path | None) -> None:
 def list_() -> None:
     """List the published data sets that are known by name, and which of them are here."""
     from ctfgan.cli import show
-    from ctfgan.data.catalogue import CATALOGUE, data_home
+    from ctfgan.data.published import CATALOGUE, data_home
 
     root = data_home()
     show.say(f"kept in {root} ($CTFGAN_DATA chooses another folder); use a name as in 'ctfgan train --hq cifar10'\n")

@@ -20,8 +20,8 @@ def doctor(self_test: bool, device: str, as_json: bool) -> None:
     from collections import Counter
     from dataclasses import asdict
 
+    from ctfgan.core.errors import CtfganError
     from ctfgan.doctor import Status, examine
-    from ctfgan.errors import CtfganError
 
     told = []
     shown = ""

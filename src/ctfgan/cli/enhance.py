@@ -33,7 +33,7 @@ def enhance(model: Path, images: tuple[Path, ...], class_name: str, seed: int, o
     """
     from ctfgan.cli import show
     from ctfgan.cli.output import free_output, output_names, write_enhanced
-    from ctfgan.errors import many
+    from ctfgan.core.errors import many
     from ctfgan.sampling import load
     from ctfgan.sampling.sheets import check_sheet
 

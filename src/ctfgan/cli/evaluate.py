@@ -55,9 +55,9 @@ def evaluate(
     from ctfgan.cli import show
     from ctfgan.evaluation import Evaluation, load_extractors
     from ctfgan.evaluation import evaluate as evaluate_run
-    from ctfgan.reports.figures import figure_table
-    from ctfgan.training.run_folder import FIGURES, RunFolder
-    from ctfgan.workplace import Watch
+    from ctfgan.reports.plots_of_metrics import figure_table
+    from ctfgan.runs.context import Watch
+    from ctfgan.storage.run_folder import FIGURES, RunFolder
 
     def show_figures(result: Evaluation) -> None:
         content = result.as_dict()

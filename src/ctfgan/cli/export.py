@@ -33,12 +33,12 @@ def export(model: Path, to: str, out: Path, part: str | None, licence: str | Non
     """
     import shlex
 
-    from ctfgan.bundle import open_bundle
+    from ctfgan.bundle.bundle import open_bundle
     from ctfgan.cli import show
     from ctfgan.cli.output import check_output
-    from ctfgan.errors import ConfigError
+    from ctfgan.core.errors import ConfigError
+    from ctfgan.core.files import as_size
     from ctfgan.export import export_graphs, export_hub
-    from ctfgan.files import as_size
 
     check_output(out)
     if to == HUB and part is not None:

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from ctfgan.cli.show import say
+from ctfgan.core.errors import ConfigError
+from ctfgan.core.files import write_file
 from ctfgan.data.findings import Finding, classes_and_levels, look_alike_names, unreadable_images
 from ctfgan.data.inspection import Inspection, histogram
 from ctfgan.data.packed import PackedImages, Survey
 from ctfgan.data.sources.base import Labels
-from ctfgan.errors import ConfigError
-from ctfgan.files import write_file
 from ctfgan.models.widths import PLANS
 
 EXAMPLES = 5

@@ -14,10 +14,10 @@ from typing import NoReturn
 
 import click
 
-from ctfgan.cli.streams import lasting_streams
-from ctfgan.errors import ConfigError, CtfganError, ProcessLost, Terminated, suggestion
-from ctfgan.launcher import is_main, launch
-from ctfgan.signals import HANGUP, handling
+from ctfgan.cli.output_streams import lasting_streams
+from ctfgan.core.errors import ConfigError, CtfganError, ProcessLost, Terminated, suggestion
+from ctfgan.core.signals import HANGUP, handling
+from ctfgan.distributed.launch import is_main, launch
 
 SECTIONS = {
     "Train": {

@@ -11,13 +11,13 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
+from ctfgan.core.errors import ConfigError
+from ctfgan.core.files import is_taken, new_folder, write_file
 from ctfgan.data.images import Bytes, to_picture
-from ctfgan.errors import ConfigError
-from ctfgan.files import is_taken, new_folder, write_file
 from ctfgan.sampling import Model, Samples, check_set_folder
 from ctfgan.sampling.names import path_names
 from ctfgan.sampling.sheets import check_sheet, columns_that_fit, enlarged, png, sheet_of_columns
-from ctfgan.training.checks import spread_evenly
+from ctfgan.training.validation import spread_evenly
 
 OTHER_IMAGES = frozenset({".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".pdf", ".svg"})
 

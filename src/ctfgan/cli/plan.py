@@ -7,13 +7,13 @@ from pathlib import Path
 
 from ctfgan.cli import show
 from ctfgan.data.prepare import check_apart
-from ctfgan.experiments.sweeps import origin_of
+from ctfgan.evaluation.sweeps import origin_of
 from ctfgan.recipes.overlay import changed_settings
 from ctfgan.recipes.recipe import Recipe
-from ctfgan.runs import matched_start, with_start
+from ctfgan.runs.context import Watch, open_workplace
+from ctfgan.runs.train import matched_start, with_start
+from ctfgan.storage.run_folder import RunFolder
 from ctfgan.training.estimate import estimate
-from ctfgan.training.run_folder import RunFolder
-from ctfgan.workplace import Watch, open_workplace
 
 
 def show_plan(recipe: Recipe, out: Path | None, *, as_json: bool) -> None:

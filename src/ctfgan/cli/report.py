@@ -27,10 +27,10 @@ def report(runs: tuple[Path, ...], out: Path | None, images: int, device: str) -
     """
     from ctfgan.cli import show
     from ctfgan.cli.output import check_output
-    from ctfgan.errors import ConfigError
+    from ctfgan.core.errors import ConfigError
+    from ctfgan.distributed.engine import choose_device
     from ctfgan.reports.run_page import Options, is_report, stories, write_report
-    from ctfgan.training.runtime import choose_device
-    from ctfgan.workplace import Watch
+    from ctfgan.runs.context import Watch
 
     told = stories(runs)
     place = out or (runs[0] / "report.html" if len(runs) == 1 else Path("report.html"))

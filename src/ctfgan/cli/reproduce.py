@@ -53,16 +53,16 @@ def reproduce(
     ctfgan reproduce table2 --profile cpu --data hwdb1.0=characters.npz --data mnist=mnist.npz --only hwdb
     """
     from ctfgan.cli import show
-    from ctfgan.errors import CtfganError
+    from ctfgan.core.errors import CtfganError
     from ctfgan.evaluation import load_extractors
-    from ctfgan.experiments.campaign import check_campaign, run_campaign
-    from ctfgan.experiments.profiles import named_profile
-    from ctfgan.experiments.reproduce import plan_table
-    from ctfgan.experiments.tables import named_table
-    from ctfgan.reports.compare import measured
+    from ctfgan.evaluation.campaign import check_campaign, run_campaign
+    from ctfgan.evaluation.reproduction import plan_table
+    from ctfgan.evaluation.table_profiles import named_profile
+    from ctfgan.evaluation.table_rows import named_table
+    from ctfgan.reports.comparison import measured
     from ctfgan.reports.csv_rows import write_csv
-    from ctfgan.reports.document import write_document
-    from ctfgan.reports.tables import earlier, table_report, table_rows
+    from ctfgan.reports.markdown import write_document
+    from ctfgan.reports.metric_tables import earlier, table_report, table_rows
 
     plan = plan_table(
         named_table(table), named_profile(profile), _places(data), seeds=seeds, sections=sections, device=device
@@ -98,7 +98,7 @@ def reproduce(
 
 
 def _places(texts: tuple[str, ...]) -> dict[str, str]:
-    from ctfgan.errors import ConfigError
+    from ctfgan.core.errors import ConfigError
 
     places: dict[str, str] = {}
     for text in texts:

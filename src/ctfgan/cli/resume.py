@@ -32,7 +32,7 @@ def resume(run: Path, device: str | None, assignments: tuple[str, ...]) -> None:
     torchrun --nproc-per-node 4 -m ctfgan resume runs/mine
     """
     from ctfgan.cli import show
-    from ctfgan.runs import resume as resume_run
+    from ctfgan.runs.train import resume as resume_run
 
     with show.watch() as watch:
         path = resume_run(run, watch, device, assignments)

@@ -74,8 +74,8 @@ def sample(
 
     from ctfgan.cli import show
     from ctfgan.cli.output import check_set_output, free_output, sheet_classes, write_sheet
+    from ctfgan.distributed.engine import start_engine
     from ctfgan.sampling import load
-    from ctfgan.training.runtime import start_engine
 
     engine = start_engine(device)
     if out is not None and not is_sheet:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from ctfgan.cli.sample import SHEET_COUNT
 from ctfgan.cli.show import duration, progress, say
+from ctfgan.core.files import as_size
 from ctfgan.data.images import Bytes
-from ctfgan.data.sources.opening import open_source
-from ctfgan.files import as_size
+from ctfgan.data.sources.registry import open_source
 from ctfgan.sampling import Layout, Model, Plan, layout_for, plan, plan_balanced, write_set
 
 

@@ -13,13 +13,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
-from ctfgan.launcher import is_main
+from ctfgan.distributed.launch import is_main
+from ctfgan.runs.context import Quiet, Watch
 from ctfgan.training.alarms import Alarm
-from ctfgan.training.checks import CheckReport
 from ctfgan.training.loop import StepLosses
-from ctfgan.training.recovery import Rollback
+from ctfgan.training.rollback import Rollback
 from ctfgan.training.settings import StageSettings
-from ctfgan.workplace import Quiet, Watch
+from ctfgan.training.validation import CheckReport
 
 LINE_EVERY_SECONDS = 15.0  # between progress lines where no bar can be shown
 TABLE_WIDTH = 200

@@ -43,18 +43,18 @@ def sweep(
     ctfgan sweep --vary data.degradation.size=4,8,16 --vary data.pairing=matched,independent --hq scans
     """
     from ctfgan.cli import show
-    from ctfgan.data.sources.opening import absolute
-    from ctfgan.errors import CtfganError
-    from ctfgan.experiments.campaign import check_campaign, run_campaign
-    from ctfgan.experiments.sweeps import plan_sweep, vary
-    from ctfgan.files import write_file
+    from ctfgan.core.errors import CtfganError
+    from ctfgan.core.files import write_file
+    from ctfgan.data.sources.registry import absolute
+    from ctfgan.evaluation.campaign import check_campaign, run_campaign
+    from ctfgan.evaluation.sweeps import plan_sweep, vary
     from ctfgan.recipes.catalogue import DEFAULT, DEFAULT_FOR_OWN_IMAGES, named_recipe
     from ctfgan.recipes.overlay import with_settings
-    from ctfgan.reports.compare import measured
+    from ctfgan.reports.comparison import measured
     from ctfgan.reports.csv_rows import csv_rows, write_csv
-    from ctfgan.reports.document import write_document
     from ctfgan.reports.equal import compared
-    from ctfgan.reports.sweep import PointOutcome, arms, plot, sweep_report
+    from ctfgan.reports.markdown import write_document
+    from ctfgan.reports.sweep_page import PointOutcome, arms, plot, sweep_report
 
     if (name is None) == (not varied):
         raise click.UsageError("name a sweep (hq-fraction, lq-share, ablations), or settings with --vary, not both")
@@ -90,7 +90,7 @@ def sweep(
 
 
 def _values(text: str) -> tuple[str, tuple[str, ...]]:
-    from ctfgan.errors import ConfigError
+    from ctfgan.core.errors import ConfigError
 
     name, _, values = text.partition("=")
     if not values:

@@ -63,9 +63,9 @@ def train(
     ctfgan train --characters gb2312-level-1 --fonts /usr/share/fonts
     ctfgan train --characters jis-level-1 --fonts /usr/share/fonts --lq-fonts /usr/share/fonts/X11/misc
     """
+    from ctfgan.core.files import expanded
     from ctfgan.data.settings import PUBLISHED
-    from ctfgan.data.sources.opening import absolute
-    from ctfgan.files import expanded
+    from ctfgan.data.sources.registry import absolute
     from ctfgan.recipes.catalogue import DEFAULT, DEFAULT_FOR_OWN_IMAGES, named_recipe
     from ctfgan.recipes.overlay import with_file, with_settings
 
@@ -97,7 +97,7 @@ def train(
     chosen = with_settings(chosen, {name: value for name, value in options.items() if value is not None}, assignments)
 
     from ctfgan.cli import show
-    from ctfgan.runs import train as run_training
+    from ctfgan.runs.train import train as run_training
 
     if dry_run:
         from ctfgan.cli.plan import show_plan
@@ -110,6 +110,6 @@ def train(
 
 
 def _absolute_folders(folders: tuple[str, ...]) -> tuple[str, ...] | None:
-    from ctfgan.files import expanded
+    from ctfgan.core.files import expanded
 
     return tuple(str(expanded(folder).absolute()) for folder in folders) or None

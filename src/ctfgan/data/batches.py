@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ctfgan.chance import Chance
+from ctfgan.data.device_images import shared_tensor
 from ctfgan.data.pairing import LowQualityBank
 from ctfgan.data.prepare import Dataset
 from ctfgan.data.splits import Rows
-from ctfgan.data.stock import shared_tensor
-from ctfgan.devices import send
+from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.devices import send
 
 CPU = torch.device("cpu")
 

@@ -21,6 +21,9 @@ from pcffont.tables.factory import TABLE_TYPE_REGISTRY
 from pcffont.utils.stream import Stream
 from PIL import Image
 
+from ctfgan.core.errors import DataError, a_few
+from ctfgan.core.files import expanded
+from ctfgan.core.progress import Progress, silent
 from ctfgan.data.faces import (
     OUTLINE_SUFFIXES,
     Drawing,
@@ -32,9 +35,6 @@ from ctfgan.data.faces import (
     left_out,
 )
 from ctfgan.data.sources.base import Groups, Labels
-from ctfgan.errors import DataError, a_few
-from ctfgan.files import expanded
-from ctfgan.progress import Progress, silent
 
 # By the registry that a font names: the codec that gives a character's two bytes there.
 CODECS = {

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ctfgan.core.errors import many
 from ctfgan.data.findings import small_classes
 from ctfgan.data.leakage import shared_rows
 from ctfgan.data.low_quality import LowQuality
@@ -15,7 +16,6 @@ from ctfgan.data.pairing import UNLABELLED_SHARE
 from ctfgan.data.prepare import Dataset
 from ctfgan.data.settings import PUBLISHED, DataSettings
 from ctfgan.data.sources.base import Labels
-from ctfgan.errors import many
 
 EXAMPLES = 5
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ctfgan.core.errors import DataError, excerpt
+from ctfgan.core.files import cache_folder, new_folder, read_json, sha256
+from ctfgan.core.progress import Progress, silent
+from ctfgan.core.settings import Settings
 from ctfgan.data.sources.strays import stray_part
-from ctfgan.errors import DataError, excerpt
-from ctfgan.files import cache_folder, new_folder, read_json, sha256
-from ctfgan.progress import Progress, silent
-from ctfgan.settings import Settings
 
 Drawing = NDArray[np.uint8]
 """``(H, W)``, 0 where there is no ink."""

@@ -16,10 +16,10 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from ctfgan.data.catalogue import PublishedFile, PublishedSet, downloads
-from ctfgan.errors import DataError
-from ctfgan.files import is_taken, lock, new_folder, sha256
-from ctfgan.progress import Progress, silent
+from ctfgan.core.errors import DataError
+from ctfgan.core.files import is_taken, lock, new_folder, sha256
+from ctfgan.core.progress import Progress, silent
+from ctfgan.data.published import PublishedFile, PublishedSet, downloads
 
 TIMEOUT_SECONDS = 30.0
 CHUNK = 1 << 20

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ctfgan.core.errors import folded, many
 from ctfgan.data.contrast import SPAN, Extents, faint_images, faint_sentence, faint_set
 from ctfgan.data.leakage import Digests, digests_of, repeats
 from ctfgan.data.packed import Survey, fingerprint_of
 from ctfgan.data.settings import MIN_IMAGES_PER_CLASS
 from ctfgan.data.sources.base import ImageSource, Labels
-from ctfgan.data.sources.packed import PackedSource
+from ctfgan.data.sources.packed_set import PackedSource
 from ctfgan.data.splits import Rows
-from ctfgan.errors import folded, many
 
 FEW_IMAGES_PER_CLASS = 20
 FAR_FROM_MEDIAN = 2.0
@@ -121,7 +121,7 @@ def _levels(location: str, classes: tuple[str, ...]) -> list[Finding]:
 
 
 def look_alike_names(classes: Sequence[str]) -> list[Finding]:
-    """Class names that a person would take for the same: their :func:`~ctfgan.errors.folded` forms agree."""
+    """Class names that a person would take for the same: their :func:`~ctfgan.core.errors.folded` forms agree."""
     groups: defaultdict[str, list[str]] = defaultdict(list)
     for name in classes:
         groups[folded(name)].append(name)

@@ -18,6 +18,9 @@ from fontTools.ttLib import TTCollection, TTFont
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from ctfgan.core.errors import DataError, suggestion
+from ctfgan.core.files import expanded, sha256
+from ctfgan.core.progress import Progress, silent
 from ctfgan.data.characters import NAMED_SETS, is_named, named_characters
 from ctfgan.data.faces import (
     OUTLINE_SUFFIXES,
@@ -33,9 +36,6 @@ from ctfgan.data.faces import (
 )
 from ctfgan.data.settings import MIN_IMAGES_PER_CLASS, GlyphSettings
 from ctfgan.data.sources.base import Groups, Labels
-from ctfgan.errors import DataError, suggestion
-from ctfgan.files import expanded, sha256
-from ctfgan.progress import Progress, silent
 
 RENDER_SCALE = 3  # supersampling: jitter is applied at this multiple of the final size
 FACES_PER_CHARACTER = 2

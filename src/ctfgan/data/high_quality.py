@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from ctfgan.core.errors import DataError, suggestion
+from ctfgan.core.files import expanded
+from ctfgan.core.progress import Progress, silent
 from ctfgan.data.characters import NAMED_SETS, is_named, named_characters
 from ctfgan.data.glyphs import GlyphSource
 from ctfgan.data.settings import PUBLISHED, DataSettings
 from ctfgan.data.sources.base import ImageSource
-from ctfgan.data.sources.opening import open_source
-from ctfgan.data.sources.tables import Columns
-from ctfgan.data.sources.views import of_classes, with_classes
-from ctfgan.errors import DataError, suggestion
-from ctfgan.files import expanded
-from ctfgan.progress import Progress, silent
+from ctfgan.data.sources.columns import Columns
+from ctfgan.data.sources.combine import of_classes, with_classes
+from ctfgan.data.sources.registry import open_source
 
 
 def high_quality_sources(settings: DataSettings, progress: Progress = silent) -> tuple[ImageSource, ImageSource | None]:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 
+from ctfgan.core.errors import DataError
+from ctfgan.data.color_profiles import in_srgb, is_transparent
 from ctfgan.data.levels import Levels, eight_bit, kind_of
-from ctfgan.data.profiles import in_srgb, is_transparent
-from ctfgan.errors import DataError
 
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
 MIN_SIDE = 4

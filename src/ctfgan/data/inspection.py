@@ -8,6 +8,9 @@ from dataclasses import asdict, dataclass, field, replace
 import numpy as np
 from PIL import Image
 
+from ctfgan.core.errors import many
+from ctfgan.core.progress import Progress, silent
+from ctfgan.data.color_profiles import profile_notes, profile_of
 from ctfgan.data.contrast import extent
 from ctfgan.data.findings import (
     EXAMPLES_KEPT,
@@ -26,13 +29,10 @@ from ctfgan.data.images import plain
 from ctfgan.data.leakage import Digests, digest, shared_rows
 from ctfgan.data.namesakes import pairing_lines, resolve_pairing
 from ctfgan.data.packed import Survey
-from ctfgan.data.profiles import profile_notes, profile_of
 from ctfgan.data.settings import MIN_IMAGES_PER_CLASS
 from ctfgan.data.sources.base import ImageSource, Labels
 from ctfgan.data.splits import Rows
 from ctfgan.data.surveys import Unreadable, decoded, read_survey
-from ctfgan.errors import many
-from ctfgan.progress import Progress, silent
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ctfgan.errors import DataError
+from ctfgan.core.errors import DataError
 
 WIDTHS = (*range(8, 31, 2), 31)
 """Bits that whole numbers may be meant to have; Pillow reads none above 2^31 - 1."""

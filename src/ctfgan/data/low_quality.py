@@ -8,6 +8,8 @@ from typing import Literal
 
 import numpy as np
 
+from ctfgan.core.errors import DataError
+from ctfgan.core.progress import Progress
 from ctfgan.data.bitmap_faces import BitmapSource
 from ctfgan.data.image_view import ImageView
 from ctfgan.data.manifest import ClassNames
@@ -17,11 +19,9 @@ from ctfgan.data.packing import look, pack
 from ctfgan.data.pairing import LowQualityBank
 from ctfgan.data.settings import MIN_IMAGES_PER_CLASS, DataSettings
 from ctfgan.data.sources.base import UNLABELLED, ImageSource, Labels
-from ctfgan.data.sources.opening import open_source
-from ctfgan.data.sources.tables import Columns
+from ctfgan.data.sources.columns import Columns
+from ctfgan.data.sources.registry import open_source
 from ctfgan.data.splits import Rows, covering_prefix, membership, share, stratified_order, whole_groups, with_copies
-from ctfgan.errors import DataError
-from ctfgan.progress import Progress
 
 
 @dataclass(frozen=True)

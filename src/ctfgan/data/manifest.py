@@ -20,8 +20,8 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from ctfgan.core.errors import DataError, excerpt, is_shown_whole
 from ctfgan.data.sources.base import UNLABELLED, Labels
-from ctfgan.errors import DataError, excerpt, is_shown_whole
 
 LABELS = "labels.npy"
 ORDER = "order.npy"

@@ -9,9 +9,9 @@ from typing import Literal
 
 import numpy as np
 
+from ctfgan.core.errors import DataError, a_few, folded
 from ctfgan.data.manifest import ClassNames
 from ctfgan.data.sources.base import UNLABELLED, Labels
-from ctfgan.errors import DataError, a_few, folded
 
 ResolvedPairing = Literal["matched", "independent"]
 
@@ -67,8 +67,9 @@ def resolve_pairing(
 ) -> Namesakes:
     """Find the low-quality namesake of each class; ``auto`` means matched if most classes have one.
 
-    Names whose :func:`~ctfgan.errors.folded` forms agree are the same, unless that would make one of several of a side.
-    ``auto`` means independent, too, where low-quality images have more classes and all names are numbers: these are the
+    Names whose :func:`~ctfgan.core.errors.folded` forms agree are the same, unless that would make
+    one of several of a side. ``auto`` means independent, too,
+    where low-quality images have more classes and all names are numbers: these are the
     labels of files without class names, which coincide by accident.
 
     Args:

@@ -21,7 +21,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from ctfgan.errors import CtfganError, DataError, excerpt
+from ctfgan.core.errors import CtfganError, DataError, excerpt
 
 if TYPE_CHECKING:
     from bz2 import BZ2Decompressor

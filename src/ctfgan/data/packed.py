@@ -20,14 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
+from ctfgan.core.errors import excerpt
+from ctfgan.core.files import read_json
+from ctfgan.core.settings import Settings, first_mistake
 from ctfgan.data.images import GREY_MODES, Bytes, Fit
 from ctfgan.data.leakage import Digests, first_rows
 from ctfgan.data.levels import Scale
 from ctfgan.data.manifest import OFFSETS, ClassNames, Manifest, damaged, open_array, open_manifest
 from ctfgan.data.sources.base import Labels
-from ctfgan.errors import excerpt
-from ctfgan.files import read_json
-from ctfgan.settings import Settings, first_mistake
 
 CONTENT = "packed.json"
 IMAGES = "images.npy"

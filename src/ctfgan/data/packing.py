@@ -13,6 +13,11 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from ctfgan.core.errors import DataError
+from ctfgan.core.files import cache_folder, is_taken, new_folder, read_json
+from ctfgan.core.progress import Progress, silent
+from ctfgan.core.settings import Settings
+from ctfgan.data.color_profiles import profile_notes, profile_of
 from ctfgan.data.contrast import contrast_notes, extent
 from ctfgan.data.images import Bytes, Fit, square
 from ctfgan.data.leakage import digest
@@ -29,14 +34,9 @@ from ctfgan.data.packed import (
     fingerprint_of,
     open_packed,
 )
-from ctfgan.data.profiles import profile_notes, profile_of
 from ctfgan.data.sources.base import ImageSource, groups_of, is_concurrent
-from ctfgan.data.sources.packed import PackedSource
+from ctfgan.data.sources.packed_set import PackedSource
 from ctfgan.data.surveys import Unreadable, decoded, read_survey
-from ctfgan.errors import DataError
-from ctfgan.files import cache_folder, is_taken, new_folder, read_json
-from ctfgan.progress import Progress, silent
-from ctfgan.settings import Settings
 
 SURVEY = "survey.json"
 

@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ctfgan.chance import Chance
 from ctfgan.data.image_view import ImageView
 from ctfgan.data.images import Bytes, to_float
 from ctfgan.data.sources.base import Labels
 from ctfgan.data.splits import stable_order
+from ctfgan.distributed.batch_rng import Chance
 
 LOOKED_AT = 512  # images
 KEPT_VARIANCE = 0.8

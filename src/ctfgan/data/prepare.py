@@ -10,23 +10,23 @@ from typing import Literal
 import numpy as np
 import torch
 
+from ctfgan.core.errors import DataError, a_few
+from ctfgan.core.progress import Progress, silent
+from ctfgan.data.device_images import Stock, Stocks
+from ctfgan.data.evaluated_classes import Measured, measured
 from ctfgan.data.high_quality import high_quality_sources
 from ctfgan.data.images import Bytes
 from ctfgan.data.leakage import shared_rows
 from ctfgan.data.low_quality import LowQuality, low_quality_side
 from ctfgan.data.manifest import ClassNames
-from ctfgan.data.measured import Measured, measured
 from ctfgan.data.namesakes import NO_LABELS
 from ctfgan.data.packed import PackedImages, Survey
 from ctfgan.data.packing import look, pack
 from ctfgan.data.settings import MIN_IMAGES_PER_CLASS, PUBLISHED, DataSettings
 from ctfgan.data.sources.base import ImageSource, Labels
-from ctfgan.data.sources.views import of_classes
+from ctfgan.data.sources.combine import of_classes
 from ctfgan.data.splits import Rows, ascending, membership, share, stratified_order, whole_groups, with_copies
-from ctfgan.data.stock import Stock, Stocks
 from ctfgan.data.subset import Subset
-from ctfgan.errors import DataError, a_few
-from ctfgan.progress import Progress, silent
 
 MIN_CLASSES = 2
 WITHHELD = 1  # tells the random numbers that draw withheld classes from others of the same seed

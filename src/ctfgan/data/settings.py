@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from ctfgan.settings import Seed, Settings
+from ctfgan.core.settings import Seed, Settings
 
 MIN_IMAGES_PER_CLASS = 4  # enough to train on, to degrade and to hold out
 PLACES = ("high_quality", "low_quality", "reference")

@@ -13,14 +13,14 @@ import numpy as np
 import psutil
 from PIL import Image
 
+from ctfgan.core.errors import DataError
+from ctfgan.core.progress import Progress, silent
 from ctfgan.data.in_order import in_order
 from ctfgan.data.levels import OVERSHOOT, SMALLEST_WHITE, Kind, Scale, kind_of, range_of, scale_of, words
 from ctfgan.data.packed import UNREADABLE_KEPT, Survey
 from ctfgan.data.sources.base import ImageSource, is_concurrent, reader_of
-from ctfgan.data.sources.packed import PackedSource
-from ctfgan.devices import usable_processors
-from ctfgan.errors import DataError
-from ctfgan.progress import Progress, silent
+from ctfgan.data.sources.packed_set import PackedSource
+from ctfgan.distributed.devices import usable_processors
 
 SMALL_SIDE = 64
 """Pixels of a side; smaller images are decoded mostly under Python's lock, so that two threads take longer than one."""

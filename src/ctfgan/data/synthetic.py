@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ctfgan.core.files import new_folder
 from ctfgan.data.manifest import write_manifest
 from ctfgan.data.packed import CONTENT, DIGESTS, FORMAT, IMAGES, PackedImages, Survey, open_packed
-from ctfgan.files import new_folder
 
 WRITTEN_AT_ONCE = 1 << 24  # bytes
 

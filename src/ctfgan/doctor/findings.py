@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from ctfgan.files import expanded
+from ctfgan.core.files import expanded
 
 Status = Literal["ok", "warn", "fail"]
 

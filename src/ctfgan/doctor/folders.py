@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 
-from ctfgan.data.catalogue import CATALOGUE, data_home
+from ctfgan.core.files import as_size, cache_folder, lock, sha256
+from ctfgan.data.published import CATALOGUE, data_home
 from ctfgan.doctor.findings import Finding, reason
-from ctfgan.files import as_size, cache_folder, lock, sha256
 
 LITTLE_ROOM = 5 << 30
 NO_ROOM = 200 << 20

@@ -11,9 +11,9 @@ from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from ctfgan.core.errors import ConfigError
+from ctfgan.distributed.launch import launch
 from ctfgan.doctor.findings import Finding, reason
-from ctfgan.errors import ConfigError
-from ctfgan.launcher import launch
 
 NEEDED_BY = {
     "hub": "hf:owner/name, parquet files, and sharing on the Hub",

@@ -8,9 +8,9 @@ import platform
 import shutil
 from collections.abc import Iterator
 
-from ctfgan.devices import usable_processors
+from ctfgan.core.files import as_size
+from ctfgan.distributed.devices import usable_processors
 from ctfgan.doctor.findings import Finding, reason
-from ctfgan.files import as_size
 
 LITTLE_MEMORY = 2 << 30
 
@@ -62,7 +62,7 @@ def devices() -> Iterator[Finding]:
     if torch.backends.mps.is_available():
         yield _computed("MPS", "mps", "Apple GPU")
 
-    from ctfgan.training.runtime import choose_device
+    from ctfgan.distributed.engine import choose_device
 
     chosen = choose_device("auto")
     why = {"cuda": "CUDA comes first", "mps": "no CUDA, and MPS comes next", "cpu": "neither CUDA nor MPS is here"}

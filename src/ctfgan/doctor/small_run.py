@@ -28,7 +28,7 @@ def self_test(device: str) -> Iterator[Finding]:
         device: as for ``--device``.
     """
     from ctfgan.recipes.overlay import recipe
-    from ctfgan.runs import resume, train
+    from ctfgan.runs.train import resume, train
 
     started = time.monotonic()
     with _own_cache() as folder:
@@ -57,7 +57,7 @@ def _own_cache() -> Iterator[Path]:
 
 
 def _trained(run: Path, seconds: float) -> Finding:
-    from ctfgan.training.run_folder import RunFolder
+    from ctfgan.storage.run_folder import RunFolder
 
     lines = [line for line in RunFolder(run).journal().read("step") if line["stage"] == "generate"]
     first, last = lines[0], lines[-1]
@@ -70,7 +70,7 @@ def _trained(run: Path, seconds: float) -> Finding:
 
 def _back_to_the_middle(run: Path, again: Path) -> Path:
     """A copy of the run as if it had been stopped at the check in the middle of stage 2."""
-    from ctfgan.training.run_folder import BUNDLE, RunFolder
+    from ctfgan.storage.run_folder import BUNDLE, RunFolder
 
     shutil.copytree(run, again)
     shutil.rmtree(again / BUNDLE)
@@ -81,7 +81,7 @@ def _back_to_the_middle(run: Path, again: Path) -> Path:
 def _resumed(run: Path, again: Path) -> Finding:
     import torch
 
-    from ctfgan.training.run_folder import RunFolder
+    from ctfgan.storage.run_folder import RunFolder
 
     whole, resumed = (RunFolder(path).load(RunFolder(path).checkpoints()[-1]).tensors for path in (run, again))
     if [name for name in whole if not torch.isfinite(whole[name]).all()]:

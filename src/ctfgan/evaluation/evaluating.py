@@ -10,22 +10,22 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ctfgan.bundle import add_figures
-from ctfgan.data.sources.opening import name_of
-from ctfgan.errors import ConfigError, CtfganError, RunError, excerpt
+from ctfgan.bundle.bundle import add_figures
+from ctfgan.core.errors import ConfigError, CtfganError, RunError, excerpt
+from ctfgan.core.files import make_room, read_json, write_file
+from ctfgan.data.sources.registry import name_of
+from ctfgan.distributed.engine import start_engine
 from ctfgan.evaluation.measurement import Measurement
 from ctfgan.evaluation.result import Evaluation, are_figures, with_earlier
-from ctfgan.evaluation.sharing import SharedExtractor
-from ctfgan.files import make_room, read_json, write_file
+from ctfgan.evaluation.spread import SharedExtractor
 from ctfgan.metrics.extractor import Extractor
 from ctfgan.metrics.inception import load_inception
 from ctfgan.metrics.plugin import load_plugin
 from ctfgan.metrics.settings import EvaluationSettings
 from ctfgan.recipes.recipe import Recipe, parse_recipe
-from ctfgan.runs import is_finished, reopen
-from ctfgan.training.run_folder import BUNDLE, FIGURES, RECIPE, RunFolder
-from ctfgan.training.runtime import start_engine
-from ctfgan.workplace import Watch, heard
+from ctfgan.runs.context import Watch, heard
+from ctfgan.runs.train import is_finished, reopen
+from ctfgan.storage.run_folder import BUNDLE, FIGURES, RECIPE, RunFolder
 
 
 def evaluate(

@@ -9,28 +9,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ctfgan.core.files import cache_folder
+from ctfgan.core.progress import silent
 from ctfgan.data.leakage import first_rows
 from ctfgan.data.splits import Rows, stratified_order
 from ctfgan.data.subset import Subset
+from ctfgan.evaluation.image_streams import CHUNK, ImageSet, Sieve, generated, image_sets, real, reported_set
 from ctfgan.evaluation.result import FLOOR, Evaluation
-from ctfgan.evaluation.streams import CHUNK, ImageSet, Sieve, generated, image_sets, real, reported_set
-from ctfgan.files import cache_folder
 from ctfgan.metrics.classification import ClassificationScore, classification_score
-from ctfgan.metrics.copies import CopyCheck, check_copies
+from ctfgan.metrics.eval_classifier import TrainingImages
 from ctfgan.metrics.extractor import Extractor, Pixels
-from ctfgan.metrics.figures import KERNEL_SUBSET_SIZE, KERNEL_SUBSETS, Figures, PerClass, measure
+from ctfgan.metrics.features import SCORE_SPLITS, Chunk, Reading, read_images
+from ctfgan.metrics.memorization import CopyCheck, check_copies
 from ctfgan.metrics.neighbours import MOST_IMAGES
 from ctfgan.metrics.per_class import ClassReference
 from ctfgan.metrics.protocol import Protocol
-from ctfgan.metrics.reading import SCORE_SPLITS, Chunk, Reading, read_images
-from ctfgan.metrics.recogniser import TrainingImages
+from ctfgan.metrics.scores import KERNEL_SUBSET_SIZE, KERNEL_SUBSETS, Figures, PerClass, measure
 from ctfgan.metrics.settings import EvaluationSettings
-from ctfgan.progress import silent
-from ctfgan.runs import released_checkpoint
-from ctfgan.training.recovery import HealthRecord
-from ctfgan.training.run_folder import RunFolder
-from ctfgan.training.synthesis import balanced_labels, sample_labels
-from ctfgan.workplace import Watch, Workplace
+from ctfgan.models.synthesis import balanced_labels, sample_labels
+from ctfgan.runs.context import Watch, Workplace
+from ctfgan.runs.train import released_checkpoint
+from ctfgan.storage.run_folder import RunFolder
+from ctfgan.training.rollback import HealthRecord
 
 COPY_CHECK_IMAGES = 1_000
 COPY_CHECK_REAL = 5_000

@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ctfgan.metrics.classification import ClassificationScore
-from ctfgan.metrics.copies import CopyCheck
 from ctfgan.metrics.extractor import RECOGNISER, ExtractorCard
-from ctfgan.metrics.figures import Figures
+from ctfgan.metrics.memorization import CopyCheck
 from ctfgan.metrics.protocol import Protocol, sentence
+from ctfgan.metrics.scores import Figures
 
 SAMPLES, AS_TRAINED = "samples", "samples without moving average"
 """What names of sets of samples begin with: of the released weights, and of those that they are the average of."""

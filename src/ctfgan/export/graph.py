@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ctfgan.bundle import Bundle
-from ctfgan.chance import Chance
+from ctfgan.bundle.bundle import Bundle
+from ctfgan.core.errors import ConfigError
 from ctfgan.data.sources.base import UNLABELLED
-from ctfgan.errors import ConfigError
+from ctfgan.distributed.batch_rng import Chance
 from ctfgan.models.generator_a import TransferGenerator
 from ctfgan.models.interfaces import Condition, Noise
 from ctfgan.models.progressive import GrowingGenerator

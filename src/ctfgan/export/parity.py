@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ctfgan.errors import CtfganError
+from ctfgan.core.errors import CtfganError
 from ctfgan.export.graph import Graph
 
 Run = Callable[[dict[str, Tensor]], Tensor]

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch.export import Dim, ExportedProgram
 
-from ctfgan.errors import CtfganError
+from ctfgan.core.errors import CtfganError
 from ctfgan.export.graph import Graph
 from ctfgan.export.parity import Run
 

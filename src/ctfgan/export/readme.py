@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ctfgan.bundle import Bundle
+from ctfgan.bundle.bundle import Bundle
+from ctfgan.bundle.card import Rights, fenced, plain
 from ctfgan.export.graph import Graph
-from ctfgan.model_card import Rights, fenced, plain
 
 ONNX_RUN = ["(images,) = onnxruntime.InferenceSession({file!r}).run(None, inputs)"]
 PROGRAM_RUN = [

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ctfgan.metrics.reading import Chunk
-from ctfgan.metrics.recogniser import TrainedRecogniser, TrainingImages, recogniser_for
+from ctfgan.core.progress import Progress
+from ctfgan.metrics.eval_classifier import TrainedRecogniser, TrainingImages, recogniser_for
+from ctfgan.metrics.features import Chunk
 from ctfgan.metrics.settings import RecogniserSettings
-from ctfgan.progress import Progress
 
 HARDEST = 5  # classes that are told about by themselves
 DRAWS = 100_000  # of the gain, for its interval

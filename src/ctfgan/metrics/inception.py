@@ -8,8 +8,8 @@ from urllib.error import URLError
 import torch
 from torch import Tensor
 
-from ctfgan.errors import CtfganError
-from ctfgan.files import sha256
+from ctfgan.core.errors import CtfganError
+from ctfgan.core.files import sha256
 from ctfgan.metrics.extractor import INCEPTION, ExtractorCard, Pixels, as_colour
 from ctfgan.metrics.inception_network import LAST_BLOCKS, InceptionNetwork
 

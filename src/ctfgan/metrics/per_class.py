@@ -8,10 +8,10 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
+from ctfgan.core.progress import Progress
 from ctfgan.metrics.extractor import Extractor
-from ctfgan.metrics.figures import PerClass, frechet_distance
-from ctfgan.metrics.reading import Chunk, read_images
-from ctfgan.progress import Progress
+from ctfgan.metrics.features import Chunk, read_images
+from ctfgan.metrics.scores import PerClass, frechet_distance
 
 FEWEST_REAL = 50
 

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ctfgan.errors import CtfganError
+from ctfgan.core.errors import CtfganError
 from ctfgan.metrics.extractor import INCEPTION, RECOGNISER, ExtractorCard, Pixels, as_colour
 
 BATCH = 50

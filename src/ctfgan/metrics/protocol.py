@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ctfgan.metrics.extractor import RECOGNISER, ExtractorCard
-from ctfgan.metrics.figures import Figures
+from ctfgan.metrics.scores import Figures
 
 FEW_REFERENCES = 500
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from ctfgan.settings import Seed, Settings
+from ctfgan.core.settings import Seed, Settings
 
 
 class RecogniserSettings(Settings):

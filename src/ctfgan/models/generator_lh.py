@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ctfgan.chance import Chance
+from ctfgan.distributed.batch_rng import Chance
 from ctfgan.models.interfaces import Condition, Noise, normal_noise
 from ctfgan.models.settings import TransferSettings
 from ctfgan.models.transfer_features import TransferTrace, to_grey

@@ -8,8 +8,8 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from ctfgan.chance import Chance
-from ctfgan.devices import send
+from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.devices import send
 
 
 @dataclass(frozen=True)

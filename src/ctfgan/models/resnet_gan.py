@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ctfgan.chance import Chance
+from ctfgan.distributed.batch_rng import Chance
 from ctfgan.models.interfaces import Condition, Noise, normal_noise
 from ctfgan.models.widths import Plan
 from ctfgan.nn.blocks import GeneratorBlock

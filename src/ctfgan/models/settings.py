@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from ctfgan.settings import Settings
+from ctfgan.core.settings import Settings
 
 MANY_CLASSES = 64
 """Above this many classes ``class_tables=auto`` is codes."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ctfgan.errors import ConfigError
+from ctfgan.core.errors import ConfigError
 
 
 @dataclass(frozen=True)

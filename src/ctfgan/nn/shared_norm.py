@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
+from ctfgan.distributed.engine import Engine, place
+from ctfgan.distributed.processes import gather_statistics
 from ctfgan.nn.normalising import follow_statistics
-
-Gather = Callable[[Tensor], Tensor]
-"""Statistics ``(2, C)`` of this process to those of all, ``(processes, 2, C)``, differentiably."""
 
 
 class SharedBatchNorm2d(nn.BatchNorm2d):
@@ -22,23 +19,21 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
 
     Args:
         like: the layer that this one takes the place of; its tensors are taken over, not copied.
-        gather: asks the other processes.
     """
 
-    def __init__(self, like: nn.BatchNorm2d, gather: Gather) -> None:
+    def __init__(self, like: nn.BatchNorm2d) -> None:
         super().__init__(like.num_features, like.eps, like.momentum, like.affine, like.track_running_stats)
         self.weight, self.bias = like.weight, like.bias
         self.running_mean, self.running_var = like.running_mean, like.running_var
         self.num_batches_tracked = like.num_batches_tracked
         self.train(like.training)
-        self._gather = gather
 
     def forward(self, maps: Tensor) -> Tensor:
         if not self.training:
             return super().forward(maps)
         wide = maps if maps.dtype == torch.float64 else maps.float()
         variance, mean = torch.var_mean(wide, dim=(0, 2, 3), correction=0)
-        means, variances = self._gather(torch.stack([mean, variance])).unbind(1)  # (processes, C) each
+        means, variances = gather_statistics(torch.stack([mean, variance])).unbind(1)  # (processes, C) each
         mean = means.mean(0)
         # Of equally large parts: the mean of their variances plus the variance of their means.
         variance = (variances + (means - mean).square()).mean(0)
@@ -53,9 +48,17 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
         return normal.to(maps.dtype)
 
 
-def share_batch_norm(network: nn.Module, gather: Gather) -> None:
+def share_batch_norm(network: nn.Module) -> None:
     """Put a :class:`SharedBatchNorm2d` in the place of every ``nn.BatchNorm2d`` of a network."""
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):
             if type(child) is nn.BatchNorm2d:
-                setattr(parent, name, SharedBatchNorm2d(child, gather))
+                setattr(parent, name, SharedBatchNorm2d(child))
+
+
+def distribute(network: nn.Module, engine: Engine) -> None:
+    """Make a network ready for training: on the device, batch norm over all processes, the main one's weights."""
+    if engine.processes.count > 1:
+        share_batch_norm(network)
+    place(network, engine.device)
+    engine.processes.copy_from_main([*network.parameters(), *network.buffers()])

@@ -10,9 +10,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from ctfgan.chance import Chance
-from ctfgan.errors import ConfigError
-from ctfgan.losses import ADVERSARIAL_LOSSES
+from ctfgan.core.errors import ConfigError
+from ctfgan.core.settings import Settings
+from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.processes import Processes
 from ctfgan.models.discriminator import Discriminator
 from ctfgan.models.generator_a import TransferGenerator
 from ctfgan.models.generator_lh import GeneratorLH
@@ -22,16 +23,15 @@ from ctfgan.models.settings import MANY_CLASSES
 from ctfgan.models.widths import Plan, growing_plan, plan_for
 from ctfgan.nn.class_tables import LOW_QUALITY_LABELS, ClassSpace
 from ctfgan.recipes.recipe import AcGan, CtfGan, MethodSettings, ProgGan, Recipe, ResnetMethod, SnGan
-from ctfgan.settings import Settings
 from ctfgan.training.class_codes import ClassCodes, load_codes, random_codes
+from ctfgan.training.losses import ADVERSARIAL_LOSSES
 from ctfgan.training.method import Method, Stage
 from ctfgan.training.objectives.adversarial import AdversarialGame, GameSetup
 from ctfgan.training.objectives.classified import ClassifiedGame, ClassTerm
 from ctfgan.training.objectives.growing import GrowingGame
 from ctfgan.training.objectives.transfer import TransferGame
-from ctfgan.training.processes import Processes
+from ctfgan.training.regularization import Strengthening
 from ctfgan.training.settings import StageSettings
-from ctfgan.training.strengthening import Strengthening
 
 MOST_CANDIDATES = 10_000  # classes that a class loss looks at, if they are all
 SAMPLED_CLASSES = 1_024  # that stand for all others where there are more

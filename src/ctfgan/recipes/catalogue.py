@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ctfgan.errors import pick
-from ctfgan.recipes import practical, tables
+from ctfgan.core.errors import pick
+from ctfgan.recipes import paper_tables, practical
 from ctfgan.recipes.recipe import Recipe
 
 DEFAULT = "ctf-glyphs"
@@ -26,29 +26,29 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
         practical.prog_gan_folders,
         practical.ctf_mnist16,
         practical.projection_mnist16,
-        tables.table1_cifar10_ac_gan,
-        tables.table1_cifar10_prog_gan,
-        tables.table1_cifar10_projection,
-        tables.table1_cifar10_fewer,
-        tables.table1_cifar10_entire,
-        tables.table1_stl10_ac_gan,
-        tables.table1_stl10_prog_gan,
-        tables.table1_stl10_projection,
-        tables.table1_stl10_fewer,
-        tables.table1_stl10_entire,
-        tables.table2_hwdb_projection,
-        tables.table2_hwdb_fewer,
-        tables.table2_hwdb_entire,
-        tables.table2_omniglot_projection,
-        tables.table2_omniglot_fewer,
-        tables.table2_omniglot_entire,
-        tables.table3_imagenet_ac_gan,
-        tables.table3_imagenet_concat,
-        tables.table3_imagenet_projection,
-        tables.table3_imagenet_fewer,
-        tables.table3_imagenet_entire,
-        tables.fig1_imagenet_fewer,
-        tables.fig1_imagenet_entire,
+        paper_tables.table1_cifar10_ac_gan,
+        paper_tables.table1_cifar10_prog_gan,
+        paper_tables.table1_cifar10_projection,
+        paper_tables.table1_cifar10_fewer,
+        paper_tables.table1_cifar10_entire,
+        paper_tables.table1_stl10_ac_gan,
+        paper_tables.table1_stl10_prog_gan,
+        paper_tables.table1_stl10_projection,
+        paper_tables.table1_stl10_fewer,
+        paper_tables.table1_stl10_entire,
+        paper_tables.table2_hwdb_projection,
+        paper_tables.table2_hwdb_fewer,
+        paper_tables.table2_hwdb_entire,
+        paper_tables.table2_omniglot_projection,
+        paper_tables.table2_omniglot_fewer,
+        paper_tables.table2_omniglot_entire,
+        paper_tables.table3_imagenet_ac_gan,
+        paper_tables.table3_imagenet_concat,
+        paper_tables.table3_imagenet_projection,
+        paper_tables.table3_imagenet_fewer,
+        paper_tables.table3_imagenet_entire,
+        paper_tables.fig1_imagenet_fewer,
+        paper_tables.fig1_imagenet_entire,
     )
 }
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ctfgan.data.settings import DataSettings, DegradationSettings
 from ctfgan.models.settings import NetworkSettings, TransferSettings
+from ctfgan.recipes.paper_tables import PAPER_HQ_FRACTION, TRANSFER_SHARE
 from ctfgan.recipes.recipe import AcGan, CtfGan, MethodSettings, ProgGan, Recipe, SnGan
-from ctfgan.recipes.tables import PAPER_HQ_FRACTION, TRANSFER_SHARE
 from ctfgan.training.settings import (
     CheckSettings,
     PenaltySettings,

@@ -7,11 +7,11 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, ValidationError
 from pydantic_core import PydanticSerializationError
 
+from ctfgan.core.errors import ConfigError, excerpt
+from ctfgan.core.settings import Seed, Settings, mistakes
 from ctfgan.data.settings import DataSettings
-from ctfgan.errors import ConfigError, excerpt
 from ctfgan.metrics.settings import EvaluationSettings, RecogniserSettings
 from ctfgan.models.settings import Conditioning, NetworkSettings, TransferSettings
-from ctfgan.settings import Seed, Settings, mistakes
 from ctfgan.training.settings import (
     CriticPenaltySettings,
     SelfSupervisionSettings,

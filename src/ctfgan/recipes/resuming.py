@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from ctfgan.errors import ConfigError, a_few
+from ctfgan.core.errors import ConfigError, a_few
 from ctfgan.recipes.overlay import changed_settings
 from ctfgan.recipes.recipe import ProgGan, Recipe
-from ctfgan.training.plateau import Plateau
+from ctfgan.training.early_stopping import Plateau
 from ctfgan.training.settings import StageSettings
 
 FREE = (

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ctfgan.core.progress import Progress, silent
 from ctfgan.data.images import Bytes
 from ctfgan.data.prepare import Dataset
 from ctfgan.data.splits import Rows, membership
-from ctfgan.evaluation.streams import ImageSet, generated
-from ctfgan.metrics.copies import reduced
+from ctfgan.evaluation.image_streams import ImageSet, generated
+from ctfgan.metrics.memorization import reduced
 from ctfgan.metrics.variety import ClassVariety, alike_below
-from ctfgan.progress import Progress, silent
-from ctfgan.reports.studio import Studio
+from ctfgan.reports.loaded_run import Studio
 from ctfgan.training.settings import AlarmSettings
 
 IMAGES = 4_000

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from ctfgan.bench.classes import ClassCost
-from ctfgan.reports.compare import as_png
+from ctfgan.reports.comparison import as_png
 
 
 def class_plot(costs: Sequence[ClassCost]) -> bytes:

@@ -10,15 +10,15 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from ctfgan.data.sources.opening import name_of
+from ctfgan.core.files import write_file
+from ctfgan.data.sources.registry import name_of
 from ctfgan.evaluation import FLOOR, with_training_bank
-from ctfgan.experiments.sweeps import origin_of
-from ctfgan.files import write_file
+from ctfgan.evaluation.sweeps import origin_of
 from ctfgan.metrics.extractor import RECOGNISER
+from ctfgan.recipes.grants import shareable
 from ctfgan.recipes.overlay import changed_settings
 from ctfgan.recipes.recipe import Recipe
-from ctfgan.recipes.sharing import shareable
-from ctfgan.reports.compare import RunResult
+from ctfgan.reports.comparison import RunResult
 from ctfgan.reports.curves import Over
 from ctfgan.reports.equal import Comparison, machine
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from ctfgan.data.images import drawable
-from ctfgan.reports.blocks import Embedded
+from ctfgan.reports.page_blocks import Embedded
 
 Line = dict[str, Any]
 """A line of a journal."""

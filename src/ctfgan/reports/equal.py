@@ -6,9 +6,9 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ctfgan.reports.blocks import Block, Heading, Items, Paragraph, TableBlock
-from ctfgan.reports.compare import RunResult
+from ctfgan.reports.comparison import RunResult
 from ctfgan.reports.curves import Moment, Over
+from ctfgan.reports.page_blocks import Block, Heading, Items, Paragraph, TableBlock
 
 BASELINE = "sn-gan-projection"
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from ctfgan.reports.blocks import (
+from ctfgan.reports.page_blocks import (
     Block,
     Cell,
     Code,

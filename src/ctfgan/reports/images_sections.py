@@ -8,17 +8,17 @@ from statistics import fmean
 import numpy as np
 import torch
 
-from ctfgan.chance import Chance
+from ctfgan.core.progress import Progress
 from ctfgan.data.prepare import Dataset
+from ctfgan.distributed.batch_rng import Chance
 from ctfgan.models.generator_a import TransferGenerator
-from ctfgan.progress import Progress
 from ctfgan.recipes.recipe import CtfGan
-from ctfgan.reports.blocks import Block, Cell, Heading, Items, Paragraph, TableBlock, Tiles
 from ctfgan.reports.class_table import MOST_REAL, ClassRow, ClassTable, measure_classes
-from ctfgan.reports.figures import marked
+from ctfgan.reports.loaded_run import Opened, Studio
 from ctfgan.reports.maps import maps_section
-from ctfgan.reports.story import Story
-from ctfgan.reports.studio import Opened, Studio
+from ctfgan.reports.page_blocks import Block, Cell, Heading, Items, Paragraph, TableBlock, Tiles
+from ctfgan.reports.plots_of_metrics import marked
+from ctfgan.reports.run_summary import Story
 from ctfgan.reports.tiles import image_tile
 
 EXAMPLES = 6  # classes that examples of real images are shown of

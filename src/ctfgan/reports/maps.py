@@ -11,17 +11,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ctfgan.chance import Chance
+from ctfgan.core.progress import Progress
 from ctfgan.data.images import Bytes, to_bytes
+from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.engine import Engine
 from ctfgan.models.generator_a import TransferGenerator
 from ctfgan.models.interfaces import Condition, Noise
+from ctfgan.models.synthesis import balanced_labels, draw_condition, synthesise_from
 from ctfgan.models.transfer_features import TransferFeature, TransferTrace
-from ctfgan.progress import Progress
-from ctfgan.reports.blocks import Block, Cell, Gallery, Heading, Items, Paragraph, TableBlock, Tile, Tiles
-from ctfgan.reports.studio import Studio
+from ctfgan.reports.loaded_run import Studio
+from ctfgan.reports.page_blocks import Block, Cell, Gallery, Heading, Items, Paragraph, TableBlock, Tile, Tiles
 from ctfgan.reports.tiles import image_tile, map_tile
-from ctfgan.training.runtime import Engine
-from ctfgan.training.synthesis import balanced_labels, draw_condition, synthesise_from
 
 SHOWN = 4  # samples that are looked into
 MEASURED = 256  # samples that a block's part is measured on

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ctfgan.files import write_file
-from ctfgan.reports.blocks import Block, Contents, Heading, Items, Paragraph, Plots, TableBlock
-from ctfgan.reports.compare import HEADINGS, table, warnings
+from ctfgan.core.files import write_file
+from ctfgan.reports.comparison import HEADINGS, table, warnings
 from ctfgan.reports.curves import check_plots
-from ctfgan.reports.document import page
 from ctfgan.reports.equal import Arm, equal_blocks
 from ctfgan.reports.images_sections import classes_section, data_section, maps_or_why_not
-from ctfgan.reports.story import Story, read_story
-from ctfgan.reports.story_sections import (
+from ctfgan.reports.loaded_run import open_run
+from ctfgan.reports.markdown import page
+from ctfgan.reports.page_blocks import Block, Contents, Heading, Items, Paragraph, Plots, TableBlock
+from ctfgan.reports.run_summary import Story, read_story
+from ctfgan.reports.summary_sections import (
     copies_section,
     curves_section,
     environment_section,
@@ -25,8 +26,7 @@ from ctfgan.reports.story_sections import (
     samples_section,
     timing_section,
 )
-from ctfgan.reports.studio import open_run
-from ctfgan.workplace import Watch
+from ctfgan.runs.context import Watch
 
 MARK = "ctfgan report"
 """Names the program in the page; what does not bear it is not replaced."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ctfgan.data.images import Bytes, to_picture
-from ctfgan.reports.blocks import Tile
+from ctfgan.reports.page_blocks import Tile
 
 LARGEST = 128  # pixels of an image in a table
 SMALLEST = 48  # CSS pixels that it is shown at, at least

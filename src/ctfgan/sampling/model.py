@@ -13,25 +13,25 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from ctfgan.bundle import FILES, Bundle, class_numbers, look_up, open_bundle, publish
+from ctfgan.bundle.bundle import FILES, Bundle, class_numbers, look_up, open_bundle, publish
+from ctfgan.bundle.card import Rights
+from ctfgan.bundle.class_rows import Rows, generator_of
+from ctfgan.bundle.hub_download import REPOSITORY, fetch_bundle
+from ctfgan.core.errors import ConfigError, DataError, many
 from ctfgan.data.images import Bytes, square, to_float
 from ctfgan.data.sources.base import UNLABELLED
+from ctfgan.data.sources.class_folders import FolderTree, walk
 from ctfgan.data.sources.encoded import is_image_name, read_image
-from ctfgan.data.sources.folder import FolderTree, walk
-from ctfgan.data.sources.hub import HUB
+from ctfgan.data.sources.hugging_face import HUB
 from ctfgan.data.sources.layout import strays_note
 from ctfgan.data.sources.tree import readable
-from ctfgan.errors import ConfigError, DataError, many
-from ctfgan.hub import REPOSITORY, fetch_bundle
-from ctfgan.lifecycle.rows import Rows, generator_of
-from ctfgan.model_card import Rights
+from ctfgan.distributed.engine import Engine, alone, choose_device, place
 from ctfgan.models.generator_a import TransferGenerator
 from ctfgan.models.interfaces import Condition, Generator
+from ctfgan.models.synthesis import draw_condition, synthesise, synthesise_from
 from ctfgan.nn.class_tables import CLASSES, LOW_QUALITY_LABELS
+from ctfgan.sampling.image_rng import OwnStreams
 from ctfgan.sampling.points import Point, arc, conditions, noises
-from ctfgan.sampling.streams import OwnStreams
-from ctfgan.training.runtime import Engine, alone, choose_device, place
-from ctfgan.training.synthesis import draw_condition, synthesise, synthesise_from
 
 ANY_CLASS = ("any-class",)
 """What stands for the classes where a generator knows none."""
@@ -68,7 +68,7 @@ class Model:
     """A loaded generator.
 
     Args:
-        bundle: from :func:`~ctfgan.bundle.load_bundle`.
+        bundle: from :func:`~ctfgan.bundle.bundle.load_bundle`.
         device: ``auto``, ``cpu``, ``cuda`` ...
         engine: several processes that synthesise together, in the place of a device; all of them must then ask for the
             same images.

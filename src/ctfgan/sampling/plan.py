@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ctfgan.core.errors import ConfigError, a_few
 from ctfgan.data.sources.base import ImageSource, Labels
-from ctfgan.errors import ConfigError, a_few
 from ctfgan.sampling.model import ANY_CLASS, Model
 
 

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ctfgan.chance import Chance
 from ctfgan.data.pairing import LowQualityBank
+from ctfgan.distributed.batch_rng import Chance
 from ctfgan.models.interfaces import Condition, Generator, Noise
-from ctfgan.training.synthesis import draw_condition
+from ctfgan.models.synthesis import draw_condition
 
 SAME_DIRECTION = 1e-4  # radians; between closer vectors a straight line is as good as an arc
 

@@ -25,8 +25,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from ctfgan.bundle import environment
-from ctfgan.data.sources.generated import (
+from ctfgan.bundle.bundle import environment
+from ctfgan.core.errors import ConfigError
+from ctfgan.core.files import flush_all, is_remains, is_taken, lock, write_file
+from ctfgan.core.progress import Progress
+from ctfgan.data.sources.sample_set import (
     SET_KIND,
     SET_MANIFEST,
     SET_VERSION,
@@ -36,9 +39,6 @@ from ctfgan.data.sources.generated import (
     require,
     set_manifest,
 )
-from ctfgan.errors import ConfigError
-from ctfgan.files import flush_all, is_remains, is_taken, lock, write_file
-from ctfgan.progress import Progress
 from ctfgan.sampling.layouts import Layout
 
 

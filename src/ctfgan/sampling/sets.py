@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from ctfgan.core.errors import Interrupted
+from ctfgan.core.progress import Progress, silent
 from ctfgan.data.images import Bytes, to_picture
-from ctfgan.errors import Interrupted
-from ctfgan.progress import Progress, silent
+from ctfgan.distributed.engine import stop_on_signals
 from ctfgan.sampling.layouts import Layout, Row, layout_named
 from ctfgan.sampling.model import CHUNK, Model
 from ctfgan.sampling.names import folder_names
 from ctfgan.sampling.plan import Plan
 from ctfgan.sampling.set_folder import SetFolder
-from ctfgan.training.runtime import stop_on_signals
 
 WARM = 2  # rounds before the time that is left can be told
 

@@ -9,8 +9,8 @@ from math import prod
 import numpy as np
 from PIL import Image
 
+from ctfgan.core.errors import ConfigError
 from ctfgan.data.images import MAX_PIXELS, Bytes, sheet, sheet_page, to_picture, zoom_for
-from ctfgan.errors import ConfigError
 
 SHEET_COLUMNS = 32
 MOST_PIXELS = MAX_PIXELS

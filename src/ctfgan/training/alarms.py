@@ -11,10 +11,10 @@ from itertools import pairwise
 from math import sqrt
 from typing import Any, Literal
 
-from ctfgan.errors import NAMED, a_few
+from ctfgan.core.errors import NAMED, a_few
 from ctfgan.metrics.variety import alike_below
-from ctfgan.training.checks import CheckReport
 from ctfgan.training.settings import AlarmSettings
+from ctfgan.training.validation import CheckReport
 
 AlarmKind = Literal["class variety", "variety", "recognition", "distance", "growth", "checkpoint"]
 

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ctfgan.chance import Chance
-from ctfgan.devices import send
+from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.devices import send
 from ctfgan.training.settings import AugmentationSettings
 
 DRAWS = 2  # uniform numbers that an operation may use for an image, besides the one that decides whether it happens

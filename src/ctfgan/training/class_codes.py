@@ -21,15 +21,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from ctfgan.core.errors import excerpt
+from ctfgan.core.files import make_room, write_file
+from ctfgan.core.progress import Progress, silent
 from ctfgan.data.image_view import BothSides
 from ctfgan.data.prepare import Dataset
 from ctfgan.data.sources.base import Labels
-from ctfgan.errors import excerpt
-from ctfgan.files import make_room, write_file
-from ctfgan.metrics.recogniser import Recogniser, TrainingImages, prepared
+from ctfgan.metrics.eval_classifier import Recogniser, TrainingImages, prepared
 from ctfgan.metrics.settings import RecogniserSettings
-from ctfgan.progress import Progress, silent
-from ctfgan.training.tensor_files import below, read_finite_tensors, tensor_forms
+from ctfgan.storage.tensor_files import below, read_finite_tensors, tensor_forms
 
 AT_ONCE = 512  # images
 CLASSIFIER = "classifier."

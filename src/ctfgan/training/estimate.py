@@ -12,9 +12,10 @@ from torch import Tensor
 
 from ctfgan.data.batches import BatchStream
 from ctfgan.data.prepare import Dataset
+from ctfgan.distributed.engine import Engine, wait_for
+from ctfgan.nn.shared_norm import distribute
 from ctfgan.training.loop import Updates, play
 from ctfgan.training.method import Method
-from ctfgan.training.runtime import Engine, wait_for
 
 TIMED_STEPS = 3
 FLOATS = 5  # for each parameter: weight, gradient, two moments of Adam, moving average
@@ -36,7 +37,7 @@ class Estimate:
 def estimate(method: Method, dataset: Dataset, engine: Engine) -> list[Estimate]:
     """Train a few steps of every stage; the method's weights are spoilt afterwards."""
     device = engine.device
-    engine.prepare(method.networks)
+    distribute(method.networks, engine)
     parameters = sum(parameter.numel() for parameter in method.networks.parameters())
     buffers = sum(buffer.nbytes for buffer in method.networks.buffers())
     found = []

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from ctfgan.data.batches import Batch, join, split
+from ctfgan.distributed.engine import Engine
 from ctfgan.training.objectives.adversarial import AdversarialGame, LossTerms
-from ctfgan.training.optimiser import Optimiser
-from ctfgan.training.runtime import Engine
+from ctfgan.training.optimizers import Optimiser
 from ctfgan.training.settings import StageSettings
 
 

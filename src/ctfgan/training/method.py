@@ -8,13 +8,13 @@ from typing import Protocol
 
 from torch import nn
 
-from ctfgan.chance import Chance
+from ctfgan.distributed.batch_rng import Chance
 from ctfgan.training.alarms import Alarm
-from ctfgan.training.checks import CheckReport
 from ctfgan.training.loop import StepLosses
 from ctfgan.training.objectives.adversarial import AdversarialGame
-from ctfgan.training.recovery import Rollback
+from ctfgan.training.rollback import Rollback
 from ctfgan.training.settings import StageSettings
+from ctfgan.training.validation import CheckReport
 
 
 @dataclass(frozen=True)

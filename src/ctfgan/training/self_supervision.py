@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ctfgan.chance import Chance
-from ctfgan.devices import send
+from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.devices import send
 
 
 def paste_patches(images: Tensor, donors: Tensor, chance: Chance) -> tuple[Tensor, Tensor]:

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ctfgan.settings import Settings
+from ctfgan.core.settings import Settings
+from ctfgan.distributed.engine import Precision
 
-Precision = Literal["float32", "bfloat16"]
 TrackerName = Literal["tensorboard", "wandb", "mlflow", "trackio"]
 
 

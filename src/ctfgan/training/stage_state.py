@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from ctfgan.data.batches import BatchStream
 from ctfgan.data.prepare import Dataset
+from ctfgan.distributed.engine import Engine, compile_players
 from ctfgan.training.alarms import Alarms
+from ctfgan.training.divergence import Health
+from ctfgan.training.early_stopping import Plateau
 from ctfgan.training.ema import Ema
-from ctfgan.training.health import Health
 from ctfgan.training.loop import Updates
 from ctfgan.training.method import Method
-from ctfgan.training.plateau import Plateau
-from ctfgan.training.runtime import Engine, compile_players
 from ctfgan.training.settings import TrainingSettings
 
 

@@ -14,7 +14,7 @@ from accelerate.tracking import GeneralTracker, MLflowTracker, TensorBoardTracke
 from numpy.typing import NDArray
 from PIL import Image
 
-from ctfgan.errors import ConfigError
+from ctfgan.core.errors import ConfigError
 from ctfgan.training.settings import TrackerName
 
 PROJECT = "ctfgan"  # the project or experiment that runs are filed under

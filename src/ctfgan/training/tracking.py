@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from ctfgan.errors import ConfigError
-from ctfgan.training.run_folder import RECIPE, TRACKER, RunFolder
-from ctfgan.training.runtime import Engine, accelerate_state
+from ctfgan.core.errors import ConfigError
+from ctfgan.distributed.engine import Engine, accelerate_state
+from ctfgan.storage.run_folder import RECIPE, TRACKER, RunFolder
 from ctfgan.training.settings import TrackerName
 from ctfgan.training.trackers import Tracker, Value, tracker_for
 

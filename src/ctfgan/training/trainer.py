@@ -11,22 +11,23 @@ from typing import Any
 
 import torch
 
+from ctfgan.core.errors import Interrupted, ProcessLost, RunError
+from ctfgan.core.progress import silent
 from ctfgan.data.prepare import Dataset
-from ctfgan.errors import Interrupted, ProcessLost, RunError
-from ctfgan.metrics.recogniser import TrainedRecogniser
-from ctfgan.progress import silent
+from ctfgan.distributed.engine import Engine, Stopped, StopRequest, wait_for
+from ctfgan.metrics.eval_classifier import TrainedRecogniser
+from ctfgan.nn.shared_norm import distribute
+from ctfgan.storage.run_folder import RunFolder, StoredCheckpoint
+from ctfgan.storage.tensor_files import UNFIT, overwrite
 from ctfgan.training.alarms import Alarm
-from ctfgan.training.checks import Checker
-from ctfgan.training.health import Unhealthy, line_figures
-from ctfgan.training.keeping import Keeper, Snapshot
+from ctfgan.training.checkpoint_writer import Keeper, Snapshot
+from ctfgan.training.divergence import Unhealthy, line_figures
 from ctfgan.training.loop import StepLosses, play
 from ctfgan.training.method import Method, Observer, Stage
-from ctfgan.training.recovery import ALARM, DIAGNOSIS, ROLLBACK, Recovery, Rollback, cut_back, diagnosis
-from ctfgan.training.run_folder import RunFolder, StoredCheckpoint
-from ctfgan.training.runtime import Engine, Stopped, StopRequest, wait_for
+from ctfgan.training.rollback import ALARM, DIAGNOSIS, ROLLBACK, Recovery, Rollback, cut_back, diagnosis
 from ctfgan.training.settings import TrainingSettings
 from ctfgan.training.stage_state import StageState
-from ctfgan.training.tensor_files import UNFIT, overwrite
+from ctfgan.training.validation import Checker
 
 
 class Trainer:
@@ -63,7 +64,7 @@ class Trainer:
         self._checker = Checker(
             dataset, recogniser, settings.checks, folder.path / "sheets", engine, by_class=method.is_conditional
         )
-        engine.prepare(method.networks)
+        distribute(method.networks, engine)
         self._now = self._enter(0)
 
     def run(self, observer: Observer, stop: StopRequest) -> None:
@@ -283,8 +284,8 @@ class Trainer:
         return self._steps_before + self._now.step + self._now.number
 
     def rescue(self, lost: ProcessLost) -> ProcessLost:
-        """Save the run after another process was lost (:meth:`~ctfgan.training.keeping.Keeper.rescue`); returns what to
-        say about it.
+        """Save the run after another process was lost (:meth:`~ctfgan.training.checkpoint_writer.Keeper.rescue`);
+        returns what to say about it.
         """
         return self._keeper.rescue(self._snapshot(), lost)
 

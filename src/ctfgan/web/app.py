@@ -15,11 +15,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
+from ctfgan.core.errors import CtfganError
 from ctfgan.data.sources.encoded import SUFFIXES
-from ctfgan.errors import CtfganError
 from ctfgan.sampling import Model
 from ctfgan.web.api import api
-from ctfgan.web.document import described
+from ctfgan.web.api_page import described
 from ctfgan.web.guard import Guard
 from ctfgan.web.limits import Limits
 from ctfgan.web.messages import sentence

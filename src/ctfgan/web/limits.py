@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from ctfgan.settings import Settings
+from ctfgan.core.settings import Settings
 
 MAX_OUTPUT_PIXELS = 16_000_000  # of all images of one answer
 MIB = 1 << 20

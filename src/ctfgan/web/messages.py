@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ctfgan.settings import Seed, Settings
+from ctfgan.core.settings import Seed, Settings
 
 Form = Literal["json", "sheet", "zip"]
 ClassName = Annotated[str, Field(max_length=1_000)]

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 
 import uvicorn
 
-from ctfgan.errors import ConfigError
+from ctfgan.core.errors import ConfigError
 from ctfgan.sampling import Model
 from ctfgan.web.app import create_app
 from ctfgan.web.guard import LOOPBACK

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ctfgan.core.errors import ConfigError, DataError
 from ctfgan.data.images import Bytes, TooManyPixels, WrongSize
 from ctfgan.data.sources.encoded import known_formats, open_image, read_image
-from ctfgan.errors import ConfigError, DataError
 from ctfgan.models.generator_a import TransferGenerator
 from ctfgan.sampling import Model, Point
 from ctfgan.sampling.sheets import enlarged

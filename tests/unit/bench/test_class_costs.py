@@ -6,8 +6,8 @@ import pytest
 
 from ctfgan.bench import classes
 from ctfgan.bench.classes import class_report, measure_classes
-from ctfgan.errors import ConfigError
-from ctfgan.progress import silent
+from ctfgan.core.errors import ConfigError
+from ctfgan.core.progress import silent
 from ctfgan.reports.costs import class_plot
 
 TINY = ("class_tables=codes", "class_code=16", "generator_width=0.05", "discriminator_width=0.05")

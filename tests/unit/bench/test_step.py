@@ -13,7 +13,7 @@ from ctfgan.bench.counting import ADAM_PASSES, backward_work, forward_work, upda
 from ctfgan.bench.dct import literal_difference_maps
 from ctfgan.bench.peaks import Peaks
 from ctfgan.bench.rounds import Times
-from ctfgan.errors import ConfigError
+from ctfgan.core.errors import ConfigError
 from ctfgan.models.transfer_features import difference_maps
 from ctfgan.nn.resampling import conv_pool, unpool_conv
 from ctfgan.recipes.catalogue import named_recipe

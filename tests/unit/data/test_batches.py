@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from ctfgan.chance import Chance
 from ctfgan.data.batches import Batch, BatchStream
 from ctfgan.data.images import to_bytes
 from ctfgan.data.prepare import Dataset, prepare
 from ctfgan.data.settings import DataSettings, DegradationSettings
+from ctfgan.distributed.batch_rng import Chance
 
 CLASSES = 4
 

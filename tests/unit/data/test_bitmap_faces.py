@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from pcffont import PcfFontBuilder, PcfGlyph
 
+from ctfgan.core.errors import DataError
 from ctfgan.data.bitmap_faces import BitmapSource, read_bitmaps
 from ctfgan.data.describe import describe
 from ctfgan.data.prepare import prepare
 from ctfgan.data.settings import DataSettings, GlyphSettings
-from ctfgan.errors import DataError
 
 SHAPES = {"一": ["....", "####", "...."], "丁": ["####", "..#.", ".##."], "七": [".#..", "####", ".###"]}
 """Glyphs of 4 x 3 pixels, one row above the baseline's descent of 1."""

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ctfgan.core.errors import ConfigError, DataError
 from ctfgan.data.images import square
 from ctfgan.data.sources.base import ArraySource
 from ctfgan.data.sources.encoded import read_image
-from ctfgan.data.sources.opening import open_source
-from ctfgan.errors import ConfigError, DataError
+from ctfgan.data.sources.registry import open_source
 from ctfgan.recipes.overlay import recipe
 from ctfgan.recipes.recipe import parse_recipe
 

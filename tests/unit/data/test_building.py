@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ctfgan.core.errors import DataError
 from ctfgan.data.manifest import ClassNames, open_manifest, write_manifest
 from ctfgan.data.packed import CONTENT, PackedImages, open_packed
 from ctfgan.data.packing import build, look, pack
 from ctfgan.data.prepare import prepare
 from ctfgan.data.settings import DataSettings
-from ctfgan.data.sources.folder import FolderSource
-from ctfgan.data.sources.opening import open_source
-from ctfgan.data.sources.packed import PackedSource
+from ctfgan.data.sources.class_folders import FolderSource
+from ctfgan.data.sources.packed_set import PackedSource
+from ctfgan.data.sources.registry import open_source
 from ctfgan.data.splits import stratified_order
-from ctfgan.errors import DataError
 
 WriteClasses = Callable[..., Path]
 FILES = ["images.npy", "digests.npy", "labels.npy", "order.npy", "offsets.npy", "names.npy", "name_offsets.npy"]

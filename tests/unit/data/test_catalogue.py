@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ctfgan.data.catalogue import CATALOGUE, data_home, locate, published
-from ctfgan.data.sources.opening import absolute, open_source
-from ctfgan.errors import ConfigError, DataError
+from ctfgan.core.errors import ConfigError, DataError
+from ctfgan.data.published import CATALOGUE, data_home, locate, published
+from ctfgan.data.sources.registry import absolute, open_source
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from PIL import Image, ImageCms
 from ctfgan.data.images import square
 from ctfgan.data.inspection import inspect
 from ctfgan.data.packing import look, pack
+from ctfgan.data.sources.class_folders import FolderSource
 from ctfgan.data.sources.encoded import read_image
-from ctfgan.data.sources.folder import FolderSource
 from tests.unit.data.icc import ADOBE_RGB, SRGB, cmyk_profile, grey_profile, rgb_profile
 
 ADOBE = rgb_profile("Adobe RGB (1998)", ADOBE_RGB, 563 / 256)

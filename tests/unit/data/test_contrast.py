@@ -12,7 +12,7 @@ from ctfgan.data.contrast import extent
 from ctfgan.data.findings import Finding
 from ctfgan.data.inspection import inspect
 from ctfgan.data.packing import look, pack
-from ctfgan.data.sources.folder import FolderSource
+from ctfgan.data.sources.class_folders import FolderSource
 
 
 def write(folder: Path, count: int, low: int, high: int) -> Path:

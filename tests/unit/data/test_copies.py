@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import ctfgan.data.packing
+from ctfgan.core.errors import DataError
 from ctfgan.data.describe import describe
 from ctfgan.data.inspection import inspect
 from ctfgan.data.leakage import digests_of, first_rows, shared_rows
@@ -22,10 +23,9 @@ from ctfgan.data.manifest import open_manifest, write_manifest
 from ctfgan.data.packed import PackedImages, Survey
 from ctfgan.data.prepare import Dataset, divide, prepare
 from ctfgan.data.settings import DataSettings, DegradationSettings
-from ctfgan.data.sources.opening import open_source
-from ctfgan.errors import DataError
-from ctfgan.metrics.copies import check_copies
-from ctfgan.runs import _fingerprints
+from ctfgan.data.sources.registry import open_source
+from ctfgan.metrics.memorization import check_copies
+from ctfgan.runs.train import _fingerprints
 
 WriteNpz = Callable[..., Path]
 Images = NDArray[np.uint8]

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import pytest
 
+from ctfgan.core.errors import DataError
 from ctfgan.data import fetching
-from ctfgan.data.catalogue import PublishedFile, PublishedSet
 from ctfgan.data.fetching import fetch
-from ctfgan.errors import DataError
+from ctfgan.data.published import PublishedFile, PublishedSet
 from tests.conftest import snapshot
 
 
@@ -265,7 +265,7 @@ def test_a_set_that_another_process_fetches_is_left_to_it(server: Server, root: 
     published = toy(server, ARCHIVE)
     (root / "downloads").mkdir(parents=True)
     program = (
-        "import sys; from ctfgan.files import lock; file = open(sys.argv[1], 'w'); lock(file); "
+        "import sys; from ctfgan.core.files import lock; file = open(sys.argv[1], 'w'); lock(file); "
         "print(1, flush=True); input()"
     )
     command = [sys.executable, "-c", program, str(root / "downloads" / f".{published.name}.lock")]

@@ -11,10 +11,10 @@ import pytest
 from fontTools.ttLib import TTFont
 from PIL import Image, ImageDraw, ImageFont
 
+from ctfgan.core.errors import DataError
 from ctfgan.data.characters import NAMED_SETS
 from ctfgan.data.glyphs import Face, GlyphSource, faces_of
 from ctfgan.data.settings import GlyphSettings
-from ctfgan.errors import DataError
 
 
 def source(characters: str, per_class: int = 4, *, seed: int = 0, fonts: tuple[str, ...] = ()) -> GlyphSource:

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from ctfgan.chance import Chance
 from ctfgan.data import image_view
 from ctfgan.data.batches import BatchStream
 from ctfgan.data.image_view import ImageView
@@ -14,6 +13,7 @@ from ctfgan.data.packed import PackedImages
 from ctfgan.data.prepare import Dataset, prepare
 from ctfgan.data.settings import DataSettings, DegradationSettings
 from ctfgan.data.synthetic import synthetic_images
+from ctfgan.distributed.batch_rng import Chance
 
 ROWS = np.array([3, 8, 9, 20])
 NOISY = DegradationSettings(size=8, noise=0.1, share=0.5)

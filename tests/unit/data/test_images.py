@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
+from ctfgan.core.errors import DataError
 from ctfgan.data.images import MAX_PIXELS, Fit, check_size, sheet, square, to_bytes, to_float, to_picture
 from ctfgan.data.sources.encoded import read_image
-from ctfgan.errors import DataError
 
 SIZE = (20, 12)
 

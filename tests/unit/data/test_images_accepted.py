@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ctfgan.core.errors import DataError
 from ctfgan.data.images import square
+from ctfgan.data.sources.class_folders import FolderSource
 from ctfgan.data.sources.encoded import SUFFIXES, read_image
-from ctfgan.data.sources.folder import FolderSource
-from ctfgan.errors import DataError
 from tests.unit.data.icc import ADOBE_RGB, cmyk_profile, grey_profile, rgb_profile
 
 PAGE = (Path(__file__).parents[3] / "docs/images-accepted.md").read_text(encoding="utf-8")

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from ctfgan.core.errors import DataError
 from ctfgan.data.findings import Finding
 from ctfgan.data.inspection import Inspection, compare, digest_of, histogram, inspect
 from ctfgan.data.leakage import repeats
 from ctfgan.data.packing import build, look
-from ctfgan.data.sources.folder import FolderSource
-from ctfgan.data.sources.opening import open_source
-from ctfgan.errors import DataError
+from ctfgan.data.sources.class_folders import FolderSource
+from ctfgan.data.sources.registry import open_source
 from tests.conftest import snapshot
 
 WriteClasses = Callable[..., Path]

@@ -16,12 +16,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from ctfgan.core.errors import DataError
 from ctfgan.data.high_quality import high_quality_sources
 from ctfgan.data.settings import DataSettings
 from ctfgan.data.sources.base import ImageSource
-from ctfgan.data.sources.opening import open_source
-from ctfgan.data.sources.tables import Columns, text_labels, whole_labels
-from ctfgan.errors import DataError
+from ctfgan.data.sources.columns import Columns, text_labels, whole_labels
+from ctfgan.data.sources.registry import open_source
 
 GREY = (np.zeros((4, 8, 8)) + np.arange(4)[:, None, None]).astype(np.uint8)
 

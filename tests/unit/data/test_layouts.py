@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ctfgan.core.errors import DataError
 from ctfgan.data.settings import DataSettings
 from ctfgan.data.sources import encoded, tars
 from ctfgan.data.sources.base import ImageSource
-from ctfgan.data.sources.opening import open_source
-from ctfgan.data.sources.tables import Columns
-from ctfgan.errors import DataError
+from ctfgan.data.sources.columns import Columns
+from ctfgan.data.sources.registry import open_source
 
 WriteClasses = Callable[..., Path]
 

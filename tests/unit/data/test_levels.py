@@ -11,13 +11,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from ctfgan.core.errors import DataError
 from ctfgan.data.images import plain, square
 from ctfgan.data.levels import scale_of
 from ctfgan.data.packed import PackedImages
 from ctfgan.data.packing import look, pack
+from ctfgan.data.sources.class_folders import FolderSource
 from ctfgan.data.sources.encoded import read_image
-from ctfgan.data.sources.folder import FolderSource
-from ctfgan.errors import DataError
 
 Outcome = Callable[..., object]
 GREYS = np.arange(256, dtype=np.uint8).reshape(16, 16)

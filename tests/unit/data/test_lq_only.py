@@ -11,16 +11,16 @@ import pytest
 import torch
 
 import ctfgan
-from ctfgan.bundle import bank_for_bundle
-from ctfgan.chance import Chance
+from ctfgan.bundle.bundle import bank_for_bundle
+from ctfgan.core.errors import DataError
 from ctfgan.data import measured
 from ctfgan.data.batches import BatchStream
 from ctfgan.data.describe import describe
 from ctfgan.data.images import to_bytes
 from ctfgan.data.prepare import Dataset, prepare
 from ctfgan.data.settings import DataSettings, DegradationSettings
-from ctfgan.errors import DataError
-from ctfgan.workplace import Watch, open_workplace
+from ctfgan.distributed.batch_rng import Chance
+from ctfgan.runs.context import Watch, open_workplace
 
 WriteClasses = Callable[..., Path]
 HIGH, LOW = ("b", "c", "e", "f"), ("a", "b", "c", "d", "e", "f")

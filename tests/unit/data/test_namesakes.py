@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ctfgan.core.errors import DataError, folded
 from ctfgan.data.namesakes import pairing_lines, resolve_pairing
-from ctfgan.errors import DataError, folded
 
 AB, BA, ABC, AX, XY = ("a", "b"), ("b", "a"), ("a", "b", "c"), ("a", "x"), ("x", "y")
 DIGITS = tuple("0123456789")

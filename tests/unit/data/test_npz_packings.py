@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from ctfgan.core.errors import DataError
 from ctfgan.data.npz import NpzFile
-from ctfgan.data.sources.opening import open_source
-from ctfgan.errors import DataError
+from ctfgan.data.sources.registry import open_source
 
 STORED, DEFLATE, BZIP2, LZMA = 0, 8, 12, 14  # the numbers of zip's specification
 EVERY = pytest.mark.parametrize("packing", [STORED, DEFLATE, BZIP2, LZMA])

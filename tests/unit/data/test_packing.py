@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
+from ctfgan.core.errors import CtfganError, DataError
 from ctfgan.data.packed import PackedImages
 from ctfgan.data.packing import look, pack
-from ctfgan.data.sources.folder import FolderSource
-from ctfgan.errors import CtfganError, DataError
+from ctfgan.data.sources.class_folders import FolderSource
 
 WriteClasses = Callable[..., Path]
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from ctfgan.chance import Chance
 from ctfgan.data.images import to_bytes
 from ctfgan.data.pairing import UNLABELLED_SHARE, LowQualityBank
+from ctfgan.distributed.batch_rng import Chance
 
 LABELS = np.array([2, 0, 2, 1, 0, 2, 3, 1, 2], dtype=np.int64)
 GREYS = np.arange(9, dtype=np.uint8) * 10

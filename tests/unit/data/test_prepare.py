@@ -10,13 +10,13 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from ctfgan.chance import Chance
+from ctfgan.core.errors import DataError
 from ctfgan.data.batches import BatchStream
 from ctfgan.data.describe import describe
 from ctfgan.data.pairing import LowQualityBank
 from ctfgan.data.prepare import Dataset, prepare
 from ctfgan.data.settings import DataSettings, DegradationSettings, GlyphSettings
-from ctfgan.errors import DataError
+from ctfgan.distributed.batch_rng import Chance
 
 WriteClasses = Callable[..., Path]
 WriteNpz = Callable[..., Path]

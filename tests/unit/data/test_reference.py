@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ctfgan.core.errors import DataError
 from ctfgan.data.describe import describe
 from ctfgan.data.leakage import digests_of, shared_rows
 from ctfgan.data.manifest import open_manifest, write_manifest
@@ -15,7 +16,6 @@ from ctfgan.data.packed import PackedImages, Survey
 from ctfgan.data.prepare import Dataset, check_apart, divide, prepare
 from ctfgan.data.settings import DataSettings, DegradationSettings, GlyphSettings
 from ctfgan.data.subset import Subset
-from ctfgan.errors import DataError
 
 WriteClasses = Callable[..., Path]
 

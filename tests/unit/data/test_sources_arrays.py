@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from ctfgan.core.errors import DataError
 from ctfgan.data.sources.base import ImageSource
-from ctfgan.data.sources.opening import open_source
-from ctfgan.data.sources.parts import Part
-from ctfgan.errors import DataError
+from ctfgan.data.sources.published_splits import Part
+from ctfgan.data.sources.registry import open_source
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (6, 8, 10), dtype=np.uint8)

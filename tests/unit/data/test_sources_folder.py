@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from PIL import Image, features
 
+from ctfgan.core.errors import DataError
 from ctfgan.data.packing import look, pack
+from ctfgan.data.sources.class_folders import FolderSource
 from ctfgan.data.sources.encoded import SUFFIXES
-from ctfgan.data.sources.folder import FolderSource
-from ctfgan.data.sources.opening import open_source
-from ctfgan.errors import DataError
+from ctfgan.data.sources.registry import open_source
 
 WriteClasses = Callable[..., Path]
 

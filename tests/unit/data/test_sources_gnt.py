@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ctfgan.core.errors import DataError
 from ctfgan.data.packing import look
 from ctfgan.data.sources.base import ImageSource
 from ctfgan.data.sources.gnt import GntSource
-from ctfgan.data.sources.opening import open_source
-from ctfgan.errors import DataError
+from ctfgan.data.sources.registry import open_source
 
 Sample = tuple[bytes, int, int]
 """Two bytes of GBK, width, height."""

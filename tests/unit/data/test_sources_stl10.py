@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ctfgan.data.sources.opening import open_source
-from ctfgan.errors import DataError
+from ctfgan.core.errors import DataError
+from ctfgan.data.sources.registry import open_source
 
 NAMES = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
 SIZE = 3 * 96 * 96

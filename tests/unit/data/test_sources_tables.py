@@ -15,11 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from ctfgan.core.errors import ConfigError, DataError
 from ctfgan.data.packing import look, pack
 from ctfgan.data.sources.base import ImageSource
-from ctfgan.data.sources.opening import open_source
-from ctfgan.data.sources.tables import Column, Columns, choose_columns, numbered
-from ctfgan.errors import ConfigError, DataError
+from ctfgan.data.sources.columns import Column, Columns, choose_columns, numbered
+from ctfgan.data.sources.registry import open_source
 
 
 @pytest.fixture(autouse=True, scope="module")

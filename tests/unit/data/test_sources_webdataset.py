@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ctfgan.core.errors import DataError
 from ctfgan.data.packing import look
 from ctfgan.data.sources.base import ImageSource
-from ctfgan.data.sources.opening import open_source
-from ctfgan.errors import DataError
+from ctfgan.data.sources.registry import open_source
 
 
 def png(grey: int, side: int = 8) -> bytes:

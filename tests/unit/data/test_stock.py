@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from ctfgan.data import stock
+from ctfgan.data.device_images import Stock, shared_tensor
 from ctfgan.data.images import to_bytes
-from ctfgan.data.stock import Stock, shared_tensor
 
 CPU = torch.device("cpu")
 PIXELS = np.random.default_rng(0).integers(0, 256, (30, 8, 8, 3), dtype=np.uint8)

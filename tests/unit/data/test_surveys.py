@@ -18,6 +18,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ctfgan.core.errors import DataError
+from ctfgan.core.files import LONGEST_JSON
 from ctfgan.data.describe import describe
 from ctfgan.data.in_order import AHEAD, TOGETHER, in_order
 from ctfgan.data.inspection import inspect
@@ -25,13 +27,11 @@ from ctfgan.data.packed import UNREADABLE_KEPT, PackedImages
 from ctfgan.data.packing import build, look, pack
 from ctfgan.data.prepare import prepare
 from ctfgan.data.settings import DataSettings
+from ctfgan.data.sources.class_folders import FolderSource
+from ctfgan.data.sources.combine import ChosenSource, JoinedSource
 from ctfgan.data.sources.encoded import EncodedSource
-from ctfgan.data.sources.folder import FolderSource
-from ctfgan.data.sources.opening import open_source
-from ctfgan.data.sources.views import ChosenSource, JoinedSource
+from ctfgan.data.sources.registry import open_source
 from ctfgan.data.surveys import PIXEL_BYTES
-from ctfgan.errors import DataError
-from ctfgan.files import LONGEST_JSON
 
 WriteClasses = Callable[..., Path]
 

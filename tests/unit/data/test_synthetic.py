@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ctfgan.chance import Chance
 from ctfgan.data.batches import BatchStream
 from ctfgan.data.describe import describe
 from ctfgan.data.manifest import ClassNames
 from ctfgan.data.prepare import prepare
 from ctfgan.data.settings import DataSettings
 from ctfgan.data.synthetic import synthetic_images
+from ctfgan.distributed.batch_rng import Chance
 
 
 def test_synthetic_images_are_a_folder_as_data_build_writes_it(tmp_path: Path) -> None:

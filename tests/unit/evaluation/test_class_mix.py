@@ -10,16 +10,16 @@ import torch
 from torch import Tensor, nn
 
 import ctfgan
-from ctfgan.chance import Chance
+from ctfgan.core.progress import silent
 from ctfgan.data.images import to_float
+from ctfgan.distributed.batch_rng import Chance
 from ctfgan.evaluation import measurement
+from ctfgan.evaluation.image_streams import ImageSet
 from ctfgan.evaluation.result import FLOOR, Evaluation
-from ctfgan.evaluation.streams import ImageSet
 from ctfgan.models.interfaces import Condition, Noise, normal_noise
-from ctfgan.progress import silent
-from ctfgan.training.checks import Checker
-from ctfgan.training.synthesis import labels_in_mix, missing_labels
-from ctfgan.workplace import Watch, Workplace, open_workplace
+from ctfgan.models.synthesis import labels_in_mix, missing_labels
+from ctfgan.runs.context import Watch, Workplace, open_workplace
+from ctfgan.training.validation import Checker
 
 COUNTS = (2_000, 40, 40, 40)
 SIDE = 16

@@ -11,19 +11,19 @@ import torch
 from torch import nn
 
 import ctfgan
-from ctfgan.data.measured import Measured
+from ctfgan.core.progress import silent
+from ctfgan.data.evaluated_classes import Measured
 from ctfgan.evaluation import measurement
+from ctfgan.evaluation.image_streams import ImageSet
 from ctfgan.evaluation.result import FLOOR
-from ctfgan.evaluation.streams import ImageSet
 from ctfgan.metrics.extractor import RECOGNISER
-from ctfgan.progress import silent
-from ctfgan.reports.compare import read_run
+from ctfgan.reports.comparison import read_run
 from ctfgan.reports.csv_rows import csv_rows
-from ctfgan.reports.figures import figure_table
+from ctfgan.reports.plots_of_metrics import figure_table
+from ctfgan.runs.context import Watch, Workplace, open_workplace
 from ctfgan.training.alarms import Alarms
-from ctfgan.training.checks import Checker, CheckReport
 from ctfgan.training.settings import AlarmSettings
-from ctfgan.workplace import Watch, Workplace, open_workplace
+from ctfgan.training.validation import Checker, CheckReport
 from tests.conftest import Outcome
 from tests.unit.evaluation.test_class_mix import SIDE, Player, stripes
 

@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import nn
 
-from ctfgan.chance import Chance
+from ctfgan.core.progress import silent
 from ctfgan.data.pairing import LowQualityBank
+from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.engine import alone
 from ctfgan.evaluation import streams
+from ctfgan.evaluation.image_streams import ImageSet, Sieve, generated, reported_set
 from ctfgan.evaluation.measurement import floor_split
-from ctfgan.evaluation.streams import ImageSet, Sieve, generated, reported_set
 from ctfgan.models.interfaces import Condition, Noise, normal_noise
-from ctfgan.progress import silent
-from ctfgan.training.runtime import alone
 from tests.unit.metrics.extractors import numbered_images
 
 CPU = alone(torch.device("cpu"))

@@ -10,7 +10,7 @@ import pytest
 
 from ctfgan.data.settings import DataSettings
 from ctfgan.data.splits import share
-from ctfgan.experiments.tables import NOT_THERE, TABLES
+from ctfgan.evaluation.table_rows import NOT_THERE, TABLES
 from ctfgan.recipes.catalogue import named_recipe
 
 CIFAR10, STL10, HWDB, IMAGENET = 50_000, 5_000, 1_246_991, 1_281_167

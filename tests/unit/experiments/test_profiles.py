@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from ctfgan.experiments.profiles import PROFILES, named_profile, reduced
-from ctfgan.experiments.tables import TABLES
+from ctfgan.evaluation.table_profiles import PROFILES, named_profile, reduced
+from ctfgan.evaluation.table_rows import TABLES
 from ctfgan.recipes.build import Shape, build_method
 from ctfgan.recipes.catalogue import RECIPES, named_recipe
-from ctfgan.recipes.checks import check_recipe
 from ctfgan.recipes.recipe import Recipe, parse_recipe
+from ctfgan.recipes.validate import check_recipe
 
 ROWS = [row.recipe for table in TABLES.values() for section in table.sections for row in section.rows]
 CUT = [name for name, profile in PROFILES.items() if profile.cut is not None]

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ctfgan.errors import ConfigError
-from ctfgan.experiments.sweeps import _folders, plan_sweep, vary
+from ctfgan.core.errors import ConfigError
+from ctfgan.evaluation.sweeps import _folders, plan_sweep, vary
 from ctfgan.recipes.catalogue import named_recipe
 
 BASE = named_recipe("ctf-glyphs")

@@ -17,8 +17,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from ctfgan.bundle import Bundle
-from ctfgan.errors import ConfigError, CtfganError
+from ctfgan.bundle.bundle import Bundle
+from ctfgan.core.errors import ConfigError, CtfganError
 from ctfgan.export import FORMATS, export_graphs, onnx_graph, program
 from ctfgan.export.graph import FlatGenerator, Graph, graphs_of
 from ctfgan.export.parity import max_error

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from ctfgan.core.progress import silent
 from ctfgan.metrics.classification import ClassificationScore, classification_score, gain_interval
-from ctfgan.metrics.recogniser import TrainingImages
+from ctfgan.metrics.eval_classifier import TrainingImages
 from ctfgan.metrics.settings import RecogniserSettings
-from ctfgan.progress import silent
 from tests.unit.metrics.test_recogniser import stripes
 
 SETTINGS = RecogniserSettings(width=4, features=8, images=2_000, batch_size=32)

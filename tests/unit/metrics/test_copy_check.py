@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ctfgan.metrics.copies import check_copies
+from ctfgan.metrics.memorization import check_copies
 
 
 def pictures(start: int, end: int) -> NDArray[np.uint8]:

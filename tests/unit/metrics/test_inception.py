@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ctfgan.errors import CtfganError
+from ctfgan.core.errors import CtfganError
 from ctfgan.metrics import inception
 from ctfgan.metrics.inception import Inception, folded, load_inception
 from ctfgan.metrics.inception_network import InceptionNetwork, resize_like_tensorflow_1

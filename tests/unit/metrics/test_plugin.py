@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ctfgan.errors import CtfganError
+from ctfgan.core.errors import CtfganError
 from ctfgan.metrics.plugin import load_plugin
 
 CPU = torch.device("cpu")

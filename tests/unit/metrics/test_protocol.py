@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from ctfgan.metrics.extractor import ExtractorCard
-from ctfgan.metrics.figures import Figures, PerClass
 from ctfgan.metrics.inception import CARD
 from ctfgan.metrics.neighbours import Neighbourhood
 from ctfgan.metrics.protocol import Protocol, sentence
+from ctfgan.metrics.scores import Figures, PerClass
 
 OWN = ExtractorCard("recogniser", "own-0123", 64, "none", "Frechet distance", "kernel distance", "recogniser score",
                     knows_classes=True)  # fmt: skip

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ctfgan.metrics.reading import Accuracy, read_images
+from ctfgan.metrics.features import Accuracy, read_images
 from tests.unit.metrics.extractors import PixelExtractor, numbered_images
 
 

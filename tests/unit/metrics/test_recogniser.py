@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from ctfgan.metrics.recogniser import TrainedRecogniser, TrainingImages, recogniser_for, shifted
+from ctfgan.core.progress import silent
+from ctfgan.metrics.eval_classifier import TrainedRecogniser, TrainingImages, recogniser_for, shifted
 from ctfgan.metrics.settings import RecogniserSettings
-from ctfgan.progress import silent
 
 SETTINGS = RecogniserSettings(width=4, features=8, images=4_000, batch_size=32)
 CPU = torch.device("cpu")

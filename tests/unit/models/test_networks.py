@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 import ctfgan
-from ctfgan.chance import Chance
-from ctfgan.errors import ConfigError
+from ctfgan.core.errors import ConfigError
+from ctfgan.distributed.batch_rng import Chance
 from ctfgan.models.discriminator import Discriminator
 from ctfgan.models.generator_a import TransferGenerator
 from ctfgan.models.generator_lh import GeneratorLH, Stem

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ctfgan.chance import Chance
-from ctfgan.errors import ConfigError
+from ctfgan.core.errors import ConfigError
+from ctfgan.distributed.batch_rng import Chance
 from ctfgan.models.interfaces import Condition, Noise
 from ctfgan.models.progressive import GrowingDiscriminator, GrowingGenerator
 from ctfgan.models.widths import PLANS, GrowingPlan, growing_plan

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from ctfgan.errors import ConfigError
+from ctfgan.core.errors import ConfigError
 from ctfgan.recipes.catalogue import named_recipe
-from ctfgan.recipes.checks import check_recipe
 from ctfgan.recipes.overlay import with_settings
+from ctfgan.recipes.validate import check_recipe
 
 
 @pytest.mark.parametrize(

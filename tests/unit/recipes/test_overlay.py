@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 import ctfgan
-from ctfgan.errors import ConfigError
+from ctfgan.core.errors import ConfigError
 from ctfgan.recipes.catalogue import named_recipe
-from ctfgan.recipes.checks import check_recipe
 from ctfgan.recipes.overlay import with_file
+from ctfgan.recipes.validate import check_recipe
 
 
 def test_a_setting_is_found_by_its_full_name_or_any_unambiguous_ending() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import ctfgan
-from ctfgan.training.run_folder import RunFolder
+from ctfgan.storage.run_folder import RunFolder
 from tests.conftest import TINY_RUN
 
 KEPT = (*TINY_RUN, "keep_checkpoints=9", "journal_every=1", "checks.every=2", "checks.sheet_rows=1",

@@ -12,11 +12,11 @@ import pytest
 
 import ctfgan
 from ctfgan.evaluation import FLOOR
-from ctfgan.experiments.sweeps import baseline_of
+from ctfgan.evaluation.sweeps import baseline_of
+from ctfgan.recipes.grants import shareable
 from ctfgan.recipes.overlay import with_settings
 from ctfgan.recipes.recipe import Recipe
-from ctfgan.recipes.sharing import shareable
-from ctfgan.reports.compare import RunResult
+from ctfgan.reports.comparison import RunResult
 from ctfgan.reports.csv_rows import FIRST_HEADER, HEADER, add_to_csv, csv_rows, read_csv, write_csv
 from ctfgan.reports.equal import compared
 from tests.unit.reports.test_equal import BASE, MINE, arms, run

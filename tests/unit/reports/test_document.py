@@ -3,7 +3,7 @@ from __future__ import annotations
 from html.parser import HTMLParser
 from pathlib import Path
 
-from ctfgan.reports.document import Heading, Items, Paragraph, Picture, TableBlock, markdown, page, write_document
+from ctfgan.reports.markdown import Heading, Items, Paragraph, Picture, TableBlock, markdown, page, write_document
 
 BLOCKS = (
     Heading("A & B <c>", 1),

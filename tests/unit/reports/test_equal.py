@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 import ctfgan
-from ctfgan.reports.blocks import Items, Paragraph, TableBlock
-from ctfgan.reports.compare import RunResult
+from ctfgan.reports.comparison import RunResult
 from ctfgan.reports.curves import course_of
 from ctfgan.reports.equal import Arm, compared, equal_blocks
+from ctfgan.reports.page_blocks import Items, Paragraph, TableBlock
 
 Check = tuple[str, int, float, float, float | None]
 """Stage, step within it, seconds, distance, top-1."""

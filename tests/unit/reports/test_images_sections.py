@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from ctfgan.reports.blocks import Paragraph
 from ctfgan.reports.images_sections import data_section
+from ctfgan.reports.page_blocks import Paragraph
 
 
 @pytest.mark.parametrize(

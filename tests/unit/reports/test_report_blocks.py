@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ctfgan.reports.blocks import (
+from ctfgan.reports.hypertext import data_address
+from ctfgan.reports.markdown import markdown, page
+from ctfgan.reports.page_blocks import (
     Block,
     Code,
     Contents,
@@ -25,8 +27,6 @@ from ctfgan.reports.blocks import (
     Tile,
     Tiles,
 )
-from ctfgan.reports.document import markdown, page
-from ctfgan.reports.hypertext import data_address
 from ctfgan.reports.tiles import image_tile, map_tile
 from tests.unit.reports.conftest import Page
 

@@ -10,18 +10,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ctfgan.chance import Chance
+from ctfgan.core.progress import silent
 from ctfgan.data.images import Bytes
+from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.engine import alone
 from ctfgan.models.interfaces import Condition, Noise, normal_noise
 from ctfgan.models.transfer_features import TransferFeature, difference_maps
-from ctfgan.progress import silent
 from ctfgan.reports import class_table, maps
 from ctfgan.reports.class_table import measure_classes, samples_of
+from ctfgan.reports.loaded_run import Studio, open_run
 from ctfgan.reports.maps import block_parts, look_into, variance_shares, without_block
-from ctfgan.reports.story import read_story
-from ctfgan.reports.studio import Studio, open_run
-from ctfgan.training.runtime import alone
-from ctfgan.workplace import Watch
+from ctfgan.reports.run_summary import read_story
+from ctfgan.runs.context import Watch
 
 
 @pytest.fixture(scope="module")

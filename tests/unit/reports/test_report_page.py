@@ -14,16 +14,16 @@ import pytest
 from PIL import Image
 
 import ctfgan
-from ctfgan.errors import RunError
-from ctfgan.progress import silent
+from ctfgan.core.errors import RunError
+from ctfgan.core.progress import silent
 from ctfgan.reports import curves
-from ctfgan.reports.blocks import Items
 from ctfgan.reports.class_table import measure_classes
-from ctfgan.reports.compare import HEADINGS, read_run, table
+from ctfgan.reports.comparison import HEADINGS, read_run, table
+from ctfgan.reports.loaded_run import open_run
+from ctfgan.reports.page_blocks import Items
 from ctfgan.reports.run_page import Options, is_report, stories, write_report
-from ctfgan.reports.story_sections import recipe_section
-from ctfgan.reports.studio import open_run
-from ctfgan.workplace import Watch
+from ctfgan.reports.summary_sections import recipe_section
+from ctfgan.runs.context import Watch
 from tests.conftest import TINY_RUN
 from tests.unit.reports.conftest import KEPT, cut_back
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ctfgan.bundle import stored_levels
+from ctfgan.bundle.bundle import stored_levels
+from ctfgan.core.errors import DataError
 from ctfgan.data.levels import Scale
-from ctfgan.errors import DataError
 from ctfgan.sampling import Model, image_files
 from tests.contract.test_changed_classes import random_bundle
 

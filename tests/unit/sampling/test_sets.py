@@ -17,11 +17,11 @@ import pytest
 import torch
 from PIL import Image
 
-from ctfgan.bundle import load_bundle, save_bundle
-from ctfgan.data.sources.opening import open_source
-from ctfgan.errors import ConfigError, CtfganError, DataError, Interrupted
-from ctfgan.files import sha256
-from ctfgan.lifecycle.changes import rename
+from ctfgan.bundle.bundle import load_bundle, save_bundle
+from ctfgan.bundle.class_editing import rename
+from ctfgan.core.errors import ConfigError, CtfganError, DataError, Interrupted
+from ctfgan.core.files import sha256
+from ctfgan.data.sources.registry import open_source
 from ctfgan.sampling import Model, layout_for, layouts, load, plan, plan_balanced, set_folder, sets, write_set
 from tests.conftest import snapshot
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ctfgan.cli.output import sheet_classes
-from ctfgan.errors import ConfigError
+from ctfgan.core.errors import ConfigError
 from ctfgan.recipes.catalogue import named_recipe
 from ctfgan.recipes.overlay import with_settings
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import ImageFont
 
+from ctfgan.core.errors import ConfigError
 from ctfgan.data.images import HEADING_FONT, _fitting, check_size, sheet
-from ctfgan.errors import ConfigError
 from ctfgan.sampling.sheets import check_sheet, columns_that_fit, enlarged, sheet_of_columns, sheet_size
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from ctfgan.bundle import Bundle
-from ctfgan.errors import ConfigError
+from ctfgan.bundle.bundle import Bundle
+from ctfgan.core.errors import ConfigError
 from ctfgan.models.interfaces import Condition, Noise
 from ctfgan.nn.class_tables import LOW_QUALITY_LABELS, CodeTable, table_spaces
 from ctfgan.sampling import Model, Point

@@ -14,11 +14,11 @@ import ctfgan
 from ctfgan.models.interfaces import Condition, Noise
 from ctfgan.models.resnet_gan import ResnetGenerator
 from ctfgan.recipes.overlay import with_settings
+from ctfgan.runs.context import Quiet, Watch
+from ctfgan.storage.run_folder import RunFolder
 from ctfgan.training.alarms import Alarm, Alarms
-from ctfgan.training.checks import CheckReport
-from ctfgan.training.run_folder import RunFolder
 from ctfgan.training.settings import AlarmSettings
-from ctfgan.workplace import Quiet, Watch
+from ctfgan.training.validation import CheckReport
 from tests.unit.training.test_trainer import TINY, final_state
 
 NAMES = tuple("abcdefgh")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ctfgan.chance import Chance
+from ctfgan.distributed.batch_rng import Chance
 from ctfgan.training.augmentation import OPERATIONS, Augmentation, cutout, translation
 from ctfgan.training.settings import AugmentationSettings
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from ctfgan.data.prepare import Dataset, prepare
 from ctfgan.data.settings import DataSettings
-from ctfgan.metrics.recogniser import Recogniser
+from ctfgan.metrics.eval_classifier import Recogniser
 from ctfgan.metrics.settings import RecogniserSettings
 from ctfgan.training.class_codes import ClassEncoder, SeenImages, class_means, codes_of_classes, kept_class_means
 

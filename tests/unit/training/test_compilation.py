@@ -3,14 +3,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ctfgan.errors import ConfigError
+from ctfgan.core.errors import ConfigError
+from ctfgan.distributed.engine import alone, compile_players
 from ctfgan.recipes.build import build_method, random_codes_for
 from ctfgan.recipes.catalogue import named_recipe
-from ctfgan.recipes.checks import check_recipe
 from ctfgan.recipes.overlay import with_settings
+from ctfgan.recipes.validate import check_recipe
 from ctfgan.training.ema import Ema
 from ctfgan.training.loop import Updates
-from ctfgan.training.runtime import alone, compile_players
 from tests.contract.test_recipes import SHAPE, batch, narrow
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ctfgan.training.health import Health, Unhealthy, line_figures
+from ctfgan.distributed.processes import Processes
+from ctfgan.training.divergence import Health, Unhealthy, line_figures
 from ctfgan.training.loop import StepLosses
-from ctfgan.training.processes import Processes
 
 WELL = {"discriminator_adversarial": 1.6, "generator_adversarial": -0.3, "real_logit": 0.4, "real_logit_range": 2.0,
         "fake_logit": -0.4, "fake_logit_range": 1.5}  # fmt: skip

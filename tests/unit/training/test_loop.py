@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from ctfgan.data.batches import Batch
+from ctfgan.distributed.engine import Engine, alone
 from ctfgan.training.ema import Ema
 from ctfgan.training.loop import Updates, decay, total
-from ctfgan.training.runtime import Engine, alone
 from ctfgan.training.settings import StageSettings
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from ctfgan.training.plateau import Plateau
+from ctfgan.training.early_stopping import Plateau
 from ctfgan.training.settings import CheckSettings
 
 CHECKS = CheckSettings(smoothing=1, significant=0.01)

@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 
 import ctfgan
+from ctfgan.core.errors import RunError
 from ctfgan.data.batches import Batch
-from ctfgan.errors import RunError
 from ctfgan.recipes.overlay import with_settings
+from ctfgan.runs.context import Quiet, Watch
+from ctfgan.storage.run_folder import RunFolder
 from ctfgan.training.alarms import Alarm
-from ctfgan.training.checks import CheckReport
 from ctfgan.training.loop import Updates
 from ctfgan.training.objectives.adversarial import AdversarialGame, LossTerms
-from ctfgan.training.recovery import Rollback
-from ctfgan.training.run_folder import RunFolder
-from ctfgan.workplace import Quiet, Watch
+from ctfgan.training.rollback import Rollback
+from ctfgan.training.validation import CheckReport
 from tests.unit.training.test_trainer import TINY, assert_same_bits, final_state, stopped_and_resumed
 
 RECIPE = ctfgan.recipe("ctf-glyphs", *TINY)

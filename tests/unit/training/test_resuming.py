@@ -11,16 +11,16 @@ import pytest
 import torch
 
 import ctfgan
-from ctfgan.errors import ConfigError, CtfganError, Interrupted, RunError
+from ctfgan.core.errors import ConfigError, CtfganError, Interrupted, RunError
+from ctfgan.distributed.engine import StopRequest
 from ctfgan.recipes.catalogue import RECIPES, named_recipe
 from ctfgan.recipes.overlay import changed_settings, with_settings
 from ctfgan.recipes.recipe import Recipe
 from ctfgan.recipes.resuming import check_patience, check_settings, check_steps
-from ctfgan.runs import is_finished
-from ctfgan.training.optimiser import Optimiser
-from ctfgan.training.run_folder import RunFolder
-from ctfgan.training.runtime import StopRequest
-from ctfgan.workplace import Watch
+from ctfgan.runs.context import Watch
+from ctfgan.runs.train import is_finished
+from ctfgan.storage.run_folder import RunFolder
+from ctfgan.training.optimizers import Optimiser
 from tests.unit.training.test_trainer import FINISHED, TINY, Stopper, _given, assert_same_bits, final_state
 
 RECIPE = ctfgan.recipe("ctf-glyphs", *TINY)
@@ -241,7 +241,7 @@ def test_training_on_that_is_stopped_goes_on_to_the_same_bits_and_the_old_bundle
     old = (run / "bundle/model.safetensors").read_bytes()
     request = StopRequest()
     with monkeypatch.context() as patch:
-        patch.setattr("ctfgan.runs.stop_on_signals", lambda: _given(request))
+        patch.setattr("ctfgan.runs.train.stop_on_signals", lambda: _given(request))
         with pytest.raises(Interrupted):
             ctfgan.resume(run, Watch(Stopper(1, request)), None, ("generate.steps=8",))
     assert (run / "bundle/model.safetensors").read_bytes() == old
@@ -288,7 +288,7 @@ def test_steps_that_a_run_cannot_go_on_with_are_refused(settings: tuple[str, ...
 def test_a_stage_may_be_ended_where_it_stands(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other, request = tmp_path / "other", StopRequest()
     with monkeypatch.context() as patch:
-        patch.setattr("ctfgan.runs.stop_on_signals", lambda: _given(request))
+        patch.setattr("ctfgan.runs.train.stop_on_signals", lambda: _given(request))
         with pytest.raises(Interrupted):
             ctfgan.train(RECIPE, other, Watch(Stopper(3, request)))
     resume(other, "transfer.steps=3")

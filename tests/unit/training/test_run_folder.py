@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from safetensors import SafetensorError
 
 import ctfgan
-from ctfgan.errors import CtfganError, RunError
-from ctfgan.training.run_folder import Checkpoint, Journal, RunFolder
-from ctfgan.training.tensor_files import write_tensors
+from ctfgan.core.errors import CtfganError, RunError
+from ctfgan.storage.run_folder import Checkpoint, Journal, RunFolder
+from ctfgan.storage.tensor_files import write_tensors
 from tests.conftest import snapshot
 
 
@@ -56,8 +56,8 @@ FULL = os.strerror(errno.ENOSPC)
     ("place", "error"),
     [
         ("os.fsync", OSError(errno.ENOSPC, FULL)),
-        ("ctfgan.training.tensor_files.save_file", OSError(errno.ENOSPC, FULL)),
-        ("ctfgan.training.tensor_files.save_file", SafetensorError(f"I/O error: {FULL} (os error 28)")),
+        ("ctfgan.storage.tensor_files.save_file", OSError(errno.ENOSPC, FULL)),
+        ("ctfgan.storage.tensor_files.save_file", SafetensorError(f"I/O error: {FULL} (os error 28)")),
         ("torch.save", OSError(errno.ENOSPC, FULL)),
     ],
 )

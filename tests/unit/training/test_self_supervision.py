@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from ctfgan.chance import Chance
+from ctfgan.distributed.batch_rng import Chance
 from ctfgan.training.self_supervision import paste_patches
 
 

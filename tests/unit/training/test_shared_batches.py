@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ctfgan.chance import Chance
 from ctfgan.data.batches import Batch
-from ctfgan.losses import ADVERSARIAL_LOSSES
+from ctfgan.distributed.batch_rng import Chance
 from ctfgan.models.interfaces import Condition, Noise, normal_noise
+from ctfgan.training.losses import ADVERSARIAL_LOSSES
 from ctfgan.training.objectives.adversarial import AdversarialGame, GameSetup
+from ctfgan.training.regularization import Strengthening
 from ctfgan.training.settings import AugmentationSettings, SelfSupervisionSettings, StrengtheningSettings
-from ctfgan.training.strengthening import Strengthening
 
 IMAGES, SIDE = 16, 16
 AUGMENTATION = AugmentationSettings(policy=("brightness", "translation", "cutout"), probability=0.8)

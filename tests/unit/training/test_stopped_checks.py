@@ -11,13 +11,13 @@ import pytest
 import torch
 
 import ctfgan
-from ctfgan.errors import Interrupted
-from ctfgan.metrics.recogniser import TrainedRecogniser
-from ctfgan.training.checks import CheckReport
+from ctfgan.core.errors import Interrupted
+from ctfgan.distributed.engine import StopRequest
+from ctfgan.metrics.eval_classifier import TrainedRecogniser
+from ctfgan.runs.context import Quiet, Watch
+from ctfgan.storage.run_folder import RunFolder
 from ctfgan.training.ema import Ema
-from ctfgan.training.run_folder import RunFolder
-from ctfgan.training.runtime import StopRequest
-from ctfgan.workplace import Quiet, Watch
+from ctfgan.training.validation import CheckReport
 from tests.unit.training.test_trainer import TINY, _given, assert_same_bits
 
 SETTINGS = (*TINY, "checks.images=600", "alarms.checks=1", "alarms.growth=1.0001", "keep_checkpoints=2")
@@ -61,7 +61,7 @@ def stopped(recipe: Any, run: Path, stop_at: int, batch: int = 0) -> tuple[str, 
     """Train or resume, stopped at the ``stop_at``-th reading's given batch; returns what was said and the reader."""
     request = StopRequest()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ctfgan.runs.stop_on_signals", lambda: _given(request))
+        patch.setattr("ctfgan.runs.train.stop_on_signals", lambda: _given(request))
         reader = Reader(patch, request, stop_at, batch)
         with pytest.raises(Interrupted) as stop:
             ctfgan.resume(run) if recipe is None else ctfgan.train(recipe, run)
@@ -138,7 +138,7 @@ def test_a_stop_while_samples_are_made_is_heeded_before_anything_is_read(
 
     with monkeypatch.context() as patch:
         patch.setattr(Ema, "__init__", init)
-        patch.setattr("ctfgan.runs.stop_on_signals", lambda: _given(request))
+        patch.setattr("ctfgan.runs.train.stop_on_signals", lambda: _given(request))
         patch.setattr(TrainedRecogniser, "read", None)
         with pytest.raises(Interrupted, match="after step 2, before its check"):
             ctfgan.train(RECIPE, tmp_path / "run")
@@ -185,7 +185,7 @@ def test_a_stop_right_after_a_check_keeps_what_the_check_found(
 ) -> None:
     run, request = tmp_path / "run", StopRequest()
     with monkeypatch.context() as patch:
-        patch.setattr("ctfgan.runs.stop_on_signals", lambda: _given(request))
+        patch.setattr("ctfgan.runs.train.stop_on_signals", lambda: _given(request))
         with pytest.raises(Interrupted, match="after step 2, state saved"):
             ctfgan.train(RECIPE, run, Watch(AfterCheck(request)))
     folder = RunFolder(run)

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ctfgan.chance import Chance
+from ctfgan.distributed.batch_rng import Chance
+from ctfgan.training.regularization import Lecam, Strengthening, squared_gradients
 from ctfgan.training.settings import LecamSettings, PenaltySettings, StrengtheningSettings
-from ctfgan.training.strengthening import Lecam, Strengthening, squared_gradients
 
 
 def strengthening(**settings: object) -> Strengthening:

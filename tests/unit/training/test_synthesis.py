@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ctfgan.training.synthesis import balanced_labels
+from ctfgan.models.synthesis import balanced_labels
 
 
 @pytest.mark.parametrize(("count", "classes", "total"), [(10, 5, 10), (11, 5, 15), (5_000, 3_755, 7_510), (7, 7, 7)])

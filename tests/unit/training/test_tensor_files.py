@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ctfgan.errors import RunError
-from ctfgan.training.tensor_files import StoredTensors, overwrite, write_tensors
+from ctfgan.core.errors import RunError
+from ctfgan.storage.tensor_files import StoredTensors, overwrite, write_tensors
 
 
 def test_a_large_table_goes_into_shards_and_comes_back_whole(tmp_path: Path) -> None:

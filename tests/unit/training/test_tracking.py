@@ -17,13 +17,13 @@ import pytest
 from PIL import Image
 
 import ctfgan
-from ctfgan.errors import ConfigError, Interrupted
+from ctfgan.core.errors import ConfigError, Interrupted
+from ctfgan.distributed.engine import StopRequest, alone, choose_device
 from ctfgan.recipes.recipe import Recipe
-from ctfgan.training.run_folder import RECIPE, RunFolder
-from ctfgan.training.runtime import StopRequest, alone, choose_device
+from ctfgan.runs.context import Quiet, Watch
+from ctfgan.storage.run_folder import RECIPE, RunFolder
 from ctfgan.training.trackers import TRACKERS
 from ctfgan.training.tracking import Tracking, tracked
-from ctfgan.workplace import Quiet, Watch
 
 TINY = (
     "glyphs.characters=0123", "glyphs.images_per_class=12", "data.resolution=16", "keep_checkpoints=20",
@@ -111,7 +111,7 @@ class Stopper(Quiet):
 def cut_short(recipe: Recipe, run: Path, after: int, *, killed: bool) -> None:
     request = StopRequest()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ctfgan.runs.stop_on_signals", lambda: _given(request))
+        patch.setattr("ctfgan.runs.train.stop_on_signals", lambda: _given(request))
         with pytest.raises(RuntimeError if killed else Interrupted):
             ctfgan.train(recipe, run, Watch(Stopper(after, request, killed=killed)))
 
@@ -272,7 +272,7 @@ def test_a_missing_package_and_a_missing_login_are_said_before_any_work(
         raise ValueError("api_key not configured (no-tty)")
 
     monkeypatch.setattr(wandb, "init", no_login)
-    monkeypatch.setattr("ctfgan.runs.open_workplace", lambda *_: pytest.fail("data were opened"))
+    monkeypatch.setattr("ctfgan.runs.train.open_workplace", lambda *_: pytest.fail("data were opened"))
     error = refused("train", "--out", "run", "--set", "tracker=wandb")
     assert "training.tracker is wandb, which cannot begin (ValueError: api_key not configured (no-tty)); " in error
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
@@ -307,7 +307,7 @@ def test_every_tracker_of_the_settings_is_there_and_none_is_imported_early() -> 
     from ctfgan.training.settings import TrackerName
 
     assert set(TRACKERS) == set(get_args(TrackerName))
-    code = f"import sys, ctfgan.runs, ctfgan.cli.main; sys.exit(any(n in sys.modules for n in {[*TRACKERS]}))"
+    code = f"import sys, ctfgan.runs.train, ctfgan.cli.main; sys.exit(any(n in sys.modules for n in {[*TRACKERS]}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -14,12 +14,12 @@ import torch
 from safetensors.torch import load_file
 
 import ctfgan
-from ctfgan.errors import Interrupted, RunError
+from ctfgan.core.errors import Interrupted, RunError
+from ctfgan.distributed.engine import StopRequest
 from ctfgan.recipes.recipe import Recipe
+from ctfgan.runs.context import Quiet, Watch
+from ctfgan.storage.run_folder import RunFolder
 from ctfgan.training.loop import StepLosses
-from ctfgan.training.run_folder import RunFolder
-from ctfgan.training.runtime import StopRequest
-from ctfgan.workplace import Quiet, Watch
 
 TINY = (
     "glyphs.characters=0123", "glyphs.images_per_class=12", "data.resolution=16", "keep_checkpoints=20",
@@ -72,7 +72,7 @@ def stopped_and_resumed(recipe: Recipe, run: Path, after: int) -> Interrupted:
     """Train into ``run``, stopped as by Ctrl-C after some steps and then resumed to the end; returns how it stopped."""
     request = StopRequest()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ctfgan.runs.stop_on_signals", lambda: _given(request))
+        patch.setattr("ctfgan.runs.train.stop_on_signals", lambda: _given(request))
         with pytest.raises(Interrupted, match=f"ctfgan resume {run}") as stop:
             ctfgan.train(recipe, run, Watch(Stopper(after, request)))
     ctfgan.resume(run)
@@ -272,7 +272,7 @@ def test_a_second_process_is_refused_before_it_looks_at_data(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = unfinished(whole, tmp_path / "run")
-    monkeypatch.setattr("ctfgan.runs.open_workplace", None)
+    monkeypatch.setattr("ctfgan.runs.train.open_workplace", None)
     with RunFolder(run).held(), pytest.raises(RunError, match="another process is at work on run"):
         ctfgan.resume(run)
     with pytest.raises(RunError, match="exists already; go on with 'ctfgan resume"):

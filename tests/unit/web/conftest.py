@@ -6,7 +6,7 @@ from contextlib import ExitStack
 import pytest
 from fastapi.testclient import TestClient
 
-from ctfgan.bundle import Bundle
+from ctfgan.bundle.bundle import Bundle
 from ctfgan.sampling import Model
 from ctfgan.web.app import create_app
 from ctfgan.web.guard import LOOPBACK

@@ -15,12 +15,12 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ctfgan.core.errors import DataError, excerpt, shown
 from ctfgan.data.npz import NpzFile, check_memory
 from ctfgan.data.sources.base import UNLABELLED, ArraySource, ImageSource, check_images
-from ctfgan.data.sources.parts import TEST, TRAIN, VALIDATION, WHOLE, Opener, by_split, part_location
+from ctfgan.data.sources.columns import LABEL_SETTING, Columns, numbered, text_labels
+from ctfgan.data.sources.published_splits import TEST, TRAIN, VALIDATION, WHOLE, Opener, by_split, part_location
 from ctfgan.data.sources.strays import is_stray
-from ctfgan.data.sources.tables import LABEL_SETTING, Columns, numbered, text_labels
-from ctfgan.errors import DataError, excerpt, shown
 
 IMAGE_WORDS = ("images", "x")
 LABEL_WORDS = ("labels", "label", "y", "targets")

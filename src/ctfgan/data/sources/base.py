@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ctfgan.core.errors import DataError, excerpt, is_shown_whole
 from ctfgan.data.images import check_size
-from ctfgan.errors import DataError, excerpt, is_shown_whole
 
 Labels = NDArray[np.int64]
 UNLABELLED = -1

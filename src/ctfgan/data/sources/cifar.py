@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ctfgan.core.errors import DataError, excerpt
 from ctfgan.data.sources.base import ArraySource, names_in
-from ctfgan.data.sources.parts import TEST, TRAIN, Opener, part_location
-from ctfgan.errors import DataError, excerpt
+from ctfgan.data.sources.published_splits import TEST, TRAIN, Opener, part_location
 
 BATCHES = [f"data_batch_{part}" for part in range(1, 6)]
 

@@ -16,9 +16,9 @@ from typing import BinaryIO
 from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
+from ctfgan.core.errors import DataError, excerpt
 from ctfgan.data.images import MAX_PIXELS, TooManyPixels, check_size
 from ctfgan.data.levels import MIN_IS_WHITE, kind_of
-from ctfgan.errors import DataError, excerpt
 
 SUFFIXES = frozenset(
     {".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm"}

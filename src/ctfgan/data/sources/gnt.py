@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ctfgan.core.errors import DataError, many
 from ctfgan.data.images import check_size
 from ctfgan.data.sources.base import Labels, file_identity
-from ctfgan.data.sources.parts import Opener, by_split, part_location
-from ctfgan.errors import DataError, many
+from ctfgan.data.sources.published_splits import Opener, by_split, part_location
 
 HEADER = struct.Struct("<I2sHH")
 

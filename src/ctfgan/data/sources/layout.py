@@ -15,14 +15,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 
+from ctfgan.core.errors import DataError, a_few, excerpt, many, shown
 from ctfgan.data.sources.base import label_identity
+from ctfgan.data.sources.columns import LABEL_SETTING, Columns, Value, numbered
 from ctfgan.data.sources.encoded import HEIF_SUFFIXES, EncodedSource, open_image, suffix_of
-from ctfgan.data.sources.generated import SET_MANIFEST
 from ctfgan.data.sources.metadata import CSV, FILE_NAME, JSONL, Beside, labels_beside, tables_in
-from ctfgan.data.sources.parts import TEST, TRAIN, VALIDATION, WHOLE, Opener
-from ctfgan.data.sources.tables import LABEL_SETTING, Columns, Value, numbered
+from ctfgan.data.sources.published_splits import TEST, TRAIN, VALIDATION, WHOLE, Opener
+from ctfgan.data.sources.sample_set import SET_MANIFEST
 from ctfgan.data.sources.tree import Tree, readable
-from ctfgan.errors import DataError, a_few, excerpt, many, shown
 
 SPLIT_FOLDERS = {
     **dict.fromkeys(("train", "training"), TRAIN),

@@ -15,7 +15,8 @@ from functools import partial
 from io import BytesIO, TextIOWrapper
 from typing import Any
 
-from ctfgan.data.sources.tables import (
+from ctfgan.core.errors import DataError, excerpt, many, shown
+from ctfgan.data.sources.columns import (
     LABEL_SETTING,
     Column,
     Columns,
@@ -26,7 +27,6 @@ from ctfgan.data.sources.tables import (
     whole_labels,
 )
 from ctfgan.data.sources.tree import Tree
-from ctfgan.errors import DataError, excerpt, many, shown
 
 CSV, JSONL, STYLEGAN = "metadata.csv", "metadata.jsonl", "dataset.json"
 FILE_NAME = "file_name"

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ctfgan.core.errors import DataError, excerpt
 from ctfgan.data.sources.base import file_identity, label_identity
+from ctfgan.data.sources.columns import Column, Columns, Holds, choose_columns, column_labels, encoded, library
 from ctfgan.data.sources.encoded import EncodedSource, read_image
-from ctfgan.data.sources.parts import Opener, by_split, part_location
-from ctfgan.data.sources.tables import Column, Columns, Holds, choose_columns, column_labels, encoded, library
-from ctfgan.errors import DataError, excerpt
+from ctfgan.data.sources.published_splits import Opener, by_split, part_location
 
 
 def parquet_parts(root: Path, files: Iterable[Path], columns: Columns) -> dict[str, Opener]:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ctfgan.core.errors import DataError
 from ctfgan.data.sources.base import ArraySource, names_in
-from ctfgan.data.sources.parts import TEST, TRAIN, Opener, part_location
-from ctfgan.errors import DataError
+from ctfgan.data.sources.published_splits import TEST, TRAIN, Opener, part_location
 
 SHAPE = (3, 96, 96)
 """Of one image: planes, columns, rows."""

@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ctfgan.core.errors import CtfganError, DataError, excerpt, shown
 from ctfgan.data.sources.base import archive_identity
 from ctfgan.data.sources.encoded import HEADER_BYTES, LARGEST_FILE
 from ctfgan.data.sources.tree import Listing, Tree, common_folder, inner_path, leading_out, list_members, readable
-from ctfgan.errors import CtfganError, DataError, excerpt, shown
 
 TAR = ".tar"
 COMPRESSED = {".tar.gz": "gzip", ".tgz": "gzip", ".tar.bz2": "bz2", ".tbz2": "bz2", ".tar.xz": "lzma", ".txz": "lzma"}

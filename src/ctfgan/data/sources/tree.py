@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ctfgan.core.errors import many, shown
 from ctfgan.data.sources.encoded import is_image_name
 from ctfgan.data.sources.strays import RESOURCE_FORK, stray_part
-from ctfgan.errors import many, shown
 
 
 @dataclass(frozen=True)

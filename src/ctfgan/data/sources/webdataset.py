@@ -16,15 +16,15 @@ from typing import Any
 
 import numpy as np
 
+from ctfgan.core.errors import DataError, a_few, excerpt, many, shown
 from ctfgan.data.sources.base import file_identity
+from ctfgan.data.sources.columns import LABEL_NAMES, LABEL_SETTING, Columns, Value, numbered, text_labels, whole_labels
 from ctfgan.data.sources.encoded import HEADER_BYTES, EncodedSource, is_image_name, open_image
 from ctfgan.data.sources.layout import TreeSource, tree_parts
 from ctfgan.data.sources.metadata import tables_in
-from ctfgan.data.sources.parts import Opener, by_split, part_location
+from ctfgan.data.sources.published_splits import Opener, by_split, part_location
 from ctfgan.data.sources.strays import is_stray, stray_part
-from ctfgan.data.sources.tables import LABEL_NAMES, LABEL_SETTING, Columns, Value, numbered, text_labels, whole_labels
 from ctfgan.data.sources.tars import Member, Scan, TarTree, scan
-from ctfgan.errors import DataError, a_few, excerpt, many, shown
 
 LONGEST_LABEL = 1 << 20
 """Bytes of a file with a label; a .json may describe the image at length."""

@@ -11,13 +11,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ctfgan.core.errors import DataError, excerpt, many
 from ctfgan.data.sources.base import archive_identity
+from ctfgan.data.sources.columns import Columns
 from ctfgan.data.sources.encoded import HEADER_BYTES, LARGEST_FILE
 from ctfgan.data.sources.layout import tree_parts
-from ctfgan.data.sources.parts import Opener
-from ctfgan.data.sources.tables import Columns
+from ctfgan.data.sources.published_splits import Opener
 from ctfgan.data.sources.tree import Listing, Tree, common_folder, inner_path, leading_out, list_members, readable
-from ctfgan.errors import DataError, excerpt, many
 
 ZIP = ".zip"
 LOCAL_HEADER = 30

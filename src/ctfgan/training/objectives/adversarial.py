@@ -12,13 +12,13 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from ctfgan.chance import Chance
 from ctfgan.data.batches import Batch
-from ctfgan.losses import AdversarialLoss, box_distance
+from ctfgan.distributed.batch_rng import Chance
 from ctfgan.models.interfaces import Condition, Generator
+from ctfgan.training.losses import AdversarialLoss, box_distance
+from ctfgan.training.regularization import Strengthening
 from ctfgan.training.self_supervision import paste_patches
 from ctfgan.training.settings import SelfSupervisionSettings
-from ctfgan.training.strengthening import Strengthening
 
 LossTerms = dict[str, Tensor]
 """Named, weighted parts of a player's loss; their sum is what the player minimises."""

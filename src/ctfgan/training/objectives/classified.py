@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ctfgan.chance import Chance
 from ctfgan.data.batches import Batch
-from ctfgan.losses import sampled_cross_entropy
+from ctfgan.distributed.batch_rng import Chance
+from ctfgan.training.losses import sampled_cross_entropy
 from ctfgan.training.objectives.adversarial import AdversarialGame, Critic, GameSetup, Judged, LossTerms
 
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from ctfgan.data.batches import Batch
-from ctfgan.devices import send
+from ctfgan.distributed.devices import send
 from ctfgan.training.objectives.adversarial import GameSetup, Judged, LossTerms
 from ctfgan.training.objectives.classified import ClassifiedGame, ClassTerm
+from ctfgan.training.regularization import squared_gradients
 from ctfgan.training.settings import CriticPenaltySettings
-from ctfgan.training.strengthening import squared_gradients
 
 
 class Growing(Protocol):

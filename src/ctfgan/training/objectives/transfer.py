@@ -8,7 +8,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from ctfgan.data.batches import Batch
-from ctfgan.losses import low_quality_consistency
+from ctfgan.training.losses import low_quality_consistency
 from ctfgan.training.objectives.adversarial import AdversarialGame, GameSetup, LossTerms
 from ctfgan.training.settings import SelfSupervisionSettings
 

@@ -1,0 +1,1 @@
+"""What everything may use: errors, settings, files, progress, signals."""

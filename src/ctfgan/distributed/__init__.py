@@ -1,0 +1,1 @@
+"""Processes, devices and random numbers: who computes, on what, with which draws."""

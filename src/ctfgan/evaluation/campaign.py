@@ -1,0 +1,135 @@
+"""A campaign: cells that are trained, resumed and evaluated until all that can be run has been run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ctfgan.core.errors import ConfigError, CtfganError, Interrupted
+from ctfgan.core.files import is_taken
+from ctfgan.evaluation import FORMAT, evaluate
+from ctfgan.metrics.extractor import Extractor
+from ctfgan.recipes.recipe import Recipe, parse_recipe
+from ctfgan.runs.context import Watch
+from ctfgan.runs.train import is_finished, resume, train
+from ctfgan.storage.run_folder import FIGURES, RECIPE, RunFolder
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a campaign."""
+
+    name: str
+    """Its folder below the campaign's."""
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a cell."""
+
+    cell: Cell
+    path: Path
+    why_not: str | None
+    """Why it has no figures, in one sentence; None if it has."""
+
+
+def check_campaign(cells: Sequence[Cell], folder: Path) -> None:
+    """Refuse a folder that holds runs of other settings, or something else: nothing is overwritten or mixed.
+
+    The device may differ: it decides how long a run takes, not what it is. The hash of starting weights is found out.
+
+    Raises:
+        ConfigError: a run there differs from its cell, with the first setting that does.
+    """
+    for cell in cells:
+        path = folder / cell.name
+        if not (path / RECIPE).is_file():
+            if is_taken(path):
+                raise ConfigError(f"{path} exists already and is no run; choose another --out")
+            continue
+        there = parse_recipe(RunFolder(path).read_json(RECIPE), str(path / RECIPE))
+        difference = _first_difference(_settings(there), _settings(cell.recipe))
+        if difference is not None:
+            name, old, new = difference
+            raise ConfigError(
+                f"{path} was made with {name} = {old!r}, not {new!r}; choose another --out, or delete that run"
+            )
+
+
+def _settings(recipe: Recipe) -> dict[str, Any]:
+    return recipe.model_dump(exclude={"device": True, "start": {"sha256": True}})
+
+
+def run_campaign(
+    cells: Sequence[Cell], folder: Path, watch: Watch, extractors: Sequence[Extractor] = ()
+) -> Iterator[Outcome]:
+    """Bring every cell as far as it will go; what is done already is left alone.
+
+    A cell that cannot be trained (no data, divergence, too little memory) is reported and does not stop the others.
+
+    Args:
+        cells: what to run, in this order.
+        folder: of the campaign; see :func:`check_campaign`.
+        watch: who is told what happens.
+        extractors: what to measure with besides each run's own recogniser; a finished run that lacks one is measured
+            again.
+
+    Raises:
+        Interrupted: a signal; the cell at work is saved, and the next call goes on from there.
+    """
+    for number, cell in enumerate(cells, start=1):
+        watch.say(f"\n[{number}/{len(cells)}] {cell.name}")
+        path = folder / cell.name
+        try:
+            _complete(path, cell.recipe, watch, extractors)
+        except Interrupted:
+            raise
+        except (CtfganError, OSError, MemoryError, torch.OutOfMemoryError) as error:
+            reason = str(error) or type(error).__name__
+            watch.say(f"not run: {reason}")
+            yield Outcome(cell, path, reason)
+        else:
+            yield Outcome(cell, path, None)
+
+
+def _complete(path: Path, recipe: Recipe, watch: Watch, extractors: Sequence[Extractor]) -> None:
+    folder = RunFolder(path)
+    if not (path / RECIPE).is_file():
+        train(recipe, path, watch)
+    elif not is_finished(folder):
+        resume(path, watch, recipe.device)
+    if not _is_measured(folder, recipe, extractors):
+        quiet = Watch(progress=watch.progress)  # the data were described when training began
+        evaluate(path, quiet, recipe.device, extractors=extractors)
+    watch.say(f"{path}: done")
+
+
+def _is_measured(folder: RunFolder, recipe: Recipe, extractors: Sequence[Extractor]) -> bool:
+    """Whether there are figures by all these extractors, weights included, on the recipe's number of images."""
+    if not (folder.path / FIGURES).is_file():
+        return False
+    figures = folder.read_json(FIGURES)
+    if figures.get("format") != FORMAT:
+        return False
+    protocol = figures["protocol"]
+    names = {card["name"] for card in protocol["extractors"].values()}
+    return protocol["fake"] == recipe.evaluation.images and {extractor.card.name for extractor in extractors} <= names
+
+
+def _first_difference(
+    there: dict[str, Any], wanted: dict[str, Any], prefix: str = ""
+) -> tuple[str, object, object] | None:
+    for name in sorted({*there, *wanted}):
+        old, new = there.get(name), wanted.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            inner = _first_difference(old, new, f"{prefix}{name}.")
+            if inner is not None:
+                return inner
+        elif old != new:
+            return prefix + name, old, new
+    return None

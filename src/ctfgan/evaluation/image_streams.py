@@ -1,0 +1,118 @@
+"""Real and generated images in chunks: 50,000 images of 128x128 pixels are never in memory together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ctfgan.core.progress import Progress
+from ctfgan.data.pairing import LowQualityBank
+from ctfgan.data.subset import Subset
+from ctfgan.distributed.engine import Engine, place
+from ctfgan.evaluation.result import AS_TRAINED, HELD_OUT_BANK, SAMPLES, TRAINING_BANK
+from ctfgan.metrics.extractor import Pixels
+from ctfgan.metrics.features import Chunk
+from ctfgan.models.synthesis import draw_condition, synthesise
+from ctfgan.runs.context import Workplace
+from ctfgan.runs.train import released_generator
+from ctfgan.storage.run_folder import RunFolder
+
+CHUNK = 1_000
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """A generator and the bank that its low-quality images come from."""
+
+    name: str
+    generator: nn.Module
+    bank: LowQualityBank | None
+    labels: Tensor
+    """The generator's label of each measured class, ``(P,)`` int64."""
+
+
+def image_sets(work: Workplace, folder: RunFolder) -> list[ImageSet]:
+    """Samples for each bank that the method uses, and without the moving average if the recipe says so."""
+    side, labels = work.dataset.low_quality, torch.from_numpy(work.dataset.measured.labels)
+    banks: dict[str, LowQualityBank | None] = {"": None}
+    if side is not None:
+        banks = {TRAINING_BANK: side.bank}
+        if side.held_out is not None:
+            banks[HELD_OUT_BANK] = side.held_out
+    kinds = {SAMPLES: True}
+    if work.recipe.evaluation.without_average and work.recipe.training.ema_decay is not None:
+        kinds[AS_TRAINED] = False
+    sets: list[ImageSet] = []
+    for kind, average in kinds.items():
+        generator = released_generator(work, folder, average=average)
+        place(generator, work.device)
+        sets += [ImageSet(kind + bank_name, generator, bank, labels) for bank_name, bank in banks.items()]
+    return sets
+
+
+def reported_set(sets: list[ImageSet]) -> ImageSet:
+    """The one that stands for the run: the last bank, the held-out one if there is any, with the released weights."""
+    released = [images for images in sets if images.generator is sets[0].generator]
+    return released[-1]
+
+
+def generated(
+    images: ImageSet, numbers: Tensor, seed: tuple[int, ...], engine: Engine, progress: Progress, what: str
+) -> Iterator[Chunk]:
+    """Images of some measured classes; the same for the same seed.
+
+    Args:
+        images: generator and bank.
+        numbers: measured class of each image, ``(N,)``.
+        seed: numbers that together decide noise and low-quality images.
+        engine: where the generator is; its processes, all of which must ask, make the images together.
+        progress: shows how far it is.
+        what: is being done, in words.
+    """
+    parts = numbers.split(CHUNK)
+    for number in progress(range(len(parts)), len(parts), what):
+        bank_seed, noise_seed = np.random.SeedSequence([*seed, number]).generate_state(2).tolist()
+        condition = draw_condition(images.labels[parts[number]], images.bank, bank_seed)
+        yield synthesise(images.generator, condition, noise_seed, engine), parts[number]
+
+
+def real(subset: Subset, rows: NDArray[np.int64], progress: Progress, what: str) -> Iterator[Chunk]:
+    """Some images of a subset, by their place in it, with their labels."""
+    chosen = subset.rows[rows]
+    starts = range(0, len(chosen), CHUNK)
+    for start in progress(starts, len(starts), what):
+        part = chosen[start : start + CHUNK]
+        yield subset.packed.images[part], torch.from_numpy(subset.labels_at(part))
+
+
+class Sieve:
+    """Keeps some images of a stream, chosen by a seed.
+
+    Args:
+        count: images that are chosen from, the first of the stream.
+        keep: images to keep, at most.
+        seed: chooses them.
+    """
+
+    def __init__(self, count: int, keep: int, seed: int) -> None:
+        self._is_kept = np.zeros(count, dtype=bool)
+        self._is_kept[np.random.default_rng(seed).permutation(count)[:keep]] = True
+        self._parts: list[Pixels] = []
+
+    def passing(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+        """The same stream."""
+        start = 0
+        for images, labels in chunks:
+            is_kept = self._is_kept[start : start + len(images)]
+            self._parts.append(images[: len(is_kept)][is_kept])
+            start += len(images)
+            yield images, labels
+
+    def kept(self) -> Pixels:
+        """What stayed behind, uint8 ``(N, R, R, K)``."""
+        return np.concatenate(self._parts)

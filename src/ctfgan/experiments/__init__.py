@@ -1,1 +1,0 @@
-"""Many runs that belong together: the paper's tables, sweeps."""

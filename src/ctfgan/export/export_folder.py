@@ -1,0 +1,166 @@
+"""An exported folder: the graphs, each compared with the original, and all that their user needs beside them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ctfgan.bundle.bundle import BANK, CARD, CLASSES, MODEL, Bundle, class_names, environment, write_bank
+from ctfgan.bundle.card import Rights
+from ctfgan.core.errors import ConfigError, pick
+from ctfgan.core.files import is_taken, new_folder, sha256
+from ctfgan.data.sources.columns import library
+from ctfgan.export.graph import Graph, Port, graphs_of
+from ctfgan.export.onnx_graph import write_onnx
+from ctfgan.export.parity import BATCHES, TOLERANCE, Run, max_error
+from ctfgan.export.program import write_program
+from ctfgan.export.readme import readme
+
+EXPORT = "export.json"
+NAMED_INSIDE = 10_000  # class names that a graph file itself holds at most; classes.json holds all
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of graph file."""
+
+    suffix: str
+    write: Callable[[Graph, Path, Mapping[str, str]], Run]
+    """Writes a graph's file with texts about it inside; returns what runs it."""
+    needs: tuple[str, ...]
+    """Optional libraries, the one that runs the graph last; without any, torch runs it."""
+
+    @property
+    def runner(self) -> str:
+        """The library that runs the graph."""
+        return self.needs[-1] if self.needs else "torch"
+
+
+FORMATS = {
+    "onnx": Format(".onnx", write_onnx, ("onnx", "onnxscript", "onnxruntime")),
+    "torch-export": Format(".pt2", write_program, ()),
+}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A graph that was written and compared."""
+
+    file: Path
+    max_error: float
+    """Largest difference of a pixel from the original, in [-1, 1]."""
+    bytes: int
+    """Of the file and what stands beside it."""
+
+
+def export_graphs(
+    bundle: Bundle,
+    to: str,
+    out: Path,
+    *,
+    part: str | None = None,
+    license: str | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> list[Exported]:
+    """Write the graphs of a bundle to a new folder, each compared with the original on random inputs.
+
+    Args:
+        bundle: from :func:`~ctfgan.bundle.bundle.load_bundle`.
+        to: ``onnx`` or ``torch-export``.
+        out: must not exist, or be empty.
+        part: ``generator`` or ``enhancer`` (G_LH of CTF-GAN); None for all that there are.
+        license: of the weights; None keeps what the bundle says, if anything.
+        say: told what happens.
+
+    Raises:
+        ConfigError: no such format or part, a missing library, or something is at ``out`` already.
+        CtfganError: a graph differs from the original; nothing is then written.
+    """
+    form = pick(FORMATS, to, "format")
+    if is_taken(out):
+        raise ConfigError(f"{out} exists already; choose another folder, or move it away")
+    for name in form.needs:
+        library(name, f"export to {to}", "export")
+    graphs = graphs_of(bundle, part)
+    rights = Rights.stated(bundle.provenance, license)
+    exported = []
+    with new_folder(out) as folder:
+        (folder / CLASSES).write_text(json.dumps(class_names(bundle), ensure_ascii=False, indent=1), encoding="utf-8")
+        if bundle.bank is not None:
+            write_bank(bundle.bank, folder / BANK)
+        for graph in graphs:
+            say(f"{graph.part}: tracing and writing")
+            file = folder / f"{graph.part}{form.suffix}"
+            run = form.write(graph, file, _metadata(bundle, graph, rights))
+            error = max_error(graph, run)
+            say(f"{graph.part}: max error {error:.2e} on batches of {', '.join(map(str, BATCHES))} random inputs")
+            exported.append(Exported(out / file.name, error, sum(one.stat().st_size for one in _files(file))))
+        described = _description(bundle, to, form, folder, graphs, exported, rights)
+        (folder / EXPORT).write_text(json.dumps(described, ensure_ascii=False, indent=1), encoding="utf-8")
+        files = [one.file.name for one in exported]
+        (folder / CARD).write_text(readme(bundle, graphs, files, form.runner, rights), encoding="utf-8")
+    return exported
+
+
+def _files(file: Path) -> list[Path]:
+    """A graph's file, and that of its weights if they stand beside it."""
+    return sorted(file.parent.glob(f"{file.name}*"))
+
+
+def _metadata(bundle: Bundle, graph: Graph, rights: Rights) -> dict[str, str]:
+    """What a graph's file says of itself."""
+    found = {
+        "ctfgan": version("ctfgan"),
+        "part": graph.part,
+        "inputs": json.dumps([_port(one) for one in graph.inputs]),
+        "output": json.dumps(_port(graph.output)),
+        "noise": "standard normal; an input, so that equal inputs make equal images",
+        "license": rights.licence_text(),
+        "classes_file": CLASSES,
+    }
+    if len(bundle.classes) <= NAMED_INSIDE:
+        found["classes"] = json.dumps(bundle.classes)
+    return found
+
+
+def _port(port: Port) -> dict[str, Any]:
+    return {"name": port.name, "dtype": port.dtype, "shape": ["N", *port.shape], "values": port.values}
+
+
+def _description(
+    bundle: Bundle,
+    to: str,
+    form: Format,
+    folder: Path,
+    graphs: list[Graph],
+    exported: list[Exported],
+    rights: Rights,
+) -> dict[str, Any]:
+    described = {
+        one.file.name: {
+            "part": graph.part,
+            "inputs": [_port(port) for port in graph.inputs],
+            "output": _port(graph.output),
+            "max_error": one.max_error,
+            "sha256": {file.name: sha256(file) for file in _files(folder / one.file.name)},
+        }
+        for graph, one in zip(graphs, exported, strict=True)
+    }
+    return {
+        "format": 1,
+        "to": to,
+        "graphs": described,
+        "parity": {"batches": BATCHES, "inputs": "random, seeds 1, 3 and 8", "tolerance": TOLERANCE},
+        "noise": "draw from N(0, 1)",
+        "license": rights.licence_text(),
+        "bundle": {
+            "recipe": bundle.recipe.name,
+            "method": bundle.recipe.method.kind,
+            "sha256": bundle.provenance.get("sha256", {}).get(MODEL),
+        },
+        "versions": environment() | {name: version(name) for name in form.needs},
+    }

@@ -1,0 +1,207 @@
+"""The recogniser: a small classifier of the run's own real images, whose features and verdicts the figures use.
+
+It stands in for Inception where its weights are not at hand or mean nothing (glyphs, grey characters). Figures made
+with it carry its name; they are never called IS or FID.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from ctfgan.core.errors import CtfganError
+from ctfgan.core.files import make_room, sha256, write_file
+from ctfgan.core.progress import Progress, silent
+from ctfgan.metrics.extractor import RECOGNISER, ExtractorCard, Pixels
+from ctfgan.metrics.settings import RecogniserSettings
+
+
+class Recogniser(nn.Module):
+    """Four convolution stages, a feature vector, class logits. Input: images ``(N, K, R, R)`` in [-1, 1]."""
+
+    def __init__(self, channels: int, num_classes: int, settings: RecogniserSettings) -> None:
+        super().__init__()
+        counts = [channels, *(settings.width * factor for factor in (1, 2, 4, 4))]
+        layers: list[nn.Module] = []
+        for index, (inputs, outputs) in enumerate(itertools.pairwise(counts)):
+            stride = 1 if index == 0 else 2
+            layers += [nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)]
+            layers += [nn.BatchNorm2d(outputs), nn.ReLU()]
+        self.trunk = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten())
+        self.to_features = nn.Linear(counts[-1] * 4, settings.features)
+        self.to_logits = nn.Linear(settings.features, num_classes)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Features ``(N, features)`` and logits ``(N, C)``."""
+        features = self.features(images)
+        return features, self.to_logits(features)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Features ``(N, features)``."""
+        return F.relu(self.to_features(self.trunk(images)))
+
+
+class TrainedRecogniser:
+    """A recogniser in evaluation mode, with the hash that names it in protocols."""
+
+    def __init__(self, network: Recogniser, weights: Path, device: torch.device) -> None:
+        self.network = network.eval().requires_grad_(False).to(device)
+        self.weights = weights
+        self.card = ExtractorCard(
+            key=RECOGNISER,
+            name=f"ctfgan-recogniser-{sha256(weights)[:12]}",
+            width=network.to_features.out_features,
+            resize="none",
+            distance="Frechet distance",
+            kernel="kernel distance",
+            score="recogniser score",
+            knows_classes=True,
+            scaled_kernel=True,
+        )
+        self._device = device
+
+    @torch.no_grad()
+    def read(self, images: Pixels, progress: Progress = silent) -> tuple[Tensor, Tensor]:
+        """Features ``(N, features)`` and class probabilities ``(N, C)`` of uint8 images ``(N, R, R, K)``."""
+        features, probabilities = [], []
+        starts = range(0, len(images), 512)
+        for start in progress(starts, len(starts), "recognising"):
+            seen, logits = self.network(prepared(images[start : start + 512], self._device))
+            features.append(seen.cpu())
+            probabilities.append(logits.softmax(dim=1).cpu())
+        return torch.cat(features), torch.cat(probabilities)
+
+
+class ReadImages(Protocol):
+    """Images that are read when they are asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(N, R, R, K)``."""
+        ...
+
+    def __getitem__(self, rows: NDArray[np.int64], /) -> Pixels:
+        """uint8 images of some rows."""
+        ...
+
+
+@dataclass(frozen=True)
+class TrainingImages:
+    """What a recogniser learns from; the pixels may stay on disk."""
+
+    images: Pixels | ReadImages
+    """uint8 ``(N, R, R, K)``, in memory, memory-mapped, or read when rows are asked for."""
+    rows: NDArray[np.int64]
+    """Which of the images are used, ascending, never those of the reference; ``(M,)``."""
+    labels: NDArray[np.int64]
+    """Classes of these, ``(M,)`` in 0 ... C - 1."""
+    identity: str
+    """Changes whenever images or labels do."""
+
+
+def recogniser_for(
+    data: TrainingImages,
+    num_classes: int,
+    settings: RecogniserSettings,
+    cache: Path,
+    device: torch.device,
+    progress: Progress,
+    what: str = "the recogniser that measures",
+) -> TrainedRecogniser:
+    """The recogniser of these training images, from the cache if it was trained before.
+
+    Args:
+        data: images, labels and which of them to use.
+        num_classes: C.
+        settings: size and training.
+        device: where it runs.
+        cache: folder that keeps recognisers, by a hash of data and settings.
+        progress: shows the training.
+        what: is trained, in words.
+    """
+    key = hashlib.sha256(f"{data.identity} {num_classes} {settings.model_dump_json()} recogniser-3".encode())
+    key.update(data.rows.tobytes())
+    weights = cache / "recognisers" / f"{key.hexdigest()[:24]}.safetensors"
+    channels = data.images.shape[3]
+    if not weights.is_file():
+        make_room(weights)
+        network = _train(data, num_classes, settings, device, progress, what)
+        content = save({name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()})
+        if not weights.is_file():  # another run may have trained the same one meanwhile; the first one counts
+            write_file(weights, content)
+    return load_recogniser(weights, channels, num_classes, settings, device)
+
+
+def load_recogniser(
+    weights: Path, channels: int, num_classes: int, settings: RecogniserSettings, device: torch.device
+) -> TrainedRecogniser:
+    """A recogniser from its file.
+
+    Raises:
+        CtfganError: the file is missing or damaged.
+    """
+    with torch.device("meta"):  # its own initial weights would be drawn for nothing
+        network = Recogniser(channels, num_classes, settings)
+    try:
+        network.load_state_dict(load_file(weights), assign=True)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise CtfganError(f"recogniser {weights} is missing or damaged; delete the file, or train a new run") from error
+    return TrainedRecogniser(network, weights, device)
+
+
+def _train(
+    data: TrainingImages,
+    num_classes: int,
+    settings: RecogniserSettings,
+    device: torch.device,
+    progress: Progress,
+    what: str,
+) -> Recogniser:
+    """Adam with a one-cycle rate; shifts by up to a sixteenth of the side, so that a place is not learned by heart."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        network = Recogniser(data.images.shape[3], num_classes, settings).to(device)
+    rng = np.random.default_rng(settings.seed)
+    steps = settings.steps
+    optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, total_steps=steps + 1)
+    reach = data.images.shape[1] // 16
+    order = rng.permutation(len(data.rows))
+    position = 0
+    for _ in progress(range(steps), steps, f"training {what}"):
+        if position + settings.batch_size > len(order):
+            order, position = rng.permutation(len(data.rows)), 0
+        chosen = np.sort(order[position : position + settings.batch_size])
+        position += settings.batch_size
+        down, right = (int(step) for step in rng.integers(-reach, reach + 1, 2))
+        _, logits = network(shifted(prepared(data.images[data.rows[chosen]], device), down, right))
+        optimiser.zero_grad(set_to_none=True)
+        F.cross_entropy(logits, torch.from_numpy(data.labels[chosen]).to(device)).backward()
+        optimiser.step()
+        schedule.step()
+    return network
+
+
+def shifted(images: Tensor, down: int, right: int) -> Tensor:
+    """Images ``(N, K, R, R)`` moved by some pixels; the border that is left behind repeats the edge."""
+    reach = max(abs(down), abs(right))
+    side = images.shape[2]
+    padded = F.pad(images, (reach, reach, reach, reach), mode="replicate")
+    return padded[:, :, reach - down : reach - down + side, reach - right : reach - right + side]
+
+
+def prepared(images: Pixels, device: torch.device) -> Tensor:
+    """Images ``(N, K, R, R)`` in [-1, 1] on a device, of uint8 ``(N, R, R, K)``."""
+    batch = torch.from_numpy(np.ascontiguousarray(images)).to(device).permute(0, 3, 1, 2).float()
+    return batch.div(127.5).sub(1).contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,130 @@
+"""Images from a generator, for checks, samples and figures alike; several processes make them together."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ctfgan.core.progress import Progress, silent
+from ctfgan.data.images import Bytes, to_bytes
+from ctfgan.data.pairing import LowQualityBank
+from ctfgan.data.sources.base import Labels
+from ctfgan.data.splits import stratified_order
+from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.engine import Engine
+from ctfgan.models.interfaces import Condition, Generator, Noise
+
+CHUNK = 250  # images per forward; large enough for speed, small enough for memory
+
+
+def draw_condition(labels: Tensor, bank: LowQualityBank | None, seed: int) -> Condition:
+    """The condition of images of some classes; the seed chooses their low-quality images."""
+    if bank is None:
+        return Condition(labels)
+    return Condition(labels, *bank.draw(labels, Chance.of(seed)))
+
+
+def synthesise(
+    network: nn.Module, condition: Condition, seed: int, engine: Engine, progress: Progress = silent
+) -> Bytes:
+    """Images of a condition, uint8 ``(N, R, R, K)``; the same for the same seed, whatever the chunk size.
+
+    Args:
+        network: a :class:`~ctfgan.models.interfaces.Generator`; its mode is left as it was.
+        condition: classes and low-quality images.
+        seed: of the noise.
+        engine: where the network is, and who shares the work.
+        progress: of the chunks of this process.
+    """
+    noise = cast(Generator, network).draw_noise(len(condition), Chance.of(seed))
+    return synthesise_from(network, condition, noise, engine, progress=progress)
+
+
+@torch.no_grad()
+def synthesise_from(
+    network: nn.Module,
+    condition: Condition,
+    noise: Noise,
+    engine: Engine,
+    chunk: int = CHUNK,
+    progress: Progress = silent,
+) -> Bytes:
+    """Images of a condition and of given noise, uint8 ``(N, R, R, K)``.
+
+    Several processes, which must all ask for them, take turns at the chunks; each gets all images.
+
+    Args:
+        network: a :class:`~ctfgan.models.interfaces.Generator`; its mode is left as it was.
+        condition: classes and low-quality images.
+        noise: of each image, on the CPU.
+        engine: where the network is, and who shares the work.
+        chunk: images per forward.
+        progress: of the chunks of this process.
+    """
+    generator = cast(Generator, network)
+    was_training = network.training
+    network.eval()
+    device, processes = engine.device, engine.processes
+    starts = range(0, len(condition), chunk)
+    turns = starts[processes.rank :: processes.count]
+    own = []
+    try:
+        for start in progress(turns, len(turns), "synthesising"):
+            rows = slice(start, start + chunk)
+            own.append(to_bytes(generator(condition[rows].to(device), noise.part(rows).to(device))))
+    finally:
+        network.train(was_training)
+    everyones = processes.all_of(own)
+    count = processes.count
+    return np.concatenate([everyones[turn % count][turn // count] for turn in range(len(starts))])
+
+
+def sample_labels(real: Labels, num_classes: int, images: int, *, by_class: bool) -> tuple[Tensor, int]:
+    """Labels of samples that are measured beside real images: ``images`` in their class mix, then what classes lack to
+    have as many as an even spread would give them, for means over classes (decision 30).
+
+    Args:
+        real: labels of the real images.
+        num_classes: C.
+        images: samples that distances are taken of.
+        by_class: whether classes are looked at by themselves; without, none are filled up.
+
+    Returns:
+        The labels, and how many each class has at least.
+    """
+    mixed = labels_in_mix(np.bincount(real, minlength=num_classes), images)
+    each = images // num_classes if by_class else 0
+    return torch.cat([mixed, missing_labels(mixed, num_classes, each)]), each
+
+
+def labels_in_mix(counts: Labels, count: int) -> Tensor:
+    """``count`` labels in a fixed order, in every prefix every class as often as in ``counts`` but for rounding
+    (decision 30).
+
+    Args:
+        counts: images of each class that the labels are to be like, ``(C,)``.
+        count: how many labels.
+    """
+    places = (np.arange(count) + 0.5) * (int(counts.sum()) / count)
+    labels = np.searchsorted(np.cumsum(counts), places, side="right")
+    return torch.from_numpy(labels[stratified_order(labels, seed=0)])
+
+
+def missing_labels(labels: Tensor, num_classes: int, each: int) -> Tensor:
+    """The labels that some labels ``(N,)`` lack to hold every class ``each`` times; ascending."""
+    lacking = (each - torch.bincount(labels, minlength=num_classes)).clamp_min(0)
+    return torch.arange(num_classes).repeat_interleave(lacking)
+
+
+def balanced_labels(count: int, num_classes: int) -> Tensor:
+    """Labels that give every class the same number of images: ``count`` of them, rounded up to full rounds.
+
+    For fewer images than classes: one image for each of ``count`` classes, spread evenly over all.
+    """
+    if count < num_classes:
+        return torch.arange(count) * num_classes // count
+    return torch.arange(ceil(count / num_classes) * num_classes) % num_classes
