@@ -21,7 +21,7 @@ from ctfgan.recipes.catalogue import named_recipe
 from ctfgan.recipes.overlay import with_settings
 from ctfgan.recipes.paper_tables import TRANSFER_SHARE
 from ctfgan.recipes.recipe import Recipe
-from ctfgan.runs.context import Watch
+from ctfgan.runs.context import Callbacks
 
 CLAIM = (("projection", 1.0), ("ctf", 0.65), ("ctf", 0.3))
 EXTRA = (("projection", 0.3), ("projection", 0.1), ("ctf", 0.1), ("ctf-paper-loss", 0.65), ("ctf-paper-loss", 0.3))
@@ -88,7 +88,7 @@ def main() -> None:
         arms += [(*one, asked.seeds[0]) for one in EXTRA if asked.setting != "hwdb-mnist" or one[0] != "ctf-paper-loss"]
     cells = [arm(name, share, asked.setting, asked.steps, seed, data) for name, share, seed in arms]
     check_campaign(cells, asked.folder)
-    for outcome in run_campaign(cells, asked.folder, Watch(say=lambda line: print(line, flush=True))):
+    for outcome in run_campaign(cells, asked.folder, Callbacks(say=lambda line: print(line, flush=True))):
         print(outcome.path, outcome.why_not or "done", flush=True)
 
 

@@ -1,4 +1,4 @@
-"""Watch a run from Python: print what its checks find, and keep the sheet of the best one.
+"""Callbacks a run from Python: print what its checks find, and keep the sheet of the best one.
 
 python examples/watch_training.py runs/watched
 """
@@ -10,11 +10,11 @@ import shutil
 from pathlib import Path
 
 import ctfgan
-from ctfgan.runs.context import Quiet, Watch
+from ctfgan.runs.context import Callbacks, NullCallback
 from ctfgan.training.validation import CheckReport
 
 
-class KeepsTheBest(Quiet):
+class KeepsTheBest(NullCallback):
     """An observer: everything but checks passes by; of those the best sheet is kept."""
 
     def __init__(self) -> None:
@@ -37,11 +37,11 @@ def main() -> None:
     arguments = parser.parse_args()
 
     recipe = ctfgan.recipe("ctf-glyphs", "data.glyphs.characters=ABCDEFGH", *arguments.settings)
-    observer = KeepsTheBest()
-    run = ctfgan.train(recipe, arguments.out, Watch(observer=observer, say=print))
-    assert observer.best is not None, "every stage ends with a check"
-    kept = shutil.copy(observer.best.sheet, run / "best-sheet.png")
-    print(f"best: {observer.best.stage}, step {observer.best.step}; its sheet is {kept}")
+    callback = KeepsTheBest()
+    run = ctfgan.train(recipe, arguments.out, Callbacks(callback=callback, say=print))
+    assert callback.best is not None, "every stage ends with a check"
+    kept = shutil.copy(callback.best.sheet, run / "best-sheet.png")
+    print(f"best: {callback.best.stage}, step {callback.best.step}; its sheet is {kept}")
 
 
 if __name__ == "__main__":

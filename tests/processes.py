@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ctfgan.core.errors import ConfigError
 from ctfgan.data.batches import Batch
-from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.distributed.engine import Engine, alone
 from ctfgan.distributed.processes import Processes
 from ctfgan.models.synthesis import draw_condition, synthesise
@@ -21,7 +21,7 @@ from ctfgan.recipes.catalogue import named_recipe
 from ctfgan.recipes.overlay import with_settings
 from ctfgan.training.augmentation import Augmentation
 from ctfgan.training.ema import Ema
-from ctfgan.training.loop import Updates, play
+from ctfgan.training.loop import GanOptimizers, train_steps
 from ctfgan.training.settings import AugmentationSettings
 
 SHAPE = Shape(num_classes=4, num_low_quality_labels=3, low_quality_size=8, channels=1)
@@ -100,11 +100,11 @@ def trained(engine: Engine, settings: tuple[str, ...]) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for stage in method.stages:
         stage.enter()
-        generator = stage.game.generator.train()
-        updates = Updates(generator, stage.game.discriminator, stage.settings, engine)
+        generator = stage.objective.generator.train()
+        updates = GanOptimizers(generator, stage.objective.discriminator, stage.settings, engine)
         ema = Ema(generator, 0.99)
         batches = (own_rows(batch, engine.processes) for batch in whole_batches(stage.settings.batch_size))
-        for _ in play(stage.game, batches, stage.settings, updates):
+        for _ in train_steps(stage.objective, batches, stage.settings, updates):
             ema.update(generator)
         found |= ema.network.state_dict(prefix=f"{stage.name}.average.")
         for player in ("generator", "discriminator"):
@@ -143,7 +143,7 @@ def steered(processes: Processes) -> list[float]:
     other's; then none.
     """
     settings = AugmentationSettings(policy=("flip",), target=0.4, images_to_full=40)
-    augmentation = Augmentation(settings, Chance(torch.Generator(), processes.rank, processes.count), processes.mean)
+    augmentation = Augmentation(settings, BatchRng(torch.Generator(), processes.rank, processes.count), processes.mean)
     found = []
     for signs in ([1.0, -1.0], [1.0, 1.0]), ([-1.0, -1.0], [-1.0, 1.0]):
         augmentation.observe(torch.tensor(signs[processes.rank]))

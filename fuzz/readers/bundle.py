@@ -13,8 +13,8 @@ import torch
 
 from ctfgan.bundle.bundle import BANK, CLASSES, MODEL, PROVENANCE, RECIPE, Bundle, load_bundle, save_bundle
 from ctfgan.data.pairing import LowQualityBank
-from ctfgan.metrics.eval_classifier import Recogniser
-from ctfgan.metrics.settings import RecogniserSettings
+from ctfgan.metrics.eval_classifier import EvalClassifier
+from ctfgan.metrics.settings import EvalClassifierSettings
 from ctfgan.recipes.build import Shape, build_generator
 from ctfgan.recipes.overlay import recipe
 from ctfgan.sampling.model import Model
@@ -65,7 +65,7 @@ def seeds() -> list[bytes]:
 
 
 def _codes(classes: int, *, labels: bool) -> ClassCodes:
-    classifier = Recogniser(1, classes, RecogniserSettings(width=4, features=CODE)).eval()
+    classifier = EvalClassifier(1, classes, EvalClassifierSettings(width=4, features=CODE)).eval()
     encoder = ClassEncoder(classifier, torch.zeros(CODE))
     drawn = random_codes(classes, CODE, classes if labels else None)
     return ClassCodes(drawn.classes, drawn.low_quality_labels, torch.ones(classes) > 0, encoder)

@@ -14,8 +14,8 @@ from ctfgan.bundle.bundle import Bundle, load_bundle, save_bundle
 from ctfgan.bundle.class_editing import drop, map_classes, rename
 from ctfgan.bundle.class_rows import NewClasses, rebuilt
 from ctfgan.data.pairing import LowQualityBank
-from ctfgan.metrics.eval_classifier import Recogniser
-from ctfgan.metrics.settings import RecogniserSettings
+from ctfgan.metrics.eval_classifier import EvalClassifier
+from ctfgan.metrics.settings import EvalClassifierSettings
 from ctfgan.nn.class_tables import CLASSES, LOW_QUALITY_LABELS, CodeTable, table_spaces
 from ctfgan.recipes import build
 from ctfgan.recipes.build import Shape, build_method, labels_use_codes, uses_codes
@@ -62,8 +62,8 @@ def some_codes(recipe: Recipe, shape: Shape, *, matched: bool) -> ClassCodes | N
     classes = random_codes(shape.num_classes, code).classes
     of_labels = labels_use_codes(recipe.method, shape, matched=matched)
     labels = codes_of_labels(classes, ORDER, len(ORDER)) if of_labels else None
-    settings = RecogniserSettings(width=4, features=code)
-    classifier = Recogniser(shape.channels, 7, settings).eval().requires_grad_(False)
+    settings = EvalClassifierSettings(width=4, features=code)
+    classifier = EvalClassifier(shape.channels, 7, settings).eval().requires_grad_(False)
     return ClassCodes(classes, labels, None, ClassEncoder(classifier, torch.rand(code)))
 
 

@@ -14,7 +14,7 @@ from ctfgan.bundle.bundle import Bundle, load_bundle, save_bundle
 from ctfgan.core.errors import ConfigError
 from ctfgan.data.batches import Batch
 from ctfgan.data.pairing import LowQualityBank
-from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.distributed.engine import alone
 from ctfgan.models.interfaces import Condition
 from ctfgan.models.synthesis import draw_condition, synthesise
@@ -24,7 +24,7 @@ from ctfgan.recipes.catalogue import RECIPES, named_recipe
 from ctfgan.recipes.overlay import with_settings
 from ctfgan.recipes.recipe import Recipe, parse_recipe
 from ctfgan.sampling import Model
-from ctfgan.training.loop import Updates, total
+from ctfgan.training.loop import GanOptimizers, total
 from ctfgan.training.method import Method
 
 CPU = alone(torch.device("cpu"))
@@ -83,11 +83,11 @@ def test_every_method_makes_and_judges_images_of_every_size_and_colour(
     stage = build_method(recipe, shape, matched=True).stages[-1]
     stage.enter()
     condition = Condition(given.fake_labels, given.low_quality, given.low_quality_labels)
-    generator = stage.game.generator
-    images = generator(condition, generator.draw_noise(4, Chance.of(0)))
+    generator = stage.objective.generator
+    images = generator(condition, generator.draw_noise(4, BatchRng.of(0)))
     assert images.shape == (4, channels, resolution, resolution)
     assert images.isfinite().all()
-    critic = stage.game.discriminator
+    critic = stage.objective.discriminator
     assert critic.judge(critic.features(images, given.fake_labels), given.fake_labels).shape == (4,)
 
 
@@ -124,10 +124,10 @@ def after_backward(recipe: Recipe) -> Iterator[tuple[str, nn.Module]]:
     method = build(recipe)
     for stage in method.stages:
         stage.enter()
-        stage.game.generator.train()
+        stage.objective.generator.train()
         for terms, network in (
-            (stage.game.generator_terms, stage.game.generator),
-            (stage.game.discriminator_terms, stage.game.discriminator),
+            (stage.objective.generator_terms, stage.objective.generator),
+            (stage.objective.discriminator_terms, stage.objective.discriminator),
         ):
             method.networks.zero_grad(set_to_none=True)
             total(terms(batch(recipe))).backward()
@@ -150,12 +150,12 @@ def test_a_few_steps_of_each_player_lower_its_own_loss_on_a_fixed_batch(name: st
     method = build(recipe)
     for stage in method.stages:
         stage.enter()
-        game = stage.game
-        game.generator.train()
-        updates = Updates(game.generator, game.discriminator, stage.settings, CPU)
+        objective = stage.objective
+        objective.generator.train()
+        updates = GanOptimizers(objective.generator, objective.discriminator, stage.settings, CPU)
         for step, terms in (
-            (updates.discriminator, game.discriminator_terms),
-            (updates.generator, game.generator_terms),
+            (updates.discriminator, objective.discriminator_terms),
+            (updates.generator, objective.generator_terms),
         ):
 
             def loss() -> float:
@@ -163,7 +163,7 @@ def test_a_few_steps_of_each_player_lower_its_own_loss_on_a_fixed_batch(name: st
 
             before = loss()
             for _ in range(12):
-                step(game, batch(recipe))
+                step(objective, batch(recipe))
             assert loss() < before, f"{stage.name}: {terms.__name__}"
 
 
@@ -172,13 +172,13 @@ def test_stage_2_leaves_g_lh_as_it_was_bit_for_bit() -> None:
     method = build(recipe)
     stage = method.stages[1]
     stage.enter()
-    stage.game.generator.train()
-    generator_lh = stage.game.generator.generator_lh
+    stage.objective.generator.train()
+    generator_lh = stage.objective.generator.generator_lh
     before = {name: tensor.clone() for name, tensor in generator_lh.state_dict().items()}
-    updates = Updates(stage.game.generator, stage.game.discriminator, stage.settings, CPU)
+    updates = GanOptimizers(stage.objective.generator, stage.objective.discriminator, stage.settings, CPU)
     for _ in range(3):
-        updates.discriminator(stage.game, batch(recipe))
-        updates.generator(stage.game, batch(recipe))
+        updates.discriminator(stage.objective, batch(recipe))
+        updates.generator(stage.objective, batch(recipe))
     assert all(torch.equal(before[name], tensor) for name, tensor in generator_lh.state_dict().items())
 
 
@@ -187,36 +187,38 @@ def test_the_ablation_that_trains_g_lh_in_stage_2_does_change_it() -> None:
     method = build(recipe)
     stage = method.stages[1]
     stage.enter()
-    stage.game.generator.train()
-    before = stage.game.generator.generator_lh.to_image.weight.clone()
+    stage.objective.generator.train()
+    before = stage.objective.generator.generator_lh.to_image.weight.clone()
     # The image layer of G_LH is not on the way to G_A's image; the block before it is.
-    block = stage.game.generator.generator_lh.blocks[-1].conv_2.weight
+    block = stage.objective.generator.generator_lh.blocks[-1].conv_2.weight
     old = block.clone()
-    Updates(stage.game.generator, stage.game.discriminator, stage.settings, CPU).generator(stage.game, batch(recipe))
-    assert torch.equal(before, stage.game.generator.generator_lh.to_image.weight)
+    GanOptimizers(stage.objective.generator, stage.objective.discriminator, stage.settings, CPU).generator(
+        stage.objective, batch(recipe)
+    )
+    assert torch.equal(before, stage.objective.generator.generator_lh.to_image.weight)
     assert not torch.equal(old, block)
 
 
 def test_without_self_supervision_the_discriminator_has_no_box_head() -> None:
     off = ("self_supervision.discriminator_weight=0", "self_supervision.generator_weight=0")
     method = build(with_settings(narrow("ctf-glyphs"), {}, off))
-    assert method.stages[0].game.discriminator.box_head is None
-    assert set(method.stages[0].game.discriminator_terms(batch(narrow("ctf-glyphs")))) == {"adversarial"}
+    assert method.stages[0].objective.discriminator.box_head is None
+    assert set(method.stages[0].objective.discriminator_terms(batch(narrow("ctf-glyphs")))) == {"adversarial"}
 
 
 def test_the_adversarial_loss_sees_only_images_without_patches(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = narrow("ctf-glyphs")
-    game = build(recipe).stages[0].game
+    objective = build(recipe).stages[0].objective
     judged: list[int] = []
-    judge = game.discriminator.judge
+    judge = objective.discriminator.judge
 
     def counting(maps: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         judged.append(len(maps))
         return judge(maps, labels)
 
-    monkeypatch.setattr(game.discriminator, "judge", counting)
-    game.discriminator_terms(batch(recipe, 8))
-    game.generator_terms(batch(recipe, 8))
+    monkeypatch.setattr(objective.discriminator, "judge", counting)
+    objective.discriminator_terms(batch(recipe, 8))
+    objective.generator_terms(batch(recipe, 8))
     assert judged == [16, 8]
 
 

@@ -184,8 +184,8 @@ def test_grown_networks_train_at_the_last_size_alone() -> None:
     (stage,) = build_method(recipe, OLD, matched=False).stages
     assert stage.name == "grow-16"
     stage.enter()
-    stage.game.advance(0.0)
-    assert stage.game.generator.alpha == 1
+    stage.objective.advance(0.0)
+    assert stage.objective.generator.alpha == 1
 
 
 def test_a_stage_of_no_steps_is_skipped() -> None:

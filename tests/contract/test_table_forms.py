@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ctfgan.core.errors import ConfigError
-from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.models.interfaces import Condition
 from ctfgan.nn.class_tables import CodeTable, table_spaces
 from ctfgan.recipes.build import (
@@ -24,7 +24,7 @@ from ctfgan.recipes.overlay import with_settings
 from ctfgan.recipes.recipe import Recipe, parse_recipe
 from ctfgan.training.class_codes import ClassCodes
 from ctfgan.training.ema import Ema
-from ctfgan.training.loop import Updates
+from ctfgan.training.loop import GanOptimizers
 from ctfgan.training.method import Method
 from tests.contract.test_recipes import CPU, ONE_OF_EACH, SHAPE, batch, narrow
 
@@ -56,23 +56,23 @@ def test_every_method_trains_on_codes_which_stay_as_they_are(name: str, matched:
     weights = {key: parameter.clone() for key, parameter in method.networks.named_parameters()}
     for stage in method.stages:
         stage.enter()
-        game = stage.game
-        updates = Updates(game.generator.train(), game.discriminator, stage.settings, CPU)
-        ema = Ema(game.generator, 0.9)
+        objective = stage.objective
+        updates = GanOptimizers(objective.generator.train(), objective.discriminator, stage.settings, CPU)
+        ema = Ema(objective.generator, 0.9)
         for _ in range(3):
-            game.advance(1.0)
-            losses = updates.discriminator(game, batch(recipe)) | updates.generator(game, batch(recipe))
-            ema.update(game.generator)
+            objective.advance(1.0)
+            losses = updates.discriminator(objective, batch(recipe)) | updates.generator(objective, batch(recipe))
+            ema.update(objective.generator)
             assert all(loss.isfinite() for loss in losses.values())
         shared = {codes.data_ptr() for codes in codes_of(ema.network)}
-        assert shared == {codes.data_ptr() for codes in codes_of(game.generator)}
+        assert shared == {codes.data_ptr() for codes in codes_of(objective.generator)}
     assert torch.equal(codes.classes, before)
     read = [key for key, parameter in method.networks.named_parameters() if not torch.equal(parameter, weights[key])]
     assert len(read) > 0.9 * len(weights)
-    generator = method.stages[-1].game.generator.eval()
+    generator = method.stages[-1].objective.generator.eval()
     given = batch(recipe)
     condition = Condition(given.fake_labels, given.low_quality, given.low_quality_labels)
-    images = generator(condition, generator.draw_noise(8, Chance.of(0)))
+    images = generator(condition, generator.draw_noise(8, BatchRng.of(0)))
     assert images.shape == (8, 1, 16, 16)
     assert images.isfinite().all()
 
@@ -106,9 +106,9 @@ def test_an_image_and_its_verdict_do_not_depend_on_how_many_other_classes_there_
     for one in (method, other):
         stage = one.stages[-1]
         stage.enter()
-        generator, critic = stage.game.generator.eval(), stage.game.discriminator.eval()
+        generator, critic = stage.objective.generator.eval(), stage.objective.discriminator.eval()
         with torch.no_grad():
-            made.append(generator(condition, generator.draw_noise(8, Chance.of(0))))
+            made.append(generator(condition, generator.draw_noise(8, BatchRng.of(0))))
             verdicts.append(critic.judge(critic.features(made[0], given.fake_labels), given.fake_labels))
     assert torch.equal(*made)
     assert torch.equal(*verdicts)

@@ -39,7 +39,7 @@ sys.addaudithook(_hear)  # for the life of the process: there is no way to take 
 
 
 @contextmanager
-def heard() -> Iterator[list[tuple[str, tuple[Any, ...]]]]:
+def main_only() -> Iterator[list[tuple[str, tuple[Any, ...]]]]:
     HEARD.clear()
     LISTENS[0] = True
     try:
@@ -285,7 +285,7 @@ def test_hashes_of_other_files_are_refused_and_those_not_opened(bundle: Path, li
     provenance = json.loads((bundle / "provenance.json").read_text())
     provenance["sha256"][listed] = "0" * 64
     (bundle / "provenance.json").write_text(json.dumps(provenance))
-    with heard() as events, pytest.raises(BundleError, match="not a bundle's files; copy"):
+    with main_only() as events, pytest.raises(BundleError, match="not a bundle's files; copy"):
         load_bundle(bundle)
     assert {str(arguments[0]) for event, arguments in events if event == "open"} == {str(bundle / "provenance.json")}
 
@@ -315,7 +315,7 @@ def test_loading_unpickles_nothing_and_opens_the_files_of_the_bundle_alone(bundl
     (bundle / "model.pkl").write_bytes(pickle.dumps(print))
     forged(bundle)
     load_bundle(bundle)  # what is imported only now is not of interest
-    with heard() as events:
+    with main_only() as events:
         load_bundle(bundle)
     assert {event for event, _ in events} == {"open"}
     opened = {Path(arguments[0]) for _, arguments in events if isinstance(arguments[0], str | Path)}
@@ -383,7 +383,7 @@ def test_a_checkpoint_that_would_run_code_runs_none(finished_run: Path, tmp_path
     manifest["sha256"]["state.pt"] = sha256(folder / "state.pt")
     manifest["digest"] = hashlib.sha256(json.dumps(manifest, indent=1).encode()).hexdigest()
     (folder / "checkpoint.json").write_text(json.dumps(manifest, indent=1))
-    with heard() as events, pytest.raises(RunError, match=r"state\.pt is missing or damaged; restore"):
+    with main_only() as events, pytest.raises(RunError, match=r"state\.pt is missing or damaged; restore"):
         run.load(folder)
     assert not victim.exists()
     assert "pickle.find_class" not in {event for event, _ in events}
@@ -395,19 +395,19 @@ def test_hashes_of_files_outside_a_checkpoint_are_damage(finished_run: Path, tmp
     manifest = json.loads((folder / "checkpoint.json").read_text())
     manifest["sha256"][listed] = "0" * 64
     (folder / "checkpoint.json").write_text(json.dumps(manifest))
-    with heard() as events, pytest.raises(RunError, match=r"checkpoint\.json is missing or damaged"):
+    with main_only() as events, pytest.raises(RunError, match=r"checkpoint\.json is missing or damaged"):
         run.load(folder)
     assert not any(listed in str(arguments[0]) for event, arguments in events if event == "open")
 
 
 def test_a_whole_checkpoint_is_loaded_without_the_pickle_module(finished_run: Path) -> None:
     run = RunFolder(finished_run)
-    with heard() as events:
+    with main_only() as events:
         assert run.load(run.checkpoints()[-1]).state
     assert "pickle.find_class" not in {event for event, _ in events}
 
 
 def test_the_ear_hears_what_it_is_for() -> None:
-    with heard() as events:
+    with main_only() as events:
         pickle.loads(pickle.dumps(np.float64))
     assert "pickle.find_class" in {event for event, _ in events}

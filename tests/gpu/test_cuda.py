@@ -16,7 +16,7 @@ from ctfgan.data.batches import BatchStream
 from ctfgan.data.prepare import prepare
 from ctfgan.data.settings import DataSettings
 from ctfgan.data.synthetic import synthetic_images
-from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.batch_rng import BatchRng
 from tests.conftest import TINY_RUN
 
 pytestmark = [
@@ -51,7 +51,7 @@ def test_batches_on_a_gpu_are_those_of_a_cpu(
     dataset = prepare(DataSettings(high_quality=str(tmp_path / "made"), resolution=16), low_quality=True)
     device = torch.device("cuda")
     assert dataset.stocks(device).high_quality.is_resident == (free is None)
-    streams = (BatchStream(dataset, 16, 0, Chance.of(1), device=where) for where in (torch.device("cpu"), device))
+    streams = (BatchStream(dataset, 16, 0, BatchRng.of(1), device=where) for where in (torch.device("cpu"), device))
     for expected, found in itertools.islice(zip(*streams, strict=True), 9):
         for field in dataclasses.fields(expected):
             value = getattr(found, field.name)

@@ -7,15 +7,15 @@ import torch
 from torch import Tensor
 
 from ctfgan.core.errors import ConfigError
-from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.models.interfaces import normal_noise
 from ctfgan.training.augmentation import Augmentation
 from ctfgan.training.self_supervision import paste_patches
 from ctfgan.training.settings import AugmentationSettings
 
 
-def rank_of(rank: int, processes: int, seed: int = 3) -> Chance:
-    return Chance(torch.Generator().manual_seed(seed), rank, processes)
+def rank_of(rank: int, processes: int, seed: int = 3) -> BatchRng:
+    return BatchRng(torch.Generator().manual_seed(seed), rank, processes)
 
 
 def interleaved(parts: list[Tensor]) -> Tensor:
@@ -23,40 +23,40 @@ def interleaved(parts: list[Tensor]) -> Tensor:
     return torch.stack(parts, dim=1).flatten(0, 1)
 
 
-DRAWS: dict[str, Callable[[Chance, int], Tensor]] = {
-    "normal": lambda chance, count: chance.normal(count, 3, 2),
-    "uniform": lambda chance, count: chance.uniform(count, 5),
-    "double": lambda chance, count: chance.uniform(count, dtype=torch.float64),
-    "integers": lambda chance, count: chance.integers(-2, 9, count, 4),
-    "latent": lambda chance, count: normal_noise(count, 7, 3, 4, chance).latent,
-    "blocks": lambda chance, count: normal_noise(count, 7, 3, 4, chance).blocks,
+DRAWS: dict[str, Callable[[BatchRng, int], Tensor]] = {
+    "normal": lambda batch_rng, count: batch_rng.normal(count, 3, 2),
+    "uniform": lambda batch_rng, count: batch_rng.uniform(count, 5),
+    "double": lambda batch_rng, count: batch_rng.uniform(count, dtype=torch.float64),
+    "integers": lambda batch_rng, count: batch_rng.integers(-2, 9, count, 4),
+    "latent": lambda batch_rng, count: normal_noise(count, 7, 3, 4, batch_rng).latent,
+    "blocks": lambda batch_rng, count: normal_noise(count, 7, 3, 4, batch_rng).blocks,
 }
 
 
 @pytest.mark.parametrize("processes", [2, 3])
 @pytest.mark.parametrize("draw", DRAWS.values(), ids=DRAWS)
 def test_processes_see_together_what_one_sees_alone_and_stay_alike(
-    draw: Callable[[Chance, int], Tensor], processes: int
+    draw: Callable[[BatchRng, int], Tensor], processes: int
 ) -> None:
-    alone = Chance.of(3)
+    alone = BatchRng.of(3)
     together = [rank_of(rank, processes) for rank in range(processes)]
     for _ in range(2):  # the second draw shows that the first left all of them in the same state
-        assert torch.equal(interleaved([draw(chance, 4) for chance in together]), draw(alone, 4 * processes))
-    assert all(torch.equal(chance.rng.get_state(), alone.rng.get_state()) for chance in together)
+        assert torch.equal(interleaved([draw(batch_rng, 4) for batch_rng in together]), draw(alone, 4 * processes))
+    assert all(torch.equal(batch_rng.rng.get_state(), alone.rng.get_state()) for batch_rng in together)
 
 
 def test_one_process_draws_what_torch_draws() -> None:
-    torch_rng, chance = torch.Generator().manual_seed(3), Chance.of(3)
-    assert torch.equal(chance.normal(4, 2), torch.randn(4, 2, generator=torch_rng))
-    assert torch.equal(chance.uniform(9), torch.rand(9, generator=torch_rng))
-    assert torch.equal(chance.integers(1, 7, 8, 2), torch.randint(1, 7, (8, 2), generator=torch_rng))
+    torch_rng, batch_rng = torch.Generator().manual_seed(3), BatchRng.of(3)
+    assert torch.equal(batch_rng.normal(4, 2), torch.randn(4, 2, generator=torch_rng))
+    assert torch.equal(batch_rng.uniform(9), torch.rand(9, generator=torch_rng))
+    assert torch.equal(batch_rng.integers(1, 7, 8, 2), torch.randint(1, 7, (8, 2), generator=torch_rng))
 
 
 @pytest.mark.parametrize("count", [1, 2, 6])
 def test_patches_of_two_processes_are_those_of_the_whole_batch(count: int) -> None:
     rng = torch.Generator().manual_seed(0)
     images, donors = torch.rand(2, 2 * count, 3, 16, 16, generator=rng)
-    whole = paste_patches(images, donors, Chance.of(3))
+    whole = paste_patches(images, donors, BatchRng.of(3))
     parts = [paste_patches(images[rank::2], donors[rank::2], rank_of(rank, 2)) for rank in range(2)]
     for expected, found in zip(whole, zip(*parts, strict=True), strict=True):
         assert torch.equal(interleaved(list(found)), expected)
@@ -65,7 +65,7 @@ def test_patches_of_two_processes_are_those_of_the_whole_batch(count: int) -> No
 def test_augmentation_of_two_processes_is_that_of_the_whole_batch() -> None:
     settings = AugmentationSettings(policy=("brightness", "translation", "flip", "cutout"), probability=0.7)
     images = torch.rand(12, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    whole = Augmentation(settings, Chance.of(3))(images)
+    whole = Augmentation(settings, BatchRng.of(3))(images)
     parts = [Augmentation(settings, rank_of(rank, 2))(images[rank::2]) for rank in range(2)]
     assert torch.equal(interleaved(parts), whole)
 

@@ -12,12 +12,12 @@ from typing import Any
 import ctfgan
 from ctfgan.core.errors import ConfigError, CtfganError, Interrupted, ProcessLost
 from ctfgan.distributed.processes import _told
-from ctfgan.training.divergence import Unhealthy
+from ctfgan.training.divergence import Diverged
 
 MORE: dict[type[CtfganError], dict[str, Any]] = {  # than a message
     Interrupted: {"signal_number": signal.SIGTERM},
     ProcessLost: {"has_saved": True},
-    Unhealthy: {"remedy": "a remedy"},
+    Diverged: {"remedy": "a remedy"},
 }
 
 
@@ -32,19 +32,19 @@ def test_an_error_of_every_kind_reaches_other_processes_as_it_is() -> None:
         if "__main__" not in module.name and not module.name.startswith("ctfgan.web"):
             importlib.import_module(module.name)
     known = [*kinds()]
-    assert {CtfganError, Interrupted, ProcessLost, Unhealthy} <= {*known}
+    assert {CtfganError, Interrupted, ProcessLost, Diverged} <= {*known}
     for kind in known:
         error = kind("a sentence", **MORE.get(kind, {}))
-        heard = pickle.loads(pickle.dumps(_told(error)))
-        assert type(heard) is kind
-        assert (str(heard), heard.args, vars(heard)) == (str(error), error.args, vars(error))
-        assert heard.exit_code == error.exit_code
+        main_only = pickle.loads(pickle.dumps(_told(error)))
+        assert type(main_only) is kind
+        assert (str(main_only), main_only.args, vars(main_only)) == (str(error), error.args, vars(error))
+        assert main_only.exit_code == error.exit_code
 
 
 def test_a_foreign_error_reaches_other_processes_in_one_sentence() -> None:
-    heard = pickle.loads(pickle.dumps(_told(PermissionError(13, "Permission denied", "/x"))))
-    assert type(heard) is CtfganError
-    assert str(heard) == "PermissionError: [Errno 13] Permission denied: '/x'; mend that and try again"
+    main_only = pickle.loads(pickle.dumps(_told(PermissionError(13, "Permission denied", "/x"))))
+    assert type(main_only) is CtfganError
+    assert str(main_only) == "PermissionError: [Errno 13] Permission denied: '/x'; mend that and try again"
 
 
 def test_a_message_with_arguments_of_its_own_survives() -> None:

@@ -14,7 +14,7 @@ from ctfgan.bundle.bundle import commit
 from ctfgan.core.errors import RunError
 from ctfgan.data.prepare import prepare
 from ctfgan.data.settings import DataSettings
-from ctfgan.runs.context import Watch
+from ctfgan.runs.context import Callbacks
 from ctfgan.runs.train import _fingerprints, _levels, reopen
 from ctfgan.storage.run_folder import RunFolder
 
@@ -67,15 +67,15 @@ def test_class_codes_that_are_lost_or_of_another_run_are_named_whatever_the_reci
     assert recipe.method.networks.class_tables == "auto"
     run = RunFolder.open(ctfgan.train(recipe, tmp_path / "run"))
     monkeypatch.undo()
-    place, _ = reopen(run, Watch())
+    place, _ = reopen(run, Callbacks())
     assert place.codes is not None
     file = run.path / "class_codes.safetensors"
     content = file.read_bytes()
     file.write_bytes(replace(place.codes, classes=-place.codes.classes).save())
     with pytest.raises(RunError, match=r"missing or damaged \(.* has another hash than data.json says\); restore it"):
-        reopen(run, Watch())
+        reopen(run, Callbacks())
     file.unlink()
     with pytest.raises(RunError, match=r"class_codes.safetensors is missing or damaged"):
-        reopen(run, Watch())
+        reopen(run, Callbacks())
     file.write_bytes(content)
-    reopen(run, Watch())
+    reopen(run, Callbacks())

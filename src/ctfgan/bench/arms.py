@@ -13,14 +13,14 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from ctfgan.bench.plain import PlainTrainer
 from ctfgan.core.errors import ConfigError, pick
 from ctfgan.data.batches import Batch, join
-from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.distributed.engine import alone, place, wait_for
 from ctfgan.models.interfaces import Condition, Generator, Noise
 from ctfgan.models.widths import plan_for
 from ctfgan.recipes.build import Shape, build_method, random_codes_for
 from ctfgan.recipes.recipe import Recipe, SnGan
 from ctfgan.training.ema import Ema
-from ctfgan.training.loop import Updates
+from ctfgan.training.loop import GanOptimizers
 from ctfgan.training.method import Method, Stage
 from ctfgan.training.settings import StageSettings
 
@@ -89,13 +89,13 @@ class StageArm:
         self.settings: StageSettings = stage.settings.model_copy(update=changes)
         self.name = f"{recipe.name}:{stage.name}"
         self.stage = stage.name
-        self.game = stage.game
-        self.generator: nn.Module = stage.game.generator
-        self.discriminator: nn.Module = stage.game.discriminator
+        self.objective = stage.objective
+        self.generator: nn.Module = stage.objective.generator
+        self.discriminator: nn.Module = stage.objective.discriminator
         self.batch = synthetic_batch(shape, recipe.data.resolution, self.settings.batch_size).to(device)
         self.generator_batch = join([self.batch] * self.settings.generator_batches)
         self.enter()
-        self._updates = Updates(self.generator, self.discriminator, self.settings, alone(device))
+        self._updates = GanOptimizers(self.generator, self.discriminator, self.settings, alone(device))
         self._ema = None if recipe.training.ema_decay is None else Ema(self.generator, recipe.training.ema_decay)
 
     @property
@@ -110,19 +110,19 @@ class StageArm:
 
     def update_discriminator(self) -> None:
         """One discriminator step."""
-        self._updates.discriminator(self.game, self.batch)
+        self._updates.discriminator(self.objective, self.batch)
         wait_for(self._device)
 
     def update_generator(self) -> None:
         """One generator step, without the discriminator's before it."""
-        self._updates.generator(self.game, self.generator_batch)
+        self._updates.generator(self.objective, self.generator_batch)
         wait_for(self._device)
 
     def step(self) -> StepTimes:
         """A whole step, with the times of its parts."""
         self.enter()
         started = time.perf_counter()
-        self.game.advance(self._updates.step / self.settings.steps)
+        self.objective.advance(self._updates.step / self.settings.steps)
         with OptimiserClock() as clock:
             for _ in range(self.settings.critic_steps):
                 self.update_discriminator()
@@ -138,7 +138,7 @@ class StageArm:
     def inputs(self, count: int) -> tuple[Condition, Noise]:
         """What the generator needs for ``count`` images, on the device."""
         batch = synthetic_batch(self._shape, self._resolution, count).to(self._device)
-        noise = cast(Generator, self.generator).draw_noise(count, Chance.of(0))
+        noise = cast(Generator, self.generator).draw_noise(count, BatchRng.of(0))
         condition = Condition(batch.fake_labels, batch.low_quality, batch.low_quality_labels)
         return condition, noise.to(self._device)
 

@@ -27,9 +27,9 @@ from ctfgan.nn.class_tables import CodeTable
 from ctfgan.recipes.catalogue import named_recipe
 from ctfgan.recipes.overlay import with_settings
 from ctfgan.recipes.recipe import Recipe
-from ctfgan.runs.context import Watch, Workplace, open_workplace
+from ctfgan.runs.context import Callbacks, RunContext, open_context
 from ctfgan.training.ema import Ema
-from ctfgan.training.loop import Updates, play
+from ctfgan.training.loop import GanOptimizers, train_steps
 from ctfgan.training.method import Method
 
 RESOLUTION = 16
@@ -72,18 +72,18 @@ class ClassCost:
 class _Arm:
     """One stage on the data of one workplace, trained as a run trains it."""
 
-    def __init__(self, work: Workplace, method: Method, number: int) -> None:
+    def __init__(self, work: RunContext, method: Method, number: int) -> None:
         stage = method.stages[number]
         stage.enter()
-        self.networks = (stage.game.generator, stage.game.discriminator)
+        self.networks = (stage.objective.generator, stage.objective.discriminator)
         self._device = work.device
-        generator = stage.game.generator.train()
+        generator = stage.objective.generator.train()
         settings = stage.settings.model_copy(update={"steps": ENDLESS})
-        self.updates = Updates(generator, stage.game.discriminator, settings, work.engine)
+        self.updates = GanOptimizers(generator, stage.objective.discriminator, settings, work.engine)
         decay = work.recipe.training.ema_decay
         self.ema = None if decay is None else Ema(generator, decay)
-        batches = BatchStream(work.dataset, settings.batch_size, 0, method.chance, device=work.device)
-        self._losses = play(stage.game, batches, settings, self.updates)
+        batches = BatchStream(work.dataset, settings.batch_size, 0, method.batch_rng, device=work.device)
+        self._losses = train_steps(stage.objective, batches, settings, self.updates)
 
     def step(self) -> None:
         """One generator step with its discriminator steps."""
@@ -168,8 +168,8 @@ def _packs(counts: Sequence[int], folder: Path, progress: Progress) -> dict[int,
     return packs
 
 
-def _opened(recipe: Recipe) -> Workplace:
-    return open_workplace(recipe, Watch()).with_random_codes()
+def _opened(recipe: Recipe) -> RunContext:
+    return open_context(recipe, Callbacks()).with_random_codes()
 
 
 def _recipe(name: str, pack: Path, settings: Sequence[str]) -> Recipe:
@@ -202,7 +202,7 @@ def _start(recipe: str, number: int) -> Start:
     return Start(seconds[0], seconds[1], seconds[2], _own_memory(), _code_bytes(arm))
 
 
-def _method(work: Workplace) -> Method:
+def _method(work: RunContext) -> Method:
     method = work.method()
     place(method.networks, work.device)
     return method

@@ -12,7 +12,7 @@ import torch
 from ctfgan.data.batches import BatchStream
 from ctfgan.data.prepare import prepare
 from ctfgan.data.synthetic import synthetic_images
-from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.distributed.engine import wait_for
 from ctfgan.recipes.recipe import Recipe
 
@@ -36,7 +36,7 @@ def batch_seconds(recipe: Recipe, channels: int, batch_size: int, device: torch.
             "high_quality": str(pack), "low_quality": None, "reference": None, "only": None, "needs": (),
         }  # fmt: skip
         dataset = prepare(recipe.data.model_copy(update=own), low_quality=recipe.method.uses_low_quality)
-        stream = BatchStream(dataset, batch_size, 0, Chance.of(0), device=device)
+        stream = BatchStream(dataset, batch_size, 0, BatchRng.of(0), device=device)
         next(stream)
         seconds = []
         for _ in range(BATCHES):

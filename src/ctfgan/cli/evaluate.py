@@ -56,7 +56,7 @@ def evaluate(
     from ctfgan.evaluation import Evaluation, load_extractors
     from ctfgan.evaluation import evaluate as evaluate_run
     from ctfgan.reports.plots_of_metrics import figure_table
-    from ctfgan.runs.context import Watch
+    from ctfgan.runs.context import Callbacks
     from ctfgan.storage.run_folder import FIGURES, RunFolder
 
     def show_figures(result: Evaluation) -> None:
@@ -83,7 +83,7 @@ def evaluate(
     )
     evaluate_run(
         run,
-        Watch(progress=show.progress),
+        Callbacks(progress=show.progress),
         device,
         images=images,
         per_class=per_class,

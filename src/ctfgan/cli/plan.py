@@ -10,7 +10,7 @@ from ctfgan.data.prepare import check_apart
 from ctfgan.evaluation.sweeps import origin_of
 from ctfgan.recipes.overlay import changed_settings
 from ctfgan.recipes.recipe import Recipe
-from ctfgan.runs.context import Watch, open_workplace
+from ctfgan.runs.context import Callbacks, open_context
 from ctfgan.runs.train import matched_start, with_start
 from ctfgan.storage.run_folder import RunFolder
 from ctfgan.training.estimate import estimate
@@ -26,12 +26,12 @@ def show_plan(recipe: Recipe, out: Path | None, *, as_json: bool) -> None:
     """
     if out is not None:
         RunFolder.check_free(out)
-    watch = Watch(progress=show.progress, say=show.say)
+    callbacks = Callbacks(progress=show.progress, say=show.say)
     recipe, start = with_start(recipe)
-    place = open_workplace(recipe, watch)
+    place = open_context(recipe, callbacks)
     check_apart(place.dataset, recipe.data)
     if start is not None:
-        matched_start(start, place, watch)
+        matched_start(start, place, callbacks)
     show.say(f"\nrecipe {recipe.name}:\n{recipe.to_json()}\n" if as_json else f"\n{_in_short(recipe)}\n")
     method = place.with_random_codes().method()
     for name, network in method.networks.items():

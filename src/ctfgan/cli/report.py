@@ -30,7 +30,7 @@ def report(runs: tuple[Path, ...], out: Path | None, images: int, device: str) -
     from ctfgan.core.errors import ConfigError
     from ctfgan.distributed.engine import choose_device
     from ctfgan.reports.run_page import Options, is_report, stories, write_report
-    from ctfgan.runs.context import Watch
+    from ctfgan.runs.context import Callbacks
 
     told = stories(runs)
     place = out or (runs[0] / "report.html" if len(runs) == 1 else Path("report.html"))
@@ -41,5 +41,5 @@ def report(runs: tuple[Path, ...], out: Path | None, images: int, device: str) -
     if not os.access(place.absolute().parent, os.W_OK):
         raise ConfigError(f"you may not write into {place.absolute().parent}; choose another place with --out HTML")
     choose_device(device)  # a misspelt device must not turn into a page without pictures
-    write_report(told, Options(images, device), place, Watch(progress=show.progress, say=show.say))
+    write_report(told, Options(images, device), place, Callbacks(progress=show.progress, say=show.say))
     show.say(f"report: {place} ({place.stat().st_size / 1e6:.1f} MB)")

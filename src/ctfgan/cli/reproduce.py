@@ -84,7 +84,7 @@ def reproduce(
     command = shlex.join(["ctfgan", *sys.argv[1:]])
     found = earlier(plan, folder)
     failed = 0
-    with show.watch() as watch:
+    with show.callbacks() as watch:
         outcomes = run_campaign([cell.cell for cell in cells], folder, watch, extractors)
         for cell, outcome in zip(cells, outcomes, strict=True):
             found.append(measured(cell, outcome))

@@ -34,6 +34,6 @@ def resume(run: Path, device: str | None, assignments: tuple[str, ...]) -> None:
     from ctfgan.cli import show
     from ctfgan.runs.train import resume as resume_run
 
-    with show.watch() as watch:
+    with show.callbacks() as watch:
         path = resume_run(run, watch, device, assignments)
     show.say_done(path)

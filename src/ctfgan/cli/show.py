@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ctfgan.distributed.launch import is_main
-from ctfgan.runs.context import Quiet, Watch
+from ctfgan.runs.context import Callbacks, NullCallback
 from ctfgan.training.alarms import Alarm
 from ctfgan.training.loop import StepLosses
 from ctfgan.training.rollback import Rollback
@@ -66,7 +66,7 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     wide.print(table)
 
 
-class TrainingView(Quiet):
+class TrainingView(NullCallback):
     """Shows stages, steps with images/s and time left, losses, checks."""
 
     def __init__(self) -> None:
@@ -141,11 +141,11 @@ class TrainingView(Quiet):
 
 
 @contextmanager
-def watch() -> Iterator[Watch]:
+def callbacks() -> Iterator[Callbacks]:
     """Everything shown on this console; the bar is taken away however the work ends."""
     view = TrainingView()
     try:
-        yield Watch(view, progress, say)
+        yield Callbacks(view, progress, say)
     finally:
         view.close()
 

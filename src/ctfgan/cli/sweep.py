@@ -73,7 +73,7 @@ def sweep(
     found: list[PointOutcome] = []
     picture = folder / "sweep.png"
     command = shlex.join(["ctfgan", *sys.argv[1:]])
-    with show.watch() as watch:
+    with show.callbacks() as watch:
         for point, outcome in zip(planned.points, run_campaign(cells, folder, watch), strict=True):
             found.append(measured(point, outcome))
             if any(one.result for one in found):

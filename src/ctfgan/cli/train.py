@@ -104,7 +104,7 @@ def train(
 
         show_plan(chosen, out, as_json=as_json)
         return
-    with show.watch() as watch:
+    with show.callbacks() as watch:
         path = run_training(chosen, out, watch)
     show.say_done(path)
 

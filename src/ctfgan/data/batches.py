@@ -13,7 +13,7 @@ from ctfgan.data.device_images import shared_tensor
 from ctfgan.data.pairing import LowQualityBank
 from ctfgan.data.prepare import Dataset
 from ctfgan.data.splits import Rows
-from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.distributed.devices import send
 
 CPU = torch.device("cpu")
@@ -82,7 +82,7 @@ class BatchStream:
         dataset: what to draw from.
         batch_size: real images, and as many conditions, of all processes together; a multiple of their number.
         seed: of the order of the real images.
-        chance: of classes and low-quality images; it says which rows of each batch are this process's own.
+        batch_rng: of classes and low-quality images; it says which rows of each batch are this process's own.
         fake_classes: ``uniform`` over all classes, or those of the ``real`` images of the batch.
         device: where the batches are to be; images come in channels-last order.
     """
@@ -92,7 +92,7 @@ class BatchStream:
         dataset: Dataset,
         batch_size: int,
         seed: int,
-        chance: Chance,
+        batch_rng: BatchRng,
         fake_classes: str = "uniform",
         device: torch.device = CPU,
     ) -> None:
@@ -100,9 +100,9 @@ class BatchStream:
         self._labels = shared_tensor(dataset.high_quality.labels)
         self._rows = dataset.training
         self._batch_size = batch_size
-        self._own_size = chance.share(batch_size)
+        self._own_size = batch_rng.share(batch_size)
         self._seed = seed
-        self._chance = chance
+        self._batch_rng = batch_rng
         self._fake_classes = fake_classes
         self._bank: LowQualityBank | None = dataset.low_quality.bank if dataset.low_quality else None
         self._stocks = dataset.stocks(device)
@@ -113,12 +113,12 @@ class BatchStream:
         return self
 
     def __next__(self) -> Batch:
-        rows = torch.from_numpy(self._next_rows()[self._chance.rank :: self._chance.processes])
+        rows = torch.from_numpy(self._next_rows()[self._batch_rng.rank :: self._batch_rng.processes])
         real_labels = self._labels.index_select(0, rows)
         if self._fake_classes == "real":
             labels = real_labels
         else:
-            labels = self._chance.integers(0, self._num_classes, self._own_size)
+            labels = self._batch_rng.integers(0, self._num_classes, self._own_size)
         real = self._stocks.high_quality.gather(rows)
         low, low_labels, are_own = self._low_quality(labels)
         return Batch(real, send(real_labels, self._device), send(labels, self._device), low, low_labels, are_own)
@@ -126,7 +126,7 @@ class BatchStream:
     def _low_quality(self, labels: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         if self._bank is None or self._stocks.low_quality is None:
             return None, None, None
-        rows = self._bank.choose(labels, self._chance)
+        rows = self._bank.choose(labels, self._batch_rng)
         are_own = self._bank.are_own(labels, rows)
         return (
             self._stocks.low_quality.gather(rows),

@@ -13,7 +13,7 @@ from ctfgan.data.image_view import ImageView
 from ctfgan.data.images import Bytes, to_float
 from ctfgan.data.sources.base import Labels
 from ctfgan.data.splits import stable_order
-from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.batch_rng import BatchRng
 
 LOOKED_AT = 512  # images
 KEPT_VARIANCE = 0.8
@@ -63,13 +63,13 @@ class LowQualityBank:
         digest.update(self.labels.tobytes())
         return digest.hexdigest()
 
-    def choose(self, labels: Tensor, chance: Chance) -> Tensor:
+    def choose(self, labels: Tensor, batch_rng: BatchRng) -> Tensor:
         """The row of a low-quality image for each class label, both ``(N,)`` int64 on the CPU.
 
         Where there are images without a label, which may be of any class, :data:`UNLABELLED_SHARE` of the draws of a
         class with images of its own are of these.
         """
-        drawn = chance.uniform(len(labels), dtype=torch.float64)
+        drawn = batch_rng.uniform(len(labels), dtype=torch.float64)
         if self._order is None:
             return (drawn * len(self)).long()
         starts, counts = self._starts[labels], self._counts[labels]
@@ -107,7 +107,7 @@ class LowQualityBank:
         sides = (size for size in range(1, side) if side % size == 0)
         return next((size for size in sides if F.avg_pool2d(images, side // size).square().mean() >= wanted), side)
 
-    def draw(self, labels: Tensor, chance: Chance) -> tuple[Tensor, Tensor]:
+    def draw(self, labels: Tensor, batch_rng: BatchRng) -> tuple[Tensor, Tensor]:
         """A low-quality image for each class label: images ``(N, K, r, r)`` in [-1, 1] and their labels ``(N,)``."""
-        rows = self.choose(labels, chance)
+        rows = self.choose(labels, batch_rng)
         return to_float(self.images[rows.numpy()]), self.labels_of(rows)

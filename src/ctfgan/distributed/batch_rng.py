@@ -8,7 +8,7 @@ from torch import Tensor
 from ctfgan.core.errors import ConfigError
 
 
-class Chance:
+class BatchRng:
     """The source of every random number of training.
 
     All processes hold a generator in the same state, draw the numbers of the whole batch and keep the rows ``rank``,
@@ -36,7 +36,7 @@ class Chance:
         self.processes = processes
 
     @classmethod
-    def of(cls, seed: int) -> Chance:
+    def of(cls, seed: int) -> BatchRng:
         """A fresh source for this process alone."""
         return cls(torch.Generator().manual_seed(seed))
 

@@ -14,7 +14,7 @@ from ctfgan.core.files import is_taken
 from ctfgan.evaluation import FORMAT, evaluate
 from ctfgan.metrics.extractor import Extractor
 from ctfgan.recipes.recipe import Recipe, parse_recipe
-from ctfgan.runs.context import Watch
+from ctfgan.runs.context import Callbacks
 from ctfgan.runs.train import is_finished, resume, train
 from ctfgan.storage.run_folder import FIGURES, RECIPE, RunFolder
 
@@ -66,7 +66,7 @@ def _settings(recipe: Recipe) -> dict[str, Any]:
 
 
 def run_campaign(
-    cells: Sequence[Cell], folder: Path, watch: Watch, extractors: Sequence[Extractor] = ()
+    cells: Sequence[Cell], folder: Path, callbacks: Callbacks, extractors: Sequence[Extractor] = ()
 ) -> Iterator[Outcome]:
     """Bring every cell as far as it will go; what is done already is left alone.
 
@@ -75,7 +75,7 @@ def run_campaign(
     Args:
         cells: what to run, in this order.
         folder: of the campaign; see :func:`check_campaign`.
-        watch: who is told what happens.
+        callbacks: who is told what happens.
         extractors: what to measure with besides each run's own recogniser; a finished run that lacks one is measured
             again.
 
@@ -83,30 +83,30 @@ def run_campaign(
         Interrupted: a signal; the cell at work is saved, and the next call goes on from there.
     """
     for number, cell in enumerate(cells, start=1):
-        watch.say(f"\n[{number}/{len(cells)}] {cell.name}")
+        callbacks.say(f"\n[{number}/{len(cells)}] {cell.name}")
         path = folder / cell.name
         try:
-            _complete(path, cell.recipe, watch, extractors)
+            _complete(path, cell.recipe, callbacks, extractors)
         except Interrupted:
             raise
         except (CtfganError, OSError, MemoryError, torch.OutOfMemoryError) as error:
             reason = str(error) or type(error).__name__
-            watch.say(f"not run: {reason}")
+            callbacks.say(f"not run: {reason}")
             yield Outcome(cell, path, reason)
         else:
             yield Outcome(cell, path, None)
 
 
-def _complete(path: Path, recipe: Recipe, watch: Watch, extractors: Sequence[Extractor]) -> None:
+def _complete(path: Path, recipe: Recipe, callbacks: Callbacks, extractors: Sequence[Extractor]) -> None:
     folder = RunFolder(path)
     if not (path / RECIPE).is_file():
-        train(recipe, path, watch)
+        train(recipe, path, callbacks)
     elif not is_finished(folder):
-        resume(path, watch, recipe.device)
+        resume(path, callbacks, recipe.device)
     if not _is_measured(folder, recipe, extractors):
-        quiet = Watch(progress=watch.progress)  # the data were described when training began
+        quiet = Callbacks(progress=callbacks.progress)  # the data were described when training began
         evaluate(path, quiet, recipe.device, extractors=extractors)
-    watch.say(f"{path}: done")
+    callbacks.say(f"{path}: done")
 
 
 def _is_measured(folder: RunFolder, recipe: Recipe, extractors: Sequence[Extractor]) -> bool:

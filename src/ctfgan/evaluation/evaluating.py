@@ -23,14 +23,14 @@ from ctfgan.metrics.inception import load_inception
 from ctfgan.metrics.plugin import load_plugin
 from ctfgan.metrics.settings import EvaluationSettings
 from ctfgan.recipes.recipe import Recipe, parse_recipe
-from ctfgan.runs.context import Watch, heard
+from ctfgan.runs.context import Callbacks, main_only
 from ctfgan.runs.train import is_finished, reopen
 from ctfgan.storage.run_folder import BUNDLE, FIGURES, RECIPE, RunFolder
 
 
 def evaluate(
     path: str | Path,
-    watch: Watch | None = None,
+    callbacks: Callbacks | None = None,
     device: str | None = None,
     *,
     images: int | None = None,
@@ -49,7 +49,7 @@ def evaluate(
 
     Args:
         path: the run folder.
-        watch: who is told what happens; None is silent.
+        callbacks: who is told what happens; None is silent.
         device: another device than the recipe's.
         images: generated images per low-quality bank; None takes the recipe's number, as with the next three.
         per_class: number of classes whose Frechet distance is measured by itself.
@@ -77,10 +77,10 @@ def evaluate(
     if place is not None:
         _check_place(place)
     settings = _changed(recipe, {name: value for name, value in asked.items() if value is not None})
-    watch = watch or Watch()
-    work, recogniser = reopen(folder, watch, device)
+    callbacks = callbacks or Callbacks()
+    work, recogniser = reopen(folder, callbacks, device)
     shared = [SharedExtractor(extractor, work.engine.processes) for extractor in (recogniser, *extractors)]
-    result = Measurement(work, folder, shared, settings, heard(watch, work.engine)).result()
+    result = Measurement(work, folder, shared, settings, main_only(callbacks, work.engine)).result()
     processes = work.engine.processes
     if processes.is_main:
         show(result)

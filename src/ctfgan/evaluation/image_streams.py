@@ -18,7 +18,7 @@ from ctfgan.evaluation.result import AS_TRAINED, HELD_OUT_BANK, SAMPLES, TRAININ
 from ctfgan.metrics.extractor import Pixels
 from ctfgan.metrics.features import Chunk
 from ctfgan.models.synthesis import draw_condition, synthesise
-from ctfgan.runs.context import Workplace
+from ctfgan.runs.context import RunContext
 from ctfgan.runs.train import released_generator
 from ctfgan.storage.run_folder import RunFolder
 
@@ -36,7 +36,7 @@ class ImageSet:
     """The generator's label of each measured class, ``(P,)`` int64."""
 
 
-def image_sets(work: Workplace, folder: RunFolder) -> list[ImageSet]:
+def image_sets(work: RunContext, folder: RunFolder) -> list[ImageSet]:
     """Samples for each bank that the method uses, and without the moving average if the recipe says so."""
     side, labels = work.dataset.low_quality, torch.from_numpy(work.dataset.measured.labels)
     banks: dict[str, LowQualityBank | None] = {"": None}

@@ -27,7 +27,7 @@ from ctfgan.metrics.protocol import Protocol
 from ctfgan.metrics.scores import KERNEL_SUBSET_SIZE, KERNEL_SUBSETS, Figures, PerClass, measure
 from ctfgan.metrics.settings import EvaluationSettings
 from ctfgan.models.synthesis import balanced_labels, sample_labels
-from ctfgan.runs.context import Watch, Workplace
+from ctfgan.runs.context import Callbacks, RunContext
 from ctfgan.runs.train import released_checkpoint
 from ctfgan.storage.run_folder import RunFolder
 from ctfgan.training.rollback import HealthRecord
@@ -45,23 +45,23 @@ class Measurement:
         folder: the run.
         extractors: with keys of their own, the run's recogniser among them.
         settings: how many images, which figures.
-        watch: who is told what happens.
+        callbacks: who is told what happens.
     """
 
     def __init__(
         self,
-        work: Workplace,
+        work: RunContext,
         folder: RunFolder,
         extractors: Sequence[Extractor],
         settings: EvaluationSettings,
-        watch: Watch,
+        callbacks: Callbacks,
     ) -> None:
         self._work = work
         self._folder = folder
         self._extractors = extractors
         self._cards = {extractor.card.key: extractor.card for extractor in extractors}
         self._settings = settings
-        self._watch = watch
+        self._callbacks = callbacks
         self._measured = work.dataset.measured
         self._lq_only = self._measured.lq_only.tolist()
         self._numbers, _ = sample_labels(
@@ -107,11 +107,11 @@ class Measurement:
         )
 
     def _real(self, rows: Rows) -> Iterator[Chunk]:
-        return real(self._measured.reference, rows, self._watch.progress, "reading the reference")
+        return real(self._measured.reference, rows, self._callbacks.progress, "reading the reference")
 
     def _samples(self, images: ImageSet) -> Iterator[Chunk]:
         seed, what = (self._settings.seed, SAMPLES), f"measuring {images.name}"
-        chunks = generated(images, self._numbers, seed, self._work.engine, self._watch.progress, what)
+        chunks = generated(images, self._numbers, seed, self._work.engine, self._callbacks.progress, what)
         intended = self._work.recipe.method.is_conditional
         return ((pixels, labels if intended else None) for pixels, labels in chunks)
 
@@ -138,7 +138,7 @@ class Measurement:
             seed = (self._settings.seed, CLASS, label)
             return generated(images, torch.full((count,), label), seed, self._work.engine, silent, "")
 
-        return by_class.measure(self._extractors, draw, count, self._watch.progress)
+        return by_class.measure(self._extractors, draw, count, self._callbacks.progress)
 
     def _classification(self, images: ImageSet) -> ClassificationScore:
         # With the training bank, from which 'ctfgan sample' draws.
@@ -147,7 +147,7 @@ class Measurement:
         seed, what = (self._settings.seed, CLASSIFIER), "generating images to train classifiers on"
         return classification_score(
             TrainingImages(training.packed.images, training.rows, training.labels, training.packed.fingerprint),
-            generated(images, numbers, seed, self._work.engine, self._watch.progress, what),
+            generated(images, numbers, seed, self._work.engine, self._callbacks.progress, what),
             numbers.numpy(),
             self._real(np.arange(len(reference))),
             self._measured.names,
@@ -155,7 +155,7 @@ class Measurement:
             self._settings.classification_seeds,
             cache_folder(),
             self._work.device,
-            self._watch.progress,
+            self._callbacks.progress,
         )
 
     def _copies(self, samples: Pixels) -> CopyCheck:
@@ -166,7 +166,7 @@ class Measurement:
         if side:
             originals = np.union1d(originals, self._measured.only(side.originals))
         starts = range(0, len(originals), CHUNK)
-        watched = self._watch.progress(starts, len(starts), "looking for copies")
+        watched = self._callbacks.progress(starts, len(starts), "looking for copies")
         known = (dataset.images(originals[start : start + CHUNK]) for start in watched)
         return check_copies(samples, reference.packed.images[reference.rows[np.sort(chosen)]], known)
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ctfgan.bundle.bundle import Bundle
 from ctfgan.core.errors import ConfigError
 from ctfgan.data.sources.base import UNLABELLED
-from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.models.generator_a import TransferGenerator
 from ctfgan.models.interfaces import Condition, Noise
 from ctfgan.models.progressive import GrowingGenerator
@@ -115,7 +115,7 @@ def graphs_of(bundle: Bundle, part: str | None = None) -> list[Graph]:
 
 def _graph(bundle: Bundle, part: str, network: nn.Module) -> Graph:
     shape, side = bundle.shape, bundle.recipe.data.resolution
-    noise: Noise = network.draw_noise(1, Chance.of(0))  # type: ignore[operator]
+    noise: Noise = network.draw_noise(1, BatchRng.of(0))  # type: ignore[operator]
     inputs = []
     if bundle.recipe.method.is_conditional:
         inputs.append(_ids("class_id", 0, shape.num_classes - 1, "", "np.full(count, label, dtype=np.int64)"))

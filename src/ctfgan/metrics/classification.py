@@ -17,9 +17,9 @@ import torch
 from numpy.typing import NDArray
 
 from ctfgan.core.progress import Progress
-from ctfgan.metrics.eval_classifier import TrainedRecogniser, TrainingImages, recogniser_for
+from ctfgan.metrics.eval_classifier import TrainedEvalClassifier, TrainingImages, eval_classifier_for
 from ctfgan.metrics.features import Chunk
-from ctfgan.metrics.settings import RecogniserSettings
+from ctfgan.metrics.settings import EvalClassifierSettings
 
 HARDEST = 5  # classes that are told about by themselves
 DRAWS = 100_000  # of the gain, for its interval
@@ -101,7 +101,7 @@ def classification_score(
     labels: NDArray[np.int64],
     reference: Iterable[Chunk],
     names: Sequence[str],
-    settings: RecogniserSettings,
+    settings: EvalClassifierSettings,
     seeds: int,
     cache: Path,
     device: torch.device,
@@ -132,7 +132,7 @@ def classification_score(
         )
         count = len(sets) * seeds
 
-        def train(kind: int, seed: int) -> TrainedRecogniser:
+        def train(kind: int, seed: int) -> TrainedEvalClassifier:
             images, place = sets[kind]
             number = kind * seeds + seed + 1
 
@@ -140,7 +140,7 @@ def classification_score(
                 return progress(items, total, f"training classifier {number} of {count}")
 
             chosen = settings.model_copy(update={"seed": settings.seed + seed})
-            return recogniser_for(images, len(names), chosen, place, device, told)
+            return eval_classifier_for(images, len(names), chosen, place, device, told)
 
         trained = [[train(kind, seed) for seed in range(seeds)] for kind in range(len(sets))]
         hits, truth = _tested(trained, reference)
@@ -202,7 +202,7 @@ def _on_disk(
 
 
 def _tested(
-    trained: Sequence[Sequence[TrainedRecogniser]], reference: Iterable[Chunk]
+    trained: Sequence[Sequence[TrainedEvalClassifier]], reference: Iterable[Chunk]
 ) -> tuple[list[Hits], NDArray[np.int64]]:
     """What each classifier reads right, by kind, and the true labels."""
     right: list[list[NDArray[np.bool_]]] = [[] for _ in trained]

@@ -24,13 +24,13 @@ from ctfgan.core.errors import CtfganError
 from ctfgan.core.files import make_room, sha256, write_file
 from ctfgan.core.progress import Progress, silent
 from ctfgan.metrics.extractor import RECOGNISER, ExtractorCard, Pixels
-from ctfgan.metrics.settings import RecogniserSettings
+from ctfgan.metrics.settings import EvalClassifierSettings
 
 
-class Recogniser(nn.Module):
+class EvalClassifier(nn.Module):
     """Four convolution stages, a feature vector, class logits. Input: images ``(N, K, R, R)`` in [-1, 1]."""
 
-    def __init__(self, channels: int, num_classes: int, settings: RecogniserSettings) -> None:
+    def __init__(self, channels: int, num_classes: int, settings: EvalClassifierSettings) -> None:
         super().__init__()
         counts = [channels, *(settings.width * factor for factor in (1, 2, 4, 4))]
         layers: list[nn.Module] = []
@@ -52,10 +52,10 @@ class Recogniser(nn.Module):
         return F.relu(self.to_features(self.trunk(images)))
 
 
-class TrainedRecogniser:
+class TrainedEvalClassifier:
     """A recogniser in evaluation mode, with the hash that names it in protocols."""
 
-    def __init__(self, network: Recogniser, weights: Path, device: torch.device) -> None:
+    def __init__(self, network: EvalClassifier, weights: Path, device: torch.device) -> None:
         self.network = network.eval().requires_grad_(False).to(device)
         self.weights = weights
         self.card = ExtractorCard(
@@ -110,15 +110,15 @@ class TrainingImages:
     """Changes whenever images or labels do."""
 
 
-def recogniser_for(
+def eval_classifier_for(
     data: TrainingImages,
     num_classes: int,
-    settings: RecogniserSettings,
+    settings: EvalClassifierSettings,
     cache: Path,
     device: torch.device,
     progress: Progress,
     what: str = "the recogniser that measures",
-) -> TrainedRecogniser:
+) -> TrainedEvalClassifier:
     """The recogniser of these training images, from the cache if it was trained before.
 
     Args:
@@ -144,34 +144,34 @@ def recogniser_for(
 
 
 def load_recogniser(
-    weights: Path, channels: int, num_classes: int, settings: RecogniserSettings, device: torch.device
-) -> TrainedRecogniser:
+    weights: Path, channels: int, num_classes: int, settings: EvalClassifierSettings, device: torch.device
+) -> TrainedEvalClassifier:
     """A recogniser from its file.
 
     Raises:
         CtfganError: the file is missing or damaged.
     """
     with torch.device("meta"):  # its own initial weights would be drawn for nothing
-        network = Recogniser(channels, num_classes, settings)
+        network = EvalClassifier(channels, num_classes, settings)
     try:
         network.load_state_dict(load_file(weights), assign=True)
     except (OSError, SafetensorError, RuntimeError) as error:
         raise CtfganError(f"recogniser {weights} is missing or damaged; delete the file, or train a new run") from error
-    return TrainedRecogniser(network, weights, device)
+    return TrainedEvalClassifier(network, weights, device)
 
 
 def _train(
     data: TrainingImages,
     num_classes: int,
-    settings: RecogniserSettings,
+    settings: EvalClassifierSettings,
     device: torch.device,
     progress: Progress,
     what: str,
-) -> Recogniser:
+) -> EvalClassifier:
     """Adam with a one-cycle rate; shifts by up to a sixteenth of the side, so that a place is not learned by heart."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        network = Recogniser(data.images.shape[3], num_classes, settings).to(device)
+        network = EvalClassifier(data.images.shape[3], num_classes, settings).to(device)
     rng = np.random.default_rng(settings.seed)
     steps = settings.steps
     optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)

@@ -7,7 +7,7 @@ from pydantic import Field
 from ctfgan.core.settings import Seed, Settings
 
 
-class RecogniserSettings(Settings):
+class EvalClassifierSettings(Settings):
     """Size and training of the recogniser."""
 
     width: int = Field(default=24, ge=4)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.models.generator_lh import GeneratorLH
 from ctfgan.models.interfaces import Condition, Noise, normal_noise
 from ctfgan.models.settings import TransferSettings
@@ -79,10 +79,12 @@ class TransferGenerator(nn.Module):
         self.generator_lh.train(mode and self.train_generator_lh)
         return self
 
-    def draw_noise(self, count: int, chance: Chance) -> Noise:
+    def draw_noise(self, count: int, batch_rng: BatchRng) -> Noise:
         """Noise z_A and z_1 ... z_M of ``count`` images, on the CPU."""
         settings = self.generator_lh.settings
-        return normal_noise(count, self.generator_a.noise, len(self.generator_lh.blocks), settings.block_noise, chance)
+        return normal_noise(
+            count, self.generator_a.noise, len(self.generator_lh.blocks), settings.block_noise, batch_rng
+        )
 
     def forward(self, condition: Condition, noise: Noise) -> Tensor:
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.train_generator_lh):

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.models.interfaces import Condition, Noise, normal_noise
 from ctfgan.models.settings import TransferSettings
 from ctfgan.models.transfer_features import TransferTrace, to_grey
@@ -74,9 +74,9 @@ class GeneratorLH(nn.Module):
         self.norm = norm(plan.generator[-1])
         self.to_image = conv(plan.generator[-1], channels)
 
-    def draw_noise(self, count: int, chance: Chance) -> Noise:
+    def draw_noise(self, count: int, batch_rng: BatchRng) -> Noise:
         """Noise z_1 ... z_M of ``count`` images, on the CPU."""
-        return normal_noise(count, 0, len(self.blocks), self.settings.block_noise, chance)
+        return normal_noise(count, 0, len(self.blocks), self.settings.block_noise, batch_rng)
 
     def trace(self, condition: Condition, noise: Noise) -> TransferTrace:
         """How the high-quality image comes about, up to its last maps."""

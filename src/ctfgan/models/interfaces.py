@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.distributed.devices import send
 
 
@@ -64,7 +64,7 @@ class Noise(NamedTuple):
 class Generator(Protocol):
     """A network that makes images of given classes."""
 
-    def draw_noise(self, count: int, chance: Chance) -> Noise:
+    def draw_noise(self, count: int, batch_rng: BatchRng) -> Noise:
         """Noise of ``count`` images, on the CPU so that a seed means the same images on every device."""
         ...
 
@@ -73,7 +73,7 @@ class Generator(Protocol):
         ...
 
 
-def normal_noise(count: int, latent: int, blocks: int, width: int, chance: Chance) -> Noise:
+def normal_noise(count: int, latent: int, blocks: int, width: int, batch_rng: BatchRng) -> Noise:
     """Noise with ``latent`` and ``blocks`` x ``width`` numbers for each of ``count`` images."""
-    flat = chance.normal(count, latent + blocks * width)
+    flat = batch_rng.normal(count, latent + blocks * width)
     return Noise(flat[:, :latent], flat[:, latent:].reshape(count, blocks, width))

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.models.interfaces import Condition, Noise, normal_noise
 from ctfgan.models.widths import GrowingPlan
 from ctfgan.nn.class_tables import ClassSpace
@@ -98,9 +98,9 @@ class GrowingGenerator(GrowingNetwork):
         self.to_image = nn.ModuleList(EqualisedConv2d(count, channels, 1, gain=1.0) for count in plan.channels)
         self.grow_to(self.level)
 
-    def draw_noise(self, count: int, chance: Chance) -> Noise:
+    def draw_noise(self, count: int, batch_rng: BatchRng) -> Noise:
         """Noise of ``count`` images, on the CPU."""
-        return normal_noise(count, self.noise, 0, 0, chance)
+        return normal_noise(count, self.noise, 0, 0, batch_rng)
 
     def forward(self, condition: Condition, noise: Noise) -> Tensor:
         before = maps = _activated(self.conv(_activated(self.from_noise(noise.latent, condition.labels))))

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.models.interfaces import Condition, Noise, normal_noise
 from ctfgan.models.widths import Plan
 from ctfgan.nn.blocks import GeneratorBlock
@@ -37,9 +37,9 @@ class ResnetGenerator(nn.Module):
         self.norm = UnconditionalBatchNorm2d(plan.generator[-1])
         self.to_image = conv(plan.generator[-1], channels)
 
-    def draw_noise(self, count: int, chance: Chance) -> Noise:
+    def draw_noise(self, count: int, batch_rng: BatchRng) -> Noise:
         """Noise of ``count`` images, on the CPU."""
-        return normal_noise(count, self.noise, 0, 0, chance)
+        return normal_noise(count, self.noise, 0, 0, batch_rng)
 
     def forward(self, condition: Condition, noise: Noise) -> Tensor:
         maps = self.from_noise(noise.latent).unflatten(1, (-1, self.base, self.base))

@@ -14,7 +14,7 @@ from ctfgan.data.images import Bytes, to_bytes
 from ctfgan.data.pairing import LowQualityBank
 from ctfgan.data.sources.base import Labels
 from ctfgan.data.splits import stratified_order
-from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.distributed.engine import Engine
 from ctfgan.models.interfaces import Condition, Generator, Noise
 
@@ -25,7 +25,7 @@ def draw_condition(labels: Tensor, bank: LowQualityBank | None, seed: int) -> Co
     """The condition of images of some classes; the seed chooses their low-quality images."""
     if bank is None:
         return Condition(labels)
-    return Condition(labels, *bank.draw(labels, Chance.of(seed)))
+    return Condition(labels, *bank.draw(labels, BatchRng.of(seed)))
 
 
 def synthesise(
@@ -40,7 +40,7 @@ def synthesise(
         engine: where the network is, and who shares the work.
         progress: of the chunks of this process.
     """
-    noise = cast(Generator, network).draw_noise(len(condition), Chance.of(seed))
+    noise = cast(Generator, network).draw_noise(len(condition), BatchRng.of(seed))
     return synthesise_from(network, condition, noise, engine, progress=progress)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ctfgan.core.errors import ConfigError
 from ctfgan.core.settings import Settings
-from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.distributed.processes import Processes
 from ctfgan.models.discriminator import Discriminator
 from ctfgan.models.generator_a import TransferGenerator
@@ -26,11 +26,11 @@ from ctfgan.recipes.recipe import AcGan, CtfGan, MethodSettings, ProgGan, Recipe
 from ctfgan.training.class_codes import ClassCodes, load_codes, random_codes
 from ctfgan.training.losses import ADVERSARIAL_LOSSES
 from ctfgan.training.method import Method, Stage
-from ctfgan.training.objectives.adversarial import AdversarialGame, GameSetup
-from ctfgan.training.objectives.classified import ClassifiedGame, ClassTerm
-from ctfgan.training.objectives.growing import GrowingGame
-from ctfgan.training.objectives.transfer import TransferGame
-from ctfgan.training.regularization import Strengthening
+from ctfgan.training.objectives.adversarial import AdversarialObjective, ObjectiveSetup
+from ctfgan.training.objectives.classified import ClassifiedObjective, ClassTerm
+from ctfgan.training.objectives.growing import GrowingObjective
+from ctfgan.training.objectives.transfer import TransferObjective
+from ctfgan.training.regularization import DiscriminatorRegularization
 from ctfgan.training.settings import StageSettings
 
 MOST_CANDIDATES = 10_000  # classes that a class loss looks at, if they are all
@@ -66,13 +66,13 @@ def build_method(
     has_label_codes = codes is not None and codes.low_quality_labels is not None
     assert has_label_codes == labels_use_codes(recipe.method, shape, matched=matched)
     processes = processes or Processes()
-    chance = Chance(torch.Generator().manual_seed(recipe.seed), processes.rank, processes.count)
-    strengthening = Strengthening(recipe.training.strengthening, chance, processes.mean)
+    batch_rng = BatchRng(torch.Generator().manual_seed(recipe.seed), processes.rank, processes.count)
+    strengthening = DiscriminatorRegularization(recipe.training.strengthening, batch_rng, processes.mean)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         generator = build_generator(recipe, shape, codes)
         discriminator = _build_discriminator(recipe, shape, codes)
-    setup = partial(GameSetup, discriminator=discriminator, strengthening=strengthening, chance=chance)
+    setup = partial(ObjectiveSetup, discriminator=discriminator, strengthening=strengthening, batch_rng=batch_rng)
     match recipe.method:
         case CtfGan() as method:
             assert isinstance(generator, TransferGenerator)
@@ -84,15 +84,15 @@ def build_method(
             stages = _growing_stages(method, generator, discriminator, setup, shape, grown=grown)
         case AcGan() as method:
             played = setup(generator, loss=ADVERSARIAL_LOSSES[method.loss])
-            stages = _single_stage(method.adversarial, ClassifiedGame(played, _class_term(method, shape)))
+            stages = _single_stage(method.adversarial, ClassifiedObjective(played, _class_term(method, shape)))
         case SnGan() as method:
             played = setup(generator, loss=ADVERSARIAL_LOSSES[method.loss])
-            stages = _single_stage(method.adversarial, AdversarialGame(played))
+            stages = _single_stage(method.adversarial, AdversarialObjective(played))
     return Method(
         nn.ModuleDict({"generator": generator, "discriminator": discriminator}),
         stages,
         recipe.method.is_conditional,
-        chance,
+        batch_rng,
     )
 
 
@@ -248,12 +248,12 @@ def _build_discriminator(
             )
 
 
-def _single_stage(settings: StageSettings, game: AdversarialGame) -> tuple[Stage, ...]:
-    return (Stage("adversarial", settings, game, enter=partial(_set_trained, game.generator, True)),)
+def _single_stage(settings: StageSettings, objective: AdversarialObjective) -> tuple[Stage, ...]:
+    return (Stage("adversarial", settings, objective, enter=partial(_set_trained, objective.generator, True)),)
 
 
 def _transfer_stages(
-    method: CtfGan, generator: TransferGenerator, setup: Callable[..., GameSetup], shape: Shape, *, matched: bool
+    method: CtfGan, generator: TransferGenerator, setup: Callable[..., ObjectiveSetup], shape: Shape, *, matched: bool
 ) -> tuple[Stage, ...]:
     supervision = method.self_supervision if method.self_supervision.is_on else None
     generator_lh = generator.generator_lh
@@ -267,8 +267,8 @@ def _transfer_stages(
         played = setup(trained, loss=ADVERSARIAL_LOSSES[method.loss])
         size = shape.low_quality_detail if settings.consistency_size == "auto" else settings.consistency_size
         size = min(size or shape.low_quality_size, shape.low_quality_size)
-        game = TransferGame(played, supervision, settings.consistency if matched else 0.0, size)
-        stages.append(Stage(name, settings, game, enter=partial(_set_trained, generator_lh, trains_lh)))
+        objective = TransferObjective(played, supervision, settings.consistency if matched else 0.0, size)
+        stages.append(Stage(name, settings, objective, enter=partial(_set_trained, generator_lh, trains_lh)))
     return tuple(stages)
 
 
@@ -276,7 +276,7 @@ def _growing_stages(
     method: ProgGan,
     generator: GrowingGenerator,
     discriminator: GrowingDiscriminator,
-    setup: Callable[..., GameSetup],
+    setup: Callable[..., ObjectiveSetup],
     shape: Shape,
     *,
     grown: bool,
@@ -289,10 +289,10 @@ def _growing_stages(
         last = level == generator.plan.levels - 1
         settings = method.grow if last else method.grow.model_copy(update={"steps": phase + method.phase_steps})
         played = setup(generator, loss=ADVERSARIAL_LOSSES["wasserstein"])
-        game = GrowingGame(played, _class_term(method, shape), method.penalty, fade=phase / settings.steps)
+        objective = GrowingObjective(played, _class_term(method, shape), method.penalty, fade=phase / settings.steps)
         enter = partial(_grow, (generator, discriminator), level)
         name = f"grow-{generator.plan.size(level)}"
-        stages.append(Stage(name, settings, game, enter, hands_over_average=False))
+        stages.append(Stage(name, settings, objective, enter, hands_over_average=False))
     return tuple(stages)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Literal
 
 from ctfgan.data.settings import DataSettings, DegradationSettings
-from ctfgan.metrics.settings import EvaluationSettings, RecogniserSettings
+from ctfgan.metrics.settings import EvalClassifierSettings, EvaluationSettings
 from ctfgan.models.settings import NetworkSettings, TransferSettings
 from ctfgan.recipes.recipe import AcGan, CtfGan, MethodSettings, ProgGan, Recipe, SnGan
 from ctfgan.training.settings import (
@@ -170,7 +170,7 @@ def _row(name: str, data: DataSettings, method: MethodSettings) -> Recipe:
         data=data,
         method=method,
         training=TrainingSettings(checks=CheckSettings(every=1_000, images=5_000)),
-        recogniser=RecogniserSettings(width=32, images=1_000_000),
+        recogniser=EvalClassifierSettings(width=32, images=1_000_000),
         evaluation=EvaluationSettings(images=50_000, without_average=True),
     )
 

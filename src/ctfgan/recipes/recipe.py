@@ -10,7 +10,7 @@ from pydantic_core import PydanticSerializationError
 from ctfgan.core.errors import ConfigError, excerpt
 from ctfgan.core.settings import Seed, Settings, mistakes
 from ctfgan.data.settings import DataSettings
-from ctfgan.metrics.settings import EvaluationSettings, RecogniserSettings
+from ctfgan.metrics.settings import EvalClassifierSettings, EvaluationSettings
 from ctfgan.models.settings import Conditioning, NetworkSettings, TransferSettings
 from ctfgan.training.settings import (
     CriticPenaltySettings,
@@ -144,7 +144,7 @@ class Recipe(Settings):
     start: StartSettings = StartSettings()
     method: MethodSettings
     training: TrainingSettings = TrainingSettings()
-    recogniser: RecogniserSettings = RecogniserSettings()
+    recogniser: EvalClassifierSettings = EvalClassifierSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
 
     def to_json(self) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from ctfgan.core.errors import ConfigError, a_few
 from ctfgan.recipes.overlay import changed_settings
 from ctfgan.recipes.recipe import ProgGan, Recipe
-from ctfgan.training.early_stopping import Plateau
+from ctfgan.training.early_stopping import EarlyStopping
 from ctfgan.training.settings import StageSettings
 
 FREE = (
@@ -139,7 +139,7 @@ def check_patience(before: Recipe, now: Recipe, stage: str, distances: Sequence[
     name, stages = _setting_of(stage, now), _stages(now)
     if name is None or stages[name].steps <= _stages(before)[name].steps:
         return
-    plateau = Plateau(now.training.checks, stages[name].patience)
+    plateau = EarlyStopping(now.training.checks, stages[name].patience)
     plateau.distances = list(distances)
     if plateau.is_reached():
         raise ConfigError(

@@ -10,7 +10,7 @@ import torch
 
 from ctfgan.core.progress import Progress
 from ctfgan.data.prepare import Dataset
-from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.models.generator_a import TransferGenerator
 from ctfgan.recipes.recipe import CtfGan
 from ctfgan.reports.class_table import MOST_REAL, ClassRow, ClassTable, measure_classes
@@ -70,7 +70,7 @@ def _examples(studio: Studio, dataset: Dataset) -> TableBlock:
     ]
     side = dataset.low_quality
     if side is not None:
-        drawn = side.bank.choose(torch.from_numpy(np.repeat(labels, 2)), Chance.of(0)).numpy()
+        drawn = side.bank.choose(torch.from_numpy(np.repeat(labels, 2)), BatchRng.of(0)).numpy()
         images = side.bank.images[drawn]
         kind = "of the class" if side.bank.label_of_class is not None else "of any class"
         kind += ", or without a label, or of any where it has none" if side.bank.is_partly_matched else ""

@@ -17,9 +17,9 @@ from ctfgan.data.pairing import LowQualityBank
 from ctfgan.data.prepare import Dataset
 from ctfgan.data.sources.base import Labels
 from ctfgan.distributed.engine import Engine, alone, choose_device, place
-from ctfgan.metrics.eval_classifier import TrainedRecogniser, load_recogniser
+from ctfgan.metrics.eval_classifier import TrainedEvalClassifier, load_recogniser
 from ctfgan.recipes.recipe import Recipe
-from ctfgan.runs.context import Watch, Workplace
+from ctfgan.runs.context import Callbacks, RunContext
 from ctfgan.runs.train import is_finished, released_checkpoint, reopen
 from ctfgan.storage.run_folder import BUNDLE, RECOGNISER, RunFolder
 from ctfgan.storage.tensor_files import below
@@ -57,7 +57,7 @@ class Studio:
     """Numbers of those that the GAN has seen low-quality images of only; without the data those alone that have no
     high-quality image at all."""
     engine: Engine
-    recogniser: TrainedRecogniser | None
+    recogniser: TrainedEvalClassifier | None
     """None where it is damaged, or cannot be used without the data."""
     dataset: Dataset | None
     """None where the data cannot be opened."""
@@ -76,20 +76,20 @@ class Opened:
     """Why no images can be made; None if they can."""
 
 
-def open_run(folder: RunFolder, recipe: Recipe, device: str, watch: Watch) -> Opened:
+def open_run(folder: RunFolder, recipe: Recipe, device: str, callbacks: Callbacks) -> Opened:
     """Open the data and the generator of a run, or say why they cannot be.
 
     Args:
         folder: the run.
         recipe: its recipe.
         device: where the generator works.
-        watch: sees how data are decoded.
+        callbacks: sees how data are decoded.
     """
     found: list[str] = []
-    work: Workplace | None = None
+    work: RunContext | None = None
     no_data = None
     try:
-        work, recogniser = reopen(folder, Watch(progress=watch.progress, say=found.append), device)
+        work, recogniser = reopen(folder, Callbacks(progress=callbacks.progress, say=found.append), device)
     except CtfganError as error:
         no_data = str(error)
     try:
@@ -106,7 +106,7 @@ def open_run(folder: RunFolder, recipe: Recipe, device: str, watch: Watch) -> Op
     return Opened(studio, tuple(found), no_data, None)
 
 
-def _with_data(folder: RunFolder, work: Workplace, recogniser: TrainedRecogniser) -> Studio:
+def _with_data(folder: RunFolder, work: RunContext, recogniser: TrainedEvalClassifier) -> Studio:
     if is_finished(folder):
         model = _released(folder, work.recipe, load_bundle(folder.path / BUNDLE))
     else:
@@ -144,14 +144,14 @@ def _released(folder: RunFolder, recipe: Recipe, bundle: Bundle) -> Model:
     return Model(bundle.generator, bundle.generator, _words(recipe, manifest, "the released weights"))
 
 
-def _in_training(folder: RunFolder, work: Workplace) -> Model:
+def _in_training(folder: RunFolder, work: RunContext) -> Model:
     """The generator of the checkpoint that would be released now, with the moving average of what its stage trains."""
     chosen, manifest, tensors = _weights_now(folder, work.recipe)
     method = work.method()
     whole = method.networks["generator"]
     stage = next(stage for stage in method.stages if stage.name == manifest["stage"])
     stage.enter()
-    sampler = stage.game.generator
+    sampler = stage.objective.generator
     whole.load_state_dict(below(tensors, "networks.generator."))
     if work.recipe.training.ema_decay is not None:
         sampler.load_state_dict(below(tensors, "average."))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ctfgan.core.progress import Progress
 from ctfgan.data.images import Bytes, to_bytes
-from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.distributed.engine import Engine
 from ctfgan.models.generator_a import TransferGenerator
 from ctfgan.models.interfaces import Condition, Noise
@@ -209,7 +209,7 @@ def _drawn(studio: Studio, numbers: Tensor, seed: int) -> tuple[Condition, Noise
     generator = studio.model.whole
     assert isinstance(generator, TransferGenerator)
     condition = draw_condition(torch.from_numpy(studio.labels)[numbers], studio.bank, seed)
-    noise = generator.draw_noise(len(condition), Chance.of(seed))
+    noise = generator.draw_noise(len(condition), BatchRng.of(seed))
     return condition.to(studio.engine.device), noise.to(studio.engine.device)
 
 

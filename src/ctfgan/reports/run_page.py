@@ -26,7 +26,7 @@ from ctfgan.reports.summary_sections import (
     samples_section,
     timing_section,
 )
-from ctfgan.runs.context import Watch
+from ctfgan.runs.context import Callbacks
 
 MARK = "ctfgan report"
 """Names the program in the page; what does not bear it is not replaced."""
@@ -63,32 +63,32 @@ def stories(paths: Sequence[Path]) -> list[Story]:
     return [read_story(path, label) for path, label in zip(paths, labels, strict=True)]
 
 
-def write_report(runs: Sequence[Story], options: Options, out: Path, watch: Watch) -> None:
+def write_report(runs: Sequence[Story], options: Options, out: Path, callbacks: Callbacks) -> None:
     """Write the page of some runs; a file at its place is replaced."""
-    write_file(out, page(report(runs, options, watch), out.parent, MARK).encode())
+    write_file(out, page(report(runs, options, callbacks), out.parent, MARK).encode())
 
 
-def report(runs: Sequence[Story], options: Options, watch: Watch) -> list[Block]:
+def report(runs: Sequence[Story], options: Options, callbacks: Callbacks) -> list[Block]:
     """The page of some runs, as blocks.
 
     Args:
         runs: from :func:`stories`.
         options: what is shown.
-        watch: sees how images are made; is told what cannot be shown.
+        callbacks: sees how images are made; is told what cannot be shown.
     """
     if len(runs) == 1:
         (run,) = runs
         title = Heading(f"Run {run.label}: {run.recipe.method.kind}, {run.status()}", 1)
-        return [title, facts(run), Contents(), *_sections(run, options, 2, 1, watch)]
+        return [title, facts(run), Contents(), *_sections(run, options, 2, 1, callbacks)]
     blocks: list[Block] = [Heading(f"{len(runs)} runs side by side", 1), Contents(), *_side_by_side(runs)]
     for run in runs:
-        watch.say(f"run {run.label}")
+        callbacks.say(f"run {run.label}")
         blocks += [Heading(f"Run {run.label}: {run.recipe.method.kind}, {run.status()}"), facts(run)]
-        blocks += _sections(run, options, 3, len(runs), watch)
+        blocks += _sections(run, options, 3, len(runs), callbacks)
     return blocks
 
 
-def _sections(run: Story, options: Options, level: int, sharing: int, watch: Watch) -> list[Block]:
+def _sections(run: Story, options: Options, level: int, sharing: int, callbacks: Callbacks) -> list[Block]:
     """All about one run.
 
     Args:
@@ -96,19 +96,19 @@ def _sections(run: Story, options: Options, level: int, sharing: int, watch: Wat
         options: what is shown.
         level: of the headings.
         sharing: how many runs share the page, so that it stays of a size that can be sent.
-        watch: as in :func:`report`.
+        callbacks: as in :func:`report`.
     """
-    opened = open_run(run.folder, run.recipe, options.device, watch)
+    opened = open_run(run.folder, run.recipe, options.device, callbacks)
     for reason in dict.fromkeys(filter(None, (opened.no_data, opened.no_studio))):
-        watch.say(f"note: {reason}")
+        callbacks.say(f"note: {reason}")
     return [
         *data_section(run, opened, level),
         *samples_section(run, max(FEWEST_SHEETS, SHEETS // sharing), level),
         *curves_section(run, level),
         *figures_section(run, level),
         *copies_section(run, level),
-        *classes_section(run, opened, options.images, max(FEWEST_ROWS, ROWS // sharing), level, watch.progress),
-        *maps_or_why_not(run, opened, level, watch.progress),
+        *classes_section(run, opened, options.images, max(FEWEST_ROWS, ROWS // sharing), level, callbacks.progress),
+        *maps_or_why_not(run, opened, level, callbacks.progress),
         *timing_section(run, level),
         *events_section(run, level),
         *environment_section(run, level),

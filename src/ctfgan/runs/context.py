@@ -14,7 +14,7 @@ from ctfgan.data.evaluated_classes import MOST_MEASURED_CLASSES
 from ctfgan.data.prepare import Dataset, prepare
 from ctfgan.core.files import cache_folder
 from ctfgan.bundle.warm_start import Matched
-from ctfgan.metrics.eval_classifier import Recogniser, TrainedRecogniser, TrainingImages, recogniser_for
+from ctfgan.metrics.eval_classifier import EvalClassifier, TrainedEvalClassifier, TrainingImages, eval_classifier_for
 from ctfgan.core.progress import Progress, silent
 from ctfgan.recipes.build import Shape, build_method, labels_use_codes, random_codes_for, uses_codes
 from ctfgan.recipes.validate import check_recipe
@@ -28,26 +28,26 @@ from ctfgan.training.class_codes import (
     for_codes,
     kept_class_means,
 )
-from ctfgan.training.method import Method, Observer
+from ctfgan.training.method import Method, Callback
 from ctfgan.distributed.engine import Engine, start_engine
 from ctfgan.training.settings import StageSettings
 
 
-class Quiet(Observer):
+class NullCallback(Callback):
     """An observer that says nothing; base of those who say something of some events."""
 
 
 @dataclass(frozen=True)
-class Watch:
+class Callbacks:
     """Who is told what happens: a training observer, a progress bar for loops, a place for lines of text."""
 
-    observer: Observer = field(default_factory=Quiet)
+    callback: Callback = field(default_factory=NullCallback)
     progress: Progress = silent
     say: Callable[[str], None] = lambda line: None
 
 
 @dataclass(frozen=True)
-class Workplace:
+class RunContext:
     """What training and evaluation of a recipe both need."""
 
     recipe: Recipe
@@ -74,10 +74,10 @@ class Workplace:
             self.recipe, self.shape, matched=self.is_matched, processes=self.engine.processes, codes=self.codes
         )
 
-    def recogniser(self, progress: Progress) -> TrainedRecogniser:
+    def recogniser(self, progress: Progress) -> TrainedEvalClassifier:
         """The recogniser of the pool, trained now or from the cache."""
         packed, measured = self.dataset.high_quality, self.dataset.measured
-        return recogniser_for(
+        return eval_classifier_for(
             TrainingImages(packed.images, measured.pool.rows, measured.pool.labels, packed.fingerprint),
             len(measured.labels),
             self.recipe.recogniser,
@@ -86,7 +86,7 @@ class Workplace:
             progress,
         )
 
-    def with_codes(self, progress: Progress, begin: Matched | None = None) -> Workplace:
+    def with_codes(self, progress: Progress, begin: Matched | None = None) -> RunContext:
         """With codes of the classes, made of the images that the GAN trains on, if the recipe wants any.
 
         Args:
@@ -97,7 +97,7 @@ class Workplace:
             return self
         return replace(self, codes=self.engine.processes.main_first(lambda: self._class_codes(progress, begin)))
 
-    def with_random_codes(self) -> Workplace:
+    def with_random_codes(self) -> RunContext:
         """With codes of no images, for those who count and time what networks do with them."""
         return replace(self, codes=random_codes_for(self.recipe, self.shape, matched=self.is_matched))
 
@@ -126,12 +126,12 @@ class Workplace:
             with_reals[torch.from_numpy(dataset.lq_only)] = False
         return ClassCodes(codes, labels, with_reals, encoder)
 
-    def _code_classifier(self, seen: SeenImages, progress: Progress) -> Recogniser:
+    def _code_classifier(self, seen: SeenImages, progress: Progress) -> EvalClassifier:
         """The classifier whose features become codes, on the CPU."""
         classes = self.dataset.measured.labels
         if self.dataset.num_classes <= MOST_MEASURED_CLASSES:
             classes = np.arange(self.dataset.num_classes)
-        return recogniser_for(
+        return eval_classifier_for(
             seen.of(classes),
             len(classes),
             for_codes(self.recipe.recogniser, self.recipe.method.networks.class_code),
@@ -142,16 +142,16 @@ class Workplace:
         ).network.cpu()
 
 
-def open_workplace(recipe: Recipe, watch: Watch) -> Workplace:
+def open_context(recipe: Recipe, callbacks: Callbacks) -> RunContext:
     """Check the recipe, open its data and say what was found; several processes do so together."""
     engine = start_engine(recipe.device, recipe.training.precision)
     check_recipe(recipe, engine.processes.count)
-    watch = heard(watch, engine)
+    callbacks = main_only(callbacks, engine)
     dataset = engine.processes.main_first(
-        lambda: prepare(recipe.data, low_quality=recipe.method.uses_low_quality, progress=watch.progress)
+        lambda: prepare(recipe.data, low_quality=recipe.method.uses_low_quality, progress=callbacks.progress)
     )
     for line in [*describe(dataset, recipe.data), *_untrained_lines(recipe, dataset)]:
-        watch.say(line)
+        callbacks.say(line)
     side = dataset.low_quality
     shape = Shape(
         num_classes=dataset.num_classes,
@@ -161,7 +161,7 @@ def open_workplace(recipe: Recipe, watch: Watch) -> Workplace:
         low_quality_detail=side.bank.detail() if side and side.pairing == "matched" else 0,
         num_lq_only=len(dataset.lq_only),
     )
-    place = Workplace(recipe, dataset, shape, engine)
+    place = RunContext(recipe, dataset, shape, engine)
     labels_use_codes(recipe.method, shape, matched=place.is_matched)  # refuses before anything is trained
     return place
 
@@ -180,6 +180,6 @@ def _untrained_lines(recipe: Recipe, dataset: Dataset) -> list[str]:
     ]
 
 
-def heard(watch: Watch, engine: Engine) -> Watch:
+def main_only(callbacks: Callbacks, engine: Engine) -> Callbacks:
     """The watch of the main process; the others are silent."""
-    return watch if engine.processes.is_main else Watch()
+    return callbacks if engine.processes.is_main else Callbacks()

@@ -30,7 +30,7 @@ from ctfgan.core.errors import (
 )
 from ctfgan.core.files import read_json, sha256, write_file
 from ctfgan.bundle.warm_start import Matched, Start, model_hash, open_start
-from ctfgan.metrics.eval_classifier import TrainedRecogniser, load_recogniser
+from ctfgan.metrics.eval_classifier import TrainedEvalClassifier, load_recogniser
 from ctfgan.models.generator_a import TransferGenerator
 from ctfgan.recipes.build import build_generator, stored_codes, with_form
 from ctfgan.recipes.validate import check_recipe
@@ -55,10 +55,10 @@ from ctfgan.distributed.engine import processor, start_engine, stop_on_signals
 from ctfgan.storage.tensor_files import UNFIT, below
 from ctfgan.training.tracking import tracked
 from ctfgan.training.trainer import Trainer
-from ctfgan.runs.context import Watch, Workplace, heard, open_workplace
+from ctfgan.runs.context import Callbacks, RunContext, main_only, open_context
 
 
-def train(recipe: Recipe, out: str | Path | None = None, watch: Watch | None = None) -> Path:
+def train(recipe: Recipe, out: str | Path | None = None, callbacks: Callbacks | None = None) -> Path:
     """Train a recipe from the start; returns the run folder, its bundle inside.
 
     Under a launcher of several processes all of them must call this; they train one run.
@@ -66,43 +66,43 @@ def train(recipe: Recipe, out: str | Path | None = None, watch: Watch | None = N
     Args:
         recipe: from :func:`ctfgan.recipe`.
         out: the new run folder; None makes ``runs/<recipe>-<time>``.
-        watch: who is told what happens; None is silent.
+        callbacks: who is told what happens; None is silent.
 
     Raises:
         CtfganError: wrong settings or data, an existing folder, a full disk; or a signal, after a save.
     """
     engine = start_engine(recipe.device, recipe.training.precision)
     processes = engine.processes
-    watch = heard(watch or Watch(), engine)
+    callbacks = main_only(callbacks or Callbacks(), engine)
     folder = RunFolder(Path(processes.on_main(lambda: _free_path(recipe, out))))
-    with tracked(recipe.training.tracker, folder, engine, watch.say):
+    with tracked(recipe.training.tracker, folder, engine, callbacks.say):
         with _interrupted("stopped before training began, nothing was saved; run the same command again"):
-            beginning = _prepared(recipe, watch)
+            beginning = _prepared(recipe, callbacks)
 
         def create() -> None:
             RunFolder.create(folder.path, beginning.place.recipe.to_json())
 
         processes.on_main(create)
-        with _held(folder, processes, watch):
-            return _begin(beginning, folder, watch)
+        with _held(folder, processes, callbacks):
+            return _begin(beginning, folder, callbacks)
 
 
 @dataclass(frozen=True)
 class _Beginning:
     """What a run needs before its first step."""
 
-    place: Workplace
-    recogniser: TrainedRecogniser
+    place: RunContext
+    recogniser: TrainedEvalClassifier
     start: Matched | None
 
 
-def _prepared(recipe: Recipe, watch: Watch) -> _Beginning:
+def _prepared(recipe: Recipe, callbacks: Callbacks) -> _Beginning:
     recipe, start = with_start(recipe)
-    place = open_workplace(recipe, watch)
+    place = open_context(recipe, callbacks)
     place.engine.processes.on_main(lambda: check_apart(place.dataset, recipe.data))
-    matched = None if start is None else matched_start(start, place, watch)
-    recogniser = place.engine.processes.main_first(lambda: place.recogniser(watch.progress))
-    return _Beginning(place.with_codes(watch.progress, matched), recogniser, matched)
+    matched = None if start is None else matched_start(start, place, callbacks)
+    recogniser = place.engine.processes.main_first(lambda: place.recogniser(callbacks.progress))
+    return _Beginning(place.with_codes(callbacks.progress, matched), recogniser, matched)
 
 
 def with_start(recipe: Recipe) -> tuple[Recipe, Start | None]:
@@ -116,7 +116,7 @@ def with_start(recipe: Recipe) -> tuple[Recipe, Start | None]:
     return with_form(recipe.model_copy(update={"start": known}), codes=start.bundle.codes is not None), start
 
 
-def _begin(beginning: _Beginning, folder: RunFolder, watch: Watch) -> Path:
+def _begin(beginning: _Beginning, folder: RunFolder, callbacks: Callbacks) -> Path:
     """Train from the first step, in a folder that is held and has a recipe."""
 
     def note() -> None:
@@ -127,10 +127,10 @@ def _begin(beginning: _Beginning, folder: RunFolder, watch: Watch) -> Path:
         folder.write_json(DATA, _summary(beginning.place, beginning.recogniser, folder))
 
     beginning.place.engine.processes.on_main(note)
-    return _finish(beginning.place, beginning.recogniser, folder, None, watch, beginning.start)
+    return _finish(beginning.place, beginning.recogniser, folder, None, callbacks, beginning.start)
 
 
-def matched_start(start: Start, place: Workplace, watch: Watch) -> Matched:
+def matched_start(start: Start, place: RunContext, callbacks: Callbacks) -> Matched:
     """The trained weights that a run begins with, matched to its classes; says what was matched.
 
     Raises:
@@ -140,7 +140,7 @@ def matched_start(start: Start, place: Workplace, watch: Watch) -> Matched:
     names = place.dataset.classes
     labels = side.classes if side else ()
     matched = start.for_classes(place.recipe, place.shape, names, labels, matched=place.is_matched)
-    watch.say(matched.sentence(names))
+    callbacks.say(matched.sentence(names))
     return matched
 
 
@@ -151,7 +151,7 @@ def _free_path(recipe: Recipe, out: str | Path | None) -> str:
 
 
 def resume(
-    path: str | Path, watch: Watch | None = None, device: str | None = None, settings: Sequence[str] = ()
+    path: str | Path, callbacks: Callbacks | None = None, device: str | None = None, settings: Sequence[str] = ()
 ) -> Path:
     """Continue a run from its newest intact checkpoint; on a CPU with the same number of threads, bit for bit.
 
@@ -164,7 +164,7 @@ def resume(
 
     Args:
         path: the run folder.
-        watch: who is told what happens; None is silent.
+        callbacks: who is told what happens; None is silent.
         device: another device than the recipe's.
         settings: ``name=value`` texts, as for :func:`ctfgan.recipe`; the run's recipe is changed by them.
 
@@ -177,33 +177,33 @@ def resume(
     wanted = with_settings(written, {}, tuple(settings))
     recipe = _on_device(wanted, device)
     engine = start_engine(recipe.device, recipe.training.precision)
-    watch = heard(watch or Watch(), engine)
+    callbacks = main_only(callbacks or Callbacks(), engine)
     processes = engine.processes
-    is_released = processes.on_main(lambda: _has_intact_bundle(folder, wanted, watch))
+    is_released = processes.on_main(lambda: _has_intact_bundle(folder, wanted, callbacks))
     if is_released and wanted == written:
-        watch.say(f"{path} is finished already; {_WAY_FURTHER}")
+        callbacks.say(f"{path} is finished already; {_WAY_FURTHER}")
         return folder.path
-    with _held(folder, processes, watch), tracked(recipe.training.tracker, folder, engine, watch.say):
+    with _held(folder, processes, callbacks), tracked(recipe.training.tracker, folder, engine, callbacks.say):
         stopped = f"stopped before training went on, nothing was lost; go on with 'ctfgan resume {path}'"
         if processes.on_main(folder.is_untrained):
-            watch.say(f"{path} was stopped before its first checkpoint and begins anew")
+            callbacks.say(f"{path} was stopped before its first checkpoint and begins anew")
             with _interrupted(stopped):
-                beginning = _prepared(recipe, watch)
+                beginning = _prepared(recipe, callbacks)
             processes.on_main(lambda: _write_recipe(folder, wanted, written))
-            return _begin(beginning, folder, watch)
+            return _begin(beginning, folder, callbacks)
         with _interrupted(stopped):
-            newest = Path(processes.on_main(lambda: _newest(folder, recipe, watch)))
+            newest = Path(processes.on_main(lambda: _newest(folder, recipe, callbacks)))
             checkpoint = processes.main_first(lambda: folder.load(newest))
             _check_changes(folder, wanted, written, newest, checkpoint, processes.count)
             if not is_released or wanted.data != written.data:
-                place, recogniser = reopen(folder, watch, device, wanted)
+                place, recogniser = reopen(folder, callbacks, device, wanted)
             processes.on_main(lambda: _write_recipe(folder, wanted, written))
             if is_released:
-                watch.say(f"{path} is finished already and has its new settings; {_WAY_FURTHER}")
+                callbacks.say(f"{path} is finished already and has its new settings; {_WAY_FURTHER}")
                 return folder.path
-            processes.on_main(lambda: _put_figures_aside(folder, newest, watch))
-        watch.say(f"resuming from {newest}")
-        return _finish(place, recogniser, folder, checkpoint, watch)
+            processes.on_main(lambda: _put_figures_aside(folder, newest, callbacks))
+        callbacks.say(f"resuming from {newest}")
+        return _finish(place, recogniser, folder, checkpoint, callbacks)
 
 
 _WAY_FURTHER = "more steps than it has train it on, such as --set generate.steps=N"
@@ -240,32 +240,32 @@ def _note_recipe(folder: RunFolder, checkpoint: StoredCheckpoint) -> None:
     folder.write_json(DATA, data)
 
 
-def _put_figures_aside(folder: RunFolder, newest: Path, watch: Watch) -> None:
+def _put_figures_aside(folder: RunFolder, newest: Path, callbacks: Callbacks) -> None:
     """Figures of a finished run that trains on are not those of the weights that it will have."""
     figures = folder.path / FIGURES
     if (folder.path / BUNDLE).is_dir() and figures.is_file():
         aside = figures.with_name(f"{figures.stem}-{newest.name}{figures.suffix}")
         figures.replace(aside)
-        watch.say(
+        callbacks.say(
             f"the figures so far are of the old weights and are kept as {aside}; 'ctfgan evaluate' makes new ones"
         )
 
 
-def _newest(folder: RunFolder, recipe: Recipe, watch: Watch) -> str:
-    newest, checkpoint = folder.load_newest(watch.say)
+def _newest(folder: RunFolder, recipe: Recipe, callbacks: Callbacks) -> str:
+    newest, checkpoint = folder.load_newest(callbacks.say)
     folder.prune(recipe.training.keep_checkpoints)  # what a run that was killed did not come to
     if folder.journal().size() < checkpoint.state["journal"]:
-        watch.say(f"{folder.path / JOURNAL} has lost lines since {newest.name} was saved; training does not need them")
+        callbacks.say(f"{folder.path / JOURNAL} has lost lines since {newest.name} was saved; training does not need them")
     return str(newest)
 
 
-def _has_intact_bundle(folder: RunFolder, wanted: Recipe, watch: Watch) -> bool:
+def _has_intact_bundle(folder: RunFolder, wanted: Recipe, callbacks: Callbacks) -> bool:
     if not _is_released(folder, wanted):
         return False
     try:
         load_bundle(folder.path / BUNDLE)
     except BundleError as error:
-        watch.say(f"{str(error).removesuffix(WAY_OUT)}; it is made again from the run's checkpoint")
+        callbacks.say(f"{str(error).removesuffix(WAY_OUT)}; it is made again from the run's checkpoint")
         return False
     return True
 
@@ -285,13 +285,13 @@ def _on_device(recipe: Recipe, device: str | None) -> Recipe:
 
 
 def reopen(
-    folder: RunFolder, watch: Watch, device: str | None = None, wanted: Recipe | None = None
-) -> tuple[Workplace, TrainedRecogniser]:
+    folder: RunFolder, callbacks: Callbacks, device: str | None = None, wanted: Recipe | None = None
+) -> tuple[RunContext, TrainedEvalClassifier]:
     """The data and the recogniser that a run began with.
 
     Args:
         folder: the run.
-        watch: who is told what was found.
+        callbacks: who is told what was found.
         device: another one than the recipe's.
         wanted: what it is to go on with; None is its recipe.
 
@@ -305,11 +305,11 @@ def reopen(
     then = folder.read_json(DATA)
     recipe = with_form(recipe, codes=then.get("class_codes") is not None)
     try:
-        place = open_workplace(recipe, watch)
+        place = open_context(recipe, callbacks)
         low, pairing = place.dataset.low_quality, then.get("pairing")
         if low is not None and pairing not in (None, low.pairing):  # auto meant something else then
             data = recipe.data.model_copy(update={"pairing": pairing})
-            place = open_workplace(recipe.model_copy(update={"data": data}), watch)
+            place = open_context(recipe.model_copy(update={"data": data}), callbacks)
     except DataError as error:
         raise RunError(f"{error} (if the images moved, write their new place into {folder.path / RECIPE})") from error
     now = _fingerprints(place.dataset)
@@ -331,11 +331,11 @@ def reopen(
             )
     place = replace(place, codes=_own_codes(place, folder, then.get("class_codes")))
     return place, place.engine.processes.main_first(
-        lambda: _own_recogniser(place, folder, then.get("extractor"), watch)
+        lambda: _own_recogniser(place, folder, then.get("extractor"), callbacks)
     )
 
 
-def _own_codes(place: Workplace, folder: RunFolder, known: object) -> ClassCodes | None:
+def _own_codes(place: RunContext, folder: RunFolder, known: object) -> ClassCodes | None:
     """The run's own codes, known by their hash."""
     file = folder.path / CODES
     try:
@@ -347,7 +347,7 @@ def _own_codes(place: Workplace, folder: RunFolder, known: object) -> ClassCodes
         raise RunError(f"{file} is missing or damaged ({excerpt(error)}); restore it, or train a new run") from error
 
 
-def _own_recogniser(place: Workplace, folder: RunFolder, name: object, watch: Watch) -> TrainedRecogniser:
+def _own_recogniser(place: RunContext, folder: RunFolder, name: object, callbacks: Callbacks) -> TrainedEvalClassifier:
     """The run's own recogniser, known by its name, which holds its hash; from the cache if the run's is damaged."""
     weights = folder.path / RECOGNISER
     classes = len(place.dataset.measured.labels)
@@ -355,8 +355,8 @@ def _own_recogniser(place: Workplace, folder: RunFolder, name: object, watch: Wa
         own = load_recogniser(weights, place.shape.channels, classes, place.recipe.recogniser, place.device)
         if own.card.name == name:
             return own
-    watch.say(f"{weights} is missing or damaged and is made again from the run's images")
-    again = place.recogniser(watch.progress)
+    callbacks.say(f"{weights} is missing or damaged and is made again from the run's images")
+    again = place.recogniser(callbacks.progress)
     if again.card.name != name:
         raise RunError(
             f"{weights} is missing or damaged, and {again.card.name} is another one than the run's {name}; restore the "
@@ -365,7 +365,7 @@ def _own_recogniser(place: Workplace, folder: RunFolder, name: object, watch: Wa
     try:
         write_file(weights, again.weights.read_bytes())
     except CtfganError as error:  # measuring does not need the run's copy
-        watch.say(f"{error}; the one in the cache is used")
+        callbacks.say(f"{error}; the one in the cache is used")
     return again
 
 
@@ -396,7 +396,7 @@ def released_checkpoint(recipe: Recipe, folder: RunFolder) -> Path:
     return folder.released(recipe.training.release)
 
 
-def released_generator(place: Workplace, folder: RunFolder, *, average: bool = True) -> nn.Module:
+def released_generator(place: RunContext, folder: RunFolder, *, average: bool = True) -> nn.Module:
     """The generator of the checkpoint that the recipe releases, in evaluation mode.
 
     Args:
@@ -417,11 +417,11 @@ def released_generator(place: Workplace, folder: RunFolder, *, average: bool = T
 
 
 def _finish(
-    place: Workplace,
-    recogniser: TrainedRecogniser,
+    place: RunContext,
+    recogniser: TrainedEvalClassifier,
     folder: RunFolder,
     checkpoint: StoredCheckpoint | None,
-    watch: Watch,
+    callbacks: Callbacks,
     begin: Matched | None = None,
 ) -> Path:
     recipe = place.recipe
@@ -435,7 +435,7 @@ def _finish(
     way_on = f"go on from the last checkpoint with 'ctfgan resume {folder.path}'"
     try:
         with _interrupted(f"stopped at once; {way_on}"), stop_on_signals() as stop:
-            trainer.run(watch.observer, stop)
+            trainer.run(callbacks.callback, stop)
     except ProcessLost as lost:
         raise trainer.rescue(lost) from lost
     except Interrupted:
@@ -448,10 +448,10 @@ def _finish(
 
 
 @contextmanager
-def _held(folder: RunFolder, processes: Processes, watch: Watch) -> Iterator[None]:
+def _held(folder: RunFolder, processes: Processes, callbacks: Callbacks) -> Iterator[None]:
     """The run's lock, in the hand of the main process."""
     with ExitStack() as lock:
-        processes.on_main(lambda: lock.enter_context(folder.held(watch.say)))
+        processes.on_main(lambda: lock.enter_context(folder.held(callbacks.say)))
         yield
 
 
@@ -465,7 +465,7 @@ def _interrupted(message: str) -> Iterator[None]:
         raise Interrupted(message, number) from None
 
 
-def _release(place: Workplace, folder: RunFolder, stages: int) -> None:
+def _release(place: RunContext, folder: RunFolder, stages: int) -> None:
     generator = released_generator(place, folder)
     choice = released_checkpoint(place.recipe, folder)
     side = place.dataset.low_quality
@@ -512,7 +512,7 @@ def _fingerprints(dataset: Dataset) -> dict[str, str]:
     return found
 
 
-def _summary(place: Workplace, recogniser: TrainedRecogniser, folder: RunFolder) -> dict[str, object]:
+def _summary(place: RunContext, recogniser: TrainedEvalClassifier, folder: RunFolder) -> dict[str, object]:
     dataset = place.dataset
     side = dataset.low_quality
     return {

@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.batch_rng import BatchRng
 
 
-class OwnStreams(Chance):
+class PerImageRng(BatchRng):
     """A source whose numbers for an image depend on a seed, its class and its number in the class, on nothing else.
 
     So an image does not care which others are made with it. The streams are those of the counter-based generator Philox

@@ -30,7 +30,7 @@ from ctfgan.models.generator_a import TransferGenerator
 from ctfgan.models.interfaces import Condition, Generator
 from ctfgan.models.synthesis import draw_condition, synthesise, synthesise_from
 from ctfgan.nn.class_tables import CLASSES, LOW_QUALITY_LABELS
-from ctfgan.sampling.image_rng import OwnStreams
+from ctfgan.sampling.image_rng import PerImageRng
 from ctfgan.sampling.points import Point, arc, conditions, noises
 
 ANY_CLASS = ("any-class",)
@@ -138,7 +138,7 @@ class Model:
         Args:
             labels: class of each image, ``(N,)`` int64.
             numbers: which image of its class each one is, from 0.
-            seed: with class and number it decides noise and low-quality image (:class:`OwnStreams`).
+            seed: with class and number it decides noise and low-quality image (:class:`PerImageRng`).
             low_quality: own low-quality images, uint8 ``(L, r, r, K)``, used in turn instead of the bank.
 
         Raises:
@@ -148,7 +148,7 @@ class Model:
         padded = torch.arange(-(-len(labels) // CHUNK) * CHUNK).clamp(max=len(labels) - 1)
         labels, numbers = labels[padded], [numbers[row] for row in padded.tolist()]
         names = self.classes if self.bundle.recipe.method.is_conditional else ANY_CLASS
-        chance = OwnStreams(seed, [names[label] for label in labels.tolist()], numbers)
+        chance = PerImageRng(seed, [names[label] for label in labels.tolist()], numbers)
         noise = cast(Generator, self.bundle.generator).draw_noise(len(labels), chance)
         if low_quality is not None:
             condition = self._own_condition(labels, low_quality[np.array(numbers) % len(low_quality)])

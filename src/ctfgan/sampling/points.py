@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ctfgan.data.pairing import LowQualityBank
-from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.models.interfaces import Condition, Generator, Noise
 from ctfgan.models.synthesis import draw_condition
 
@@ -42,7 +42,7 @@ def conditions(labels: Tensor, seeds: Sequence[int], bank: LowQualityBank | None
 
 def noises(generator: Generator, seeds: Sequence[int]) -> Noise:
     """The noise of each of N images as a draw of its own seed gives it."""
-    drawn = [generator.draw_noise(1, Chance.of(seed)) for seed in seeds]
+    drawn = [generator.draw_noise(1, BatchRng.of(seed)) for seed in seeds]
     return Noise(torch.cat([one.latent for one in drawn]), torch.cat([one.blocks for one in drawn]))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.distributed.devices import send
 from ctfgan.training.settings import AugmentationSettings
 
@@ -84,13 +84,13 @@ class Augmentation:
 
     Args:
         settings: policy and probability.
-        chance: of all draws.
+        batch_rng: of all draws.
         mean: over all processes; what steers the probability is decided by the whole batch.
     """
 
-    def __init__(self, settings: AugmentationSettings, chance: Chance, mean: Mean = Tensor.detach) -> None:
+    def __init__(self, settings: AugmentationSettings, batch_rng: BatchRng, mean: Mean = Tensor.detach) -> None:
         self._settings = settings
-        self._chance = chance
+        self._batch_rng = batch_rng
         self._mean = mean
         start = settings.probability if settings.target is None else 0.0
         self._probability = torch.tensor(start)
@@ -109,7 +109,7 @@ class Augmentation:
         """Augmented images ``(N, K, R, R)``; gradients flow through."""
         self._probability = self._probability.to(images.device)  # stays there
         for name in self._settings.policy:
-            draws = send(self._chance.uniform(len(images), DRAWS + 1), images.device)
+            draws = send(self._batch_rng.uniform(len(images), DRAWS + 1), images.device)
             chosen = _column(draws, DRAWS) < self._probability
             images = torch.where(chosen, OPERATIONS[name](images, draws[:, :DRAWS]), images)
         return images
@@ -124,7 +124,7 @@ class Augmentation:
         if self._settings.target is None or not self.is_steered:
             return
         signal = self._mean(real_logits.float().sign().mean())
-        pace = len(real_logits) * self._chance.processes / self._settings.images_to_full
+        pace = len(real_logits) * self._batch_rng.processes / self._settings.images_to_full
         moved = self._probability.to(signal.device) + (signal - self._settings.target).sign() * pace
         self._probability = moved.clamp(0, self._settings.probability)
 

@@ -11,11 +11,11 @@ from torch import Tensor
 from ctfgan.core.errors import CtfganError, ProcessLost
 from ctfgan.distributed.engine import Engine
 from ctfgan.storage.run_folder import Checkpoint, RunFolder
-from ctfgan.training.divergence import Unhealthy
+from ctfgan.training.divergence import Diverged
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class TrainState:
     """All that a run needs to go on from a moment."""
 
     position: int
@@ -33,7 +33,7 @@ class Snapshot:
         return f"in stage {self.note['stage']!r} after step {self.note['stage_step']}"
 
 
-class Keeper:
+class CheckpointWriter:
     """Writes snapshots into a run folder; the main process does, unless it is lost.
 
     Args:
@@ -52,17 +52,17 @@ class Keeper:
         """What to type to go on."""
         return f"go on with 'ctfgan resume {self._folder.path}'"
 
-    def save(self, snapshot: Snapshot) -> None:
+    def save(self, snapshot: TrainState) -> None:
         """Write a checkpoint; all processes call this.
 
         Raises:
-            Unhealthy: a weight is not finite; the checkpoints on disk are from before.
+            Diverged: a weight is not finite; the checkpoints on disk are from before.
         """
         processes = self._engine.processes
         _require_finite([name for names in processes.all_of(_not_finite(snapshot.tensors)) for name in names])
         processes.on_main(lambda: self._write(snapshot))
 
-    def rescue(self, snapshot: Snapshot, lost: ProcessLost) -> ProcessLost:
+    def rescue(self, snapshot: TrainState, lost: ProcessLost) -> ProcessLost:
         """Save the run after another process was lost in the middle of a step; returns what to say about it.
 
         Every process holds the whole state and changes it only after all have agreed, so whoever gets the run's lock
@@ -82,7 +82,7 @@ class Keeper:
             return ProcessLost(f"{lost}; its state {snapshot.moment} was not saved here ({error}); {self.way_on}")
         return ProcessLost(f"{lost}; stopped {snapshot.moment}, state saved; {self.way_on}", has_saved=is_new)
 
-    def _write(self, snapshot: Snapshot) -> None:
+    def _write(self, snapshot: TrainState) -> None:
         self._folder.save(snapshot.position, Checkpoint(snapshot.tensors, snapshot.state), snapshot.note)
         self._folder.prune(self._keep)
 
@@ -94,4 +94,4 @@ def _not_finite(tensors: dict[str, Tensor]) -> list[str]:
 
 def _require_finite(broken: list[str]) -> None:
     if broken:
-        raise Unhealthy(f"{broken[0]} is not finite")
+        raise Diverged(f"{broken[0]} is not finite")

@@ -27,8 +27,8 @@ from ctfgan.core.progress import Progress, silent
 from ctfgan.data.image_view import BothSides
 from ctfgan.data.prepare import Dataset
 from ctfgan.data.sources.base import Labels
-from ctfgan.metrics.eval_classifier import Recogniser, TrainingImages, prepared
-from ctfgan.metrics.settings import RecogniserSettings
+from ctfgan.metrics.eval_classifier import EvalClassifier, TrainingImages, prepared
+from ctfgan.metrics.settings import EvalClassifierSettings
 from ctfgan.storage.tensor_files import below, read_finite_tensors, tensor_forms
 
 AT_ONCE = 512  # images
@@ -39,13 +39,13 @@ CLASSIFIER = "classifier."
 class ClassEncoder:
     """From images of classes to their codes: the classes' mean features, centred, at norm 1."""
 
-    classifier: Recogniser
+    classifier: EvalClassifier
     """In evaluation mode."""
     mean: Tensor
     """Of the classes' mean features, ``(code,)``."""
 
     @classmethod
-    def fitted(cls, classifier: Recogniser, means: Tensor) -> ClassEncoder:
+    def fitted(cls, classifier: EvalClassifier, means: Tensor) -> ClassEncoder:
         """Centred for classes with mean features ``(C, code)``; those that are not finite do not count."""
         return cls(classifier, means[means.isfinite().all(dim=1)].mean(dim=0))
 
@@ -139,7 +139,7 @@ def load_codes(file: Path, code: int, *, classes: int, low_quality_labels: int, 
     return ClassCodes(tensors["classes"], tensors.get("low_quality_labels"), tensors.get("with_reals"), encoder)
 
 
-def _classifier_of(forms: Mapping[str, tuple[str, tuple[int, ...]]], code: int, channels: int) -> Recogniser:
+def _classifier_of(forms: Mapping[str, tuple[str, tuple[int, ...]]], code: int, channels: int) -> EvalClassifier:
     """The classifier of a file without its weights.
 
     Its width and how many classes it was trained to tell apart are its own affair: it may come from another run, whose
@@ -148,22 +148,22 @@ def _classifier_of(forms: Mapping[str, tuple[str, tuple[int, ...]]], code: int, 
     width, told_apart = (
         prod(forms.get(f"{CLASSIFIER}{name}", ("", ()))[1][:1]) for name in ("trunk.0.weight", "to_logits.bias")
     )
-    settings = RecogniserSettings().model_copy(update={"width": max(1, width), "features": code})
+    settings = EvalClassifierSettings().model_copy(update={"width": max(1, width), "features": code})
     try:
         with torch.device("meta"):  # its own initial weights would be drawn for nothing
-            return Recogniser(channels, max(1, told_apart), settings)
+            return EvalClassifier(channels, max(1, told_apart), settings)
     except (RuntimeError, OverflowError, TypeError) as error:  # sizes that no tensor can have
         raise ValueError(f"its tensors are of no classifier ({excerpt(error)})") from error
 
 
-def for_codes(settings: RecogniserSettings, code: int) -> RecogniserSettings:
+def for_codes(settings: EvalClassifierSettings, code: int) -> EvalClassifierSettings:
     """Of the classifier whose features become codes: the recogniser's, but for their number and for chance."""
     return settings.model_copy(update={"features": code, "seed": settings.seed + 1})
 
 
 @torch.no_grad()
 def class_means(
-    classifier: Recogniser, images: TrainingImages, count: int, device: torch.device, progress: Progress = silent
+    classifier: EvalClassifier, images: TrainingImages, count: int, device: torch.device, progress: Progress = silent
 ) -> Tensor:
     """Mean features of each class, ``(C, features)``; not a number for a class without images.
 
@@ -185,7 +185,7 @@ def class_means(
 
 
 def kept_class_means(
-    classifier: Recogniser,
+    classifier: EvalClassifier,
     images: TrainingImages,
     count: int,
     cache: Path,

@@ -27,7 +27,7 @@ SPARE_THE_GENERATOR = (
 )
 
 
-class Unhealthy(RunError):
+class Diverged(RunError):
     """Training has failed since the last good checkpoint.
 
     Attributes:
@@ -75,25 +75,25 @@ class Health:
         """Look at the losses so far, and at figures of now.
 
         Raises:
-            Unhealthy: one was not finite, on any process.
+            Diverged: one was not finite, on any process.
         """
         since = min(self._processes.all_of(int(self._since.item())))
         broken = [f"{name} is {value}" for name, value in line.items() if not isfinite(value)]
         if broken or since <= step:
-            raise Unhealthy(f"{broken[0] if broken else 'a loss is not finite'} since step {min(since, step):,}")
+            raise Diverged(f"{broken[0] if broken else 'a loss is not finite'} since step {min(since, step):,}")
 
     def judge(self, step: int, line: Mapping[str, float]) -> None:
         """Look at the figures of a line of the journal, the same on all processes.
 
         Raises:
-            Unhealthy: training has failed.
+            Diverged: training has failed.
         """
         self.require_finite(step, line)
         signs = self._signs(line)
         self._streaks = {sign: self._streaks.get(sign, 0) + 1 for sign in signs}
         for sign, (words, remedy) in signs.items():
             if self._streaks[sign] >= self._window:
-                raise Unhealthy(f"{words} in {self._streaks[sign]} lines of the journal up to step {step:,}", remedy)
+                raise Diverged(f"{words} in {self._streaks[sign]} lines of the journal up to step {step:,}", remedy)
 
     def _signs(self, line: Mapping[str, float]) -> dict[str, tuple[str, str]]:
         """What speaks for a collapse, by kind: words, and what helps."""

@@ -7,7 +7,7 @@ from statistics import fmean
 from ctfgan.training.settings import CheckSettings
 
 
-class Plateau:
+class EarlyStopping:
     """Judges a series of distances, lower being better.
 
     Args:

@@ -14,7 +14,7 @@ from ctfgan.data.batches import BatchStream
 from ctfgan.data.prepare import Dataset
 from ctfgan.distributed.engine import Engine, wait_for
 from ctfgan.nn.shared_norm import distribute
-from ctfgan.training.loop import Updates, play
+from ctfgan.training.loop import GanOptimizers, train_steps
 from ctfgan.training.method import Method
 
 TIMED_STEPS = 3
@@ -43,14 +43,14 @@ def estimate(method: Method, dataset: Dataset, engine: Engine) -> list[Estimate]
     found = []
     for number, stage in enumerate(method.stages):
         stage.enter()
-        stage.game.generator.train()
-        updates = Updates(stage.game.generator, stage.game.discriminator, stage.settings, engine)
-        batches = BatchStream(dataset, stage.settings.batch_size, number, method.chance, device=device)
+        stage.objective.generator.train()
+        updates = GanOptimizers(stage.objective.generator, stage.objective.discriminator, stage.settings, engine)
+        batches = BatchStream(dataset, stage.settings.batch_size, number, method.batch_rng, device=device)
         counter = KeptBytes()
         times = []
         with torch.autograd.graph.saved_tensors_hooks(counter.keep, counter.give):
             started = time.perf_counter()
-            for _ in play(stage.game, batches, stage.settings, updates):
+            for _ in train_steps(stage.objective, batches, stage.settings, updates):
                 wait_for(device)
                 times.append(time.perf_counter() - started)
                 counter.next_step(stage.settings.critic_steps + 1)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ctfgan.data.batches import Batch, join, split
 from ctfgan.distributed.engine import Engine
-from ctfgan.training.objectives.adversarial import AdversarialGame, LossTerms
+from ctfgan.training.objectives.adversarial import AdversarialObjective, LossTerms
 from ctfgan.training.optimizers import Optimiser
 from ctfgan.training.settings import StageSettings
 
@@ -25,22 +25,22 @@ class StepLosses:
     generator: LossTerms
 
 
-def play(
-    game: AdversarialGame, batches: Iterator[Batch], stage: StageSettings, updates: Updates
+def train_steps(
+    objective: AdversarialObjective, batches: Iterator[Batch], stage: StageSettings, updates: GanOptimizers
 ) -> Iterator[StepLosses]:
     """Train until ``stage.steps`` generator steps are done; yield after each one.
 
     Continues where ``updates`` stands, so a resumed stage runs its remaining steps only.
     """
     while updates.step < stage.steps:
-        game.advance(updates.step / stage.steps)
+        objective.advance(updates.step / stage.steps)
         for _ in range(stage.critic_steps):
-            discriminator_losses = updates.discriminator(game, next(batches))
-        generator_losses = updates.generator(game, join([next(batches) for _ in range(stage.generator_batches)]))
+            discriminator_losses = updates.discriminator(objective, next(batches))
+        generator_losses = updates.generator(objective, join([next(batches) for _ in range(stage.generator_batches)]))
         yield StepLosses(discriminator_losses, generator_losses)
 
 
-class Updates:
+class GanOptimizers:
     """The optimisers of both players and their learning rates.
 
     Args:
@@ -70,18 +70,18 @@ class Updates:
         self._generator = Optimiser(generator, stage.betas, engine.processes)
         self._discriminator = Optimiser(discriminator, stage.betas, engine.processes)
 
-    def discriminator(self, game: AdversarialGame, batch: Batch) -> LossTerms:
+    def discriminator(self, objective: AdversarialObjective, batch: Batch) -> LossTerms:
         """One discriminator step."""
-        game.begin_discriminator_step()
-        return self._apply(game.discriminator_terms, batch, self._discriminator, self._stage.discriminator_rate)
+        objective.begin_discriminator_step()
+        return self._apply(objective.discriminator_terms, batch, self._discriminator, self._stage.discriminator_rate)
 
-    def generator(self, game: AdversarialGame, batch: Batch) -> LossTerms:
+    def generator(self, objective: AdversarialObjective, batch: Batch) -> LossTerms:
         """One generator step; the discriminator's weights get no gradient, which saves their share of the work."""
         for parameter in self._discriminator.parameters:
             parameter.requires_grad_(False)
         # Its weights rest, so their spectral norm does too: its power iteration belongs to the discriminator's steps.
         self._critic.eval()
-        losses = self._apply(game.generator_terms, batch, self._generator, self._stage.generator_rate)
+        losses = self._apply(objective.generator_terms, batch, self._generator, self._stage.generator_rate)
         self._critic.train()
         for parameter in self._discriminator.parameters:
             parameter.requires_grad_(True)
@@ -101,14 +101,14 @@ class Updates:
     def _optimisers(self) -> dict[str, Optimiser]:
         return {"generator": self._generator, "discriminator": self._discriminator}
 
-    def _apply(self, play: Callable[[Batch], LossTerms], batch: Batch, optimiser: Optimiser, rate: float) -> LossTerms:
+    def _apply(self, loss: Callable[[Batch], LossTerms], batch: Batch, optimiser: Optimiser, rate: float) -> LossTerms:
         """One step; returns the losses of this process, means over the parts of its batch."""
         optimiser.zero()
         parts = self._stage.accumulate
         losses: LossTerms = {}
         for part in split(batch, parts) if parts > 1 else [batch]:
             with self._engine.autocast():
-                terms = play(part)
+                terms = loss(part)
             (total(terms) / parts).backward()
             for name, term in terms.items():
                 losses[name] = losses.get(name, 0) + term.detach() / parts

@@ -8,10 +8,10 @@ from typing import Protocol
 
 from torch import nn
 
-from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.training.alarms import Alarm
 from ctfgan.training.loop import StepLosses
-from ctfgan.training.objectives.adversarial import AdversarialGame
+from ctfgan.training.objectives.adversarial import AdversarialObjective
 from ctfgan.training.rollback import Rollback
 from ctfgan.training.settings import StageSettings
 from ctfgan.training.validation import CheckReport
@@ -23,7 +23,7 @@ class Stage:
 
     name: str
     settings: StageSettings
-    game: AdversarialGame
+    objective: AdversarialObjective
     enter: Callable[[], None]
     """Called once when the stage begins or is resumed: freezes what the stage must not change."""
     hands_over_average: bool = True
@@ -38,11 +38,11 @@ class Method:
     stages: tuple[Stage, ...]
     is_conditional: bool
     """Whether its images are meant to show the class that was asked for."""
-    chance: Chance
+    batch_rng: BatchRng
     """Every random draw of training comes from here: conditions, noise, patches."""
 
 
-class Observer(Protocol):
+class Callback(Protocol):
     """Somebody who watches a run, such as the command line."""
 
     def on_stage(self, name: str, number: int, of: int, step: int, settings: StageSettings) -> None:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.training.augmentation import Augmentation, Mean
 from ctfgan.training.settings import LecamSettings, StrengtheningSettings
 
@@ -57,20 +57,20 @@ class Lecam:
         self._anchors = None if state["anchors"] is None else state["anchors"].to(device)
 
 
-class Strengthening:
+class DiscriminatorRegularization:
     """All of it, for the games of one method.
 
     Args:
         settings: what is switched on.
-        chance: of the augmentation.
+        batch_rng: of the augmentation.
         mean: over all processes, of what is decided by the logits of the whole batch.
 
     Attributes:
         augment: the augmentation of images that the discriminator sees.
     """
 
-    def __init__(self, settings: StrengtheningSettings, chance: Chance, mean: Mean = Tensor.detach) -> None:
-        self.augment = Augmentation(settings.augmentation, chance, mean)
+    def __init__(self, settings: StrengtheningSettings, batch_rng: BatchRng, mean: Mean = Tensor.detach) -> None:
+        self.augment = Augmentation(settings.augmentation, batch_rng, mean)
         self._lecam = Lecam(settings.lecam, mean) if settings.lecam.weight else None
         self._penalty = settings.penalty
         self._steps = 0

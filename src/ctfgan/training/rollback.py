@@ -11,7 +11,7 @@ from typing import Any
 from ctfgan.core.errors import RunError
 from ctfgan.core.files import delete_folder
 from ctfgan.storage.run_folder import RECIPE, Journal, RunFolder
-from ctfgan.training.divergence import Unhealthy
+from ctfgan.training.divergence import Diverged
 from ctfgan.training.settings import RecoverySettings, StageSettings
 
 ROLLBACK, DIAGNOSIS, ALARM = "rollback", "diagnosis", "alarm"  # events of the journal
@@ -83,7 +83,7 @@ class Recovery:
         """Of the generator and of the discriminator, before the stage's decay."""
         return stage.generator_rate * self.slowed, stage.discriminator_rate * self.slowed
 
-    def target(self, failure: Unhealthy, warn: Callable[[str], None]) -> Path:
+    def target(self, failure: Diverged, warn: Callable[[str], None]) -> Path:
         """The newest good checkpoint that is intact; those after it, from a failing state, are deleted.
 
         Where the last rollback went to the newest good one, and the run failed again before it had another, the one
@@ -116,7 +116,7 @@ class Recovery:
         self.count, self.slowed, self._target = state["count"], state["slowed"], state["target"]
 
 
-def diagnosis(failure: Unhealthy, stage: str, step: int, recovery: Recovery, rates: tuple[float, float]) -> str:
+def diagnosis(failure: Diverged, stage: str, step: int, recovery: Recovery, rates: tuple[float, float]) -> str:
     """Why a run was given up, in one sentence: where, what was seen, what was tried, what to do.
 
     Args:

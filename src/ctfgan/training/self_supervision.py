@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.distributed.devices import send
 
 
-def paste_patches(images: Tensor, donors: Tensor, chance: Chance) -> tuple[Tensor, Tensor]:
+def paste_patches(images: Tensor, donors: Tensor, batch_rng: BatchRng) -> tuple[Tensor, Tensor]:
     """Paste a rectangle of each donor into each image (decision 10).
 
     The sides are uniform in [R/4, R/2] pixels, and so are the places in the donor and in the image.
@@ -17,18 +17,18 @@ def paste_patches(images: Tensor, donors: Tensor, chance: Chance) -> tuple[Tenso
     Args:
         images: ``(N, K, R, R)``; not changed.
         donors: ``(N, K, R, R)``, real high-quality images.
-        chance: of sides and places.
+        batch_rng: of sides and places.
 
     Returns:
         The pasted images ``(N, K, R, R)``, and the boxes ``(N, 4)`` = (x0, y0, x1, y1) / R in [0, 1]; pixel columns
         x0 ... x1 - 1 and rows y0 ... y1 - 1 are the donor's.
     """
     count, side = len(images), images.shape[-1]
-    sides = chance.integers(side // 4, side // 2 + 1, count, 2)  # x, then y
+    sides = batch_rng.integers(side // 4, side // 2 + 1, count, 2)  # x, then y
     room = side - sides
     # Floor of uniform * (room + 1) is uniform on 0 ... room for every image's own room.
-    start = (chance.uniform(count, 2) * (room + 1)).long()
-    source = (chance.uniform(count, 2) * (room + 1)).long()
+    start = (batch_rng.uniform(count, 2) * (room + 1)).long()
+    source = (batch_rng.uniform(count, 2) * (room + 1)).long()
     # All that follows happens where the images are; six numbers for each image are sent there.
     start, source, sides = send(torch.stack([start, source, sides]), images.device)
     pixels = torch.arange(side, device=images.device)

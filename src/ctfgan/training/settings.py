@@ -91,7 +91,7 @@ class AugmentationSettings(Settings):
     policy: tuple[Literal["brightness", "saturation", "contrast", "flip", "translation", "cutout"], ...] = ()
     """Operations in this order; empty switches augmentation off."""
     probability: float = Field(default=1.0, ge=0, le=1)
-    """Chance of each operation for each image; with a target the largest one allowed."""
+    """BatchRng of each operation for each image; with a target the largest one allowed."""
     target: float | None = Field(default=None, gt=-1, lt=1)
     """Mean sign of the real logits that the probability is steered to (ADA uses 0.6); None keeps it fixed."""
     images_to_full: int = Field(default=500_000, ge=1)

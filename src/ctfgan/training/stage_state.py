@@ -12,9 +12,9 @@ from ctfgan.data.prepare import Dataset
 from ctfgan.distributed.engine import Engine, compile_players
 from ctfgan.training.alarms import Alarms
 from ctfgan.training.divergence import Health
-from ctfgan.training.early_stopping import Plateau
+from ctfgan.training.early_stopping import EarlyStopping
 from ctfgan.training.ema import Ema
-from ctfgan.training.loop import Updates
+from ctfgan.training.loop import GanOptimizers
 from ctfgan.training.method import Method
 from ctfgan.training.settings import TrainingSettings
 
@@ -60,21 +60,21 @@ class StageState:
         self.check_is_due = False
         self._device = engine.device
         self._networks = method.networks
-        generator = stage.game.generator.train()
-        self.updates = Updates(generator, stage.game.discriminator, stage.settings, engine, slowed)
+        generator = stage.objective.generator.train()
+        self.updates = GanOptimizers(generator, stage.objective.discriminator, stage.settings, engine, slowed)
         self.ema = None if settings.ema_decay is None else Ema(generator, settings.ema_decay)
         if settings.compile:
-            compile_players(generator, stage.game.discriminator)
+            compile_players(generator, stage.objective.discriminator)
         self.batches = BatchStream(
             dataset,
             stage.settings.batch_size,
             seed * 1_000 + number,
-            method.chance,
+            method.batch_rng,
             stage.settings.fake_classes,
             engine.device,
         )
-        self.plateau = Plateau(settings.checks, stage.settings.patience)
-        self.health = Health(settings.recovery.window, stage.game.won, engine.processes, engine.device)
+        self.plateau = EarlyStopping(settings.checks, stage.settings.patience)
+        self.health = Health(settings.recovery.window, stage.objective.won, engine.processes, engine.device)
         measured = dataset.measured
         counts = np.bincount(measured.training.labels, minlength=len(measured.labels)).tolist()
         self.alarms = Alarms(settings.alarms, measured.names, counts)
@@ -87,12 +87,12 @@ class StageState:
     @property
     def generator(self) -> nn.Module:
         """The network that checks and bundles use: the average if there is one."""
-        return self.stage.game.generator if self.ema is None else self.ema.network
+        return self.stage.objective.generator if self.ema is None else self.ema.network
 
     def leave(self) -> None:
         """Let the generator be what the next stage builds on."""
         if self.ema is not None and self.stage.hands_over_average:
-            self.ema.hand_over(self.stage.game.generator)
+            self.ema.hand_over(self.stage.objective.generator)
 
     def kept(self) -> dict[str, Tensor]:
         """The tensors of a checkpoint."""
@@ -104,7 +104,7 @@ class StageState:
         return {
             "stage": self.number,
             "updates": self.updates.state(),
-            "game": self.stage.game.state(),
+            "game": self.stage.objective.state(),
             "ema_updates": 0 if self.ema is None else self.ema.updates,
             "batches": self.batches.state(),
             "distances": list(self.plateau.distances),
@@ -118,7 +118,7 @@ class StageState:
         if self.ema is not None:
             self.ema.updates = state["ema_updates"]
         self.updates.restore(state["updates"])
-        self.stage.game.restore(state["game"], self._device)
+        self.stage.objective.restore(state["game"], self._device)
         self.batches.restore(state["batches"])
         self.plateau.distances = list(state["distances"])
         self.check_is_due = state.get("check_due", False)  # earlier versions always finished a check

@@ -15,19 +15,19 @@ from ctfgan.core.errors import Interrupted, ProcessLost, RunError
 from ctfgan.core.progress import silent
 from ctfgan.data.prepare import Dataset
 from ctfgan.distributed.engine import Engine, Stopped, StopRequest, wait_for
-from ctfgan.metrics.eval_classifier import TrainedRecogniser
+from ctfgan.metrics.eval_classifier import TrainedEvalClassifier
 from ctfgan.nn.shared_norm import distribute
 from ctfgan.storage.run_folder import RunFolder, StoredCheckpoint
 from ctfgan.storage.tensor_files import UNFIT, overwrite
 from ctfgan.training.alarms import Alarm
-from ctfgan.training.checkpoint_writer import Keeper, Snapshot
-from ctfgan.training.divergence import Unhealthy, line_figures
-from ctfgan.training.loop import StepLosses, play
-from ctfgan.training.method import Method, Observer, Stage
+from ctfgan.training.checkpoint_writer import CheckpointWriter, TrainState
+from ctfgan.training.divergence import Diverged, line_figures
+from ctfgan.training.loop import StepLosses, train_steps
+from ctfgan.training.method import Callback, Method, Stage
 from ctfgan.training.rollback import ALARM, DIAGNOSIS, ROLLBACK, Recovery, Rollback, cut_back, diagnosis
 from ctfgan.training.settings import TrainingSettings
 from ctfgan.training.stage_state import StageState
-from ctfgan.training.validation import Checker
+from ctfgan.training.validation import Validator
 
 
 class Trainer:
@@ -40,7 +40,7 @@ class Trainer:
         self,
         method: Method,
         dataset: Dataset,
-        recogniser: TrainedRecogniser,
+        recogniser: TrainedEvalClassifier,
         settings: TrainingSettings,
         folder: RunFolder,
         seed: int,
@@ -59,15 +59,15 @@ class Trainer:
         self._steps_before = 0  # generator steps of the stages that are done
         self._is_saved = False  # whether a checkpoint says how things stand now
         self._figures: dict[str, float] = {}  # of the last line of the journal
-        self._keeper = Keeper(folder, engine, settings.keep_checkpoints)
+        self._keeper = CheckpointWriter(folder, engine, settings.keep_checkpoints)
         self._recovery = Recovery(settings.recovery, folder)
-        self._checker = Checker(
+        self._checker = Validator(
             dataset, recogniser, settings.checks, folder.path / "sheets", engine, by_class=method.is_conditional
         )
         distribute(method.networks, engine)
         self._now = self._enter(0)
 
-    def run(self, observer: Observer, stop: StopRequest) -> None:
+    def run(self, callback: Callback, stop: StopRequest) -> None:
         """Train all remaining stages; after a failure, go on from the last good checkpoint with lower rates.
 
         Raises:
@@ -80,49 +80,49 @@ class Trainer:
         is_done = False
         while not is_done:
             try:
-                is_done = self._finish_stage(observer, stop)
-            except Unhealthy as failure:
-                self._roll_back(failure, observer)
+                is_done = self._finish_stage(callback, stop)
+            except Diverged as failure:
+                self._roll_back(failure, callback)
 
-    def _finish_stage(self, observer: Observer, stop: StopRequest) -> bool:
+    def _finish_stage(self, callback: Callback, stop: StopRequest) -> bool:
         """Play the stage to its end and enter the next one; returns whether there is none."""
         stage = self._now.stage
-        observer.on_stage(stage.name, self._now.number + 1, len(self._method.stages), self._now.step, stage.settings)
-        reason = self._play(stage, observer, stop)
+        callback.on_stage(stage.name, self._now.number + 1, len(self._method.stages), self._now.step, stage.settings)
+        reason = self._play(stage, callback, stop)
         self._write("stage-end", stage=stage.name, step=self._now.step, reason=reason)
-        observer.on_stage_end(stage.name, reason)
+        callback.on_stage_end(stage.name, reason)
         if self._now.number + 1 == len(self._method.stages):
             return True
         self._hand_over()
         self._save()
         return False
 
-    def _play(self, stage: Stage, observer: Observer, stop: StopRequest) -> str:
+    def _play(self, stage: Stage, callback: Callback, stop: StopRequest) -> str:
         """Play one stage from where it stands, be that a step, a check that is due or its end; return why it ended."""
         self._counted = time.monotonic()
-        steps = play(stage.game, self._now.batches, stage.settings, self._now.updates)
+        steps = train_steps(stage.objective, self._now.batches, stage.settings, self._now.updates)
         while True:
             self._heed(stop)
             if self._now.check_is_due:
                 with suppress(Stopped):  # the request is heeded next
-                    self._check(stage, observer, stop)
+                    self._check(stage, callback, stop)
                 self._counted = time.monotonic()  # a check is no training
             elif self._now.plateau.is_reached():
                 return self._now.plateau.reason()
             elif (losses := next(steps, None)) is not None:
-                self._follow(stage, losses, observer)
+                self._follow(stage, losses, callback)
             else:
                 return f"all {stage.settings.steps} steps done"
 
-    def _follow(self, stage: Stage, losses: StepLosses, observer: Observer) -> None:
+    def _follow(self, stage: Stage, losses: StepLosses, callback: Callback) -> None:
         """What comes after every step."""
         step = self._now.step
         self._is_saved = False
         self._now.check_is_due = step % self._settings.checks.every == 0 or step == stage.settings.steps
         if self._now.ema is not None:
-            self._now.ema.update(stage.game.generator)
+            self._now.ema.update(stage.objective.generator)
         self._now.health.follow(losses, step)
-        observer.on_step(step, losses)
+        callback.on_step(step, losses)
         if step % self._settings.journal_every == 0:
             self._log(stage, losses)
 
@@ -171,17 +171,17 @@ class Trainer:
             self._journal.write(event, **content)
 
     def _log(self, stage: Stage, losses: StepLosses) -> None:
-        figures = line_figures(losses, stage.game.logits)
+        figures = line_figures(losses, stage.objective.logits)
         means = self._engine.processes.mean(torch.stack(list(figures.values())))
         self._count_seconds()
-        values = dict(zip(figures, means.tolist(), strict=True)) | stage.game.readings()
+        values = dict(zip(figures, means.tolist(), strict=True)) | stage.objective.readings()
         self._figures = values
         self._now.health.judge(self._now.step, values)
         rounded = {name: round(value, 6) for name, value in values.items()}
         seconds = round(self._seconds, 2)
         self._write("step", stage=stage.name, step=self._now.step, seconds=seconds, **rounded)
 
-    def _check(self, stage: Stage, observer: Observer, stop: StopRequest) -> None:
+    def _check(self, stage: Stage, callback: Callback, stop: StopRequest) -> None:
         """Look, warn and save.
 
         Several processes, whose shares of the work differ, do not leave it in its middle.
@@ -191,7 +191,7 @@ class Trainer:
         """
         self._count_seconds()
         self._now.health.require_finite(self._now.step)
-        players = {"generator": stage.game.generator, "discriminator": stage.game.discriminator}
+        players = {"generator": stage.objective.generator, "discriminator": stage.objective.discriminator}
         progress = stop.leave if self._engine.processes.count == 1 else silent
         report = self._checker.check(
             self._now.generator, players, stage.name, self._now.number + 1, self._now.step, progress
@@ -205,11 +205,11 @@ class Trainer:
         for alarm in alarms:
             self._write(ALARM, **asdict(alarm))
         self._save(report.distance)
-        observer.on_check(report)
+        callback.on_check(report)
         for alarm in alarms:
-            observer.on_alarm(alarm)
+            callback.on_alarm(alarm)
 
-    def _roll_back(self, failure: Unhealthy, observer: Observer) -> None:
+    def _roll_back(self, failure: Diverged, callback: Callback) -> None:
         """Go back to the last good checkpoint, there to go on with lower rates.
 
         Raises:
@@ -220,7 +220,7 @@ class Trainer:
         processes = self._engine.processes
 
         def warn(message: str) -> None:
-            observer.on_alarm(Alarm("checkpoint", stage.name, step, message))
+            callback.on_alarm(Alarm("checkpoint", stage.name, step, message))
 
         target = Path(processes.on_main(lambda: str(recovery.target(failure, warn))))
         checkpoint = processes.main_first(lambda: self._folder.load(target))
@@ -243,7 +243,7 @@ class Trainer:
                 *recovery.rates(self._now.stage.settings), recovery.slowed,
             )  # fmt: skip
             self._write(ROLLBACK, **asdict(rollback), figures=figures)
-            observer.on_rollback(rollback)
+            callback.on_rollback(rollback)
         self._save(self._folder.manifest(target)["distance"])
         if verdict is not None:
             raise RunError(verdict)
@@ -257,15 +257,15 @@ class Trainer:
                 that was resumed goes back to where it would have gone without.
 
         Raises:
-            Unhealthy: a weight is not finite; the checkpoints on disk are from before.
+            Diverged: a weight is not finite; the checkpoints on disk are from before.
         """
         self._keeper.save(self._snapshot(distance, good=good))
         self._is_saved = True
 
-    def _snapshot(self, distance: float | None = None, *, good: bool = False) -> Snapshot:
+    def _snapshot(self, distance: float | None = None, *, good: bool = False) -> TrainState:
         state = {
             **self._now.state(),
-            "rng": self._method.chance.rng.get_state(),
+            "rng": self._method.batch_rng.rng.get_state(),
             "steps_before": self._steps_before,
             "seconds": self._seconds,
             "journal": self._journal.size(),
@@ -277,14 +277,14 @@ class Trainer:
             "distance": distance,
             "good": good and self._now.health.is_good,
         }
-        return Snapshot(self._position(), self._now.kept(), state, note)
+        return TrainState(self._position(), self._now.kept(), state, note)
 
     def _position(self) -> int:
         """Number of a checkpoint: generator steps and stage switches so far."""
         return self._steps_before + self._now.step + self._now.number
 
     def rescue(self, lost: ProcessLost) -> ProcessLost:
-        """Save the run after another process was lost (:meth:`~ctfgan.training.checkpoint_writer.Keeper.rescue`);
+        """Save the run after another process was lost (:meth:`~.CheckpointWriter.rescue`);
         returns what to say about it.
         """
         return self._keeper.rescue(self._snapshot(), lost)
@@ -308,7 +308,7 @@ class Trainer:
         self._now = self._enter(state["stage"])
         overwrite(self._now.kept(), checkpoint.tensors)  # says so if they are of other networks
         self._now.restore(state)
-        self._method.chance.rng.set_state(state["rng"])
+        self._method.batch_rng.rng.set_state(state["rng"])
         self._steps_before = state["steps_before"]
         self._seconds = state["seconds"]
         self._is_saved = True

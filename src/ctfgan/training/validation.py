@@ -18,7 +18,7 @@ from ctfgan.core.progress import Progress, silent
 from ctfgan.data.images import Bytes, sheet, zoom_for
 from ctfgan.data.prepare import Dataset
 from ctfgan.distributed.engine import Engine
-from ctfgan.metrics.eval_classifier import TrainedRecogniser
+from ctfgan.metrics.eval_classifier import TrainedEvalClassifier
 from ctfgan.metrics.features import accuracy
 from ctfgan.metrics.scores import frechet_distance
 from ctfgan.metrics.variety import ClassVariety, pick_by_class, relative_variety
@@ -77,7 +77,7 @@ class CheckReport:
         }
 
 
-class Checker:
+class Validator:
     """Measures samples of fixed seeds against training images, never the reference: nothing is tuned on that.
 
     Several processes synthesise together; the main one measures and draws.
@@ -86,7 +86,7 @@ class Checker:
     def __init__(
         self,
         dataset: Dataset,
-        recogniser: TrainedRecogniser,
+        recogniser: TrainedEvalClassifier,
         settings: CheckSettings,
         sheets: Path,
         engine: Engine,

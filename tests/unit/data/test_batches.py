@@ -11,7 +11,7 @@ from ctfgan.data.batches import Batch, BatchStream
 from ctfgan.data.images import to_bytes
 from ctfgan.data.prepare import Dataset, prepare
 from ctfgan.data.settings import DataSettings, DegradationSettings
-from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.batch_rng import BatchRng
 
 CLASSES = 4
 
@@ -26,7 +26,7 @@ def dataset(tmp_path: Path, cache: Path, write_npz: Callable[..., Path]) -> Data
 
 
 def stream(dataset: Dataset, batch_size: int, seed: int = 0) -> BatchStream:
-    return BatchStream(dataset, batch_size, seed, Chance.of(1))
+    return BatchStream(dataset, batch_size, seed, BatchRng.of(1))
 
 
 def rows(batch: Batch) -> list[int]:
@@ -84,14 +84,14 @@ def test_no_low_quality_images_are_drawn_where_there_are_none(dataset: Dataset) 
 
 @pytest.mark.parametrize("steps", [0, 2, 3, 8])
 def test_a_restored_stream_goes_on_identically(dataset: Dataset, steps: int) -> None:
-    chance = Chance.of(1)
-    batches = BatchStream(dataset, 9, 0, chance)
+    batch_rng = BatchRng.of(1)
+    batches = BatchStream(dataset, 9, 0, batch_rng)
     for _ in range(steps):
         next(batches)
-    state, random_state = batches.state(), chance.rng.get_state()
+    state, random_state = batches.state(), batch_rng.rng.get_state()
     expected = [next(batches) for _ in range(7)]
 
-    other = Chance.of(2)
+    other = BatchRng.of(2)
     restored = BatchStream(dataset, 9, 0, other)
     restored.restore(state)
     other.rng.set_state(random_state)
@@ -110,9 +110,9 @@ def test_the_first_images_of_a_batch_are_of_all_classes(dataset: Dataset) -> Non
 
 @pytest.mark.parametrize("fake_classes", ["uniform", "real"])
 def test_processes_hold_together_the_batches_of_a_single_one(dataset: Dataset, fake_classes: str) -> None:
-    alone = BatchStream(dataset, 10, 0, Chance.of(1), fake_classes)
+    alone = BatchStream(dataset, 10, 0, BatchRng.of(1), fake_classes)
     together = [
-        BatchStream(dataset, 10, 0, Chance(torch.Generator().manual_seed(1), rank, 2), fake_classes)
+        BatchStream(dataset, 10, 0, BatchRng(torch.Generator().manual_seed(1), rank, 2), fake_classes)
         for rank in range(2)
     ]
     for _ in range(7):  # more than two passes

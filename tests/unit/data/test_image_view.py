@@ -13,7 +13,7 @@ from ctfgan.data.packed import PackedImages
 from ctfgan.data.prepare import Dataset, prepare
 from ctfgan.data.settings import DataSettings, DegradationSettings
 from ctfgan.data.synthetic import synthetic_images
-from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.batch_rng import BatchRng
 
 ROWS = np.array([3, 8, 9, 20])
 NOISY = DegradationSettings(size=8, noise=0.1, share=0.5)
@@ -70,7 +70,7 @@ def test_batches_of_images_read_when_drawn_are_those_of_images_in_memory(
     assert isinstance(in_memory.low_quality.bank.images, np.ndarray)
     assert isinstance(on_demand.low_quality.bank.images, ImageView)
     assert on_demand.low_quality_size == in_memory.low_quality_size == 8
-    for one, other in zip(*(BatchStream(data, 16, 0, Chance.of(1)) for data in (in_memory, on_demand)), strict=False):
+    for one, other in zip(*(BatchStream(data, 16, 0, BatchRng.of(1)) for data in (in_memory, on_demand)), strict=False):
         assert one.low_quality is not None
         assert other.low_quality is not None
         assert torch.equal(one.low_quality, other.low_quality)

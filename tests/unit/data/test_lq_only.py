@@ -19,8 +19,8 @@ from ctfgan.data.describe import describe
 from ctfgan.data.images import to_bytes
 from ctfgan.data.prepare import Dataset, prepare
 from ctfgan.data.settings import DataSettings, DegradationSettings
-from ctfgan.distributed.batch_rng import Chance
-from ctfgan.runs.context import Watch, open_workplace
+from ctfgan.distributed.batch_rng import BatchRng
+from ctfgan.runs.context import Callbacks, open_context
 
 WriteClasses = Callable[..., Path]
 HIGH, LOW = ("b", "c", "e", "f"), ("a", "b", "c", "d", "e", "f")
@@ -64,7 +64,7 @@ def test_classes_with_low_quality_images_only_follow_the_others_under_their_own_
 
 
 def test_batches_ask_for_every_class_and_show_real_images_of_those_that_have_some(folders: DataSettings) -> None:
-    batches = BatchStream(prepared(folders), 32, 0, Chance.of(0))
+    batches = BatchStream(prepared(folders), 32, 0, BatchRng.of(0))
     asked = []
     for _ in range(20):
         batch = next(batches)
@@ -81,7 +81,7 @@ def test_a_bundle_keeps_a_low_quality_image_of_every_class(folders: DataSettings
     side = prepared(folders).low_quality
     assert side is not None
     kept = bank_for_bundle(side.bank, seed=0)
-    _, labels = kept.draw(torch.arange(6), Chance.of(0))
+    _, labels = kept.draw(torch.arange(6), BatchRng.of(0))
     assert [side.names[label] for label in labels.tolist()] == [*HIGH, "a", "d"]
 
 
@@ -219,7 +219,7 @@ def test_a_recipe_that_conditions_on_real_classes_alone_says_that_the_others_are
 ) -> None:
     said: list[str] = []
     settings = (f"data.high_quality={npz.high_quality}", "data.resolution=16", "data.without_hq=2", "device=cpu")
-    open_workplace(ctfgan.recipe(recipe, *settings), Watch(say=said.append))
+    open_context(ctfgan.recipe(recipe, *settings), Callbacks(say=said.append))
     told = [line for line in said if "are not trained" in line]
     assert len(told) == is_told
     assert all("--set transfer.fake_classes=uniform --set generate.fake_classes=uniform" in line for line in told)

@@ -6,7 +6,7 @@ import torch
 
 from ctfgan.data.images import to_bytes
 from ctfgan.data.pairing import UNLABELLED_SHARE, LowQualityBank
-from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.batch_rng import BatchRng
 
 LABELS = np.array([2, 0, 2, 1, 0, 2, 3, 1, 2], dtype=np.int64)
 GREYS = np.arange(9, dtype=np.uint8) * 10
@@ -15,7 +15,7 @@ IMAGES = np.broadcast_to(GREYS[:, None, None, None], (9, 4, 4, 1)).copy()
 
 def drawn(bank: LowQualityBank, classes: list[int]) -> list[tuple[int, int]]:
     """Number of the drawn image, read off its grey, and its label."""
-    images, labels = bank.draw(torch.tensor(classes), Chance.of(0))
+    images, labels = bank.draw(torch.tensor(classes), BatchRng.of(0))
     assert images.shape == (len(classes), 1, 4, 4)
     numbers = to_bytes(images)[:, 0, 0, 0] // 10
     return list(zip(numbers.tolist(), labels.tolist(), strict=True))
@@ -59,7 +59,7 @@ def test_a_class_without_images_of_its_own_takes_those_of_any() -> None:
     bank = LowQualityBank(IMAGES, LABELS, np.array([1, -1, 2]))
     assert set(drawn(bank, [1] * 300)) == set(enumerate(LABELS.tolist()))
     assert {label for _, label in drawn(bank, [0] * 50)} == {1}
-    rows = bank.choose(torch.tensor([0, 1, 2, 1]), Chance.of(0))
+    rows = bank.choose(torch.tensor([0, 1, 2, 1]), BatchRng.of(0))
     own = bank.are_own(torch.tensor([0, 1, 2, 1]), rows)
     assert own is not None
     assert own.tolist() == [True, False, True, False]
@@ -69,7 +69,7 @@ def test_images_without_a_label_are_drawn_for_every_class_and_are_nobodys_own() 
     labels = np.array([-1, 0, 1, -1, 0, 1, -1, 1, 0], dtype=np.int64)
     bank = LowQualityBank(IMAGES, labels, np.array([0, 1]))
     asked = torch.zeros(4_000, dtype=torch.int64)
-    rows = bank.choose(asked, Chance.of(0))
+    rows = bank.choose(asked, BatchRng.of(0))
     counts = np.bincount(rows.numpy(), minlength=9)
     assert set(np.flatnonzero(counts)) == {0, 1, 3, 4, 6, 8}
     assert counts[labels == -1] == pytest.approx(4_000 * UNLABELLED_SHARE / 3, abs=100)
@@ -84,4 +84,4 @@ def test_where_all_images_have_their_class_or_none_needs_it_nothing_is_marked(
     label_of_class: np.ndarray | None,
 ) -> None:
     bank = LowQualityBank(IMAGES, LABELS, label_of_class)
-    assert bank.are_own(torch.tensor([0, 3]), bank.choose(torch.tensor([0, 3]), Chance.of(0))) is None
+    assert bank.are_own(torch.tensor([0, 3]), bank.choose(torch.tensor([0, 3]), BatchRng.of(0))) is None

@@ -16,7 +16,7 @@ from ctfgan.data.describe import describe
 from ctfgan.data.pairing import LowQualityBank
 from ctfgan.data.prepare import Dataset, prepare
 from ctfgan.data.settings import DataSettings, DegradationSettings, GlyphSettings
-from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.batch_rng import BatchRng
 
 WriteClasses = Callable[..., Path]
 WriteNpz = Callable[..., Path]
@@ -361,7 +361,7 @@ def test_a_class_without_cheap_images_is_named_and_borrows_some(
     assert side.bank.label_of_class is not None
     assert side.bank.label_of_class.tolist() == [-1, *range(7)]
     assert "no low-quality images of 1 class ('ant'); those of any class take their place" in text
-    batch = next(BatchStream(dataset, 256, 0, Chance.of(0)))
+    batch = next(BatchStream(dataset, 256, 0, BatchRng.of(0)))
     assert batch.are_own is not None
     assert batch.are_own.tolist() == (batch.fake_labels > 0).tolist()
 

@@ -11,7 +11,7 @@ from ctfgan.data.manifest import ClassNames
 from ctfgan.data.prepare import prepare
 from ctfgan.data.settings import DataSettings
 from ctfgan.data.synthetic import synthetic_images
-from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.batch_rng import BatchRng
 
 
 def test_synthetic_images_are_a_folder_as_data_build_writes_it(tmp_path: Path) -> None:
@@ -39,6 +39,6 @@ def test_a_run_of_very_many_classes_starts_without_reading_all_their_names(
     monkeypatch.setattr(ClassNames, "all", lambda names: pytest.fail("all names were decoded"))
     dataset = prepare(settings, low_quality=True)
     assert any("1,000 probe classes of 10,001" in line for line in describe(dataset, settings))
-    batch = next(BatchStream(dataset, 8, 0, Chance.of(0)))
+    batch = next(BatchStream(dataset, 8, 0, BatchRng.of(0)))
     assert batch.low_quality_labels is not None
     assert batch.low_quality_labels.tolist() == batch.fake_labels.tolist()  # matched by name

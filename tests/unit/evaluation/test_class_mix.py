@@ -12,14 +12,14 @@ from torch import Tensor, nn
 import ctfgan
 from ctfgan.core.progress import silent
 from ctfgan.data.images import to_float
-from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.evaluation import measurement
 from ctfgan.evaluation.image_streams import ImageSet
 from ctfgan.evaluation.result import FLOOR, Evaluation
 from ctfgan.models.interfaces import Condition, Noise, normal_noise
 from ctfgan.models.synthesis import labels_in_mix, missing_labels
-from ctfgan.runs.context import Watch, Workplace, open_workplace
-from ctfgan.training.validation import Checker
+from ctfgan.runs.context import Callbacks, RunContext, open_context
+from ctfgan.training.validation import Validator
 
 COUNTS = (2_000, 40, 40, 40)
 SIDE = 16
@@ -34,7 +34,7 @@ def stripes(label: int, count: int, rng: np.random.Generator) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def work(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Workplace]:
+def work(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunContext]:
     """A finished run on very unbalanced data, and what it works with."""
     folder, rng = tmp_path_factory.mktemp("unbalanced"), np.random.default_rng(0)
     images = np.concatenate([stripes(label, count, rng) for label, count in enumerate(COUNTS)])
@@ -45,7 +45,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Workplace]:
         "adversarial.batch_size=8", "checks.every=2", "checks.images=64", "recogniser.images=25000",
         "recogniser.width=8", "recogniser.learning_rate=0.01", "evaluation.images=500",
     )  # fmt: skip
-    return ctfgan.train(recipe, folder / "run"), open_workplace(recipe, Watch())
+    return ctfgan.train(recipe, folder / "run"), open_context(recipe, Callbacks())
 
 
 class Player(nn.Module):
@@ -62,8 +62,8 @@ class Player(nn.Module):
         self.images = [to_float(known[..., None]) for known in images]
         self.noise, self.obeys = noise, obeys
 
-    def draw_noise(self, count: int, chance: Chance) -> Noise:
-        return normal_noise(count, 2 + SIDE**2, 0, 0, chance)
+    def draw_noise(self, count: int, batch_rng: BatchRng) -> Noise:
+        return normal_noise(count, 2 + SIDE**2, 0, 0, batch_rng)
 
     def forward(self, condition: Condition, noise: Noise) -> Tensor:
         which, place = torch.special.ndtr(noise.latent[:, :2].T)
@@ -72,7 +72,7 @@ class Player(nn.Module):
         return torch.stack(drawn) + self.noise * noise.latent[:, 2:].unflatten(1, (1, SIDE, SIDE))
 
 
-def training_images(work: Workplace) -> list[np.ndarray]:
+def training_images(work: RunContext) -> list[np.ndarray]:
     training = work.dataset.measured.training
     return [training.images[training.labels == label][..., 0] for label in range(len(COUNTS))]
 
@@ -101,7 +101,7 @@ def test_missing_labels_fill_every_class_up() -> None:
 
 
 def test_real_images_as_samples_score_like_the_floor_on_unbalanced_data(
-    work: tuple[Path, Workplace], monkeypatch: pytest.MonkeyPatch
+    work: tuple[Path, RunContext], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = evaluated(work[0], Player(training_images(work[1])), monkeypatch)
     real = found.rows[FLOOR]["recogniser"]
@@ -117,10 +117,10 @@ def test_real_images_as_samples_score_like_the_floor_on_unbalanced_data(
     assert ignores.top_1 == pytest.approx(0.25, abs=0.05)
 
 
-def test_the_best_check_is_the_best_on_unbalanced_data(work: tuple[Path, Workplace], tmp_path: Path) -> None:
+def test_the_best_check_is_the_best_on_unbalanced_data(work: tuple[Path, RunContext], tmp_path: Path) -> None:
     _, place = work
     settings = place.recipe.training.checks.model_copy(update={"images": 400})
-    checker = Checker(place.dataset, place.recogniser(silent), settings, tmp_path, place.engine)
+    checker = Validator(place.dataset, place.recogniser(silent), settings, tmp_path, place.engine)
     found = [
         checker.check(Player(training_images(place), noise), {}, "adversarial", 1, step)
         for step, noise in enumerate((0.8, 0.4, 0.2, 0.1, 0.0))
@@ -135,7 +135,7 @@ def test_the_best_check_is_the_best_on_unbalanced_data(work: tuple[Path, Workpla
 
 
 def test_a_mean_over_classes_does_not_follow_the_largest_class(
-    work: tuple[Path, Workplace], monkeypatch: pytest.MonkeyPatch
+    work: tuple[Path, RunContext], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = training_images(work[1])
     found = evaluated(work[0], Player([images[0]] * 4), monkeypatch)  # right for 94 % of the reference's mix

@@ -20,10 +20,10 @@ from ctfgan.metrics.extractor import RECOGNISER
 from ctfgan.reports.comparison import read_run
 from ctfgan.reports.csv_rows import csv_rows
 from ctfgan.reports.plots_of_metrics import figure_table
-from ctfgan.runs.context import Watch, Workplace, open_workplace
+from ctfgan.runs.context import Callbacks, RunContext, open_context
 from ctfgan.training.alarms import Alarms
 from ctfgan.training.settings import AlarmSettings
-from ctfgan.training.validation import Checker, CheckReport
+from ctfgan.training.validation import CheckReport, Validator
 from tests.conftest import Outcome
 from tests.unit.evaluation.test_class_mix import SIDE, Player, stripes
 
@@ -51,8 +51,8 @@ def recipe(tmp_path_factory: pytest.TempPathFactory, images: np.ndarray) -> ctfg
 
 
 @pytest.fixture(scope="module")
-def place(recipe: ctfgan.Recipe) -> Workplace:
-    return open_workplace(recipe, Watch())
+def place(recipe: ctfgan.Recipe) -> RunContext:
+    return open_context(recipe, Callbacks())
 
 
 def player(images: np.ndarray, measured: Measured, for_lq_only: int) -> Player:
@@ -61,16 +61,16 @@ def player(images: np.ndarray, measured: Measured, for_lq_only: int) -> Player:
     return Player([known[for_lq_only] if c in measured.lq_only else known[c] for c in range(CLASSES)])
 
 
-def checked(place: Workplace, generator: nn.Module, folder: Path, count: int) -> CheckReport:
+def checked(place: RunContext, generator: nn.Module, folder: Path, count: int) -> CheckReport:
     settings = place.recipe.training.checks.model_copy(update={"images": count})
-    return Checker(place.dataset, place.recogniser(silent), settings, folder, place.engine).check(
+    return Validator(place.dataset, place.recogniser(silent), settings, folder, place.engine).check(
         generator, {}, "generate", 2, 100
     )
 
 
 @pytest.mark.parametrize("count", [120, 16, 4])
 def test_checks_give_top_1_apart_and_say_nothing_of_the_variety_of_such_classes(
-    place: Workplace, images: np.ndarray, tmp_path: Path, count: int
+    place: RunContext, images: np.ndarray, tmp_path: Path, count: int
 ) -> None:
     measured = place.dataset.measured
     seen = next(c for c in range(CLASSES) if c not in measured.lq_only)
@@ -87,7 +87,7 @@ def test_checks_give_top_1_apart_and_say_nothing_of_the_variety_of_such_classes(
     assert good.least_of_a_class >= count // CLASSES
 
 
-def test_no_alarm_is_raised_for_want_of_real_images(place: Workplace, images: np.ndarray, tmp_path: Path) -> None:
+def test_no_alarm_is_raised_for_want_of_real_images(place: RunContext, images: np.ndarray, tmp_path: Path) -> None:
     measured = place.dataset.measured
     own = list(np.split(images, CLASSES))
     alike = Player([own[c][:1] if c in measured.lq_only else own[c] for c in range(CLASSES)])
@@ -99,7 +99,7 @@ def test_no_alarm_is_raised_for_want_of_real_images(place: Workplace, images: np
 
 @pytest.mark.slow
 def test_evaluate_splits_top_1_and_a_run_without_the_real_images_trains_checks_and_samples(
-    recipe: ctfgan.Recipe, place: Workplace, images: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recipe: ctfgan.Recipe, place: RunContext, images: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = ctfgan.train(recipe, tmp_path / "run")
     measured = place.dataset.measured

@@ -11,7 +11,7 @@ from torch import nn
 
 from ctfgan.core.progress import silent
 from ctfgan.data.pairing import LowQualityBank
-from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.distributed.engine import alone
 from ctfgan.evaluation import streams
 from ctfgan.evaluation.image_streams import ImageSet, Sieve, generated, reported_set
@@ -25,8 +25,8 @@ CPU = alone(torch.device("cpu"))
 class Echo(nn.Module):
     """Images whose first pixel is the class, the second the low-quality image, the third the noise."""
 
-    def draw_noise(self, count: int, chance: Chance) -> Noise:
-        return normal_noise(count, 1, 1, 0, chance)
+    def draw_noise(self, count: int, batch_rng: BatchRng) -> Noise:
+        return normal_noise(count, 1, 1, 0, batch_rng)
 
     def forward(self, condition: Condition, noise: Noise) -> torch.Tensor:
         assert condition.low_quality is not None

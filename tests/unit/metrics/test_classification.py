@@ -10,10 +10,10 @@ import torch
 from ctfgan.core.progress import silent
 from ctfgan.metrics.classification import ClassificationScore, classification_score, gain_interval
 from ctfgan.metrics.eval_classifier import TrainingImages
-from ctfgan.metrics.settings import RecogniserSettings
+from ctfgan.metrics.settings import EvalClassifierSettings
 from tests.unit.metrics.test_recogniser import stripes
 
-SETTINGS = RecogniserSettings(width=4, features=8, images=2_000, batch_size=32)
+SETTINGS = EvalClassifierSettings(width=4, features=8, images=2_000, batch_size=32)
 
 
 def score_of(samples: np.ndarray, labels: np.ndarray, folder: Path, *, real: int = 200) -> ClassificationScore:

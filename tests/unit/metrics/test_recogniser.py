@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from ctfgan.core.progress import silent
-from ctfgan.metrics.eval_classifier import TrainedRecogniser, TrainingImages, recogniser_for, shifted
-from ctfgan.metrics.settings import RecogniserSettings
+from ctfgan.metrics.eval_classifier import TrainedEvalClassifier, TrainingImages, eval_classifier_for, shifted
+from ctfgan.metrics.settings import EvalClassifierSettings
 
-SETTINGS = RecogniserSettings(width=4, features=8, images=4_000, batch_size=32)
+SETTINGS = EvalClassifierSettings(width=4, features=8, images=4_000, batch_size=32)
 CPU = torch.device("cpu")
 
 
@@ -28,12 +28,12 @@ def trained(
     images: np.ndarray,
     labels: np.ndarray,
     classes: int,
-    settings: RecogniserSettings,
+    settings: EvalClassifierSettings,
     cache: Path,
     progress: Any = silent,
-) -> TrainedRecogniser:
+) -> TrainedEvalClassifier:
     data = TrainingImages(images, np.arange(len(images)), labels, hashlib.sha256(images.tobytes()).hexdigest())
-    return recogniser_for(data, classes, settings, cache, CPU, progress)
+    return eval_classifier_for(data, classes, settings, cache, CPU, progress)
 
 
 def test_it_learns_to_tell_classes_of_unseen_images_apart(tmp_path: Path) -> None:

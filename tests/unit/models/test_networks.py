@@ -8,7 +8,7 @@ from torch import nn
 
 import ctfgan
 from ctfgan.core.errors import ConfigError
-from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.models.discriminator import Discriminator
 from ctfgan.models.generator_a import TransferGenerator
 from ctfgan.models.generator_lh import GeneratorLH, Stem
@@ -40,11 +40,11 @@ def condition(channels: int, low: int, count: int = 2) -> Condition:
 @pytest.mark.parametrize("low", [5, 16])
 def test_every_generator_makes_images_of_its_resolution(resolution: int, channels: int, low: int) -> None:
     plan = plan_for(resolution, 0.05, 0.05)
-    chance = Chance.of(0)
+    batch_rng = BatchRng.of(0)
     transfer = transfer_generator(resolution, channels, low, TransferSettings())
     given = condition(channels, low)
     for generator in (transfer, transfer.generator_lh, ResnetGenerator(plan, channels, 8, SPACE)):
-        images = generator(given, generator.draw_noise(2, chance))
+        images = generator(given, generator.draw_noise(2, batch_rng))
         assert images.shape == (2, channels, resolution, resolution)
         assert images.abs().max() <= 1
     for conditioning in get_args(Conditioning):
@@ -68,7 +68,7 @@ def test_the_stem_brings_any_low_quality_size_to_the_base_size(low: int) -> None
 def test_an_image_of_g_lh_does_not_depend_on_its_batch() -> None:
     generator = transfer_generator(16, 1, 8, TransferSettings()).generator_lh.eval()
     given = condition(1, 8, count=4)
-    noise = generator.draw_noise(4, Chance.of(2))
+    noise = generator.draw_noise(4, BatchRng.of(2))
     together = generator(given, noise)
     alone = generator(given[2:3], noise.part(slice(2, 3)))
     torch.testing.assert_close(together[2:3], alone)
@@ -81,7 +81,7 @@ def test_an_image_varies_with_z_m_alone_in_the_default_recipes(name: str) -> Non
     generator = transfer_generator(32, 1, 8, method.features).eval()
     given = condition(1, 8, count=1)
     many = Condition(*(part.expand(64, *part.shape[1:]) for part in (given.labels, *given.required_low_quality())))
-    noise = generator.draw_noise(64, Chance.of(5))
+    noise = generator.draw_noise(64, BatchRng.of(5))
     fixed = noise._replace(latent=noise.latent[:1].expand(64, -1))
     for network in (generator.generator_lh, generator):
         images = network(many, fixed)
@@ -101,7 +101,7 @@ def test_noise_with_a_place_differs_from_pixel_to_pixel_and_tiled_noise_does_not
 def test_the_class_reaches_g_a_only_through_the_features() -> None:
     generator = transfer_generator(16, 1, 8, TransferSettings(ctf="zero")).eval()
     given = condition(1, 8)
-    noise = generator.draw_noise(2, Chance.of(3))
+    noise = generator.draw_noise(2, BatchRng.of(3))
     other = Condition((given.labels + 1) % CLASSES, -given.low_quality, given.low_quality_labels)  # type: ignore[operator]
     assert torch.equal(generator(given, noise), generator(other, noise))
     generator = transfer_generator(16, 1, 8, TransferSettings()).eval()
@@ -114,7 +114,7 @@ def test_shuffled_features_are_those_of_another_image_of_the_batch() -> None:
     own, shuffled = (transfer_generator(16, 1, 8, TransferSettings(ctf=kind)) for kind in ("own", "shuffled"))
     shuffled.load_state_dict(own.state_dict())
     given = condition(1, 8, count=3)
-    trace = own.generator_lh.trace(given, own.draw_noise(3, Chance.of(4)))
+    trace = own.generator_lh.trace(given, own.draw_noise(3, BatchRng.of(4)))
     assert given.low_quality_labels is not None
     for a, b in zip(
         own.features(trace, given.low_quality_labels), shuffled.features(trace, given.low_quality_labels), strict=True
@@ -127,7 +127,7 @@ def test_the_frozen_generator_stays_in_evaluation_mode_and_gets_no_gradient() ->
     generator = transfer_generator(16, 1, 8, TransferSettings(statistics="batch")).train()
     assert generator.training
     assert not generator.generator_lh.training
-    generator(condition(1, 8), generator.draw_noise(2, Chance.of(5))).sum().backward()
+    generator(condition(1, 8), generator.draw_noise(2, BatchRng.of(5))).sum().backward()
     assert all(p.grad is None for p in generator.generator_lh.parameters())
     assert all(p.grad is not None for p in generator.generator_a.parameters())
     assert all(p.grad is not None for p in generator.features.parameters())

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ctfgan.core.errors import ConfigError
-from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.models.interfaces import Condition, Noise
 from ctfgan.models.progressive import GrowingDiscriminator, GrowingGenerator
 from ctfgan.models.widths import PLANS, GrowingPlan, growing_plan
@@ -32,7 +32,7 @@ def pair(plan: GrowingPlan = SMALL, channels: int = 1) -> tuple[GrowingGenerator
 
 
 def images_of(generator: GrowingGenerator, noise: Noise | None = None) -> Tensor:
-    return generator(Condition(LABELS), noise or generator.draw_noise(4, Chance.of(1)))
+    return generator(Condition(LABELS), noise or generator.draw_noise(4, BatchRng.of(1)))
 
 
 def heads(discriminator: GrowingDiscriminator, images: Tensor) -> Tensor:
@@ -207,14 +207,14 @@ def test_loaded_networks_equal_the_saved_ones() -> None:
 def test_the_class_reaches_the_image_and_without_classes_labels_do_not() -> None:
     for classes, expected in ((SPACE, False), (None, True)):
         generator = GrowingGenerator(SMALL, 1, 8, classes)
-        noise = generator.draw_noise(4, Chance.of(1))
+        noise = generator.draw_noise(4, BatchRng.of(1))
         others = generator(Condition((LABELS + 1) % CLASSES), noise)
         assert torch.equal(images_of(generator, noise), others) is expected
 
 
 def test_the_length_of_the_latent_does_not_matter() -> None:
     generator = GrowingGenerator(SMALL, 1, 8, None)
-    noise = generator.draw_noise(4, Chance.of(1))
+    noise = generator.draw_noise(4, BatchRng.of(1))
     longer = Noise(3 * noise.latent, noise.blocks)
     torch.testing.assert_close(images_of(generator, noise), images_of(generator, longer), atol=1e-5, rtol=0)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.models.discriminator import Discriminator
 from ctfgan.models.resnet_gan import ResnetGenerator
 from ctfgan.models.settings import Conditioning
@@ -92,7 +92,7 @@ def test_an_unconditional_pair_of_networks_does_not_look_at_labels() -> None:
 
     generator = ResnetGenerator(plan_for(16, 0.05), 1, 8, None).eval()
     discriminator = Discriminator(plan_for(16, 1.0, 0.05), 1, CLASSES, "none").eval()
-    noise = generator.draw_noise(2, Chance.of(0))
+    noise = generator.draw_noise(2, BatchRng.of(0))
     images = [generator(Condition(torch.full((2,), label)), noise) for label in (0, 1)]
     assert torch.equal(images[0], images[1])
     assert torch.equal(*(discriminator(images[0], torch.full((2,), label)) for label in (0, 1)))

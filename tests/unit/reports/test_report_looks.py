@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ctfgan.core.progress import silent
 from ctfgan.data.images import Bytes
-from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.distributed.engine import alone
 from ctfgan.models.interfaces import Condition, Noise, normal_noise
 from ctfgan.models.transfer_features import TransferFeature, difference_maps
@@ -21,13 +21,13 @@ from ctfgan.reports.class_table import measure_classes, samples_of
 from ctfgan.reports.loaded_run import Studio, open_run
 from ctfgan.reports.maps import block_parts, look_into, variance_shares, without_block
 from ctfgan.reports.run_summary import read_story
-from ctfgan.runs.context import Watch
+from ctfgan.runs.context import Callbacks
 
 
 @pytest.fixture(scope="module")
 def studio(kept_run: Path) -> Studio:
     run = read_story(kept_run, "run")
-    opened = open_run(run.folder, run.recipe, "cpu", Watch())
+    opened = open_run(run.folder, run.recipe, "cpu", Callbacks())
     assert opened.studio is not None
     return opened.studio
 
@@ -161,7 +161,7 @@ def test_the_other_ctfs_are_the_same_tensors() -> None:
 def test_an_unfinished_stage_1_is_looked_at_through_g_lh_with_its_average(stopped: object) -> None:
     path = stopped("transfer", 2)  # type: ignore[operator]
     run = read_story(path, "run")
-    opened = open_run(run.folder, run.recipe, "cpu", Watch())
+    opened = open_run(run.folder, run.recipe, "cpu", Callbacks())
     assert opened.studio is not None
     model = opened.studio.model
     assert model.sampler is model.whole.generator_lh  # type: ignore[attr-defined]
@@ -179,8 +179,8 @@ WEIGHTS = {"z_A": 0.1, "z_m": 0.05, "I_L": 0.2, "class": 0.0}
 class Sum(nn.Module):
     """An image of one pixel: a weighted sum of its inputs, each with variance 1 (classes are 0 and 2)."""
 
-    def draw_noise(self, count: int, chance: Chance) -> Noise:
-        return normal_noise(count, 1, 1, 1, chance)
+    def draw_noise(self, count: int, batch_rng: BatchRng) -> Noise:
+        return normal_noise(count, 1, 1, 1, batch_rng)
 
     def forward(self, condition: Condition, noise: Noise) -> Tensor:
         low_quality, _ = condition.required_low_quality()
@@ -195,7 +195,7 @@ def test_the_variance_of_a_sum_is_explained_by_the_squares_of_its_weights() -> N
     def drawn() -> tuple[Condition, Noise]:
         images = torch.randn(4_000, 1, 1, 1, generator=rng)
         labels = 2 * torch.randint(2, (4_000,), generator=rng)
-        return Condition(labels, images, labels), network.draw_noise(4_000, Chance(rng))
+        return Condition(labels, images, labels), network.draw_noise(4_000, BatchRng(rng))
 
     found = variance_shares(network, *drawn(), drawn()[0], drawn(), alone(torch.device("cpu")))
     total = sum(weight**2 for weight in WEIGHTS.values())

@@ -23,7 +23,7 @@ from ctfgan.reports.loaded_run import open_run
 from ctfgan.reports.page_blocks import Items
 from ctfgan.reports.run_page import Options, is_report, stories, write_report
 from ctfgan.reports.summary_sections import recipe_section
-from ctfgan.runs.context import Watch
+from ctfgan.runs.context import Callbacks
 from tests.conftest import TINY_RUN
 from tests.unit.reports.conftest import KEPT, cut_back
 
@@ -42,7 +42,7 @@ def _plots_are_not_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def written(*runs: Path, images: int = 64) -> Path:
     out = runs[-1].parent / f"{runs[-1].name}.html"
-    write_report(stories(runs), Options(images, "cpu"), out, Watch())
+    write_report(stories(runs), Options(images, "cpu"), out, Callbacks())
     return out
 
 
@@ -85,7 +85,7 @@ def test_the_page_of_an_evaluated_run_has_every_section_with_the_runs_own_number
 def test_the_table_of_classes_is_what_was_measured_in_that_order(evaluated: Path, read_page: Read) -> None:
     section = read_page(written(evaluated)).sections["Class by class"]
     (run,) = stories([evaluated])
-    studio = open_run(run.folder, run.recipe, "cpu", Watch()).studio
+    studio = open_run(run.folder, run.recipe, "cpu", Callbacks()).studio
     assert studio is not None
     found = measure_classes(studio, 64, silent)
     assert [row[0] for row in section.rows[1:]] == [row.name for row in found.rows]
@@ -201,7 +201,7 @@ def test_a_half_grown_network_is_looked_at_as_it_is(folders_run: Path, tmp_path:
     finished = read_page(written(run)).sections["Class by class"]
     cut_back(run, "grow-8", 1)
     (told,) = stories([run])
-    studio = open_run(told.folder, told.recipe, "cpu", Watch()).studio
+    studio = open_run(told.folder, told.recipe, "cpu", Callbacks()).studio
     assert studio is not None
     assert studio.model.sampler.level == 1
     assert float(studio.model.sampler.alpha) < 1
@@ -257,7 +257,7 @@ def test_several_runs_stand_side_by_side_first(evaluated: Path, folders_run: Pat
 
 def test_only_a_page_of_its_own_is_known_as_a_report(kept_run: Path, tmp_path: Path) -> None:
     out = tmp_path / "page.html"
-    write_report(stories([kept_run]), Options(64, "cpu"), out, Watch())
+    write_report(stories([kept_run]), Options(64, "cpu"), out, Callbacks())
     assert is_report(out)
     for content in ("", "<!doctype html><title>ctfgan report</title>"):
         out.write_text(content)

@@ -14,7 +14,7 @@ import ctfgan
 from ctfgan.models.interfaces import Condition, Noise
 from ctfgan.models.resnet_gan import ResnetGenerator
 from ctfgan.recipes.overlay import with_settings
-from ctfgan.runs.context import Quiet, Watch
+from ctfgan.runs.context import Callbacks, NullCallback
 from ctfgan.storage.run_folder import RunFolder
 from ctfgan.training.alarms import Alarm, Alarms
 from ctfgan.training.settings import AlarmSettings
@@ -106,7 +106,7 @@ def test_a_resumed_series_goes_on_counting() -> None:
     assert later.look(collapsed(1)) == []
 
 
-class Listener(Quiet):
+class Listener(NullCallback):
     def __init__(self) -> None:
         self.alarms: list[Alarm] = []
 
@@ -121,7 +121,7 @@ RECIPE = ctfgan.recipe("projection-glyphs", *SMALL, "adversarial.steps=10", "adv
 
 def test_a_healthy_run_raises_no_alarm_and_checks_leave_training_as_it_is(tmp_path: Path) -> None:
     listener = Listener()
-    often = ctfgan.train(RECIPE, tmp_path / "often", Watch(listener))
+    often = ctfgan.train(RECIPE, tmp_path / "often", Callbacks(listener))
     journal = RunFolder(often).journal()
     assert listener.alarms == []
     assert [line["event"] for line in journal.read() if line["event"] in ("alarm", "rollback")] == []
@@ -143,7 +143,7 @@ def test_a_generator_that_ignores_the_noise_for_one_class_is_named(
 
     monkeypatch.setattr(ResnetGenerator, "forward", deaf)
     listener = Listener()
-    run = ctfgan.train(RECIPE, tmp_path / "run", Watch(listener))
+    run = ctfgan.train(RECIPE, tmp_path / "run", Callbacks(listener))
     (alarm,) = listener.alarms
     assert (alarm.kind, alarm.step, alarm.subjects) == ("class variety", 6, ("2",)), "at the third check, then no more"
     assert "the samples of 1 class are nearly alike (0% or less" in alarm.message

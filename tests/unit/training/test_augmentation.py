@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.training.augmentation import OPERATIONS, Augmentation, cutout, translation
 from ctfgan.training.settings import AugmentationSettings
 
@@ -13,7 +13,7 @@ def images(count: int = 6, channels: int = 3, side: int = 16) -> torch.Tensor:
 
 
 def augmentation(**settings: object) -> Augmentation:
-    return Augmentation(AugmentationSettings.model_validate(settings), Chance.of(1))
+    return Augmentation(AugmentationSettings.model_validate(settings), BatchRng.of(1))
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

@@ -12,8 +12,8 @@ from PIL import Image
 
 from ctfgan.data.prepare import Dataset, prepare
 from ctfgan.data.settings import DataSettings
-from ctfgan.metrics.eval_classifier import Recogniser
-from ctfgan.metrics.settings import RecogniserSettings
+from ctfgan.metrics.eval_classifier import EvalClassifier
+from ctfgan.metrics.settings import EvalClassifierSettings
 from ctfgan.training.class_codes import ClassEncoder, SeenImages, class_means, codes_of_classes, kept_class_means
 
 WriteClasses = Callable[..., Path]
@@ -30,9 +30,9 @@ def dataset(tmp_path: Path, write_classes: WriteClasses) -> Dataset:
     return prepare(settings, low_quality=True)
 
 
-def classifier(channels: int) -> Recogniser:
+def classifier(channels: int) -> EvalClassifier:
     torch.manual_seed(0)
-    return Recogniser(channels, 6, RecogniserSettings(width=4, features=5)).eval()
+    return EvalClassifier(channels, 6, EvalClassifierSettings(width=4, features=5)).eval()
 
 
 def test_codes_are_the_directions_of_the_class_means_from_their_own_mean() -> None:

@@ -10,7 +10,7 @@ from ctfgan.recipes.catalogue import named_recipe
 from ctfgan.recipes.overlay import with_settings
 from ctfgan.recipes.validate import check_recipe
 from ctfgan.training.ema import Ema
-from ctfgan.training.loop import Updates
+from ctfgan.training.loop import GanOptimizers
 from tests.contract.test_recipes import SHAPE, batch, narrow
 
 
@@ -33,15 +33,17 @@ def test_compiled_players_lose_what_plain_ones_lose(form: str) -> None:
         found = []
         for stage in method.stages:
             stage.enter()
-            game = stage.game
-            updates = Updates(game.generator.train(), game.discriminator, stage.settings, alone(torch.device("cpu")))
-            ema = Ema(game.generator, 0.9)
+            objective = stage.objective
+            updates = GanOptimizers(
+                objective.generator.train(), objective.discriminator, stage.settings, alone(torch.device("cpu"))
+            )
+            ema = Ema(objective.generator, 0.9)
             if compiled:
-                compile_players(game.generator, game.discriminator, backend="aot_eager")
+                compile_players(objective.generator, objective.discriminator, backend="aot_eager")
             for _ in range(2):
-                found += updates.discriminator(game, batch(recipe)).values()
-                found += updates.generator(game, batch(recipe)).values()
-                ema.update(game.generator)
+                found += updates.discriminator(objective, batch(recipe)).values()
+                found += updates.generator(objective, batch(recipe)).values()
+                ema.update(objective.generator)
         losses.append(torch.stack(found))
     # Adam's first steps divide a gradient by its own size, so that rounding turns the sign of what is nearly zero.
     torch.testing.assert_close(*losses, rtol=5e-3, atol=5e-3)

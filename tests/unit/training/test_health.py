@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ctfgan.distributed.processes import Processes
-from ctfgan.training.divergence import Health, Unhealthy, line_figures
+from ctfgan.training.divergence import Diverged, Health, line_figures
 from ctfgan.training.loop import StepLosses
 
 WELL = {"discriminator_adversarial": 1.6, "generator_adversarial": -0.3, "real_logit": 0.4, "real_logit_range": 2.0,
@@ -26,9 +26,9 @@ def test_a_loss_that_was_not_finite_between_two_lines_is_found_with_its_step() -
     watch = health()
     for step, value in enumerate([1.0, 1.0, float("inf"), 1.0, float("nan")], start=1):
         watch.follow(losses(value), step)
-    with pytest.raises(Unhealthy, match=r"^a loss is not finite since step 3$"):
+    with pytest.raises(Diverged, match=r"^a loss is not finite since step 3$"):
         watch.judge(5, WELL)
-    with pytest.raises(Unhealthy, match=r"^generator_adversarial is nan since step 3$"):
+    with pytest.raises(Diverged, match=r"^generator_adversarial is nan since step 3$"):
         watch.judge(5, WELL | {"generator_adversarial": float("nan")})
 
 
@@ -60,7 +60,7 @@ def test_a_collapse_must_last_for_the_window(line: dict[str, float], message: st
     watch.judge(2, line)
     resumed = health()
     resumed.restore(watch.state())
-    with pytest.raises(Unhealthy, match=message):
+    with pytest.raises(Diverged, match=message):
         resumed.judge(3, line)
     watch.judge(3, WELL)
     assert watch.is_good

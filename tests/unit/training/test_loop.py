@@ -10,7 +10,7 @@ from torch import nn
 from ctfgan.data.batches import Batch
 from ctfgan.distributed.engine import Engine, alone
 from ctfgan.training.ema import Ema
-from ctfgan.training.loop import Updates, decay, total
+from ctfgan.training.loop import GanOptimizers, decay, total
 from ctfgan.training.settings import StageSettings
 
 
@@ -67,17 +67,17 @@ class Fitting:
 
 def fitted(engine: Engine, accumulate: int) -> Fitting:
     torch.manual_seed(0)
-    game = Fitting()
-    game.player.to(torch.float32 if engine.precision == "bfloat16" else torch.float64)
+    objective = Fitting()
+    objective.player.to(torch.float32 if engine.precision == "bfloat16" else torch.float64)
     stage = StageSettings(steps=5, batch_size=12, accumulate=accumulate)
-    updates = Updates(nn.Linear(1, 1), game.player, stage, engine)
+    updates = GanOptimizers(nn.Linear(1, 1), objective.player, stage, engine)
     for step in range(5):
         rng = torch.Generator().manual_seed(step)
-        real = torch.randn(12, 1, 2, 2, generator=rng, dtype=game.player.weight.dtype)
+        real = torch.randn(12, 1, 2, 2, generator=rng, dtype=objective.player.weight.dtype)
         labels = torch.randint(4, (12,), generator=rng)
-        losses = updates.discriminator(game, Batch(real, labels, labels, None, None))  # type: ignore[arg-type]
-        assert losses["fit"].dtype == game.player.weight.dtype
-    return game
+        losses = updates.discriminator(objective, Batch(real, labels, labels, None, None))  # type: ignore[arg-type]
+        assert losses["fit"].dtype == objective.player.weight.dtype
+    return objective
 
 
 def test_a_batch_taken_in_parts_makes_the_step_of_the_whole() -> None:
@@ -91,8 +91,8 @@ def test_a_batch_taken_in_parts_makes_the_step_of_the_whole() -> None:
 
 def test_losses_are_computed_in_the_engines_precision_and_weights_stay_float32() -> None:
     engine = replace(alone(torch.device("cpu")), precision="bfloat16")
-    game = fitted(engine, 1)
-    assert set(game.types) == {torch.bfloat16}
-    assert game.player.weight.dtype == torch.float32
-    assert game.player.weight.grad is not None
-    assert game.player.weight.grad.dtype == torch.float32
+    objective = fitted(engine, 1)
+    assert set(objective.types) == {torch.bfloat16}
+    assert objective.player.weight.dtype == torch.float32
+    assert objective.player.weight.grad is not None
+    assert objective.player.weight.grad.dtype == torch.float32

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
-from ctfgan.training.early_stopping import Plateau
+from ctfgan.training.early_stopping import EarlyStopping
 from ctfgan.training.settings import CheckSettings
 
 CHECKS = CheckSettings(smoothing=1, significant=0.01)
 
 
 def reached(distances: list[float], patience: int | None, checks: CheckSettings = CHECKS) -> list[bool]:
-    plateau = Plateau(checks, patience)
+    plateau = EarlyStopping(checks, patience)
     found = []
     for distance in distances:
         plateau.distances.append(distance)

@@ -14,11 +14,11 @@ import ctfgan
 from ctfgan.core.errors import RunError
 from ctfgan.data.batches import Batch
 from ctfgan.recipes.overlay import with_settings
-from ctfgan.runs.context import Quiet, Watch
+from ctfgan.runs.context import Callbacks, NullCallback
 from ctfgan.storage.run_folder import RunFolder
 from ctfgan.training.alarms import Alarm
-from ctfgan.training.loop import Updates
-from ctfgan.training.objectives.adversarial import AdversarialGame, LossTerms
+from ctfgan.training.loop import GanOptimizers
+from ctfgan.training.objectives.adversarial import AdversarialObjective, LossTerms
 from ctfgan.training.rollback import Rollback
 from ctfgan.training.validation import CheckReport
 from tests.unit.training.test_trainer import TINY, assert_same_bits, final_state, stopped_and_resumed
@@ -26,7 +26,7 @@ from tests.unit.training.test_trainer import TINY, assert_same_bits, final_state
 RECIPE = ctfgan.recipe("ctf-glyphs", *TINY)
 
 
-class Listener(Quiet):
+class Listener(NullCallback):
     def __init__(self) -> None:
         self.rollbacks: list[Rollback] = []
 
@@ -39,15 +39,15 @@ def fragile(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, float], None]:
     """``fragile(step, rate)``: images of stage 2's given step are not numbers as long as the rates are above ``rate``
     times the recipe's: a real failure, which lower rates cure.
     """
-    honest = Updates.discriminator
+    honest = GanOptimizers.discriminator
 
     def install(step: int, rate: float) -> None:
-        def discriminator(self: Updates, game: AdversarialGame, batch: Batch) -> LossTerms:
+        def discriminator(self: GanOptimizers, objective: AdversarialObjective, batch: Batch) -> LossTerms:
             if self._stage.critic_steps == 1 and self.step == step - 1 and self._slowed > rate:
                 batch = replace(batch, real=batch.real * float("nan"))
-            return honest(self, game, batch)
+            return honest(self, objective, batch)
 
-        monkeypatch.setattr(Updates, "discriminator", discriminator)
+        monkeypatch.setattr(GanOptimizers, "discriminator", discriminator)
 
     return install
 
@@ -61,7 +61,7 @@ def test_a_run_that_fails_goes_on_from_the_last_good_state_with_half_the_rates(
 ) -> None:
     fragile(3, 0.5)
     listener = Listener()
-    run = ctfgan.train(RECIPE, tmp_path / "run", Watch(listener))
+    run = ctfgan.train(RECIPE, tmp_path / "run", Callbacks(listener))
     (told,) = listener.rollbacks
     assert (told.stage, told.step, told.to_stage, told.to_step) == ("generate", 3, "generate", 2)
     assert told.generator_rate == RECIPE.method.generate.generator_rate / 2  # type: ignore[union-attr]
@@ -127,7 +127,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(
             told.append(alarm.message)
 
     listener = Vandal()
-    ctfgan.train(RECIPE, tmp_path / "run", Watch(listener))
+    ctfgan.train(RECIPE, tmp_path / "run", Callbacks(listener))
     assert [(found.to_stage, found.to_step) for found in listener.rollbacks] == [("generate", 0)]
     (message,) = told
     assert "step-00000007/state.pt is missing or damaged" in message
@@ -204,10 +204,10 @@ def test_a_failing_state_is_no_good_checkpoint_and_is_gone_after_the_rollback(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Logits that say nothing from step 3 of stage 1 on: five lines of the journal, two checks among them."""
-    honest = AdversarialGame.discriminator_terms
+    honest = AdversarialObjective.discriminator_terms
     seen: list[list[bool]] = []
 
-    def terms(self: AdversarialGame, batch: Batch) -> LossTerms:
+    def terms(self: AdversarialObjective, batch: Batch) -> LossTerms:
         found = honest(self, batch)
         assert self.logits is not None
         if stage_step[0] >= 3 and not listener.rollbacks:
@@ -227,9 +227,9 @@ def test_a_failing_state_is_no_good_checkpoint_and_is_gone_after_the_rollback(
             stage_step[0] = rollback.to_step + 1
 
     stage_step, listener = [1], Following()
-    monkeypatch.setattr(AdversarialGame, "discriminator_terms", terms)
+    monkeypatch.setattr(AdversarialObjective, "discriminator_terms", terms)
     recipe = with_settings(RECIPE, {}, ("transfer.steps=8", "recovery.window=5", "keep_checkpoints=1"))
-    ctfgan.train(recipe, tmp_path / "run", Watch(listener))
+    ctfgan.train(recipe, tmp_path / "run", Callbacks(listener))
     assert [(told.step, told.to_step) for told in listener.rollbacks] == [(7, 2)]
     assert seen[1][-1] is False
     assert seen[2][-1] is False

@@ -17,7 +17,7 @@ from ctfgan.recipes.catalogue import RECIPES, named_recipe
 from ctfgan.recipes.overlay import changed_settings, with_settings
 from ctfgan.recipes.recipe import Recipe
 from ctfgan.recipes.resuming import check_patience, check_settings, check_steps
-from ctfgan.runs.context import Watch
+from ctfgan.runs.context import Callbacks
 from ctfgan.runs.train import is_finished
 from ctfgan.storage.run_folder import RunFolder
 from ctfgan.training.optimizers import Optimiser
@@ -54,7 +54,7 @@ def unfinish(run: Path) -> None:
 
 def resume(run: Path, *settings: str) -> list[str]:
     said: list[str] = []
-    ctfgan.resume(run, Watch(say=said.append), None, settings)
+    ctfgan.resume(run, Callbacks(say=said.append), None, settings)
     return said
 
 
@@ -243,7 +243,7 @@ def test_training_on_that_is_stopped_goes_on_to_the_same_bits_and_the_old_bundle
     with monkeypatch.context() as patch:
         patch.setattr("ctfgan.runs.train.stop_on_signals", lambda: _given(request))
         with pytest.raises(Interrupted):
-            ctfgan.resume(run, Watch(Stopper(1, request)), None, ("generate.steps=8",))
+            ctfgan.resume(run, Callbacks(Stopper(1, request)), None, ("generate.steps=8",))
     assert (run / "bundle/model.safetensors").read_bytes() == old
     assert not is_finished(RunFolder(run))
     resume(run)
@@ -290,7 +290,7 @@ def test_a_stage_may_be_ended_where_it_stands(run: Path, tmp_path: Path, monkeyp
     with monkeypatch.context() as patch:
         patch.setattr("ctfgan.runs.train.stop_on_signals", lambda: _given(request))
         with pytest.raises(Interrupted):
-            ctfgan.train(RECIPE, other, Watch(Stopper(3, request)))
+            ctfgan.train(RECIPE, other, Callbacks(Stopper(3, request)))
     resume(other, "transfer.steps=3")
     ends = [(line["stage"], line["step"]) for line in RunFolder(other).journal().read("stage-end")]
     assert ends == [("transfer", 3), ("generate", 4)]

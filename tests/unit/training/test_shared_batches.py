@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from ctfgan.data.batches import Batch
-from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.models.interfaces import Condition, Noise, normal_noise
 from ctfgan.training.losses import ADVERSARIAL_LOSSES
-from ctfgan.training.objectives.adversarial import AdversarialGame, GameSetup
-from ctfgan.training.regularization import Strengthening
+from ctfgan.training.objectives.adversarial import AdversarialObjective, ObjectiveSetup
+from ctfgan.training.regularization import DiscriminatorRegularization
 from ctfgan.training.settings import AugmentationSettings, SelfSupervisionSettings, StrengtheningSettings
 
 IMAGES, SIDE = 16, 16
@@ -21,8 +21,8 @@ AUGMENTATION = AugmentationSettings(policy=("brightness", "translation", "cutout
 class Scribble(nn.Module):
     """Images that are nothing but noise and class."""
 
-    def draw_noise(self, count: int, chance: Chance) -> Noise:
-        return normal_noise(count, SIDE * SIDE, 0, 0, chance)
+    def draw_noise(self, count: int, batch_rng: BatchRng) -> Noise:
+        return normal_noise(count, SIDE * SIDE, 0, 0, batch_rng)
 
     def forward(self, condition: Condition, noise: Noise) -> Tensor:
         return noise.latent.reshape(-1, 1, SIDE, SIDE) + condition.labels[:, None, None, None]
@@ -51,14 +51,14 @@ def witnessed(rank: int, processes: int) -> list[Tensor]:
     real = torch.rand(IMAGES, 1, SIDE, SIDE, generator=rng)
     labels, fake_labels = torch.randint(0, 5, (2, IMAGES), generator=rng)
     own = slice(rank, None, processes)
-    chance = Chance(torch.Generator().manual_seed(1), rank, processes)
-    strengthening = Strengthening(StrengtheningSettings(augmentation=AUGMENTATION), chance)
+    batch_rng = BatchRng(torch.Generator().manual_seed(1), rank, processes)
+    strengthening = DiscriminatorRegularization(StrengtheningSettings(augmentation=AUGMENTATION), batch_rng)
     witness = Witness()
-    setup = GameSetup(Scribble(), witness, ADVERSARIAL_LOSSES["hinge"], strengthening, chance)
-    game = AdversarialGame(setup, SelfSupervisionSettings(share=0.25))
+    setup = ObjectiveSetup(Scribble(), witness, ADVERSARIAL_LOSSES["hinge"], strengthening, batch_rng)
+    objective = AdversarialObjective(setup, SelfSupervisionSettings(share=0.25))
     batch = Batch(real[own], labels[own], fake_labels[own], None, None)
-    game.discriminator_terms(batch)
-    game.generator_terms(batch)
+    objective.discriminator_terms(batch)
+    objective.generator_terms(batch)
     return witness.seen
 
 

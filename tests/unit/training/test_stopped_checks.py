@@ -13,8 +13,8 @@ import torch
 import ctfgan
 from ctfgan.core.errors import Interrupted
 from ctfgan.distributed.engine import StopRequest
-from ctfgan.metrics.eval_classifier import TrainedRecogniser
-from ctfgan.runs.context import Quiet, Watch
+from ctfgan.metrics.eval_classifier import TrainedEvalClassifier
+from ctfgan.runs.context import Callbacks, NullCallback
 from ctfgan.storage.run_folder import RunFolder
 from ctfgan.training.ema import Ema
 from ctfgan.training.validation import CheckReport
@@ -39,9 +39,9 @@ class Reader:
     def __init__(self, patch: pytest.MonkeyPatch, request: StopRequest, stop_at: int, batch: int) -> None:
         self.calls = 0
         self.batches = 0
-        honest = TrainedRecogniser.read
+        honest = TrainedEvalClassifier.read
 
-        def read(recogniser: TrainedRecogniser, images: np.ndarray, progress: Any) -> Any:
+        def read(recogniser: TrainedEvalClassifier, images: np.ndarray, progress: Any) -> Any:
             self.calls += 1
             is_last = self.calls == stop_at
 
@@ -54,7 +54,7 @@ class Reader:
 
             return honest(recogniser, images, spy)
 
-        patch.setattr(TrainedRecogniser, "read", read)
+        patch.setattr(TrainedEvalClassifier, "read", read)
 
 
 def stopped(recipe: Any, run: Path, stop_at: int, batch: int = 0) -> tuple[str, Reader]:
@@ -139,7 +139,7 @@ def test_a_stop_while_samples_are_made_is_heeded_before_anything_is_read(
     with monkeypatch.context() as patch:
         patch.setattr(Ema, "__init__", init)
         patch.setattr("ctfgan.runs.train.stop_on_signals", lambda: _given(request))
-        patch.setattr(TrainedRecogniser, "read", None)
+        patch.setattr(TrainedEvalClassifier, "read", None)
         with pytest.raises(Interrupted, match="after step 2, before its check"):
             ctfgan.train(RECIPE, tmp_path / "run")
     assert forwards == 1, "of three chunks"
@@ -170,7 +170,7 @@ def test_a_stage_whose_stopped_check_finds_a_plateau_ends_with_it(tmp_path: Path
     assert_same_run(run, whole)
 
 
-class AfterCheck(Quiet):
+class AfterCheck(NullCallback):
     """Asks for a stop when a check has been told."""
 
     def __init__(self, request: StopRequest) -> None:
@@ -187,7 +187,7 @@ def test_a_stop_right_after_a_check_keeps_what_the_check_found(
     with monkeypatch.context() as patch:
         patch.setattr("ctfgan.runs.train.stop_on_signals", lambda: _given(request))
         with pytest.raises(Interrupted, match="after step 2, state saved"):
-            ctfgan.train(RECIPE, run, Watch(AfterCheck(request)))
+            ctfgan.train(RECIPE, run, Callbacks(AfterCheck(request)))
     folder = RunFolder(run)
     assert folder.manifest(folder.checkpoints()[-1])["distance"] is not None
     ctfgan.resume(run)

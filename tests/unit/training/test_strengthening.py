@@ -3,13 +3,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ctfgan.distributed.batch_rng import Chance
-from ctfgan.training.regularization import Lecam, Strengthening, squared_gradients
+from ctfgan.distributed.batch_rng import BatchRng
+from ctfgan.training.regularization import DiscriminatorRegularization, Lecam, squared_gradients
 from ctfgan.training.settings import LecamSettings, PenaltySettings, StrengtheningSettings
 
 
-def strengthening(**settings: object) -> Strengthening:
-    return Strengthening(StrengtheningSettings.model_validate(settings), Chance.of(0))
+def strengthening(**settings: object) -> DiscriminatorRegularization:
+    return DiscriminatorRegularization(StrengtheningSettings.model_validate(settings), BatchRng.of(0))
 
 
 def test_the_squared_gradient_is_that_of_the_formula() -> None:
@@ -58,7 +58,7 @@ def test_a_restored_helper_goes_on_as_the_one_that_was_saved() -> None:
     settings = {"penalty": PenaltySettings(r1=1.0, every=2), "lecam": LecamSettings(weight=1.0, from_step=0)}
     one, other = strengthening(**settings), strengthening(**settings)
 
-    def step(helper: Strengthening, seed: int) -> dict[str, float]:
+    def step(helper: DiscriminatorRegularization, seed: int) -> dict[str, float]:
         images = torch.randn(4, 1, 2, 2, generator=torch.Generator().manual_seed(seed))
         helper.begin_step()
         helper.watch(images)

@@ -20,7 +20,7 @@ import ctfgan
 from ctfgan.core.errors import ConfigError, Interrupted
 from ctfgan.distributed.engine import StopRequest, alone, choose_device
 from ctfgan.recipes.recipe import Recipe
-from ctfgan.runs.context import Quiet, Watch
+from ctfgan.runs.context import Callbacks, NullCallback
 from ctfgan.storage.run_folder import RECIPE, RunFolder
 from ctfgan.training.trackers import TRACKERS
 from ctfgan.training.tracking import Tracking, tracked
@@ -94,7 +94,7 @@ def _given(request: StopRequest) -> Iterator[StopRequest]:
     yield request
 
 
-class Stopper(Quiet):
+class Stopper(NullCallback):
     """Asks for an end at a step, after the journal's line or in the midst of everything."""
 
     def __init__(self, after: int, request: StopRequest, *, killed: bool) -> None:
@@ -113,7 +113,7 @@ def cut_short(recipe: Recipe, run: Path, after: int, *, killed: bool) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ctfgan.runs.train.stop_on_signals", lambda: _given(request))
         with pytest.raises(RuntimeError if killed else Interrupted):
-            ctfgan.train(recipe, run, Watch(Stopper(after, request, killed=killed)))
+            ctfgan.train(recipe, run, Callbacks(Stopper(after, request, killed=killed)))
 
 
 @pytest.mark.parametrize(("after", "killed"), [(3, False), (8, True)])

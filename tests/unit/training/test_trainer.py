@@ -17,7 +17,7 @@ import ctfgan
 from ctfgan.core.errors import Interrupted, RunError
 from ctfgan.distributed.engine import StopRequest
 from ctfgan.recipes.recipe import Recipe
-from ctfgan.runs.context import Quiet, Watch
+from ctfgan.runs.context import Callbacks, NullCallback
 from ctfgan.storage.run_folder import RunFolder
 from ctfgan.training.loop import StepLosses
 
@@ -32,7 +32,7 @@ TINY = (
 FINISHED = "{} is finished already; more steps than it has train it on, such as --set generate.steps=N"
 
 
-class Stopper(Quiet):
+class Stopper(NullCallback):
     """Raises the stop signal after some steps, as Ctrl-C would."""
 
     def __init__(self, after: int, request: StopRequest) -> None:
@@ -74,7 +74,7 @@ def stopped_and_resumed(recipe: Recipe, run: Path, after: int) -> Interrupted:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ctfgan.runs.train.stop_on_signals", lambda: _given(request))
         with pytest.raises(Interrupted, match=f"ctfgan resume {run}") as stop:
-            ctfgan.train(recipe, run, Watch(Stopper(after, request)))
+            ctfgan.train(recipe, run, Callbacks(Stopper(after, request)))
     ctfgan.resume(run)
     return stop.value
 
@@ -186,7 +186,7 @@ def unfinished(whole: Path, run: Path) -> Path:
 def resumed(run: Path) -> list[str]:
     """Resume a run; returns what was said of it."""
     told: list[str] = []
-    ctfgan.resume(run, Watch(say=told.append))
+    ctfgan.resume(run, Callbacks(say=told.append))
     return [line for line in told if str(run) in line]
 
 

@@ -6,7 +6,7 @@ _NAMES = frozenset(
     name.casefold()
     for name in (
         # of NAS and file servers
-        "@eaDir", "@tmp", "#recycle", "#snapshot", "@Recycle", "@Recently-Snapshot", "lost+found",
+        "@eaDir", "@tmp", "#recycle", "#snapshot", "@Recycle", "@Recently-TrainState", "lost+found",
         # of macOS (all others begin with a dot)
         "__MACOSX", "Network Trash Folder", "Temporary Items", "Icon\r",
         # of Windows

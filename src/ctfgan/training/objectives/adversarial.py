@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from ctfgan.data.batches import Batch
-from ctfgan.distributed.batch_rng import Chance
+from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.models.interfaces import Condition, Generator
 from ctfgan.training.losses import AdversarialLoss, box_distance
-from ctfgan.training.regularization import Strengthening
+from ctfgan.training.regularization import DiscriminatorRegularization
 from ctfgan.training.self_supervision import paste_patches
 from ctfgan.training.settings import SelfSupervisionSettings
 
@@ -61,7 +61,7 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class GameSetup:
+class ObjectiveSetup:
     """What every game is played with."""
 
     generator: nn.Module
@@ -69,13 +69,13 @@ class GameSetup:
     discriminator: nn.Module
     """A :class:`Critic`."""
     loss: AdversarialLoss
-    strengthening: Strengthening
+    strengthening: DiscriminatorRegularization
     """Augmentation and regularisers of the discriminator."""
-    chance: Chance
+    batch_rng: BatchRng
     """Of noise and patches."""
 
 
-class AdversarialGame:
+class AdversarialObjective:
     """Losses of both players for one batch; one joint pass of the discriminator judges all images of a step.
 
     Args:
@@ -87,13 +87,13 @@ class AdversarialGame:
             each, without a gradient; None before the first.
     """
 
-    def __init__(self, setup: GameSetup, self_supervision: SelfSupervisionSettings | None = None) -> None:
+    def __init__(self, setup: ObjectiveSetup, self_supervision: SelfSupervisionSettings | None = None) -> None:
         self.generator = setup.generator
         self.discriminator = setup.discriminator
         self._critic = cast(Critic, setup.discriminator)
         self._loss = setup.loss
         self._strengthening = setup.strengthening
-        self._chance = setup.chance
+        self._batch_rng = setup.batch_rng
         self._self_supervision = self_supervision
         self.logits: tuple[Tensor, Tensor] | None = None
 
@@ -193,7 +193,7 @@ class AdversarialGame:
     def _synthesise(self, batch: Batch) -> Tensor:
         generator = cast(Generator, self.generator)
         condition = Condition(batch.fake_labels, batch.low_quality, batch.low_quality_labels)
-        noise = generator.draw_noise(len(condition), self._chance)
+        noise = generator.draw_noise(len(condition), self._batch_rng)
         return generator(condition, noise.to(batch.real.device))
 
     def _pasted(self, images: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -203,4 +203,4 @@ class AdversarialGame:
         # Half a batch away: where several processes share a batch of an even number of images for each, the donor is
         # the same process's, and the same as in the whole batch on one process.
         donors = torch.roll(batch.real, len(batch.real) // 2, dims=0)[:count]
-        return paste_patches(images[:count], donors, self._chance)
+        return paste_patches(images[:count], donors, self._batch_rng)

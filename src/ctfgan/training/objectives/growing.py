@@ -9,8 +9,8 @@ from torch import Tensor
 
 from ctfgan.data.batches import Batch
 from ctfgan.distributed.devices import send
-from ctfgan.training.objectives.adversarial import GameSetup, Judged, LossTerms
-from ctfgan.training.objectives.classified import ClassifiedGame, ClassTerm
+from ctfgan.training.objectives.adversarial import Judged, LossTerms, ObjectiveSetup
+from ctfgan.training.objectives.classified import ClassifiedObjective, ClassTerm
 from ctfgan.training.regularization import squared_gradients
 from ctfgan.training.settings import CriticPenaltySettings
 
@@ -30,7 +30,7 @@ class GrowingCritic(Protocol):
         ...
 
 
-class GrowingGame(ClassifiedGame):
+class GrowingObjective(ClassifiedObjective):
     """The Wasserstein game with gradient penalty, drift penalty and the auxiliary classifier of the authors' code.
 
     Args:
@@ -40,7 +40,9 @@ class GrowingGame(ClassifiedGame):
         fade: part of the stage in which the newest block fades in; 0 at the first size.
     """
 
-    def __init__(self, setup: GameSetup, classifier: ClassTerm, penalty: CriticPenaltySettings, fade: float) -> None:
+    def __init__(
+        self, setup: ObjectiveSetup, classifier: ClassTerm, penalty: CriticPenaltySettings, fade: float
+    ) -> None:
         super().__init__(setup, classifier)
         self._penalty = penalty
         self._fade = fade
@@ -63,7 +65,7 @@ class GrowingGame(ClassifiedGame):
     def _gradient_penalty(self, judged: Judged) -> Tensor:
         """Squared distance of the gradient's norm from its target, on lines between real and synthetic images."""
         real, fake = judged.images.detach().chunk(2)
-        place = send(self._chance.uniform(len(real), 1, 1, 1), real.device)
+        place = send(self._batch_rng.uniform(len(real), 1, 1, 1), real.device)
         mixed = torch.lerp(real, fake, place).requires_grad_()
         labels = judged.labels[: len(real)]
         logits = self._judge(self._critic.features(self._strengthening.augment(mixed), labels), labels)

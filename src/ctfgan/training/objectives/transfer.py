@@ -9,11 +9,11 @@ from torch import Tensor
 
 from ctfgan.data.batches import Batch
 from ctfgan.training.losses import low_quality_consistency
-from ctfgan.training.objectives.adversarial import AdversarialGame, GameSetup, LossTerms
+from ctfgan.training.objectives.adversarial import AdversarialObjective, LossTerms, ObjectiveSetup
 from ctfgan.training.settings import SelfSupervisionSettings
 
 
-class TransferGame(AdversarialGame):
+class TransferObjective(AdversarialObjective):
     """A generator that sees low-quality images, against D_LH.
 
     Args:
@@ -27,7 +27,7 @@ class TransferGame(AdversarialGame):
 
     def __init__(
         self,
-        setup: GameSetup,
+        setup: ObjectiveSetup,
         self_supervision: SelfSupervisionSettings | None,
         weight: float,
         size: int,
