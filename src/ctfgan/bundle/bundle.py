@@ -24,9 +24,10 @@ from torch import nn
 
 from ctfgan.bundle.card import Rights, model_card
 from ctfgan.bundle.hub_download import fetch_bundle, split_revision
-from ctfgan.core.errors import BundleError, ConfigError, CtfganError, excerpt, suggestion
+from ctfgan.core.errors import BundleError, ConfigError, CtfganError, suggestion
 from ctfgan.core.files import is_taken, new_folder, read_json, sha256, write_file
 from ctfgan.core.settings import Settings, first_mistake
+from ctfgan.core.text import excerpt
 from ctfgan.data.levels import Kind, Levels, Scale
 from ctfgan.data.npz import NpzFile
 from ctfgan.data.pairing import LowQualityBank

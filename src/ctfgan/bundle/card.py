@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ctfgan.core.errors import ConfigError, excerpt
+from ctfgan.core.errors import ConfigError
+from ctfgan.core.text import excerpt
 from ctfgan.data.sources.hugging_face import HUB
 from ctfgan.data.sources.registry import name_of
 from ctfgan.recipes.recipe import Recipe

@@ -11,7 +11,8 @@ import torch
 
 from ctfgan.bundle.bundle import Bundle, labels_of
 from ctfgan.bundle.class_rows import check_conditional, rebuilt
-from ctfgan.core.errors import ConfigError, a_few
+from ctfgan.core.errors import ConfigError
+from ctfgan.core.text import a_few
 
 
 def rename(bundle: Bundle, names: Mapping[str, str]) -> Bundle:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ctfgan.bundle.bundle import Bundle
 from ctfgan.core.errors import ConfigError
+from ctfgan.core.text import plural
 from ctfgan.data.images import Bytes
 from ctfgan.data.pairing import LowQualityBank
 from ctfgan.nn.class_tables import CLASSES, LOW_QUALITY_LABELS, table_spaces
@@ -115,7 +116,7 @@ def _check(bundle: Bundle, names: tuple[str, ...]) -> None:
     check_conditional(bundle)
     if len(names) < MIN_CLASSES:
         raise ConfigError(
-            f"this leaves {len(names)} class{'es' * (len(names) != 1)}; a class-conditional generator needs at least "
+            f"this leaves {plural(len(names), 'class', 'classes')}; a class-conditional generator needs at least "
             f"{MIN_CLASSES}, keep more of its {len(bundle.classes):,}"
         )
     if not all(names):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ctfgan.core.errors import BundleError, ConfigError
+from ctfgan.core.text import excerpt
 from ctfgan.data.sources.columns import library
 from ctfgan.data.sources.hugging_face import HUB
 
@@ -53,9 +54,8 @@ def fetch_bundle(
             allow_patterns=list(files),
         )
     except Exception as error:  # the library passes on whatever the network, the disk and the Hub raise
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise BundleError(
-            f"{at} cannot be fetched ({reason}); check the name, the connection and your token"
+            f"{at} cannot be fetched ({excerpt(error)}); check the name, the connection and your token"
         ) from error
     return Path(folder)
 

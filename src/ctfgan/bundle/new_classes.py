@@ -13,8 +13,9 @@ from torch import Tensor
 
 from ctfgan.bundle.bundle import Bundle, Side, bank_images
 from ctfgan.bundle.class_rows import NewClasses, check_conditional, rebuilt
-from ctfgan.core.errors import ConfigError, DataError, a_few
+from ctfgan.core.errors import ConfigError, DataError
 from ctfgan.core.progress import Progress, silent
+from ctfgan.core.text import a_few
 from ctfgan.data.degradation import degrade
 from ctfgan.data.images import Bytes
 from ctfgan.data.packed import PackedImages

@@ -131,7 +131,7 @@ def fetch(name: str, to: Path | None) -> None:
     import shlex
 
     from ctfgan.cli import show
-    from ctfgan.core.files import as_size
+    from ctfgan.core.text import format_bytes
     from ctfgan.data.fetching import fetch as fetch_set
     from ctfgan.data.published import data_home, published
 
@@ -139,7 +139,7 @@ def fetch(name: str, to: Path | None) -> None:
     root = to.absolute() if to is not None else data_home()
     here = wanted.is_in(root)
     if not here:
-        show.say(f"{wanted.title}: {as_size(wanted.size)}, into {wanted.home(root)}")
+        show.say(f"{wanted.title}: {format_bytes(wanted.size)}, into {wanted.home(root)}")
     place = fetch_set(wanted, root, show.progress)
     location = name if root == data_home() else shlex.quote(str(place))
     show.say(f"{name} {'was here already' if here else 'is here'}: {place}. Next: ctfgan train --hq {location}")
@@ -149,6 +149,7 @@ def fetch(name: str, to: Path | None) -> None:
 def list_() -> None:
     """List the published data sets that are known by name, and which of them are here."""
     from ctfgan.cli import show
+    from ctfgan.core.text import format_bytes
     from ctfgan.data.published import CATALOGUE, data_home
 
     root = data_home()
@@ -160,5 +161,5 @@ def list_() -> None:
         elif published.by_hand:
             state = f"not here: {published.needs(root)}"
         else:
-            state = f"not here: {published.needs(root)} ({published.size / 2**20:,.0f} MiB)"
+            state = f"not here: {published.needs(root)} ({format_bytes(published.size)})"
         show.say(f"{name:<{width}}{published.title}\n{'':<{width}}{state}")

@@ -21,6 +21,7 @@ def doctor(self_test: bool, device: str, as_json: bool) -> None:
     from dataclasses import asdict
 
     from ctfgan.core.errors import CtfganError
+    from ctfgan.core.text import plural
     from ctfgan.doctor import Status, examine
 
     told = []
@@ -43,7 +44,7 @@ def doctor(self_test: bool, device: str, as_json: bool) -> None:
         broken = ", ".join(finding.name for _, finding in told if finding.status == "fail")
         raise CtfganError(f"this machine is not fit for ctfgan yet ({broken}); follow the remedies above")
     if not as_json:
-        warnings = f", {counts['warn']} warning{'s' * (counts['warn'] != 1)}" if counts["warn"] else ""
+        warnings = f", {plural(counts['warn'], 'warning')}" if counts["warn"] else ""
         click.echo(f"fit for ctfgan{warnings}")
 
 

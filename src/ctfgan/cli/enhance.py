@@ -33,7 +33,7 @@ def enhance(model: Path, images: tuple[Path, ...], class_name: str, seed: int, o
     """
     from ctfgan.cli import show
     from ctfgan.cli.output import free_output, output_names, write_enhanced
-    from ctfgan.core.errors import many
+    from ctfgan.core.text import plural
     from ctfgan.sampling import load
     from ctfgan.sampling.sheets import check_sheet
 
@@ -46,4 +46,4 @@ def enhance(model: Path, images: tuple[Path, ...], class_name: str, seed: int, o
         check_sheet(len(own.files), 2, loaded.bundle.recipe.data.resolution)
     names = output_names(images, own.files)
     place = write_enhanced(names, own.pixels, loaded.enhance(own.pixels, class_name, seed=seed), place)
-    show.say(f"{many(len(own.pixels), 'image')} of class {class_name}: {place}")
+    show.say(f"{plural(len(own.pixels), 'image')} of class {class_name}: {place}")

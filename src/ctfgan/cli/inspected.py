@@ -12,6 +12,7 @@ import numpy as np
 from ctfgan.cli.show import say
 from ctfgan.core.errors import ConfigError
 from ctfgan.core.files import write_file
+from ctfgan.core.text import format_bytes, plural
 from ctfgan.data.findings import Finding, classes_and_levels, look_alike_names, unreadable_images
 from ctfgan.data.inspection import Inspection, histogram
 from ctfgan.data.packed import PackedImages, Survey
@@ -41,8 +42,8 @@ def show_inspection(found: Inspection) -> None:
 
 def show_summary(survey: Survey, classes: Sequence[str], counts: Labels) -> None:
     """How many images of what kind, and how they are spread over the classes."""
-    of = f" of {len(classes):,} class{'es' * (len(classes) != 1)}" if len(classes) else " without labels"
-    say(f"{survey.location}: {survey.images:,} image{'s' * (survey.images != 1)}{of}")
+    of = f" of {plural(len(classes), 'class', 'classes')}" if len(classes) else " without labels"
+    say(f"{survey.location}: {plural(survey.images, 'image')}{of}")
     low, middle, high = survey.sides
     say(f"  shorter side: {low} pixels" + (f" to {high}, median {middle}" if high > low else ""))
     modes = (f"{count:,} {MODES.get(mode, mode)} ({mode})" for mode, count in survey.modes.items())
@@ -62,7 +63,7 @@ def _show_counts(classes: Sequence[str], counts: Labels) -> None:
     width, most = max(len(label) for label, _ in bins), max(number for _, number in bins)
     for label, number in bins:
         bar = "#" * -(-number * BAR // most)
-        say(f"    {label:>{width}} | {bar}{' ' * bool(bar)}{number:,} class{'es' * (number != 1)}")
+        say(f"    {label:>{width}} | {bar}{' ' * bool(bar)}{plural(number, 'class', 'classes')}")
     order = np.argsort(counts, kind="stable")
     for what, labels in (("smallest", order[:EXAMPLES]), ("largest", order[::-1][:EXAMPLES])):
         say(f"  {what}: " + ", ".join(f"{classes[label]} {counts[label]:,}" for label in labels))
@@ -101,7 +102,7 @@ def show_built(packed: PackedImages, out: Path) -> None:
     name, side = shlex.quote(str(out)), packed.images.shape[1]
     option = f" --set data.resolution={side}" if side in PLANS else ""
     command = f"ctfgan train --hq {name}{option}" if len(packed.names) else f"ctfgan train --hq GOOD --lq {name}"
-    say(f"built: {name}, {packed.form}, {packed.images.nbytes / 2**20:,.1f} MiB. Next: {command}")
+    say(f"built: {name}, {packed.form}, {format_bytes(packed.images.nbytes)}. Next: {command}")
 
 
 def check_report(path: Path) -> None:

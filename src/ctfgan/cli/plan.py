@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from ctfgan.cli import show
+from ctfgan.core.text import duration, format_bytes
 from ctfgan.data.prepare import check_apart
 from ctfgan.evaluation.sweeps import origin_of
 from ctfgan.recipes.overlay import changed_settings
@@ -44,14 +45,12 @@ def show_plan(recipe: Recipe, out: Path | None, *, as_json: bool) -> None:
         whole += stage.steps * stage.seconds_per_step
         show.say(
             f"stage {stage.stage}: at most {stage.steps:,} generator steps of {stage.seconds_per_step:.3f} s = "
-            f"{show.duration(stage.steps * stage.seconds_per_step)}; about {stage.bytes / 2**20:,.0f} MiB "
+            f"{duration(stage.steps * stage.seconds_per_step)}; about {format_bytes(stage.bytes)} "
             "for networks, optimisers and activations"
         )
-    data = place.dataset.high_quality.images.nbytes / 2**20
-    show.say(f"data: {data:,.0f} MiB of packed images, memory-mapped")
-    show.say(
-        f"in all about {show.duration(whole)} of training; recogniser and checks come on top. Nothing was written."
-    )
+    data = place.dataset.high_quality.images.nbytes
+    show.say(f"data: {format_bytes(data)} of packed images, memory-mapped")
+    show.say(f"in all about {duration(whole)} of training; recogniser and checks come on top. Nothing was written.")
 
 
 def _in_short(recipe: Recipe) -> str:

@@ -28,6 +28,7 @@ def report(runs: tuple[Path, ...], out: Path | None, images: int, device: str) -
     from ctfgan.cli import show
     from ctfgan.cli.output import check_output
     from ctfgan.core.errors import ConfigError
+    from ctfgan.core.text import format_bytes
     from ctfgan.distributed.engine import choose_device
     from ctfgan.reports.run_page import Options, is_report, stories, write_report
     from ctfgan.runs.context import Callbacks
@@ -42,4 +43,4 @@ def report(runs: tuple[Path, ...], out: Path | None, images: int, device: str) -
         raise ConfigError(f"you may not write into {place.absolute().parent}; choose another place with --out HTML")
     choose_device(device)  # a misspelt device must not turn into a page without pictures
     write_report(told, Options(images, device), place, Callbacks(progress=show.progress, say=show.say))
-    show.say(f"report: {place} ({place.stat().st_size / 1e6:.1f} MB)")
+    show.say(f"report: {place} ({format_bytes(place.stat().st_size)})")

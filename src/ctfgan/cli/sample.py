@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from ctfgan.cli.options import DEVICE, SEED
+from ctfgan.core.text import plural
 
 SHEET_COUNT = 16
 SHEET = "samples.png"
@@ -99,8 +100,8 @@ def sample(
     samples = loaded.sample(chosen, count, seed=seed, low_quality=images)
     place = engine.processes.on_main(lambda: str(write_sheet(samples, count, sheet)))
     of = len(samples.images) // count
-    kinds = f" of {of:,} class{'es' * (of != 1)}" if loaded.bundle.recipe.method.is_conditional else ""
-    show.say(f"{len(samples.images):,} images{kinds}: {place}")
+    kinds = f" of {plural(of, 'class', 'classes')}" if loaded.bundle.recipe.method.is_conditional else ""
+    show.say(f"{plural(len(samples.images), 'image')}{kinds}: {place}")
     if chosen is not None and not classes:
         show.say(
             f"These {of:,} of {len(loaded.classes):,} classes are spread evenly over all; choose others with --class, "

@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 
 from ctfgan.cli.sample import SHEET_COUNT
-from ctfgan.cli.show import duration, progress, say
-from ctfgan.core.files import as_size
+from ctfgan.cli.show import progress, say
+from ctfgan.core.text import duration, format_bytes, plural
 from ctfgan.data.images import Bytes
 from ctfgan.data.sources.registry import open_source
 from ctfgan.sampling import Layout, Model, Plan, layout_for, plan, plan_balanced, write_set
@@ -57,14 +57,15 @@ def make_set(
         out,
         low_quality=low_quality,
         progress=progress,
-        on_estimate=lambda seconds, size: say(f"about {duration(seconds)} left; about {as_size(size)} in the end"),
+        on_estimate=lambda seconds, size: say(f"about {duration(seconds)} left; about {format_bytes(size)} in the end"),
     )
     name = shlex.quote(str(out))
     if told.made == 0:
         say(f"{out} is complete already: {told.images:,} images, every file as it was written")
         return
     there = f" ({told.images - told.made:,} were there already)" if told.made < told.images else ""
-    say(f"{told.images:,} images{there}, {as_size(told.bytes)}: {out}. Look at them with 'ctfgan data check {name}'")
+    written = f"{plural(told.images, 'image')}{there}, {format_bytes(told.bytes)}"
+    say(f"{written}: {out}. Look at them with 'ctfgan data check {name}'")
 
 
 def _say_plan(layout: Layout, out: Path) -> None:
@@ -72,9 +73,13 @@ def _say_plan(layout: Layout, out: Path) -> None:
     _say_balance(wanted)
     made = wanted.counts[wanted.counts > 0]
     spread = f"{made.min():,} each" if made.min() == made.max() else f"{made.min():,} to {made.max():,} each"
-    say(f"{out}: {wanted.total:,} images of {len(made):,} class{'es' * (len(made) != 1)}, {spread}, as {layout.name}")
+    say(
+        f"{out}: {plural(wanted.total, 'image')} of {plural(len(made), 'class', 'classes')}, {spread}, as {layout.name}"
+    )
     place = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
-    say(f"  at most {as_size(layout.most_bytes())} on disk, {as_size(shutil.disk_usage(place).free)} are free")
+    say(
+        f"  at most {format_bytes(layout.most_bytes())} on disk, {format_bytes(shutil.disk_usage(place).free)} are free"
+    )
 
 
 def _say_balance(wanted: Plan) -> None:

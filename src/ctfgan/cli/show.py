@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
+from ctfgan.core.text import duration
 from ctfgan.distributed.launch import is_main
 from ctfgan.runs.context import Callbacks, NullCallback
 from ctfgan.training.alarms import Alarm
@@ -166,12 +167,3 @@ def _losses(losses: StepLosses) -> str:
     discriminator = sum(term.item() for term in losses.discriminator.values())
     generator = sum(term.item() for term in losses.generator.values())
     return f"D {discriminator:.2f}, G {generator:.2f}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words: ``3 min 05 s``."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

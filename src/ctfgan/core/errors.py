@@ -15,21 +15,17 @@ from __future__ import annotations
 
 import copyreg
 import difflib
-import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
+
+from ctfgan.core.text import MOST_LISTED, excerpt, fold_name, printable
 
 T = TypeVar("T")
 
 LONGEST_NAME = 100
 """Letters of a name that is compared with known ones; looking for likenesses takes the square of the length."""
 COMPARED_NAMES = 10_000  # with an unknown one; among very many the nearest takes minutes to find
-NAMED = 5  # names in a sentence, before it only counts them
-_ZEROS = re.compile(r"(?<![0-9.,])0+(?=[0-9])")
-_BLANK = re.compile(r"[\s_]+|(?<=[^\W_])-+(?=[^\W_])")
-_UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class CtfganError(Exception):
@@ -41,7 +37,7 @@ class CtfganError(Exception):
     exit_code = 2
 
     def __init__(self, message: str) -> None:
-        super().__init__(shown(message))
+        super().__init__(printable(message))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # As it is, without a second call of an __init__ that may want more than the message: for other processes.
@@ -94,62 +90,20 @@ class ProcessLost(CtfganError):
         self.has_saved = has_saved
 
 
-def is_shown_whole(text: str) -> bool:
-    """Whether a text can be written down on one line as it is: no control characters, lone surrogates or overrides of
-    its direction.
-    """
-    return not _UNSHOWN.search(text)
-
-
-def shown(text: str) -> str:
-    """A text for one line of a terminal: what :func:`is_shown_whole` refuses becomes a question mark in a diamond."""
-    return _UNSHOWN.sub("\ufffd", text)
-
-
-def excerpt(foreign: object, longest: int = 200) -> str:
-    """What a message quotes of something that we did not write, such as a library's error: its first line, cut."""
-    text = str(foreign).strip()
-    line = text.splitlines()[0] if text else type(foreign).__name__
-    return shown(line[:longest]) + (" ..." if len(line) > longest else "")
-
-
-def a_few(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    rest = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + rest
-
-
-def many(count: int, one: str, several: str | None = None) -> str:
-    """A number of things in words."""
-    return f"{count:,} {one if count == 1 else several or one + 's'}"
-
-
 def suggestion(name: str, known: Sequence[str]) -> str:
     """One sentence that points from an unknown name to the nearest known one, or lists them all.
 
-    Those whose :func:`folded` forms agree, and single letters in the other case, are nearest.
+    Those whose :func:`~ctfgan.core.text.fold_name` forms agree, and single letters in the other case, are nearest.
     """
-    sought, alike = folded(name[:LONGEST_NAME]).casefold(), defaultdict(list)
+    sought, alike = fold_name(name[:LONGEST_NAME]).casefold(), defaultdict(list)
     for one in known:
-        alike[folded(one).casefold()].append(one)
+        alike[fold_name(one).casefold()].append(one)
     nearest = [sought] if sought in alike else []
     if not nearest and len(known) <= COMPARED_NAMES:
         nearest = difflib.get_close_matches(sought, alike, n=1)
     if nearest:
-        return f"Did you mean {' or '.join(map(repr, alike[nearest[0]][:NAMED]))}?"
+        return f"Did you mean {' or '.join(map(repr, alike[nearest[0]][:MOST_LISTED]))}?"
     return f"Known: {', '.join(sorted(known))}."
-
-
-def folded(name: str) -> str:
-    """A name without what the eye passes over: case, blanks, hyphens, forms of a character, zeros before a number.
-
-    A single character is a class of its own in either case: a and A are not written alike.
-    """
-    plain = unicodedata.normalize("NFKC", name).strip()
-    if len(plain) <= 1:
-        return plain
-    text = _BLANK.sub(" ", unicodedata.normalize("NFKC", plain.casefold())).strip()
-    return _ZEROS.sub("", text) or plain
 
 
 def pick(table: Mapping[str, T], name: str, what: str) -> T:

@@ -206,15 +206,6 @@ def make_room(file: Path) -> None:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file.parent))
 
 
-def as_size(count: float) -> str:
-    """Bytes as people say them: ``528 KiB``, ``3.2 GiB``."""
-    for unit in ("bytes", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "bytes" or count >= 10 else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:,.1f} GiB"
-
-
 def sha256(path: Path) -> str:
     """Hexadecimal SHA-256 of a file."""
     with path.open("rb") as file:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ctfgan.core.errors import excerpt
+from ctfgan.core.text import excerpt
 
 Seed = Annotated[int, Field(ge=0, lt=2**48)]
 """A seed that every random generator in use accepts, small multiples of it too."""

@@ -21,9 +21,10 @@ from pcffont.tables.factory import TABLE_TYPE_REGISTRY
 from pcffont.utils.stream import Stream
 from PIL import Image
 
-from ctfgan.core.errors import DataError, a_few
+from ctfgan.core.errors import DataError
 from ctfgan.core.files import expanded
 from ctfgan.core.progress import Progress, silent
+from ctfgan.core.text import a_few
 from ctfgan.data.faces import (
     OUTLINE_SUFFIXES,
     Drawing,

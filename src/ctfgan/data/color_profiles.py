@@ -11,7 +11,7 @@ from io import BytesIO
 import numpy as np
 from PIL import Image, ImageCms
 
-from ctfgan.core.errors import excerpt
+from ctfgan.core.text import excerpt
 from ctfgan.data.levels import kind_of
 
 SAYS_SRGB = re.compile(r"sRGB( IEC ?61966-2[-.]1.*| built-in| v4.*)?", re.IGNORECASE)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ctfgan.core.errors import many
+from ctfgan.core.text import plural
 from ctfgan.data.findings import small_classes
 from ctfgan.data.leakage import shared_rows
 from ctfgan.data.low_quality import LowQuality
@@ -127,7 +127,7 @@ def _withheld_lines(dataset: Dataset) -> list[str]:
     if not len(dataset.withheld):
         return []
     return [
-        f"  {many(len(dataset.withheld), 'class', 'classes')} without high-quality images for the GAN "
+        f"  {plural(len(dataset.withheld), 'class', 'classes')} without high-quality images for the GAN "
         "(data.without_hq), which recogniser and reference have"
     ]
 

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ctfgan.core.errors import DataError, excerpt
+from ctfgan.core.errors import DataError
 from ctfgan.core.files import cache_folder, new_folder, read_json, sha256
 from ctfgan.core.progress import Progress, silent
 from ctfgan.core.settings import Settings
+from ctfgan.core.text import excerpt
 from ctfgan.data.sources.strays import stray_part
 
 Drawing = NDArray[np.uint8]

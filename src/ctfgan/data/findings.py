@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ctfgan.core.errors import folded, many
+from ctfgan.core.text import fold_name, plural
 from ctfgan.data.contrast import SPAN, Extents, faint_images, faint_sentence, faint_set
 from ctfgan.data.leakage import Digests, digests_of, repeats
 from ctfgan.data.packed import Survey, fingerprint_of
@@ -43,7 +43,7 @@ def unreadable_images(survey: Survey) -> list[Finding]:
     found = survey.unreadable
     shown = [f"{name}: {reason}" for name, reason in found[:EXAMPLES_KEPT]]
     count = survey.unreadable_count
-    return _finding("unreadable", f"{many(count, 'image')} cannot be read; training skips them", shown, count)
+    return _finding("unreadable", f"{plural(count, 'image')} cannot be read; training skips them", shown, count)
 
 
 def classes_and_levels(location: str, classes: tuple[str, ...], counts: Labels) -> list[Finding]:
@@ -73,7 +73,7 @@ def without_label(classes: Sequence[str], labels: Labels) -> list[Finding]:
     """
     count = int((labels < 0).sum()) if len(classes) else 0
     summary = (
-        f"{many(count, 'image has', 'images have')} no label; they can be low-quality images of any class, no others"
+        f"{plural(count, 'image has', 'images have')} no label; they can be low-quality images of any class, no others"
     )
     return _finding("partly labelled", summary, [], count)
 
@@ -97,7 +97,7 @@ def _of_sizes(topic: str, classes: Sequence[str], counts: Labels, low: int, high
     chosen = np.flatnonzero((counts >= low) & (counts < high))
     first = chosen[np.argsort(counts[chosen], kind="stable")][:EXAMPLES_KEPT]
     shown = [f"{classes[label]}: {counts[label]:,}" for label in first]
-    summary = f"{many(len(chosen), 'class', 'classes')} with {low} to {high - 1} images; {rule}"
+    summary = f"{plural(len(chosen), 'class', 'classes')} with {low} to {high - 1} images; {rule}"
     return _finding(topic, summary, shown, len(chosen))
 
 
@@ -113,24 +113,22 @@ def _levels(location: str, classes: tuple[str, ...]) -> list[Finding]:
         )
         return [Finding("one level too high", summary)]
     summary = (
-        f"{many(len(nested), 'class lies', 'classes lie')} in folders of folders (such as {nested[0]!r}); if the "
-        f"{many(len(tops), 'folder')} at the top {'are' if len(tops) > 1 else 'is'} the classes, use "
+        f"{plural(len(nested), 'class lies', 'classes lie')} in folders of folders (such as {nested[0]!r}); if the "
+        f"{plural(len(tops), 'folder')} at the top {'are' if len(tops) > 1 else 'is'} the classes, use "
         "data.class_level=1 (--class-level 1; data.low_quality_class_level for low-quality images)"
     )
     return _finding("folders of folders", summary, nested[:EXAMPLES_KEPT], len(nested))
 
 
 def look_alike_names(classes: Sequence[str]) -> list[Finding]:
-    """Class names that a person would take for the same: their :func:`~ctfgan.core.errors.folded` forms agree."""
+    """Class names that a person would take for the same: their :func:`~ctfgan.core.text.fold_name` forms agree."""
     groups: defaultdict[str, list[str]] = defaultdict(list)
     for name in classes:
-        groups[folded(name)].append(name)
+        groups[fold_name(name)].append(name)
     alike = [group for group in groups.values() if len(group) > 1]
     shown = [" and ".join(repr(name) for name in group) for group in alike[:EXAMPLES_KEPT]]
-    summary = (
-        f"{many(len(alike), 'group')} of class names differ in case, blanks, zeros or Unicode form alone; merge those "
-    )
-    return _finding("names that look alike", summary + "that mean the same", shown, len(alike))
+    summary = f"{plural(len(alike), 'group')} of class names differ in case, blanks, zeros or Unicode form alone"
+    return _finding("names that look alike", f"{summary}; merge those that mean the same", shown, len(alike))
 
 
 def duplicates(source: ImageSource, rows: Rows, digests: Digests) -> list[Finding]:
@@ -147,11 +145,11 @@ def duplicates(source: ImageSource, rows: Rows, digests: Digests) -> list[Findin
         members = rows[group]
         (across if len(np.unique(source.labels[members])) > 1 else within).append(members)
     together = "training keeps copies on one side of every split"
-    lie = many(len(across), "picture lies", "pictures lie")
+    lie = plural(len(across), "picture lies", "pictures lie")
     wrong = f"{lie} in more than one class; all labels but one are wrong, and {together}"
     copies = sum(len(members) - 1 for members in within)
     of = " of the same class" if source.classes else ""
-    same = f"{many(copies, 'image is an exact copy', 'images are exact copies')} of another one{of}; {together}"
+    same = f"{plural(copies, 'image is an exact copy', 'images are exact copies')} of another one{of}; {together}"
     return [
         *_finding("in several classes", wrong, _groups(source, across), len(across)),
         *_finding("duplicates", same, _groups(source, within), len(within)),
@@ -180,7 +178,7 @@ def shapes(source: ImageSource, rows: Rows, sizes: NDArray[np.int32]) -> list[Fi
     ):
         found = np.flatnonzero(chosen)
         shown = [f"{source.name(int(rows[at]))}: {sizes[at, 0]}x{sizes[at, 1]}" for at in found[:EXAMPLES_KEPT]]
-        findings += _finding(topic, f"{many(len(found), 'image')} {summary}", shown, len(found))
+        findings += _finding(topic, f"{plural(len(found), 'image')} {summary}", shown, len(found))
     return findings
 
 

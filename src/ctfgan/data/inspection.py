@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field, replace
 import numpy as np
 from PIL import Image
 
-from ctfgan.core.errors import many
 from ctfgan.core.progress import Progress, silent
+from ctfgan.core.text import plural
 from ctfgan.data.color_profiles import profile_notes, profile_of
 from ctfgan.data.contrast import extent
 from ctfgan.data.findings import (
@@ -57,7 +57,7 @@ class Inspection:
         if len(self.classes) < 2:
             return "there is a single class"
         large = int((self.counts >= MIN_IMAGES_PER_CLASS).sum())
-        return f"{many(large, 'class', 'classes')} with at least {MIN_IMAGES_PER_CLASS} images" if large < 2 else None
+        return f"{plural(large, 'class', 'classes')} with at least {MIN_IMAGES_PER_CLASS} images" if large < 2 else None
 
     def no_low_quality_because(self) -> str | None:
         """Why the set cannot be the low-quality side; None if it can."""
@@ -159,7 +159,7 @@ def compare(high: Inspection, low: Inspection) -> list[Finding]:
             f"{low.source.name(int(low.rows[at]))} = {high.source.name(first[int(low.digests[at])])}"
             for at in copies[:EXAMPLES_KEPT]
         )
-        summary = f"{many(len(copies), 'low-quality image')} with exactly the pixels of a high-quality one"
+        summary = f"{plural(len(copies), 'low-quality image')} with exactly the pixels of a high-quality one"
         findings.append(Finding("on both sides", summary, shown, len(copies)))
     return findings
 

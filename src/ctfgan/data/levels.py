@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ctfgan.core.errors import DataError
+from ctfgan.core.text import plural
 
 WIDTHS = (*range(8, 31, 2), 31)
 """Bits that whole numbers may be meant to have; Pillow reads none above 2^31 - 1."""
@@ -142,11 +143,7 @@ def words(kind: str, count: int, low: float, high: float, scale: Scale) -> str:
     """One sentence about the scale of some images of a set; empty for the 16 bits that such images mostly have."""
     if kind == "whole" and scale.bits == 16:
         return ""
-    some = (
-        f"{count:,} image{'s' * (count != 1)} of more than 8 bits"
-        if kind == "whole"
-        else (f"{count:,} floating-point image{'s' * (count != 1)}")
-    )
+    some = f"{plural(count, 'image')} of more than 8 bits" if kind == "whole" else plural(count, "floating-point image")
     number = ",.0f" if kind == "whole" else ",.6g"
     meaning = f"{scale.bits} bits, " if scale.white > 1 else ""
     return (

@@ -20,7 +20,8 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ctfgan.core.errors import DataError, excerpt, is_shown_whole
+from ctfgan.core.errors import DataError
+from ctfgan.core.text import excerpt, is_printable
 from ctfgan.data.sources.base import UNLABELLED, Labels
 
 LABELS = "labels.npy"
@@ -103,7 +104,7 @@ class ClassNames(Sequence[str]):
             return False
         lengths, starts = np.diff(self._offsets), self._offsets[:-1]
         inside = (self._text[starts[lengths > 0]] & 0xC0) == 0x80  # a name that begins within a character
-        if not is_shown_whole(whole) or (lengths < 1).any() or inside.any():
+        if not is_printable(whole) or (lengths < 1).any() or inside.any():
             return False
         for length in np.unique(lengths):
             alike = self._text[starts[lengths == length][:, None] + np.arange(length)]

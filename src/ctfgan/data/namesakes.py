@@ -9,7 +9,8 @@ from typing import Literal
 
 import numpy as np
 
-from ctfgan.core.errors import DataError, a_few, folded
+from ctfgan.core.errors import DataError
+from ctfgan.core.text import a_few, fold_name, plural
 from ctfgan.data.manifest import ClassNames
 from ctfgan.data.sources.base import UNLABELLED, Labels
 
@@ -67,7 +68,7 @@ def resolve_pairing(
 ) -> Namesakes:
     """Find the low-quality namesake of each class; ``auto`` means matched if most classes have one.
 
-    Names whose :func:`~ctfgan.core.errors.folded` forms agree are the same, unless that would make
+    Names whose :func:`~ctfgan.core.text.fold_name` forms agree are the same, unless that would make
     one of several of a side. ``auto`` means independent, too,
     where low-quality images have more classes and all names are numbers: these are the
     labels of files without class names, which coincide by accident.
@@ -103,7 +104,7 @@ def resolve_pairing(
         respelled if is_matched else (),
         _similar(_names_of(classes, missing), others := _names_of(low_quality_classes, spare)),
         spare,
-        spare[np.array([folded(name) in NO_CLASS for name in others], dtype=bool)],
+        spare[np.array([fold_name(name) in NO_CLASS for name in others], dtype=bool)],
     )
 
 
@@ -150,7 +151,7 @@ def _namesakes(
     high, low = _by_folded_name(classes), _by_folded_name(low_quality_classes)
     respelled = []
     for row in missing.tolist():
-        name = folded(classes[row])
+        name = fold_name(classes[row])
         if len(high[name]) == 1 and len(low.get(name, ())) == 1:
             label_of_class[row] = low[name][0]
             respelled.append((classes[row], low_quality_classes[low[name][0]]))
@@ -160,7 +161,7 @@ def _namesakes(
 def _by_folded_name(names: Sequence[str]) -> dict[str, list[int]]:
     places: dict[str, list[int]] = {}
     for place, name in enumerate(names):
-        places.setdefault(folded(name), []).append(place)
+        places.setdefault(fold_name(name), []).append(place)
     return places
 
 
@@ -171,12 +172,12 @@ def _similar(names: Sequence[str], others: Sequence[str]) -> tuple[tuple[str, st
     """
     if not 0 < len(names) * len(others) <= COMPARED_PAIRS:
         return ()
-    by_name = {folded(other): other for other in others if len(other) >= SHORTEST_TYPO}
+    by_name = {fold_name(other): other for other in others if len(other) >= SHORTEST_TYPO}
     by_letters = {"".join(sorted(other)): other for other in by_name}
     pairs = []
     for name in names:
-        match = difflib.get_close_matches(folded(name), by_name, n=1, cutoff=TYPO)
-        match = match or [by_letters[key] for key in ["".join(sorted(folded(name)))] if key in by_letters]
+        match = difflib.get_close_matches(fold_name(name), by_name, n=1, cutoff=TYPO)
+        match = match or [by_letters[key] for key in ["".join(sorted(fold_name(name)))] if key in by_letters]
         if match and len(name) >= SHORTEST_TYPO:
             pairs.append((name, by_name[match[0]]))
     return tuple(pairs) if len(pairs) <= MOST_TYPOS else ()
@@ -219,7 +220,7 @@ def pairing_lines(namesakes: Namesakes, classes: Sequence[str], low_quality_clas
 def listed(names: Sequence[str], labels: Labels) -> str:
     """How many classes these are, and the first of their names."""
     few = a_few([*map(repr, _names_of(names, labels))])
-    return f"{len(labels):,} class{'es' * (len(labels) != 1)} ({few})"
+    return f"{plural(len(labels), 'class', 'classes')} ({few})"
 
 
 def _pairs(pairs: Sequence[tuple[str, str]]) -> str:

@@ -21,7 +21,8 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from ctfgan.core.errors import CtfganError, DataError, excerpt
+from ctfgan.core.errors import CtfganError, DataError
+from ctfgan.core.text import excerpt, format_bytes
 
 if TYPE_CHECKING:
     from bz2 import BZ2Decompressor
@@ -133,7 +134,7 @@ def check_memory(path: Path, needed: int) -> None:
     free = psutil.virtual_memory().available
     if needed > free:
         raise DataError(
-            f"{path} would take {needed / 1e9:,.1f} GB of memory, of which {free / 1e9:,.1f} GB are free; unpack it "
+            f"{path} would take {format_bytes(needed)} of memory, of which {format_bytes(free)} are free; unpack it "
             "into a folder of image files, which are read one by one"
         )
 

@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
-from ctfgan.core.errors import excerpt
 from ctfgan.core.files import read_json
 from ctfgan.core.settings import Settings, first_mistake
+from ctfgan.core.text import excerpt, plural
 from ctfgan.data.images import GREY_MODES, Bytes, Fit
 from ctfgan.data.leakage import Digests, first_rows
 from ctfgan.data.levels import Scale
@@ -131,8 +131,8 @@ class PackedImages:
         different = len(np.unique(firsts))
         if different == len(firsts):
             return ""
-        pictures = f"{different:,} picture{'s' * (different != 1)}"
-        return f" (its {len(firsts):,} images show only {pictures}, and copies stay on one side of every split)"
+        shows = f"its {len(firsts):,} images show only {plural(different, 'picture')}"
+        return f" ({shows}, and copies stay on one side of every split)"
 
     def groups_within(self, rows: NDArray[np.int64]) -> tuple[str, ...]:
         """Names of the groups all of whose images are among some rows; none if there are no groups."""

@@ -10,8 +10,9 @@ from typing import Literal
 import numpy as np
 import torch
 
-from ctfgan.core.errors import DataError, a_few
+from ctfgan.core.errors import DataError
 from ctfgan.core.progress import Progress, silent
+from ctfgan.core.text import a_few
 from ctfgan.data.device_images import Stock, Stocks
 from ctfgan.data.evaluated_classes import Measured, measured
 from ctfgan.data.high_quality import high_quality_sources

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from ctfgan.core.errors import ConfigError, Terminated
 from ctfgan.core.signals import HANGUP, handling
+from ctfgan.core.text import excerpt, plural
 from ctfgan.distributed.launch import Launch, launch
 from ctfgan.distributed.processes import Processes
 
@@ -90,9 +91,9 @@ def _joined(device: str, launched: Launch) -> tuple[torch.device, Processes]:
             control = dist.new_group(backend="gloo", timeout=MAIN_TIMEOUT)
         except (RuntimeError, ValueError) as error:
             address = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
-            reason = str(error).strip().splitlines()[0]
             raise ConfigError(
-                f"the {launched.count} processes cannot meet at {address} ({reason}); choose another address or port"
+                f"the {launched.count} processes cannot meet at {address} ({excerpt(error)}); choose another "
+                "address or port"
             ) from error
         _processes = Processes(launched.rank, launched.count, launched.local_rank, control)
         atexit.register(_leave)
@@ -173,7 +174,7 @@ def describe_device(device: torch.device) -> str:
     if device.type != "cpu":
         return device.type
     threads = torch.get_num_threads()
-    return f"cpu, {threads} thread{'s' * (threads != 1)}"
+    return f"cpu, {plural(threads, 'thread')}"
 
 
 def processor() -> str:

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from ctfgan.core.errors import CtfganError, ProcessLost
+from ctfgan.core.text import excerpt
 
 T = TypeVar("T")
 
@@ -172,8 +173,7 @@ def noticing_loss() -> Iterator[None]:
         # Gloo has no error class of its own, but names the place in its source.
         if not isinstance(error, dist.DistError) and "/gloo/" not in str(error):
             raise
-        reason = str(error).strip().splitlines()[0]
-        raise ProcessLost(f"another process of this run is gone or does not answer ({reason})") from error
+        raise ProcessLost(f"another process of this run is gone or does not answer ({excerpt(error)})") from error
 
 
 def gather_statistics(own: Tensor) -> Tensor:

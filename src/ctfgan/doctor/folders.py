@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 
-from ctfgan.core.files import as_size, cache_folder, lock, sha256
+from ctfgan.core.files import cache_folder, lock, sha256
+from ctfgan.core.text import format_bytes
 from ctfgan.data.published import CATALOGUE, data_home
 from ctfgan.doctor.findings import Finding, reason
 
@@ -48,7 +49,7 @@ def weights() -> Iterator[Finding]:
     for name in ("recognisers", "class-means", "images", "surveys", "faces"):
         files = [path for path in (cache_folder() / name).rglob("*") if path.is_file()]
         count = len([*(cache_folder() / name).glob("*")])
-        yield Finding("ok", f"cached {name}", f"{count}, {as_size(sum(path.stat().st_size for path in files))}")
+        yield Finding("ok", f"cached {name}", f"{count}, {format_bytes(sum(path.stat().st_size for path in files))}")
     there = [name for name, published in CATALOGUE.items() if published.is_in(data_home())]
     yield Finding("ok", "data sets", ", ".join(there) or "none ('ctfgan data list' shows what there could be)")
 
@@ -78,7 +79,7 @@ def _writable(name: str, folder: Path, remedy: str) -> Finding:
         free = shutil.disk_usage(place).free
     except OSError as error:
         return Finding("fail", name, f"{folder} cannot be written ({reason(error)})", remedy)
-    text = f"{folder}{'' if folder.exists() else ' (will be made)'}, {as_size(free)} free"
+    text = f"{folder}{'' if folder.exists() else ' (will be made)'}, {format_bytes(free)} free"
     if not came_back:
         return Finding("fail", name, f"{text}; what is written does not come back", remedy)
     if free < NO_ROOM:

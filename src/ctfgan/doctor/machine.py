@@ -8,7 +8,7 @@ import platform
 import shutil
 from collections.abc import Iterator
 
-from ctfgan.core.files import as_size
+from ctfgan.core.text import format_bytes, plural
 from ctfgan.distributed.devices import usable_processors
 from ctfgan.doctor.findings import Finding, reason
 
@@ -26,7 +26,7 @@ def system() -> Iterator[Finding]:
     yield Finding("ok", "Python", f"{platform.python_version()} ({platform.python_implementation()})")
     yield Finding("ok", "processors", f"{usable_processors()} of {os.cpu_count()} usable by this process")
     memory = psutil.virtual_memory()
-    text = f"{as_size(memory.available)} of {as_size(memory.total)} free"
+    text = f"{format_bytes(memory.available)} of {format_bytes(memory.total)} free"
     if memory.available < LITTLE_MEMORY:
         yield Finding("warn", "memory", text, "close other programs, or choose smaller batches (--dry-run estimates)")
     else:
@@ -71,7 +71,7 @@ def devices() -> Iterator[Finding]:
 
 def _threads(threads: int) -> Finding:
     usable, given = usable_processors(), os.environ.get("OMP_NUM_THREADS")
-    text = f"{threads} thread{'s' * (threads != 1)} (OMP_NUM_THREADS {'is ' + given if given else 'is not set'})"
+    text = f"{plural(threads, 'thread')} (OMP_NUM_THREADS {'is ' + given if given else 'is not set'})"
     if threads > usable:
         return Finding("warn", "CPU", text, f"set OMP_NUM_THREADS={usable}: more threads than processors are slow")
     if given is not None and threads * 2 <= usable and threads < 4:
@@ -85,7 +85,7 @@ def _gpu(number: int) -> Finding:
     with torch.cuda.device(number):
         free, total = torch.cuda.mem_get_info(number)
         bfloat16 = "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no bfloat16"
-    name = f"{torch.cuda.get_device_name(number)}, {as_size(free)} of {as_size(total)} free, {bfloat16}"
+    name = f"{torch.cuda.get_device_name(number)}, {format_bytes(free)} of {format_bytes(total)} free, {bfloat16}"
     return _computed(f"CUDA {number}", f"cuda:{number}", name)
 
 

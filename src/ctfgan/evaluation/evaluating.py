@@ -11,8 +11,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from ctfgan.bundle.bundle import add_figures
-from ctfgan.core.errors import ConfigError, CtfganError, RunError, excerpt
+from ctfgan.core.errors import ConfigError, CtfganError, RunError
 from ctfgan.core.files import make_room, read_json, write_file
+from ctfgan.core.text import excerpt
 from ctfgan.data.sources.registry import name_of
 from ctfgan.distributed.engine import start_engine
 from ctfgan.evaluation.measurement import Measurement

@@ -12,6 +12,7 @@ import torch
 from torch.export import Dim, ExportedProgram
 
 from ctfgan.core.errors import CtfganError
+from ctfgan.core.text import excerpt
 from ctfgan.export.graph import Graph
 from ctfgan.export.parity import Run
 
@@ -62,9 +63,8 @@ def convertible(part: str) -> Iterator[None]:
         with quiet():
             yield
     except Exception as error:  # the exporter passes on whatever its passes over the graph raise
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CtfganError(
-            f"torch cannot make a graph of the {part} ({reason}); nothing was written, please report this"
+            f"torch cannot make a graph of the {part} ({excerpt(error)}); nothing was written, please report this"
         ) from error
 
 

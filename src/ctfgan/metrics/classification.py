@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from ctfgan.core.progress import Progress
+from ctfgan.core.text import plural
 from ctfgan.metrics.eval_classifier import TrainedEvalClassifier, TrainingImages, eval_classifier_for
 from ctfgan.metrics.features import Chunk
 from ctfgan.metrics.settings import EvalClassifierSettings
@@ -86,7 +87,7 @@ class ClassificationScore:
             f"{real.images:,} real images, {generated.accuracy:.1%} after {generated.images:,} generated ones, "
             f"{self.both.accuracy:.1%} after both; adding the generated ones "
             f"{'gains' if self.gain >= 0 else 'loses'} {abs(100 * self.gain):.1f} points, {verdict} (95 % interval "
-            f"{low} to {high}; {seeds} seed{'s' * (seeds != 1)}, {self.steps:,} steps each)"
+            f"{low} to {high}; {plural(seeds, 'seed')}, {self.steps:,} steps each)"
         )
 
     def hardest_sentence(self) -> str:

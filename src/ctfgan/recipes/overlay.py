@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ctfgan.core.errors import LONGEST_NAME, ConfigError, excerpt
+from ctfgan.core.errors import LONGEST_NAME, ConfigError
+from ctfgan.core.text import excerpt
 from ctfgan.recipes.catalogue import named_recipe
 from ctfgan.recipes.recipe import Recipe, parse_recipe
 

@@ -7,8 +7,9 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, ValidationError
 from pydantic_core import PydanticSerializationError
 
-from ctfgan.core.errors import ConfigError, excerpt
+from ctfgan.core.errors import ConfigError
 from ctfgan.core.settings import Seed, Settings, mistakes
+from ctfgan.core.text import excerpt
 from ctfgan.data.settings import DataSettings
 from ctfgan.metrics.settings import EvalClassifierSettings, EvaluationSettings
 from ctfgan.models.settings import Conditioning, NetworkSettings, TransferSettings

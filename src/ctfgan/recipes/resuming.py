@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from ctfgan.core.errors import ConfigError, a_few
+from ctfgan.core.errors import ConfigError
+from ctfgan.core.text import a_few
 from ctfgan.recipes.overlay import changed_settings
 from ctfgan.recipes.recipe import ProgGan, Recipe
 from ctfgan.training.early_stopping import EarlyStopping

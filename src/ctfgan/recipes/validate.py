@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ctfgan.core.errors import ConfigError
+from ctfgan.core.text import plural
 from ctfgan.models.widths import plan_for
 from ctfgan.nn.equalised import DEVIATION_GROUP
 from ctfgan.recipes.recipe import CtfGan, ProgGan, Recipe
@@ -77,7 +78,7 @@ def _check_batches(recipe: Recipe, processes: int) -> None:
         if stage.batch_size % portion:
             near = max(portion, round(stage.batch_size / portion) * portion)
             raise ConfigError(
-                f"method.{name}.batch_size is {stage.batch_size}, which {processes} process{'es' * (processes > 1)} "
+                f"method.{name}.batch_size is {stage.batch_size}, which {plural(processes, 'process', 'processes')} "
                 f"cannot share evenly in accumulate = {stage.accumulate} parts{why}; make it a multiple of {portion}, "
                 f"such as --set {name}.batch_size={near}"
             )
@@ -89,8 +90,8 @@ def _check_donors(name: str, stage: StageSettings, parts: int) -> None:
     """A patch comes from another image of the same part of a batch, which has to have two."""
     if stage.steps and stage.batch_size == parts:
         raise ConfigError(
-            f"method.{name}.batch_size is {stage.batch_size}, which leaves 1 image in each of {parts} "
-            f"part{'s' * (parts != 1)} (processes times accumulate), where Task 3 would paste it into itself; give "
+            f"method.{name}.batch_size is {stage.batch_size}, which leaves 1 image in each of "
+            f"{plural(parts, 'part')} (processes times accumulate), where Task 3 would paste it into itself; give "
             f"each two or more, such as --set {name}.batch_size={2 * parts}, or switch Task 3 off with --set "
             "self_supervision.discriminator_weight=0 --set self_supervision.generator_weight=0"
         )

@@ -9,16 +9,17 @@ from functools import partial
 import numpy as np
 import torch
 
+from ctfgan.bundle.warm_start import Matched
+from ctfgan.core.files import cache_folder
+from ctfgan.core.progress import Progress, silent
 from ctfgan.data.describe import describe
 from ctfgan.data.evaluated_classes import MOST_MEASURED_CLASSES
 from ctfgan.data.prepare import Dataset, prepare
-from ctfgan.core.files import cache_folder
-from ctfgan.bundle.warm_start import Matched
+from ctfgan.distributed.engine import Engine, start_engine
 from ctfgan.metrics.eval_classifier import EvalClassifier, TrainedEvalClassifier, TrainingImages, eval_classifier_for
-from ctfgan.core.progress import Progress, silent
 from ctfgan.recipes.build import Shape, build_method, labels_use_codes, random_codes_for, uses_codes
-from ctfgan.recipes.validate import check_recipe
 from ctfgan.recipes.recipe import Recipe
+from ctfgan.recipes.validate import check_recipe
 from ctfgan.training.class_codes import (
     ClassCodes,
     ClassEncoder,
@@ -28,8 +29,7 @@ from ctfgan.training.class_codes import (
     for_codes,
     kept_class_means,
 )
-from ctfgan.training.method import Method, Callback
-from ctfgan.distributed.engine import Engine, start_engine
+from ctfgan.training.method import Callback, Method
 from ctfgan.training.settings import StageSettings
 
 

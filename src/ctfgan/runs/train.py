@@ -14,9 +14,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from ctfgan.bundle.bundle import WAY_OUT, Bundle, bank_for_bundle, commit, environment, load_bundle, save_bundle, stored_levels
-from ctfgan.data.packed import FORMAT
-from ctfgan.data.prepare import Dataset, check_apart
+from ctfgan.bundle.bundle import (
+    WAY_OUT,
+    Bundle,
+    bank_for_bundle,
+    commit,
+    environment,
+    load_bundle,
+    save_bundle,
+    stored_levels,
+)
+from ctfgan.bundle.warm_start import Matched, Start, model_hash, open_start
 from ctfgan.core.errors import (
     BundleError,
     ConfigError,
@@ -26,20 +34,21 @@ from ctfgan.core.errors import (
     ProcessLost,
     RunError,
     Terminated,
-    excerpt,
 )
 from ctfgan.core.files import read_json, sha256, write_file
-from ctfgan.bundle.warm_start import Matched, Start, model_hash, open_start
+from ctfgan.core.text import excerpt
+from ctfgan.data.packed import FORMAT
+from ctfgan.data.prepare import Dataset, check_apart
+from ctfgan.distributed.engine import processor, start_engine, stop_on_signals
+from ctfgan.distributed.processes import Processes
 from ctfgan.metrics.eval_classifier import TrainedEvalClassifier, load_recogniser
 from ctfgan.models.generator_a import TransferGenerator
 from ctfgan.recipes.build import build_generator, stored_codes, with_form
-from ctfgan.recipes.validate import check_recipe
 from ctfgan.recipes.overlay import changed_settings, with_settings
 from ctfgan.recipes.recipe import Recipe, StartSettings, parse_recipe
 from ctfgan.recipes.resuming import check_patience, check_settings, check_steps, goal, goes_on
-from ctfgan.training.class_codes import ClassCodes
-from ctfgan.distributed.processes import Processes
-from ctfgan.training.rollback import HealthRecord
+from ctfgan.recipes.validate import check_recipe
+from ctfgan.runs.context import Callbacks, RunContext, main_only, open_context
 from ctfgan.storage.run_folder import (
     BUNDLE,
     CODES,
@@ -51,11 +60,11 @@ from ctfgan.storage.run_folder import (
     RunFolder,
     StoredCheckpoint,
 )
-from ctfgan.distributed.engine import processor, start_engine, stop_on_signals
 from ctfgan.storage.tensor_files import UNFIT, below
+from ctfgan.training.class_codes import ClassCodes
+from ctfgan.training.rollback import HealthRecord
 from ctfgan.training.tracking import tracked
 from ctfgan.training.trainer import Trainer
-from ctfgan.runs.context import Callbacks, RunContext, main_only, open_context
 
 
 def train(recipe: Recipe, out: str | Path | None = None, callbacks: Callbacks | None = None) -> Path:
@@ -255,7 +264,9 @@ def _newest(folder: RunFolder, recipe: Recipe, callbacks: Callbacks) -> str:
     newest, checkpoint = folder.load_newest(callbacks.say)
     folder.prune(recipe.training.keep_checkpoints)  # what a run that was killed did not come to
     if folder.journal().size() < checkpoint.state["journal"]:
-        callbacks.say(f"{folder.path / JOURNAL} has lost lines since {newest.name} was saved; training does not need them")
+        callbacks.say(
+            f"{folder.path / JOURNAL} has lost lines since {newest.name} was saved; training does not need them"
+        )
     return str(newest)
 
 

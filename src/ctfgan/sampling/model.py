@@ -17,7 +17,8 @@ from ctfgan.bundle.bundle import FILES, Bundle, class_numbers, look_up, open_bun
 from ctfgan.bundle.card import Rights
 from ctfgan.bundle.class_rows import Rows, generator_of
 from ctfgan.bundle.hub_download import REPOSITORY, fetch_bundle
-from ctfgan.core.errors import ConfigError, DataError, many
+from ctfgan.core.errors import ConfigError, DataError
+from ctfgan.core.text import plural
 from ctfgan.data.images import Bytes, square, to_float
 from ctfgan.data.sources.base import UNLABELLED
 from ctfgan.data.sources.class_folders import FolderTree, walk
@@ -269,7 +270,7 @@ class Model:
             if broken and len(files) == before:
                 raise DataError(f"{path}: none of {len(broken):,} images can be read (first: {broken[0]})")
             if broken:
-                were = many(len(broken), "image was", "images were")
+                were = plural(len(broken), "image was", "images were")
                 notes.append(f"{path}: {were} passed over (first: {broken[0].partition('; ')[0]})")
         return OwnImages(files, np.stack(pixels), tuple(notes))
 

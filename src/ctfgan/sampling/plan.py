@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ctfgan.core.errors import ConfigError, a_few
+from ctfgan.core.errors import ConfigError
+from ctfgan.core.text import a_few, plural
 from ctfgan.data.sources.base import ImageSource, Labels
 from ctfgan.sampling.model import ANY_CLASS, Model
 
@@ -121,7 +122,7 @@ def _chosen(model: Model, classes: Sequence[str] | None) -> tuple[tuple[str, ...
 
 
 def _classes(count: int) -> str:
-    return f"{count:,} class{'es' * (count != 1)}"
+    return plural(count, "class", "classes")
 
 
 def _quoted(names: Sequence[str]) -> str:

@@ -29,6 +29,7 @@ from ctfgan.bundle.bundle import environment
 from ctfgan.core.errors import ConfigError
 from ctfgan.core.files import flush_all, is_remains, is_taken, lock, write_file
 from ctfgan.core.progress import Progress
+from ctfgan.core.text import plural
 from ctfgan.data.sources.sample_set import (
     SET_KIND,
     SET_MANIFEST,
@@ -218,7 +219,7 @@ def _difference(begun: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
 
 
 def _of(classes: list[dict[str, Any]]) -> str:
-    return f"{len(classes):,} class{'es' * (len(classes) != 1)}"
+    return plural(len(classes), "class", "classes")
 
 
 def _lq_words(low_quality: Mapping[str, Any] | None) -> str:

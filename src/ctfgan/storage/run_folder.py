@@ -10,8 +10,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
-from ctfgan.core.errors import RunError, excerpt
+from ctfgan.core.errors import RunError
 from ctfgan.core.files import clear_remains, delete_folder, is_remains, lock, new_folder, read_json, write_file
+from ctfgan.core.text import excerpt
 from ctfgan.storage.checkpoint_files import (
     MANIFEST,
     Checkpoint,

@@ -15,7 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ctfgan.core.errors import RunError, excerpt
+from ctfgan.core.errors import RunError
+from ctfgan.core.text import excerpt
 
 TOGETHER = "networks.safetensors"
 SHARDS = "tables-*.safetensors"

@@ -11,7 +11,7 @@ from itertools import pairwise
 from math import sqrt
 from typing import Any, Literal
 
-from ctfgan.core.errors import NAMED, a_few
+from ctfgan.core.text import MOST_LISTED, a_few
 from ctfgan.metrics.variety import alike_below
 from ctfgan.training.settings import AlarmSettings
 from ctfgan.training.validation import CheckReport
@@ -154,7 +154,7 @@ class Alarms:
         if not grown:
             return None
         grown.sort(key=lambda name: largest[name] / now[name])
-        steps = ", ".join(f"{name} from {largest[name]:.3g} to {now[name]:.3g}" for name in grown[:NAMED])
+        steps = ", ".join(f"{name} from {largest[name]:.3g} to {now[name]:.3g}" for name in grown[:MOST_LISTED])
         message = (
             f"the greatest singular value of {a_few(grown)} has grown suddenly ({steps}), as it does before a "
             "collapse; what helps is lower rates"

@@ -21,9 +21,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from ctfgan.core.errors import excerpt
 from ctfgan.core.files import make_room, write_file
 from ctfgan.core.progress import Progress, silent
+from ctfgan.core.text import excerpt
 from ctfgan.data.image_view import BothSides
 from ctfgan.data.prepare import Dataset
 from ctfgan.data.sources.base import Labels

@@ -10,6 +10,7 @@ from typing import Any
 
 from ctfgan.core.errors import RunError
 from ctfgan.core.files import delete_folder
+from ctfgan.core.text import times
 from ctfgan.storage.run_folder import RECIPE, Journal, RunFolder
 from ctfgan.training.divergence import Diverged
 from ctfgan.training.settings import RecoverySettings, StageSettings
@@ -127,7 +128,7 @@ def diagnosis(failure: Diverged, stage: str, step: int, recovery: Recovery, rate
         rates: that it failed with, of generator and discriminator.
     """
     tried = (
-        f"it was rolled back {many(recovery.count)} and failed again" if recovery.count else "it was not rolled back"
+        f"it was rolled back {times(recovery.count)} and failed again" if recovery.count else "it was not rolled back"
     )
     return (
         f"training failed in stage {stage!r} at step {step:,}: {failure}; {tried}, at last with generator_rate "
@@ -153,11 +154,6 @@ class HealthRecord:
         rollbacks = [line for line in lines if line["event"] == ROLLBACK]
         alarms = Counter(line["kind"] for line in lines if line["event"] == ALARM)
         return cls(len(rollbacks), rollbacks[-1]["slowed"] if rollbacks else 1.0, dict(alarms))
-
-
-def many(times: int) -> str:
-    """A number of times in words."""
-    return "once" if times == 1 else f"{times} times"
 
 
 def cut_back(journal: Journal, size: int) -> None:

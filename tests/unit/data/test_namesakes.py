@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctfgan.core.errors import DataError, folded
+from ctfgan.core.errors import DataError
+from ctfgan.core.text import fold_name
 from ctfgan.data.namesakes import pairing_lines, resolve_pairing
 
 AB, BA, ABC, AX, XY = ("a", "b"), ("b", "a"), ("a", "b", "c"), ("a", "x"), ("x", "y")
@@ -154,5 +155,5 @@ def test_of_very_many_names_few_are_listed_and_no_typing_errors_looked_for() -> 
 
 @given(st.text(max_size=8))
 def test_folding_a_name_twice_changes_nothing_more(name: str) -> None:
-    assert folded(folded(name)) == folded(name)
-    assert folded(name) == folded(f"  {unicodedata.normalize('NFD', name)} ")
+    assert fold_name(fold_name(name)) == fold_name(name)
+    assert fold_name(name) == fold_name(f"  {unicodedata.normalize('NFD', name)} ")

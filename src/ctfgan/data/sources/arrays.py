@@ -15,7 +15,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ctfgan.core.errors import DataError, excerpt, shown
+from ctfgan.core.errors import DataError
+from ctfgan.core.text import excerpt, printable
 from ctfgan.data.npz import NpzFile, check_memory
 from ctfgan.data.sources.base import UNLABELLED, ArraySource, ImageSource, check_images
 from ctfgan.data.sources.columns import LABEL_SETTING, Columns, numbered, text_labels
@@ -77,7 +78,7 @@ def _open_npz(path: Path, split: str, of_images: str, columns: Columns) -> Image
     of_classes = next((key for key in _present(file, CLASS_KEYS) if key != of_labels), None)
     labels = None if of_labels is None else file.read(of_labels)
     classes = None if of_classes is None else _names(location, file.read(of_classes))
-    notes = (shown(note),) if note else ()
+    notes = (printable(note),) if note else ()
     images = file.read(of_images)
     if labels is None:
         return ArraySource(location, images, None, classes, [path], split, notes)

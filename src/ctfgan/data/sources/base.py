@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ctfgan.core.errors import DataError, excerpt, is_shown_whole
+from ctfgan.core.errors import DataError
+from ctfgan.core.text import excerpt, is_printable
 from ctfgan.data.images import check_size
 
 Labels = NDArray[np.int64]
@@ -197,8 +198,8 @@ def check_names(location: str, names: Sequence[str]) -> None:
     Raises:
         DataError: an empty name, one with control characters, or one that is given twice.
     """
-    if not is_shown_whole("".join(names)):
-        odd = next(name for name in names if not is_shown_whole(name))
+    if not is_printable("".join(names)):
+        odd = next(name for name in names if not is_printable(name))
         raise DataError(
             f"{location}: class name {excerpt(odd, 60)!r} holds characters that control a terminal or are no text; "
             "rename it"

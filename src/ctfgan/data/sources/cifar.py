@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ctfgan.core.errors import DataError, excerpt
+from ctfgan.core.errors import DataError
+from ctfgan.core.text import excerpt
 from ctfgan.data.sources.base import ArraySource, names_in
 from ctfgan.data.sources.published_splits import TEST, TRAIN, Opener, part_location
 

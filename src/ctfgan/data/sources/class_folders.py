@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ctfgan.core.errors import DataError, excerpt
+from ctfgan.core.errors import DataError
+from ctfgan.core.text import excerpt
 from ctfgan.data.sources.base import file_identity
 from ctfgan.data.sources.columns import Columns
 from ctfgan.data.sources.encoded import is_image_name

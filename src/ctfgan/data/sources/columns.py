@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ctfgan.core.errors import ConfigError, DataError, excerpt, shown
+from ctfgan.core.errors import ConfigError, DataError
+from ctfgan.core.text import excerpt, printable
 from ctfgan.data.sources.base import UNLABELLED, Labels
 
 LABEL_NAMES = frozenset({"label", "labels", "class", "cls", "target", "y"})
@@ -149,7 +150,7 @@ def column_labels(
     if label is None:
         others = [column for column in columns if column.holds != "images"]
         note = f"{location}: no column is known as the label, so the images have none; {LABEL_SETTING} names one of "
-        return (), unlabelled, (shown(note + excerpt(_listed(others))),) if others else ()
+        return (), unlabelled, (printable(note + excerpt(_listed(others))),) if others else ()
     if label.holds in ("floats", "flags", "lists"):
         try:
             values = whole_labels(values)
@@ -159,7 +160,7 @@ def column_labels(
                 raise DataError(
                     f"{reason}; {LABEL_SETTING} must name another, of {excerpt(_listed(columns))}"
                 ) from error
-            return (), unlabelled, (shown(f"{reason}, so the images have none; {LABEL_SETTING} names another"),)
+            return (), unlabelled, (printable(f"{reason}, so the images have none; {LABEL_SETTING} names another"),)
     return *numbered(values, label.class_names, location), ()
 
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Collection, Sequence
 import numpy as np
 from PIL import Image
 
-from ctfgan.core.errors import DataError, many
+from ctfgan.core.errors import DataError
+from ctfgan.core.text import plural
 from ctfgan.data.sources.base import (
     UNLABELLED,
     Groups,
@@ -124,7 +125,7 @@ def labelled_only(source: ImageSource) -> ImageSource:
         return source
     rows = np.flatnonzero(source.labels != UNLABELLED)
     count = len(source.labels) - len(rows)
-    note = f"{many(count, 'image without a label is', 'images without a label are')} unused"
+    note = f"{plural(count, 'image without a label is', 'images without a label are')} unused"
     return ChosenSource(source, rows, source.labels[rows], source.classes, (note,))
 
 

@@ -16,7 +16,8 @@ from typing import BinaryIO
 from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
-from ctfgan.core.errors import DataError, excerpt
+from ctfgan.core.errors import DataError
+from ctfgan.core.text import excerpt
 from ctfgan.data.images import MAX_PIXELS, TooManyPixels, check_size
 from ctfgan.data.levels import MIN_IS_WHITE, kind_of
 

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ctfgan.core.errors import DataError, many
+from ctfgan.core.errors import DataError
+from ctfgan.core.text import plural
 from ctfgan.data.images import check_size
 from ctfgan.data.sources.base import Labels, file_identity
 from ctfgan.data.sources.published_splits import Opener, by_split, part_location
@@ -60,7 +61,7 @@ class GntSource:
         unknown = np.flatnonzero(self.labels < 0)
         if len(unknown):
             code = int(codes[numbers[unknown[0]]]).to_bytes(2).hex(" ")
-            have = many(len(unknown), "record has", "records have")
+            have = plural(len(unknown), "record has", "records have")
             self.notes += (f"{have} no GBK character (first: {self.name(unknown[0])}: {code})",)
 
     def identity(self) -> str:

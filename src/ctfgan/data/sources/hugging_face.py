@@ -10,6 +10,7 @@ from typing import Any
 from PIL import Image
 
 from ctfgan.core.errors import DataError
+from ctfgan.core.text import excerpt
 from ctfgan.data.sources.base import ImageSource, file_identity, label_identity
 from ctfgan.data.sources.columns import Column, Columns, Holds, choose_columns, column_labels, encoded, library
 from ctfgan.data.sources.combine import JoinedSource
@@ -53,8 +54,7 @@ def _loaded(load: Any, failure: str, way_out: str) -> dict[str, Any]:
     try:
         loaded = load()
     except Exception as error:  # the library passes on whatever its readers, the network and the Hub raise
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise DataError(f"{failure} ({reason}); {way_out}") from error
+        raise DataError(f"{failure} ({excerpt(error)}); {way_out}") from error
     return dict(loaded) if isinstance(loaded, Mapping) else {WHOLE: loaded}
 
 

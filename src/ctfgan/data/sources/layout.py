@@ -15,7 +15,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 
-from ctfgan.core.errors import DataError, a_few, excerpt, many, shown
+from ctfgan.core.errors import DataError
+from ctfgan.core.text import a_few, excerpt, plural, printable
 from ctfgan.data.sources.base import label_identity
 from ctfgan.data.sources.columns import LABEL_SETTING, Columns, Value, numbered
 from ctfgan.data.sources.encoded import HEIF_SUFFIXES, EncodedSource, open_image, suffix_of
@@ -128,7 +129,7 @@ class TreeSource(EncodedSource):
             return [None] * len(names), ()
         if "" in classes:
             first = self._images[names.index("")].rpartition("/")[2]
-            have = many(names.count(""), "image beside the class folders has", "images beside the class folders have")
+            have = plural(names.count(""), "image beside the class folders has", "images beside the class folders have")
             beside = f"{have} no label (first: {readable(first)})"
             return [name or None for name in names], (beside,)
         if all(name.lower() in SPLIT_FOLDERS for name in classes):
@@ -151,7 +152,7 @@ class TreeSource(EncodedSource):
         if not outside:
             return names, ()
         first = readable(outside[0])
-        have = many(len(outside), "image has", "images have")
+        have = plural(len(outside), "image has", "images have")
         return names, (f"{have} no folder of level {level}, and no label (first: {first})",)
 
 
@@ -164,7 +165,7 @@ def _are_in_class_folders(paths: Iterable[str]) -> bool:
 def _few_named(tree: Tree, beside: Beside, count: int) -> str:
     """A sentence about tables that tell too few labels to go before class folders."""
     tables = a_few([tree.place(path) for path in sorted(beside.tables)])
-    return shown(
+    return printable(
         f"{tables}: labels for {beside.named:,} of {count:,} images, so "
         f"the folders are the classes; a table that names most images, or {LABEL_SETTING}, goes before them"
     )
@@ -226,7 +227,7 @@ def _loose_note(loose: Sequence[str]) -> tuple[str, ...]:
     """A sentence about images beside the folders that are parts, if there are any."""
     if not loose:
         return ()
-    are = many(len(loose), "image beside the parts of the set is", "images beside the parts of the set are")
+    are = plural(len(loose), "image beside the parts of the set is", "images beside the parts of the set are")
     return (readable(f"{are} in none of them, and unused (first: {loose[0]})"),)
 
 
@@ -241,7 +242,7 @@ def strays_note(tree: Tree) -> tuple[str, ...]:
     if not strays:
         return ()
     names = a_few([f"{readable(name)}: {count:,}" for name, count in strays.most_common()])
-    were = many(
+    were = plural(
         strays.total(),
         "image that is hidden or in a system folder was",
         "images that are hidden or in system folders were",
@@ -256,13 +257,13 @@ def _passed_over(tree: Tree, base: str, used: frozenset[str]) -> tuple[str, ...]
     heif = [path for path in others if suffix_of(path) in HEIF_SUFFIXES]
     if heif:
         notes.append(
-            f"{many(len(heif), 'HEIC image is', 'HEIC images are')} not read (first: {readable(heif[0])}); what reads "
-            "HEIC is installed by: pip install pillow-heif"
+            f"{plural(len(heif), 'HEIC image is', 'HEIC images are')} not read (first: {readable(heif[0])}); what "
+            "reads HEIC is installed by: pip install pillow-heif"
         )
     kinds = Counter(suffix_of(path) or "no suffix" for path in others if suffix_of(path) not in HEIF_SUFFIXES)
     if kinds:
         named = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-        were = many(kinds.total(), "file that is no image was", "files that are no images were")
+        were = plural(kinds.total(), "file that is no image was", "files that are no images were")
         notes.append(readable(f"{were} ignored ({named})"))
     return tuple(notes)
 
@@ -294,7 +295,7 @@ def _folders_note(tree: Tree, base: str, folders: Sequence[str]) -> tuple[str, .
     for folder, held in kinds.items():
         what = ", ".join(f"{count} {kind}" for kind, count in held.most_common(3)) or "empty"
         said.append(f"{folder[len(base) :]} ({tree.listing.unusable.get(folder, what)})")
-    are = many(len(said), "folder without images is no class", "folders without images are no classes")
+    are = plural(len(said), "folder without images is no class", "folders without images are no classes")
     return (readable(f"{are}: {a_few(said)}"),)
 
 
@@ -312,7 +313,7 @@ def _tables_unread(tree: Tree, base: str) -> tuple[str, ...]:
     if well_called:
         likely, rule = well_called, f"it needs the columns file_name and label, and no row has a {FILE_NAME}"
     are = "is" if len(likely) == 1 else "are"
-    return (shown(f"the images have no labels, and {readable(a_few(likely))} {are} not read; {rule}"),)
+    return (printable(f"the images have no labels, and {readable(a_few(likely))} {are} not read; {rule}"),)
 
 
 def _unread(tree: Tree, base: str) -> str:
@@ -322,4 +323,4 @@ def _unread(tree: Tree, base: str) -> str:
     if archives:
         return f" (but the archive {excerpt(readable(archives[0]), 100)}: give that, or unpack it)"
     heif = sum(suffix_of(path) in HEIF_SUFFIXES for path in others)
-    return f" (but {many(heif, 'HEIC file')}: pip install pillow-heif)" if heif else ""
+    return f" (but {plural(heif, 'HEIC file')}: pip install pillow-heif)" if heif else ""

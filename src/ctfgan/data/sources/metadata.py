@@ -15,7 +15,8 @@ from functools import partial
 from io import BytesIO, TextIOWrapper
 from typing import Any
 
-from ctfgan.core.errors import DataError, excerpt, many, shown
+from ctfgan.core.errors import DataError
+from ctfgan.core.text import excerpt, plural, printable
 from ctfgan.data.sources.columns import (
     LABEL_SETTING,
     Column,
@@ -85,7 +86,7 @@ def labels_beside(tree: Tree, images: Sequence[str], columns: Columns, base: str
         table = _read(tree, path, folder, known, columns)
         if table is not None:
             tables[path] = table
-            notes.append(shown(f"{tree.place(path)}: {table.note}"))
+            notes.append(printable(f"{tree.place(path)}: {table.note}"))
     told = {image: value for table in tables.values() for image, value in (table.values or {}).items()}
     is_told = any(table.values is not None for table in tables.values())
     if not is_told:
@@ -169,7 +170,7 @@ def _stylegan(content: bytes, folder: str, images: frozenset[str]) -> _Table | N
 
 
 def _not_there(missing: int) -> str:
-    return f"; {many(missing, 'file that it names is', 'files that it names are')} not there" * bool(missing)
+    return f"; {plural(missing, 'file that it names is', 'files that it names are')} not there" * bool(missing)
 
 
 def _inside(folder: str, name: object) -> str:

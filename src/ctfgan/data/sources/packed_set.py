@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ctfgan.core.errors import shown
+from ctfgan.core.text import printable
 from ctfgan.data.images import to_picture
 from ctfgan.data.manifest import check_manifest
 from ctfgan.data.packed import Survey, open_packed
@@ -21,7 +21,7 @@ class PackedSource:
         packed = open_packed(folder)
         check_manifest(packed.manifest, folder)
         note = f"built from {packed.survey.location} at {packed.form}, fit {packed.fit}"
-        survey = replace(packed.survey, location=str(folder), notes=tuple(map(shown, (*packed.survey.notes, note))))
+        survey = replace(packed.survey, location=str(folder), notes=tuple(map(printable, (*packed.survey.notes, note))))
         self.packed = replace(packed, survey=survey)
         self.location = str(folder)
         self.classes = self.packed.names

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ctfgan.core.errors import DataError, excerpt
+from ctfgan.core.errors import DataError
+from ctfgan.core.text import excerpt
 from ctfgan.data.sources.base import file_identity, label_identity
 from ctfgan.data.sources.columns import Column, Columns, Holds, choose_columns, column_labels, encoded, library
 from ctfgan.data.sources.encoded import EncodedSource, read_image

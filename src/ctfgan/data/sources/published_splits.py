@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
-from ctfgan.core.errors import DataError, many
+from ctfgan.core.errors import DataError
+from ctfgan.core.text import plural
 from ctfgan.data.sources.base import ImageSource
 from ctfgan.data.sources.combine import JoinedSource
 
@@ -87,7 +88,7 @@ def _join(location: str, sources: list[ImageSource], *, keep_unlabelled: bool) -
     if len(sources) == 1:
         return sources[0]
     notes = tuple(
-        f"{many(len(source.labels), 'image is', 'images are')} unused, as {source.location} has no labels"
+        f"{plural(len(source.labels), 'image is', 'images are')} unused, as {source.location} has no labels"
         for source in dropped
     )
     return JoinedSource(location, kept, notes)

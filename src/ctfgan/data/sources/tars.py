@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ctfgan.core.errors import CtfganError, DataError, excerpt, shown
+from ctfgan.core.errors import CtfganError, DataError
+from ctfgan.core.text import excerpt, printable
 from ctfgan.data.sources.base import archive_identity
 from ctfgan.data.sources.encoded import HEADER_BYTES, LARGEST_FILE
 from ctfgan.data.sources.tree import Listing, Tree, common_folder, inner_path, leading_out, list_members, readable
@@ -196,7 +197,7 @@ def _is_end_mark(shard: Path, offset: int) -> bool:
 
 
 def _cut_off(shard: Path, offset: int, reason: str) -> str:
-    return shown(f"{shard} is damaged or cut off at byte {offset:,} ({reason}); the files before it are used")
+    return printable(f"{shard} is damaged or cut off at byte {offset:,} ({reason}); the files before it are used")
 
 
 class _Unpacked:
@@ -225,7 +226,7 @@ class _Unpacked:
             except CtfganError:
                 raise
             except Exception as error:  # each of the modules has an error of its own
-                return shown(f"{shard} is damaged or cut off ({excerpt(error)}); the files before that are used")
+                return printable(f"{shard} is damaged or cut off ({excerpt(error)}); the files before that are used")
         return ""
 
     def _check_room(self, shard: Path, size: int, most: int) -> None:

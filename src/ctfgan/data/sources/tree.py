@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ctfgan.core.errors import many, shown
+from ctfgan.core.text import plural, printable
 from ctfgan.data.sources.encoded import is_image_name
 from ctfgan.data.sources.strays import RESOURCE_FORK, stray_part
 
@@ -78,7 +78,7 @@ def readable(name: str) -> str:
     """A file name that can be printed: bytes that are no UTF-8 become question marks in a diamond, and so do characters
     that control a terminal.
     """
-    return shown(os.fsencode(name).decode(errors="replace"))
+    return printable(os.fsencode(name).decode(errors="replace"))
 
 
 def common_folder(paths: Sequence[str]) -> str:
@@ -98,7 +98,7 @@ def inner_path(name: str) -> str | None:
 
 def leading_out(count: int) -> str:
     """A sentence about members without an inner path."""
-    files = many(
+    files = plural(
         count, "file whose path leads out of the archive was", "files whose paths lead out of the archive were"
     )
     return f"{files} passed over"

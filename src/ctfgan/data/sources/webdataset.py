@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from ctfgan.core.errors import DataError, a_few, excerpt, many, shown
+from ctfgan.core.errors import DataError
+from ctfgan.core.text import a_few, excerpt, plural, printable
 from ctfgan.data.sources.base import file_identity
 from ctfgan.data.sources.columns import LABEL_NAMES, LABEL_SETTING, Columns, Value, numbered, text_labels, whole_labels
 from ctfgan.data.sources.encoded import HEADER_BYTES, EncodedSource, is_image_name, open_image
@@ -118,7 +119,7 @@ class TarSource(EncodedSource):
         without = sum(map(len, taken)) - len(self._names)
         self.notes: tuple[str, ...] = tuple(one.damage for one in self._scans if one.damage)
         if without:
-            self.notes += (f"{many(without, 'sample without an image is', 'samples without an image are')} unused",)
+            self.notes += (f"{plural(without, 'sample without an image is', 'samples without an image are')} unused",)
         if not self._names:
             why = "".join(f" ({note})" for note in self.notes[:1])
             raise DataError(f"{location} holds no images{why}; give shards of image files")
@@ -132,7 +133,7 @@ class TarSource(EncodedSource):
             )
         if not self.classes and others:
             self.notes += (
-                shown(
+                printable(
                     f"{location}: no sample has a .cls or an entry 'label' of a .json, so the images have no labels "
                     f"(there are {excerpt(a_few([*others]))}); {LABEL_SETTING} names another"
                 ),
@@ -142,7 +143,7 @@ class TarSource(EncodedSource):
         return file_identity(one.shard for one in self._scans)
 
     def name(self, index: int) -> str:
-        return shown(f"{self._scan(index).shard}:{self._names[index]}")
+        return printable(f"{self._scan(index).shard}:{self._names[index]}")
 
     def content(self, index: int) -> bytes:
         return self._bytes(index, int(self._places[index, 1]))

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ctfgan.core.errors import DataError, excerpt, many
+from ctfgan.core.errors import DataError
+from ctfgan.core.text import excerpt, plural
 from ctfgan.data.sources.base import archive_identity
 from ctfgan.data.sources.columns import Columns
 from ctfgan.data.sources.encoded import HEADER_BYTES, LARGEST_FILE
@@ -77,7 +78,7 @@ class ZipTree(Tree):
             self.damage = (leading_out(outside),)
         if unknown:
             self.damage += (
-                f"the encoding of {many(len(unknown), 'name')} is not told (first: {readable(unknown[0])}); if class "
+                f"the encoding of {plural(len(unknown), 'name')} is not told (first: {readable(unknown[0])}); if class "
                 "names come out wrong, unpack the archive with a program that knows it",
             )
         if self.listing.images:
