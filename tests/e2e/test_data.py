@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ctfgan.data import catalogue
+from ctfgan.data import published
 from tests.conftest import TINY_RUN, Outcome, snapshot
 
 RunCli = Callable[..., Outcome]
@@ -220,9 +220,9 @@ def test_fetch_and_list_and_training_by_name(
     )
     content = Path("server/toy.npz").read_bytes()
     url = Path("server/toy.npz").absolute().as_uri()
-    file = catalogue.PublishedFile("toy.npz", len(content), hashlib.sha256(content).hexdigest(), url)
-    toy = catalogue.PublishedSet("toy", "A toy", "http://toy.example", (file,), ("toy.npz",), "toy.npz")
-    monkeypatch.setitem(catalogue.CATALOGUE, "toy", toy)
+    file = published.PublishedFile("toy.npz", len(content), hashlib.sha256(content).hexdigest(), url)
+    toy = published.PublishedSet("toy", "A toy", "http://toy.example", (file,), ("toy.npz",), "toy.npz")
+    monkeypatch.setitem(published.CATALOGUE, "toy", toy)
 
     assert "run 'ctfgan data fetch toy'" in refused("train", "--hq", "toy")
     assert "not here: run 'ctfgan data fetch toy'" in run_cli("data", "list").out
@@ -240,7 +240,7 @@ def test_fetch_and_list_and_training_by_name(
     assert f"Next: ctfgan train --hq {tmp_path}/elsewhere/toy/toy.npz" in elsewhere.out
     lost = replace(file, url="http://127.0.0.1:9/toy.npz")
     monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setitem(catalogue.CATALOGUE, "toy", replace(toy, files=(lost,)))
+    monkeypatch.setitem(published.CATALOGUE, "toy", replace(toy, files=(lost,)))
     assert f"put it into {tmp_path}/third/downloads" in refused("data", "fetch", "toy", "--to", "third")
 
 

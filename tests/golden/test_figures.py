@@ -10,7 +10,7 @@ import scipy.linalg
 import torch
 
 from ctfgan.core.progress import silent
-from ctfgan.metrics import per_class, reading
+from ctfgan.metrics import features, per_class
 from ctfgan.metrics.features import Reading, read_images
 from ctfgan.metrics.memorization import check_copies
 from ctfgan.metrics.neighbours import neighbourhood
@@ -54,7 +54,7 @@ def test_the_score_is_the_exponential_of_the_mean_divergence_from_the_marginal(m
     images = np.random.default_rng(2).integers(0, 256, (500, 4, 4, 1), dtype=np.uint8)
     extractor = PixelExtractor(width=4, classes=7)
 
-    def score() -> reading.Score:
+    def score() -> features.Score:
         chunks = ((images[start : start + 64], None) for start in range(0, 500, 64))
         found = read_images([extractor], chunks, 500, seed=0)["pixels"].score
         assert found is not None
@@ -65,7 +65,7 @@ def test_the_score_is_the_exponential_of_the_mean_divergence_from_the_marginal(m
     p = exponentials / exponentials.sum(axis=1, keepdims=True)
     divergence = np.sum(p * (np.log(p) - np.log(p.mean(axis=0))), axis=1)
     ten = score()
-    monkeypatch.setattr(reading, "SCORE_SPLITS", 1)
+    monkeypatch.setattr(features, "SCORE_SPLITS", 1)
     whole = score()
     assert whole.mean == pytest.approx(np.exp(divergence.mean()), rel=1e-5)
     assert whole.spread == 0

@@ -13,7 +13,7 @@ import torch
 import ctfgan
 from ctfgan.bundle.bundle import bank_for_bundle
 from ctfgan.core.errors import DataError
-from ctfgan.data import measured
+from ctfgan.data import evaluated_classes
 from ctfgan.data.batches import BatchStream
 from ctfgan.data.describe import describe
 from ctfgan.data.images import to_bytes
@@ -205,8 +205,8 @@ def test_what_cannot_be_withheld_is_refused(npz: DataSettings, changes: dict[str
 
 
 def test_probe_classes_know_which_of_them_are_withheld(npz: DataSettings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measured, "MOST_MEASURED_CLASSES", 9)
-    monkeypatch.setattr(measured, "PROBE_CLASSES", 4)
+    monkeypatch.setattr(evaluated_classes, "MOST_MEASURED_CLASSES", 9)
+    monkeypatch.setattr(evaluated_classes, "PROBE_CLASSES", 4)
     dataset = prepared(npz, without_hq=5)
     found = dataset.measured
     assert found.labels[found.lq_only].tolist() == [c for c in found.labels.tolist() if c in dataset.lq_only]

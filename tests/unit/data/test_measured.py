@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ctfgan.data import measured
+from ctfgan.data import evaluated_classes
 from ctfgan.data.describe import describe
 from ctfgan.data.prepare import Dataset, prepare
 from ctfgan.data.settings import DataSettings
@@ -30,8 +30,8 @@ def write(tmp_path: Path, cache: Path, write_npz: Callable[..., Path]) -> Callab
 
 @pytest.fixture
 def probed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measured, "MOST_MEASURED_CLASSES", 19)
-    monkeypatch.setattr(measured, "PROBE_CLASSES", 4)
+    monkeypatch.setattr(evaluated_classes, "MOST_MEASURED_CLASSES", 19)
+    monkeypatch.setattr(evaluated_classes, "PROBE_CLASSES", 4)
 
 
 def test_few_classes_are_all_measured_by_their_own_labels(write: Callable[..., Dataset]) -> None:

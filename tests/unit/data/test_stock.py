@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ctfgan.data import stock
+from ctfgan.data import device_images
 from ctfgan.data.device_images import Stock, shared_tensor
 from ctfgan.data.images import to_bytes
 
@@ -31,7 +31,7 @@ def test_gathered_images_are_those_of_the_rows_as_floats_in_channels_last_order(
 def test_a_device_takes_images_that_fit_into_a_quarter_of_what_is_free(
     free: int, is_resident: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stock, "free_memory", lambda device: free)
+    monkeypatch.setattr(device_images, "free_memory", lambda device: free)
     images = Stock(PIXELS, torch.device("meta"))
     assert images.is_resident == is_resident
     gathered = images.gather(torch.zeros(4, dtype=torch.int64, device="meta") if is_resident else ROWS)

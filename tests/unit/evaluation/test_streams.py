@@ -13,7 +13,7 @@ from ctfgan.core.progress import silent
 from ctfgan.data.pairing import LowQualityBank
 from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.distributed.engine import alone
-from ctfgan.evaluation import streams
+from ctfgan.evaluation import image_streams
 from ctfgan.evaluation.image_streams import ImageSet, Sieve, generated, reported_set
 from ctfgan.evaluation.measurement import floor_split
 from ctfgan.models.interfaces import Condition, Noise, normal_noise
@@ -55,7 +55,7 @@ def draw(images: ImageSet, seed: tuple[int, ...]) -> list[np.ndarray]:
 
 
 def test_a_stream_never_holds_more_than_a_chunk(images: ImageSet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "CHUNK", 10)
+    monkeypatch.setattr(image_streams, "CHUNK", 10)
     parts = list(generated(images, torch.arange(25), (0,), CPU, silent, ""))
     assert [len(pixels) for pixels, _ in parts] == [10, 10, 5]
     assert torch.cat([labels for _, labels in parts if labels is not None]).tolist() == list(range(25))
@@ -73,7 +73,7 @@ def test_images_are_asked_for_by_measured_class_and_made_of_the_class_behind_it(
 def test_images_follow_from_all_numbers_of_the_seed_and_differ_between_chunks(
     images: ImageSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "CHUNK", 10)
+    monkeypatch.setattr(image_streams, "CHUNK", 10)
     one = draw(images, (3, 1))
     for part, again in zip(one, draw(images, (3, 1)), strict=True):
         assert np.array_equal(part, again)
