@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from synthetic_images import synthetic_images
 
 import ctfgan
 from ctfgan.data import device_images
 from ctfgan.data.batches import BatchStream
 from ctfgan.data.prepare import prepare
 from ctfgan.data.settings import DataSettings
-from ctfgan.data.synthetic import synthetic_images
 from ctfgan.distributed.batch_rng import BatchRng
 from tests.conftest import TINY_RUN
 

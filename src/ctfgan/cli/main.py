@@ -41,7 +41,6 @@ SECTIONS = {
     "Research": {
         "reproduce": "Run a table of the paper: train, evaluate, report.",
         "sweep": "Run a series of settings and draw one plot.",
-        "bench": "Measure speed.",
     },
     "This machine": {
         "doctor": "Say whether this machine is fit, and what to mend.",

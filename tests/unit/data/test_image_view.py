@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from synthetic_images import synthetic_images
 
 from ctfgan.data import image_view
 from ctfgan.data.batches import BatchStream
@@ -12,7 +13,6 @@ from ctfgan.data.image_view import ImageView
 from ctfgan.data.packed import PackedImages
 from ctfgan.data.prepare import Dataset, prepare
 from ctfgan.data.settings import DataSettings, DegradationSettings
-from ctfgan.data.synthetic import synthetic_images
 from ctfgan.distributed.batch_rng import BatchRng
 
 ROWS = np.array([3, 8, 9, 20])

@@ -1,31 +1,35 @@
-"""Things that step: a stage of a recipe on synthetic data, and the plain trainer beside it."""
+"""Stages of a recipe on one batch of noise: stepped, timed part by part, and their work counted."""
 
 from __future__ import annotations
 
+import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, cast
 
 import torch
+from roofline import Peaks, Work, backward_work, forward_work, update_work
+from timing import Times, interleaved
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from ctfgan.bench.plain import PlainTrainer
-from ctfgan.core.errors import ConfigError, pick
 from ctfgan.data.batches import Batch, join
+from ctfgan.data.images import Bytes
 from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.distributed.engine import alone, place, wait_for
 from ctfgan.models.interfaces import Condition, Generator, Noise
-from ctfgan.models.widths import plan_for
+from ctfgan.models.synthesis import CHUNK, synthesise
 from ctfgan.recipes.build import Shape, build_method, random_codes_for
-from ctfgan.recipes.recipe import Recipe, SnGan
+from ctfgan.recipes.recipe import Recipe
 from ctfgan.training.ema import Ema
 from ctfgan.training.loop import GanOptimizers
 from ctfgan.training.method import Method, Stage
+from ctfgan.training.objectives.adversarial import Critic
 from ctfgan.training.settings import StageSettings
 
 ENDLESS = 10**9  # steps of a stage that is only timed: its learning rate stays
-PLAIN_RESOLUTION = 32
+SYNTHESISE, BARE = "synthesise", "bare forward"
 
 
 @dataclass(frozen=True)
@@ -65,8 +69,8 @@ def synthetic_batch(shape: Shape, resolution: int, size: int) -> Batch:
     return Batch(real, labels[0], labels[1], low, labels[1])
 
 
-class StageArm:
-    """A stage of a recipe, trained as :func:`~ctfgan.training.loop.play` does, on one synthetic batch.
+class TimedStage:
+    """A stage of a recipe, trained as :func:`~ctfgan.training.loop.train_steps` does, on one synthetic batch.
 
     Args:
         method: built from the recipe; stages of one method share their networks.
@@ -123,7 +127,7 @@ class StageArm:
         self.enter()
         started = time.perf_counter()
         self.objective.advance(self._updates.step / self.settings.steps)
-        with OptimiserClock() as clock:
+        with OptimizerClock() as clock:
             for _ in range(self.settings.critic_steps):
                 self.update_discriminator()
             between = time.perf_counter()
@@ -143,7 +147,7 @@ class StageArm:
         return condition, noise.to(self._device)
 
 
-class OptimiserClock:
+class OptimizerClock:
     """Counts the seconds inside every optimiser's step while it is open.
 
     Attributes:
@@ -154,7 +158,7 @@ class OptimiserClock:
         self.seconds = 0.0
         self._started = 0.0
 
-    def __enter__(self) -> OptimiserClock:
+    def __enter__(self) -> OptimizerClock:
         self._hooks = [register_optimizer_step_pre_hook(self._begin), register_optimizer_step_post_hook(self._end)]
         return self
 
@@ -169,61 +173,136 @@ class OptimiserClock:
         self.seconds += time.perf_counter() - self._started
 
 
-class PlainArm:
-    """The plain trainer at a recipe's widths, batch and number of discriminator steps.
-
-    Raises:
-        ConfigError: the recipe is not the one that the plain trainer implements.
-    """
-
-    name = "plain"
-
-    def __init__(self, recipe: Recipe, shape: Shape, settings: StageSettings) -> None:
-        method, resolution = recipe.method, recipe.data.resolution
-        if not isinstance(method, SnGan) or method.kind != "sn-gan-projection" or resolution != PLAIN_RESOLUTION:
-            raise ConfigError(
-                f"recipe {recipe.name!r} is {method.kind} at {resolution}x{resolution}; the plain reference is "
-                f"sn-gan-projection at {PLAIN_RESOLUTION}x{PLAIN_RESOLUTION}; choose such a recipe, "
-                "e.g. table1-cifar10-projection"
-            )
-        plan = plan_for(resolution, method.networks.generator_width, method.networks.discriminator_width)
-        self.trainer = PlainTrainer(
-            plan.generator[0],
-            plan.discriminator[0],
-            method.networks.noise,
-            shape.num_classes,
-            shape.channels,
-            settings.generator_rate,
-        )
-        self._settings = settings
-        self._batch = synthetic_batch(shape, resolution, settings.batch_size)
-
-    def step(self) -> None:
-        """A whole step."""
-        for _ in range(self._settings.critic_steps):
-            self.trainer.update_discriminator(self._batch.real, self._batch.real_labels)
-        self.trainer.update_generator(self._settings.batch_size * self._settings.generator_batches)
-
-
-def stage_arms(recipe: Recipe, num_classes: int, batch_size: int | None, device: torch.device) -> dict[str, StageArm]:
+def timed_stages(
+    recipe: Recipe, num_classes: int, batch_size: int | None, device: torch.device
+) -> dict[str, TimedStage]:
     """Every stage of a recipe by name, with networks of its own."""
     shape = synthetic_shape(recipe, num_classes)
     matched = recipe.method.uses_low_quality and recipe.data.low_quality is None
     codes = random_codes_for(recipe, shape, matched=matched)
     method = build_method(recipe, shape, matched=matched, codes=codes)
-    return {stage.name: StageArm(method, stage, recipe, shape, batch_size, device) for stage in method.stages}
-
-
-def pick_stages(arms: dict[str, StageArm], stage: str | None) -> list[StageArm]:
-    """The stage of that name, or all.
-
-    Raises:
-        ConfigError: no such stage.
-    """
-    return list(arms.values()) if stage is None else [pick(arms, stage, "stage")]
+    return {stage.name: TimedStage(method, stage, recipe, shape, batch_size, device) for stage in method.stages}
 
 
 def tensors_of(inputs: Batch | Condition) -> list[Tensor]:
     """The tensors of a batch or of a condition."""
     values = [getattr(inputs, field.name) for field in fields(inputs)]
     return [value for value in values if isinstance(value, Tensor)]
+
+
+@dataclass(frozen=True)
+class NetworkCost:
+    """The least work of a network for one image."""
+
+    network: str
+    parameters: int
+    forward: Work
+    both: Work
+    """Forward and backward."""
+
+
+@dataclass(frozen=True)
+class UpdateCost:
+    """An update of one player."""
+
+    seconds: float
+    work: Work
+    floor: float
+    """Seconds at the machine's peaks."""
+
+    @property
+    def achieved(self) -> float:
+        """Share of the peak that is reached, 0 ... 1."""
+        return self.floor / self.seconds
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """A stage."""
+
+    stage: str
+    networks: list[NetworkCost]
+    discriminator: UpdateCost
+    generator: UpdateCost
+    seconds: float
+    """Of a step: one generator update, its discriminator updates, the moving average."""
+    images_per_second: float
+    """Synthetic images trained on."""
+    optimiser_share: float
+    """Part of the step that the optimisers take, 0 ... 1."""
+    pipeline_share: float
+    """Seconds that a step's batches take to gather, beside those of the step, whose batches were there before."""
+
+
+def measure_stage(timed: TimedStage, peaks: Peaks, steps: int, seconds_per_batch: float) -> StageCost:
+    """Count and time a stage: one step warms up, medians of ``steps`` more.
+
+    Args:
+        timed: the stage.
+        peaks: of the machine.
+        steps: how many to time.
+        seconds_per_batch: that its batches take to gather.
+    """
+    timed.step()
+    networks = [_generator_cost(timed), _discriminator_cost(timed)]
+    critic_work = update_work(timed.update_discriminator, timed.discriminator, timed.generator, tensors_of(timed.batch))
+    generator_work = update_work(
+        timed.update_generator, timed.generator, timed.discriminator, tensors_of(timed.generator_batch)
+    )
+    times = [timed.step() for _ in range(steps)]
+    seconds = statistics.median(step.whole for step in times)
+
+    def cost(part: float, work: Work) -> UpdateCost:
+        return UpdateCost(part, work, peaks.floor(work.operations, work.bytes))
+
+    return StageCost(
+        timed.stage,
+        networks,
+        cost(statistics.median(step.discriminator for step in times), critic_work),
+        cost(statistics.median(step.generator for step in times), generator_work),
+        seconds,
+        timed.images / seconds,
+        statistics.median(step.optimisers / step.whole for step in times),
+        seconds_per_batch * (timed.settings.critic_steps + timed.settings.generator_batches) / seconds,
+    )
+
+
+def time_sampling(timed: TimedStage, device: torch.device, rounds: int) -> Times:
+    """Seconds of one chunk of a stage's generator: uint8 images as ``synthesise`` makes them, and tensors alone."""
+    condition, noise = timed.inputs(CHUNK)
+
+    def sample() -> Bytes:
+        return synthesise(timed.generator, condition, 0, alone(device))
+
+    @torch.no_grad()
+    def bare() -> None:
+        timed.generator.eval()
+        timed.generator(condition, noise)
+        timed.generator.train()
+
+    return interleaved({SYNTHESISE: sample, BARE: bare}, rounds)
+
+
+def _generator_cost(timed: TimedStage) -> NetworkCost:
+    images, network = timed.settings.batch_size, timed.generator
+    condition, noise = timed.inputs(images)
+    return _network_cost(network, lambda: network(condition, noise), [*tensors_of(condition), *noise], images)
+
+
+def _discriminator_cost(timed: TimedStage) -> NetworkCost:
+    images, labels = timed.batch.real, timed.batch.real_labels
+    critic = cast(Critic, timed.discriminator)
+
+    def judge() -> Tensor:
+        return critic.judge(critic.features(images, labels), labels)
+
+    return _network_cost(timed.discriminator, judge, [images, labels], len(images))
+
+
+def _network_cost(network: nn.Module, call: Callable[[], Tensor], inputs: list[Tensor], images: int) -> NetworkCost:
+    return NetworkCost(
+        type(network).__name__,
+        sum(parameter.numel() for parameter in network.parameters()),
+        forward_work(call, network, inputs).per(images),
+        backward_work(call, network, inputs).per(images),
+    )

@@ -1,22 +1,24 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import step
 import torch
+from roofline import ADAM_PASSES, Peaks, backward_work, forward_work, update_work
+from step import PlainBaseline, literal_difference_maps
+from timed_stages import TimedStage, synthetic_shape, timed_stages
+from timing import Times, run_script
 from torch import nn
 
-from ctfgan.bench.arms import PlainArm, StageArm, stage_arms, synthetic_shape
-from ctfgan.bench.counting import ADAM_PASSES, backward_work, forward_work, update_work
-from ctfgan.bench.dct import literal_difference_maps
-from ctfgan.bench.peaks import Peaks
-from ctfgan.bench.rounds import Times
 from ctfgan.core.errors import ConfigError
 from ctfgan.models.transfer_features import difference_maps
 from ctfgan.nn.resampling import conv_pool, unpool_conv
 from ctfgan.recipes.catalogue import named_recipe
+from tests.conftest import Outcome
 
 CPU = torch.device("cpu")
 TINY = ["--width", "0.05", "--batch", "4", "--steps", "1"]
@@ -76,9 +78,12 @@ def test_the_literal_spectrum_gives_the_production_maps() -> None:
 @pytest.mark.parametrize("name", ["table1-cifar10-projection", "projection-folders"])
 def test_the_plain_trainer_has_the_parameters_of_the_recipe_and_learns_with_them(name: str) -> None:
     recipe = named_recipe(name)
-    (arm,) = stage_arms(recipe, 7, 2, CPU).values()
-    plain = PlainArm(recipe, synthetic_shape(recipe, 7), arm.settings)
-    for ours, theirs in ((arm.generator, plain.trainer.generator), (arm.discriminator, plain.trainer.discriminator)):
+    (stage,) = timed_stages(recipe, 7, 2, CPU).values()
+    plain = PlainBaseline(recipe, synthetic_shape(recipe, 7), stage.settings)
+    for ours, theirs in (
+        (stage.generator, plain.trainer.generator),
+        (stage.discriminator, plain.trainer.discriminator),
+    ):
         assert sorted(p.numel() for p in ours.parameters()) == sorted(p.numel() for p in theirs.parameters())
     before = [p.clone() for p in plain.trainer.generator.blocks.parameters()]
     plain.trainer.update_generator(2)
@@ -87,39 +92,62 @@ def test_the_plain_trainer_has_the_parameters_of_the_recipe_and_learns_with_them
 
 def test_the_plain_discriminator_judges_as_ours_does_with_the_same_weights() -> None:
     recipe = named_recipe("projection-folders")
-    (arm,) = stage_arms(recipe, 5, 4, CPU).values()
-    trainer = PlainArm(recipe, synthetic_shape(recipe, 5), arm.settings).trainer
-    ours, theirs = arm.discriminator, trainer.discriminator
+    (stage,) = timed_stages(recipe, 5, 4, CPU).values()
+    trainer = PlainBaseline(recipe, synthetic_shape(recipe, 5), stage.settings).trainer
+    ours, theirs = stage.discriminator, trainer.discriminator
     weights = {name.replace("head.", ""): tensor for name, tensor in ours.state_dict().items()}
     theirs.load_state_dict(weights)
     for network in (ours, theirs):
         network.eval()
     torch.testing.assert_close(
-        theirs(arm.batch.real, arm.batch.real_labels), ours(arm.batch.real, arm.batch.real_labels), atol=1e-4, rtol=1e-4
+        theirs(stage.batch.real, stage.batch.real_labels),
+        ours(stage.batch.real, stage.batch.real_labels),
+        atol=1e-4,
+        rtol=1e-4,
     )
 
 
 def test_a_stage_takes_its_turn_with_what_it_trains() -> None:
-    arms = stage_arms(named_recipe("ctf-mnist16"), 3, 4, CPU)
-    transfer, generate = arms["transfer"], arms["generate"]
-    for arm, moves in ((generate, False), (transfer, True), (generate, False)):
+    stages = timed_stages(named_recipe("ctf-mnist16"), 3, 4, CPU)
+    transfer, generate = stages["transfer"], stages["generate"]
+    for stage, moves in ((generate, False), (transfer, True), (generate, False)):
         before = transfer.generator.to_image.weight.clone()  # type: ignore[union-attr, operator]
-        times = arm.step()
+        times = stage.step()
         assert torch.equal(before, transfer.generator.to_image.weight) is not moves  # type: ignore[union-attr, arg-type]
         assert 0 < times.optimisers < times.whole
-    assert isinstance(generate, StageArm)
+    assert isinstance(generate, TimedStage)
 
 
 def test_the_plain_trainer_stands_for_one_method_only() -> None:
     recipe = named_recipe("projection-mnist16")
-    (arm,) = stage_arms(recipe, 3, 4, CPU).values()
+    (stage,) = timed_stages(recipe, 3, 4, CPU).values()
     with pytest.raises(ConfigError, match="16x16; the plain reference is sn-gan-projection at 32x32"):
-        PlainArm(recipe, synthetic_shape(recipe, 3), arm.settings)
+        PlainBaseline(recipe, synthetic_shape(recipe, 3), stage.settings)
 
 
-def test_the_command_reports_every_network_and_stage(run_cli: Callable, tmp_path: Path) -> None:
+@pytest.fixture
+def run_step(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """``run_step("ctf-folders", "--steps", 1)``: the script in this process, on a machine that was measured before."""
+    monkeypatch.setattr(step, "measure_peaks", lambda device: Peaks(operations=1e12, bytes=1e12))
+    monkeypatch.setattr(step, "PIPELINE_BATCHES", 2)
+
+    def run(*arguments: object) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["step.py", *map(str, arguments)])
+        capsys.readouterr()
+        code: object = 0
+        try:
+            run_script(step.main)
+        except SystemExit as end:
+            code = end.code
+        assert isinstance(code, int)
+        return Outcome(code, *capsys.readouterr())
+
+    return run
+
+
+def test_the_command_reports_every_network_and_stage(run_step: Callable, tmp_path: Path) -> None:
     out = tmp_path / "step.json"
-    done = run_cli("bench", "step", "ctf-folders", *TINY, "--json", str(out))
+    done = run_step("ctf-mnist16", *TINY, "--json", str(out))
     assert done.code == 0, done
     for words in ("peaks:", "transfer: GeneratorLH", "generate: TransferGenerator", "generate: generator update",
                   "achieved", "images/s", "spatial form"):  # fmt: skip
@@ -129,13 +157,13 @@ def test_the_command_reports_every_network_and_stage(run_cli: Callable, tmp_path
     assert all(0 < stage["generator"]["achieved"] < 1 for stage in figures["stages"])
 
 
-def test_the_command_compares_side_by_side(run_cli: Callable) -> None:
-    plain = run_cli("bench", "step", "projection-folders", *TINY, "--against", "reference")
+def test_the_command_compares_side_by_side(run_step: Callable) -> None:
+    plain = run_step("projection-folders", *TINY, "--against", "reference")
     assert plain.code == 0, plain
     assert "times as many steps/s as the plain reference" in plain.out
-    both = run_cli("bench", "step", "projection-mnist16", "--compare", "ctf-mnist16:generate", *TINY)
+    both = run_step("projection-mnist16", "--compare", "ctf-mnist16:generate", *TINY)
     assert both.code == 0, both
     assert "ctf-mnist16:generate" in both.out
-    alone = run_cli("bench", "step", "projection-mnist16", "--compare", "projection-mnist16", *TINY)
+    alone = run_step("projection-mnist16", "--compare", "projection-mnist16", *TINY)
     assert alone.code == 2
     assert "name two different stages" in alone.err

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from synthetic_images import synthetic_images
 
 from ctfgan.data.batches import BatchStream
 from ctfgan.data.describe import describe
 from ctfgan.data.manifest import ClassNames
 from ctfgan.data.prepare import prepare
 from ctfgan.data.settings import DataSettings
-from ctfgan.data.synthetic import synthetic_images
 from ctfgan.distributed.batch_rng import BatchRng
 
 

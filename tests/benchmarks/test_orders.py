@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import torch
+from timed_stages import timed_stages
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ctfgan.bench.arms import stage_arms
 from ctfgan.recipes.catalogue import named_recipe
 
 IMAGE_CHANNELS, SMALL = 3, 4
@@ -29,8 +29,8 @@ class Orders(TorchDispatchMode):
 
 def test_all_large_maps_of_a_step_stay_in_the_order_that_a_cpu_is_fast_in() -> None:
     for name in ("ctf-folders", "projection-folders"):
-        for arm in stage_arms(named_recipe(name), 3, 4, torch.device("cpu")).values():
+        for stage in timed_stages(named_recipe(name), 3, 4, torch.device("cpu")).values():
             with Orders() as orders:
-                arm.step()
+                stage.step()
             assert orders.seen > 20
-            assert not orders.wrong, f"{arm.name}: {sorted(set(orders.wrong))}"
+            assert not orders.wrong, f"{stage.name}: {sorted(set(orders.wrong))}"

@@ -2,24 +2,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import classes
 import pytest
+from classes import class_plot, class_report, measure_classes
 
-from ctfgan.bench import classes
-from ctfgan.bench.classes import class_report, measure_classes
 from ctfgan.core.errors import ConfigError
 from ctfgan.core.progress import silent
-from ctfgan.reports.costs import class_plot
 
 TINY = ("class_tables=codes", "class_code=16", "generator_width=0.05", "discriminator_width=0.05")
 
 
+@pytest.mark.slow
 def test_every_stage_is_measured_and_codes_grow_by_half_precision_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A process of its own costs seconds; it matters for memory alone.
-    monkeypatch.setattr(classes, "_alone", lambda recipe, number: classes._start(recipe.to_json(), number))
+    monkeypatch.setattr(classes, "_start_in_process", lambda recipe, number: classes._start(recipe.to_json(), number))
     monkeypatch.setattr(classes, "SETTLING_STEPS", 1)
-    costs, device = measure_classes([40, 4], tmp_path, 1, 1, TINY, silent)
+    costs, device = measure_classes([20, 4], tmp_path, 1, 1, TINY, silent)
     assert [cost.stage for cost in costs] == [
         "projection-folders: adversarial", "ctf-folders: transfer", "ctf-folders: generate",
     ]  # fmt: skip
@@ -30,10 +30,10 @@ def test_every_stage_is_measured_and_codes_grow_by_half_precision_rows(
         "ctf-folders: generate": row + row,  # those of classes, and of the low-quality labels that only G_A reads
     }
     for cost in costs:
-        assert cost.starts[40].codes - cost.starts[4].codes == 36 * expected[cost.stage]
-        assert cost.starts[40].seconds > 0
+        assert cost.starts[20].codes - cost.starts[4].codes == 16 * expected[cost.stage]
+        assert cost.starts[20].seconds > 0
     report = class_report(costs, device, TINY)
-    assert [row[:2] for row in report.tables[0].rows] == [(c.stage, n) for c in costs for n in ("4", "40")]
+    assert [row[:2] for row in report.tables[0].rows] == [(c.stage, n) for c in costs for n in ("4", "20")]
     assert class_plot(costs).startswith(b"\x89PNG")
 
 
