@@ -32,7 +32,7 @@ from timed_stages import (
     UpdateCost,
     measure_stage,
     synthetic_batch,
-    synthetic_shape,
+    synthetic_spec,
     time_sampling,
     timed_stages,
 )
@@ -49,7 +49,7 @@ from ctfgan.models.synthesis import CHUNK
 from ctfgan.models.transfer_features import difference_maps
 from ctfgan.models.widths import plan_for
 from ctfgan.nn.dct import dct2, idct2
-from ctfgan.recipes.build import Shape
+from ctfgan.recipes.build import DataSpec
 from ctfgan.recipes.catalogue import named_recipe
 from ctfgan.recipes.overlay import with_settings
 from ctfgan.recipes.recipe import CtfGan, Recipe, SnGan
@@ -74,7 +74,7 @@ class PlainBaseline:
         ConfigError: the recipe is not the one that the plain trainer implements.
     """
 
-    def __init__(self, recipe: Recipe, shape: Shape, settings: StageSettings) -> None:
+    def __init__(self, recipe: Recipe, spec: DataSpec, settings: StageSettings) -> None:
         method, resolution = recipe.method, recipe.data.resolution
         if not isinstance(method, SnGan) or method.kind != "sn-gan-projection" or resolution != PLAIN_RESOLUTION:
             raise ConfigError(
@@ -87,12 +87,12 @@ class PlainBaseline:
             plan.generator[0],
             plan.discriminator[0],
             method.networks.noise,
-            shape.num_classes,
-            shape.channels,
+            spec.num_classes,
+            spec.channels,
             settings.generator_rate,
         )
         self._settings = settings
-        self._batch = synthetic_batch(shape, resolution, settings.batch_size)
+        self._batch = synthetic_batch(spec, resolution, settings.batch_size)
 
     def step(self) -> None:
         """A whole step."""
@@ -197,7 +197,7 @@ def compare_with_plain(name: str, options: argparse.Namespace) -> CostReport:
     """Time steps of a recipe and of the plain trainer in turn, both on the CPU."""
     device = torch.device("cpu")
     recipe, (stage,) = _stages(name, options, device)
-    plain = PlainBaseline(recipe, synthetic_shape(recipe, options.classes), stage.settings)
+    plain = PlainBaseline(recipe, synthetic_spec(recipe, options.classes), stage.settings)
     times = interleaved({PLAIN: plain.step, stage.name: stage.step}, options.steps, options.calls)
     ratio = times.ratio(PLAIN, stage.name)
     note = f"{recipe.name} makes {ratio:.2f} times as many steps/s as the plain reference"

@@ -20,7 +20,7 @@ from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.distributed.engine import alone, place, wait_for
 from ctfgan.models.interfaces import Condition, Generator, Noise
 from ctfgan.models.synthesis import CHUNK, synthesise
-from ctfgan.recipes.build import Shape, build_method, random_codes_for
+from ctfgan.recipes.build import DataSpec, build_method, random_codes_for
 from ctfgan.recipes.recipe import Recipe
 from ctfgan.training.ema import Ema
 from ctfgan.training.loop import GanOptimizers
@@ -46,11 +46,11 @@ class StepTimes:
     """Of the step, moving average included."""
 
 
-def synthetic_shape(recipe: Recipe, num_classes: int) -> Shape:
-    """The shape of data that the recipe would have; colours unless it says otherwise."""
+def synthetic_spec(recipe: Recipe, num_classes: int) -> DataSpec:
+    """The sizes of data that the recipe would have; colours unless it says otherwise."""
     data = recipe.data
     low = (data.low_quality_size or data.degradation.size) if recipe.method.uses_low_quality else 0
-    return Shape(
+    return DataSpec(
         num_classes=num_classes,
         num_low_quality_labels=num_classes if low else 0,
         low_quality_size=low,
@@ -58,14 +58,14 @@ def synthetic_shape(recipe: Recipe, num_classes: int) -> Shape:
     )
 
 
-def synthetic_batch(shape: Shape, resolution: int, size: int) -> Batch:
-    """Uniform noise in the shape of a batch; pixels cost the same whatever they show."""
+def synthetic_batch(spec: DataSpec, resolution: int, size: int) -> Batch:
+    """Uniform noise in the form of a batch; pixels cost the same whatever they show."""
     rng = torch.Generator().manual_seed(0)
-    labels = torch.randint(shape.num_classes, (2, size), generator=rng)
-    real = torch.rand(size, shape.channels, resolution, resolution, generator=rng) * 2 - 1
-    if not shape.low_quality_size:
+    labels = torch.randint(spec.num_classes, (2, size), generator=rng)
+    real = torch.rand(size, spec.channels, resolution, resolution, generator=rng) * 2 - 1
+    if not spec.low_quality_size:
         return Batch(real, labels[0], labels[1], None, None)
-    low = torch.rand(size, shape.channels, shape.low_quality_size, shape.low_quality_size, generator=rng) * 2 - 1
+    low = torch.rand(size, spec.channels, spec.low_quality_size, spec.low_quality_size, generator=rng) * 2 - 1
     return Batch(real, labels[0], labels[1], low, labels[1])
 
 
@@ -76,17 +76,17 @@ class TimedStage:
         method: built from the recipe; stages of one method share their networks.
         stage: one of its stages.
         recipe: for the moving average and the resolution.
-        shape: of the data.
+        spec: of the data.
         batch_size: in place of the recipe's; None keeps it.
         device: where to train.
     """
 
     def __init__(
-        self, method: Method, stage: Stage, recipe: Recipe, shape: Shape, batch_size: int | None, device: torch.device
+        self, method: Method, stage: Stage, recipe: Recipe, spec: DataSpec, batch_size: int | None, device: torch.device
     ) -> None:
         place(method.networks, device)
         self._stage = stage
-        self._shape = shape
+        self._spec = spec
         self._resolution = recipe.data.resolution
         self._device = device
         changes = {"steps": ENDLESS, "batch_size": batch_size or stage.settings.batch_size}
@@ -96,7 +96,7 @@ class TimedStage:
         self.objective = stage.objective
         self.generator: nn.Module = stage.objective.generator
         self.discriminator: nn.Module = stage.objective.discriminator
-        self.batch = synthetic_batch(shape, recipe.data.resolution, self.settings.batch_size).to(device)
+        self.batch = synthetic_batch(spec, recipe.data.resolution, self.settings.batch_size).to(device)
         self.generator_batch = join([self.batch] * self.settings.generator_batches)
         self.enter()
         self._updates = GanOptimizers(self.generator, self.discriminator, self.settings, alone(device))
@@ -141,7 +141,7 @@ class TimedStage:
 
     def inputs(self, count: int) -> tuple[Condition, Noise]:
         """What the generator needs for ``count`` images, on the device."""
-        batch = synthetic_batch(self._shape, self._resolution, count).to(self._device)
+        batch = synthetic_batch(self._spec, self._resolution, count).to(self._device)
         noise = cast(Generator, self.generator).draw_noise(count, BatchRng.of(0))
         condition = Condition(batch.fake_labels, batch.low_quality, batch.low_quality_labels)
         return condition, noise.to(self._device)
@@ -177,11 +177,11 @@ def timed_stages(
     recipe: Recipe, num_classes: int, batch_size: int | None, device: torch.device
 ) -> dict[str, TimedStage]:
     """Every stage of a recipe by name, with networks of its own."""
-    shape = synthetic_shape(recipe, num_classes)
+    spec = synthetic_spec(recipe, num_classes)
     matched = recipe.method.uses_low_quality and recipe.data.low_quality is None
-    codes = random_codes_for(recipe, shape, matched=matched)
-    method = build_method(recipe, shape, matched=matched, codes=codes)
-    return {stage.name: TimedStage(method, stage, recipe, shape, batch_size, device) for stage in method.stages}
+    codes = random_codes_for(recipe, spec, matched=matched)
+    method = build_method(recipe, spec, matched=matched, codes=codes)
+    return {stage.name: TimedStage(method, stage, recipe, spec, batch_size, device) for stage in method.stages}
 
 
 def tensors_of(inputs: Batch | Condition) -> list[Tensor]:

@@ -16,7 +16,7 @@ from ctfgan.distributed.engine import Engine, alone
 from ctfgan.distributed.processes import Processes
 from ctfgan.models.synthesis import draw_condition, synthesise
 from ctfgan.nn.shared_norm import SharedBatchNorm2d
-from ctfgan.recipes.build import Shape, build_method
+from ctfgan.recipes.build import DataSpec, build_method
 from ctfgan.recipes.catalogue import named_recipe
 from ctfgan.recipes.overlay import with_settings
 from ctfgan.training.augmentation import Augmentation
@@ -24,7 +24,7 @@ from ctfgan.training.ema import Ema
 from ctfgan.training.loop import GanOptimizers, train_steps
 from ctfgan.training.settings import AugmentationSettings
 
-SHAPE = Shape(num_classes=4, num_low_quality_labels=3, low_quality_size=8, channels=1)
+SHAPE = DataSpec(num_classes=4, num_low_quality_labels=3, low_quality_size=8, channels=1)
 NARROW = ("generator_width=0.05", "discriminator_width=0.05", "data.resolution=16")
 AIDED = (
     "strengthening.augmentation.policy=['translation', 'cutout']", "augmentation.probability=0.5",

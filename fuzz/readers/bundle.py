@@ -15,7 +15,7 @@ from ctfgan.bundle.bundle import BANK, CLASSES, MODEL, PROVENANCE, RECIPE, Bundl
 from ctfgan.data.pairing import LowQualityBank
 from ctfgan.metrics.eval_classifier import EvalClassifier
 from ctfgan.metrics.settings import EvalClassifierSettings
-from ctfgan.recipes.build import Shape, build_generator
+from ctfgan.recipes.build import DataSpec, build_generator
 from ctfgan.recipes.overlay import recipe
 from ctfgan.sampling.model import Model
 from ctfgan.storage.run_folder import CODES
@@ -45,7 +45,7 @@ def seeds() -> list[bytes]:
         form = ("class_tables=codes", f"class_code={CODE}") if coded else ("class_tables=per-class",)
         chosen = recipe(name, *(text for text in (*TINY, *form) if name == "ctf-glyphs" or "features" not in text))
         uses = chosen.method.uses_low_quality
-        shape = Shape(num_classes=3, num_low_quality_labels=3 * uses, low_quality_size=4 * uses, channels=1)
+        spec = DataSpec(num_classes=3, num_low_quality_labels=3 * uses, low_quality_size=4 * uses, channels=1)
         labels = np.array([0, 1, 2, 0])
         pixels = np.random.default_rng(0).integers(0, 256, (4, 4, 4, 1), dtype=np.uint8)
         bank = LowQualityBank(pixels, labels, np.arange(3) if matched else None) if uses else None
@@ -58,8 +58,8 @@ def seeds() -> list[bytes]:
         names = ("a", "一", "c c")
         folder = workspace() / "written"
         codes = _codes(3, labels=matched) if coded else None
-        generator = build_generator(chosen, shape, codes)
-        save_bundle(Bundle(chosen, shape, names, names * uses, bank, generator, provenance, codes), folder)
+        generator = build_generator(chosen, spec, codes)
+        save_bundle(Bundle(chosen, spec, names, names * uses, bank, generator, provenance, codes), folder)
         found.append(joined([(folder / part).read_bytes() if (folder / part).exists() else b"" for part in NAMES]))
     return found
 
@@ -128,7 +128,7 @@ def one_input(content: bytes) -> None:
         check(len(bundle.bank.images) == len(bundle.bank.labels) > 0, "a bank without images")
     images = Model(bundle, "cpu").sample(n=1).images
     check(images.shape[0] == (len(bundle.classes) if bundle.recipe.method.is_conditional else 1), "no image")
-    check(math.prod(images.shape[1:]) == bundle.recipe.data.resolution**2 * bundle.shape.channels, "no image")
+    check(math.prod(images.shape[1:]) == bundle.recipe.data.resolution**2 * bundle.data_spec.channels, "no image")
 
 
 def _header(weights: bytes) -> tuple[dict[str, dict[str, list[int]]], bytes]:

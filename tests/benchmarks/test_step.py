@@ -10,7 +10,7 @@ import step
 import torch
 from roofline import ADAM_PASSES, Peaks, backward_work, forward_work, update_work
 from step import PlainBaseline, literal_difference_maps
-from timed_stages import TimedStage, synthetic_shape, timed_stages
+from timed_stages import TimedStage, synthetic_spec, timed_stages
 from timing import Times, run_script
 from torch import nn
 
@@ -79,7 +79,7 @@ def test_the_literal_spectrum_gives_the_production_maps() -> None:
 def test_the_plain_trainer_has_the_parameters_of_the_recipe_and_learns_with_them(name: str) -> None:
     recipe = named_recipe(name)
     (stage,) = timed_stages(recipe, 7, 2, CPU).values()
-    plain = PlainBaseline(recipe, synthetic_shape(recipe, 7), stage.settings)
+    plain = PlainBaseline(recipe, synthetic_spec(recipe, 7), stage.settings)
     for ours, theirs in (
         (stage.generator, plain.trainer.generator),
         (stage.discriminator, plain.trainer.discriminator),
@@ -93,7 +93,7 @@ def test_the_plain_trainer_has_the_parameters_of_the_recipe_and_learns_with_them
 def test_the_plain_discriminator_judges_as_ours_does_with_the_same_weights() -> None:
     recipe = named_recipe("projection-folders")
     (stage,) = timed_stages(recipe, 5, 4, CPU).values()
-    trainer = PlainBaseline(recipe, synthetic_shape(recipe, 5), stage.settings).trainer
+    trainer = PlainBaseline(recipe, synthetic_spec(recipe, 5), stage.settings).trainer
     ours, theirs = stage.discriminator, trainer.discriminator
     weights = {name.replace("head.", ""): tensor for name, tensor in ours.state_dict().items()}
     theirs.load_state_dict(weights)
@@ -122,7 +122,7 @@ def test_the_plain_trainer_stands_for_one_method_only() -> None:
     recipe = named_recipe("projection-mnist16")
     (stage,) = timed_stages(recipe, 3, 4, CPU).values()
     with pytest.raises(ConfigError, match="16x16; the plain reference is sn-gan-projection at 32x32"):
-        PlainBaseline(recipe, synthetic_shape(recipe, 3), stage.settings)
+        PlainBaseline(recipe, synthetic_spec(recipe, 3), stage.settings)
 
 
 @pytest.fixture

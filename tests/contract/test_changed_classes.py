@@ -18,7 +18,7 @@ from ctfgan.metrics.eval_classifier import EvalClassifier
 from ctfgan.metrics.settings import EvalClassifierSettings
 from ctfgan.nn.class_tables import CLASSES, LOW_QUALITY_LABELS, CodeTable, table_spaces
 from ctfgan.recipes import build
-from ctfgan.recipes.build import Shape, build_method, labels_use_codes, uses_codes
+from ctfgan.recipes.build import DataSpec, build_method, labels_use_codes, uses_codes
 from ctfgan.recipes.recipe import Recipe
 from ctfgan.sampling import Model
 from ctfgan.training.class_codes import ClassCodes, ClassEncoder, codes_of_labels, random_codes
@@ -27,16 +27,16 @@ from tests.contract.test_table_forms import CODES, changed
 METHODS = ("ctf-folders", "projection-folders", "prog-gan-folders")
 FORMS = ((), CODES)
 ORDER = np.array([3, 0, 4, 1, 2])  # the low-quality label of each class
-SHAPE = Shape(num_classes=5, num_low_quality_labels=5, low_quality_size=8, channels=1)
+SHAPE = DataSpec(num_classes=5, num_low_quality_labels=5, low_quality_size=8, channels=1)
 
 
-def random_bundle(name: str, *settings: str, matched: bool = True, shape: Shape = SHAPE) -> Bundle:
+def random_bundle(name: str, *settings: str, matched: bool = True, spec: DataSpec = SHAPE) -> Bundle:
     """Five classes a ... e; if matched, low-quality labels of the same names in another order."""
     recipe = changed(name, *settings)
     if not recipe.method.uses_low_quality:
-        shape = shape.model_copy(update={"num_low_quality_labels": 0, "low_quality_size": 0})
-    codes = some_codes(recipe, shape, matched=matched)
-    generator = build_method(recipe, shape, matched=matched, codes=codes).networks["generator"]
+        spec = spec.model_copy(update={"num_low_quality_labels": 0, "low_quality_size": 0})
+    codes = some_codes(recipe, spec, matched=matched)
+    generator = build_method(recipe, spec, matched=matched, codes=codes).networks["generator"]
     torch.manual_seed(0)
     for parameter in generator.parameters():
         if not parameter.any():  # or classes would all begin alike
@@ -45,25 +45,25 @@ def random_bundle(name: str, *settings: str, matched: bool = True, shape: Shape 
         nn.init.normal_(generator.get_submodule(table).weight)
     bank, labels = None, ()
     if recipe.method.uses_low_quality:
-        images = np.random.default_rng(0).integers(0, 256, (11, 8, 8, shape.channels), dtype=np.uint8)
+        images = np.random.default_rng(0).integers(0, 256, (11, 8, 8, spec.channels), dtype=np.uint8)
         bank = LowQualityBank(images, np.append(np.arange(10) % 5, -1), ORDER if matched else None)
         labels = tuple("bdeac")
     provenance = {"counts": {"high_quality": 1, "low_quality": 1}, "steps": 1, "figures": {"old": 1}}
     generator = generator.eval().requires_grad_(False)
-    return Bundle(recipe, shape, tuple("abcde"), labels, bank, generator, provenance, codes)
+    return Bundle(recipe, spec, tuple("abcde"), labels, bank, generator, provenance, codes)
 
 
-def some_codes(recipe: Recipe, shape: Shape, *, matched: bool) -> ClassCodes | None:
+def some_codes(recipe: Recipe, spec: DataSpec, *, matched: bool) -> ClassCodes | None:
     """Random ones, with an untrained encoder, if a recipe wants any."""
-    if not uses_codes(recipe.method, shape):
+    if not uses_codes(recipe.method, spec):
         return None
     torch.manual_seed(1)
     code = recipe.method.networks.class_code
-    classes = random_codes(shape.num_classes, code).classes
-    of_labels = labels_use_codes(recipe.method, shape, matched=matched)
+    classes = random_codes(spec.num_classes, code).classes
+    of_labels = labels_use_codes(recipe.method, spec, matched=matched)
     labels = codes_of_labels(classes, ORDER, len(ORDER)) if of_labels else None
     settings = EvalClassifierSettings(width=4, features=code)
-    classifier = EvalClassifier(shape.channels, 7, settings).eval().requires_grad_(False)
+    classifier = EvalClassifier(spec.channels, 7, settings).eval().requires_grad_(False)
     return ClassCodes(classes, labels, None, ClassEncoder(classifier, torch.rand(code)))
 
 
@@ -185,7 +185,7 @@ def test_with_independent_pairing_bank_and_labels_stay() -> None:
     new = drop(old, ["b", "c", "d"])
     assert new.bank is old.bank
     assert new.low_quality_classes == old.low_quality_classes
-    assert new.shape.num_low_quality_labels == 5
+    assert new.data_spec.num_low_quality_labels == 5
     assert np.array_equal(images_of(new, "e"), images_of(old, "e"))
 
 
@@ -214,8 +214,8 @@ def test_a_model_keeps_its_form_whatever_auto_means_for_other_numbers_of_classes
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_table_is_known_by_its_space_and_nothing_else_has_its_rows(name: str) -> None:
-    shape = Shape(num_classes=37, num_low_quality_labels=40, low_quality_size=8, channels=1)
-    networks = build_method(changed(name), shape, matched=True).networks
+    spec = DataSpec(num_classes=37, num_low_quality_labels=40, low_quality_size=8, channels=1)
+    networks = build_method(changed(name), spec, matched=True).networks
     spaces = table_spaces(networks)
     for key, parameter in networks.named_parameters():
         table = key.replace(".parametrizations.weight.original", "").removesuffix(".weight")

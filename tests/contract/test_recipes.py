@@ -19,7 +19,7 @@ from ctfgan.distributed.engine import alone
 from ctfgan.models.interfaces import Condition
 from ctfgan.models.synthesis import draw_condition, synthesise
 from ctfgan.models.widths import PLANS
-from ctfgan.recipes.build import Shape, build_method
+from ctfgan.recipes.build import DataSpec, build_method
 from ctfgan.recipes.catalogue import RECIPES, named_recipe
 from ctfgan.recipes.overlay import with_settings
 from ctfgan.recipes.recipe import Recipe, parse_recipe
@@ -28,7 +28,7 @@ from ctfgan.training.loop import GanOptimizers, total
 from ctfgan.training.method import Method
 
 CPU = alone(torch.device("cpu"))
-SHAPE = Shape(num_classes=4, num_low_quality_labels=3, low_quality_size=8, channels=1)
+SHAPE = DataSpec(num_classes=4, num_low_quality_labels=3, low_quality_size=8, channels=1)
 
 
 ONE_OF_EACH = (
@@ -78,9 +78,9 @@ def test_every_method_makes_and_judges_images_of_every_size_and_colour(
     name: str, resolution: int, channels: int
 ) -> None:
     recipe = with_settings(narrow(name), {"data.resolution": resolution}, ())
-    shape = SHAPE.model_copy(update={"channels": channels})
+    spec = SHAPE.model_copy(update={"channels": channels})
     given = batch(recipe, 4, channels)
-    stage = build_method(recipe, shape, matched=True).stages[-1]
+    stage = build_method(recipe, spec, matched=True).stages[-1]
     stage.enter()
     condition = Condition(given.fake_labels, given.low_quality, given.low_quality_labels)
     generator = stage.objective.generator
@@ -99,10 +99,10 @@ def test_a_saved_bundle_of_every_method_makes_the_same_images(name: str, tmp_pat
     if recipe.method.uses_low_quality:
         images = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 1), dtype=np.uint8)
         bank = LowQualityBank(images, np.arange(6) % 3, None)
-    shape = SHAPE if bank else SHAPE.model_copy(update={"num_low_quality_labels": 0, "low_quality_size": 0})
+    spec = SHAPE if bank else SHAPE.model_copy(update={"num_low_quality_labels": 0, "low_quality_size": 0})
     names = ("x", "y", "z") if bank else ()
     provenance = {"counts": {"high_quality": 1, "low_quality": 1}, "steps": 1}
-    bundle = Bundle(recipe, shape, ("a", "b", "c", "d"), names, bank, generator, provenance)
+    bundle = Bundle(recipe, spec, ("a", "b", "c", "d"), names, bank, generator, provenance)
     save_bundle(bundle, tmp_path / "bundle")
     loaded = load_bundle(tmp_path / "bundle")
     condition = draw_condition(torch.arange(8) % 4, bank, 3)
@@ -232,10 +232,10 @@ def test_weights_depend_on_the_seed_alone(tmp_path: Path) -> None:
 
 def test_a_model_without_classes_makes_no_images_of_a_class(tmp_path: Path) -> None:
     recipe = with_settings(narrow("sn-gan-folders"), {"data.resolution": 16}, ())
-    shape = SHAPE.model_copy(update={"num_low_quality_labels": 0, "low_quality_size": 0})
+    spec = SHAPE.model_copy(update={"num_low_quality_labels": 0, "low_quality_size": 0})
     provenance = {"counts": {"high_quality": 1, "low_quality": 0}, "steps": 1}
     generator = build(recipe).networks["generator"].eval()
-    bundle = Bundle(recipe, shape, ("a", "b", "c", "d"), (), None, generator, provenance)
+    bundle = Bundle(recipe, spec, ("a", "b", "c", "d"), (), None, generator, provenance)
     model = Model(bundle, "cpu")
     with pytest.raises(ConfigError, match="leave the classes out"):
         model.sample(["a"], 2)

@@ -11,13 +11,13 @@ from ctfgan.bundle.bundle import Bundle
 from ctfgan.bundle.warm_start import Start
 from ctfgan.core.errors import ConfigError
 from ctfgan.nn.class_tables import CLASSES, table_spaces
-from ctfgan.recipes.build import Shape, build_method
+from ctfgan.recipes.build import DataSpec, build_method
 from ctfgan.recipes.overlay import with_settings
 from ctfgan.recipes.recipe import Recipe
 from tests.contract.test_changed_classes import some_codes
 from tests.contract.test_table_forms import CODES, CONDITIONAL, changed
 
-OLD = Shape(num_classes=4, num_low_quality_labels=3, low_quality_size=8, channels=1)
+OLD = DataSpec(num_classes=4, num_low_quality_labels=3, low_quality_size=8, channels=1)
 NEW = OLD.model_copy(update={"num_classes": 5, "num_low_quality_labels": 2})
 
 

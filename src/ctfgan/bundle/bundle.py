@@ -34,7 +34,7 @@ from ctfgan.data.pairing import LowQualityBank
 from ctfgan.data.sources.base import check_names
 from ctfgan.data.sources.hugging_face import HUB
 from ctfgan.data.splits import covering_prefix, stratified_order
-from ctfgan.recipes.build import Shape, build_generator, stored_codes, with_form
+from ctfgan.recipes.build import DataSpec, build_generator, stored_codes, with_form
 from ctfgan.recipes.grants import shareable
 from ctfgan.recipes.recipe import Recipe, parse_recipe
 from ctfgan.storage.run_folder import CODES, PROVENANCE
@@ -65,7 +65,7 @@ class Bundle:
     """A generator with everything that belongs to it."""
 
     recipe: Recipe
-    shape: Shape
+    data_spec: DataSpec
     classes: tuple[str, ...]
     low_quality_classes: tuple[str, ...]
     bank: LowQualityBank | None
@@ -100,7 +100,7 @@ def save_bundle(bundle: Bundle, path: Path) -> None:
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in bundle.generator.state_dict().items()}
         save_file(tensors, folder / MODEL)
         (folder / RECIPE).write_text(recipe.to_json(), encoding="utf-8")
-        content = class_names(bundle) | {"shape": bundle.shape.model_dump()}
+        content = class_names(bundle) | {"shape": bundle.data_spec.model_dump()}
         (folder / CLASSES).write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
         if bundle.bank is not None:
             write_bank(bundle.bank, folder / BANK)
@@ -292,7 +292,7 @@ class _Classes(Settings):
     classes: tuple[str, ...]
     low_quality_classes: tuple[str, ...]
     label_of_class: tuple[Annotated[int, Field(ge=-1, lt=2**48)], ...] | None
-    shape: Shape
+    shape: DataSpec
 
     def check(self, recipe: Recipe) -> None:
         """Compare the counts with each other before anything is built of them.
@@ -300,14 +300,14 @@ class _Classes(Settings):
         Raises:
             CtfganError: names that are none, or other numbers of them than the model has.
         """
-        shape = self.shape
-        if len(self.classes) != shape.num_classes or len(self.low_quality_classes) != shape.num_low_quality_labels:
-            raise BundleError(f"{CLASSES} names {len(self.classes):,} classes for a model of {shape.num_classes:,}")
+        spec = self.shape
+        if len(self.classes) != spec.num_classes or len(self.low_quality_classes) != spec.num_low_quality_labels:
+            raise BundleError(f"{CLASSES} names {len(self.classes):,} classes for a model of {spec.num_classes:,}")
         check_names(CLASSES, self.classes)
         check_names(CLASSES, self.low_quality_classes)
-        if bool(shape.low_quality_size) != recipe.method.uses_low_quality:
-            raise BundleError(f"{CLASSES} has low-quality images of {shape.low_quality_size} pixels for another method")
-        if self.label_of_class is not None and len(self.label_of_class) != shape.num_classes:
+        if bool(spec.low_quality_size) != recipe.method.uses_low_quality:
+            raise BundleError(f"{CLASSES} has low-quality images of {spec.low_quality_size} pixels for another method")
+        if self.label_of_class is not None and len(self.label_of_class) != spec.num_classes:
             raise BundleError(f"{CLASSES} has {len(self.label_of_class):,} low-quality labels of classes")
 
 
@@ -342,11 +342,11 @@ class _Provenance(BaseModel):
     levels: dict[Side, dict[Kind, tuple[_Black, _White]]] = {}
 
 
-def _generator(recipe: Recipe, shape: Shape, file: Path, codes: ClassCodes | None) -> nn.Module:
+def _generator(recipe: Recipe, spec: DataSpec, file: Path, codes: ClassCodes | None) -> nn.Module:
     """The generator of a recipe with the weights of a file, whose header is compared before any memory is taken."""
     try:
         with torch.device("meta"):
-            generator = build_generator(recipe, shape, codes=codes)
+            generator = build_generator(recipe, spec, codes=codes)
     except (RuntimeError, OverflowError, TypeError) as error:  # sizes that no tensor can have
         raise ValueError(f"{RECIPE} describes no network ({excerpt(error)})") from error
     expected = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in generator.state_dict().items()}
@@ -356,15 +356,15 @@ def _generator(recipe: Recipe, shape: Shape, file: Path, codes: ClassCodes | Non
 
 def _bank(path: Path, content: _Classes) -> LowQualityBank:
     """The low-quality images of a bundle, whose number and size are known before they are unpacked."""
-    shape, file = content.shape, NpzFile(path)
-    size, labels_held = shape.low_quality_size, shape.num_low_quality_labels
+    spec, file = content.shape, NpzFile(path)
+    size, labels_held = spec.low_quality_size, spec.num_low_quality_labels
     if not {"images", "labels"} <= set(file.names):
         raise ValueError(f"{BANK} holds no images and labels")
     images, labels = file.header("images"), file.header("labels")
     count = labels.shape[0] if len(labels.shape) == 1 else -1
-    if images.dtype != np.uint8 or images.shape != (count, size, size, shape.channels) or labels.dtype != np.int64:
+    if images.dtype != np.uint8 or images.shape != (count, size, size, spec.channels) or labels.dtype != np.int64:
         held = excerpt(f"{images.dtype} {images.shape} and labels {labels.dtype} {labels.shape}")
-        raise ValueError(f"{BANK} holds images {held}, not uint8 (N, {size}, {size}, {shape.channels}) and int64 (N,)")
+        raise ValueError(f"{BANK} holds images {held}, not uint8 (N, {size}, {size}, {spec.channels}) and int64 (N,)")
     most = BANK_GROWTH * bank_images(labels_held, prod(images.shape[1:])) + 2 * labels_held
     if not 1 <= count <= most:
         raise ValueError(f"{BANK} holds {count:,} images; a bundle has 1 to {most:,}")

@@ -20,7 +20,7 @@ from ctfgan.core.text import plural
 from ctfgan.data.images import Bytes
 from ctfgan.data.pairing import LowQualityBank
 from ctfgan.nn.class_tables import CLASSES, LOW_QUALITY_LABELS, table_spaces
-from ctfgan.recipes.build import Shape, build_generator, with_form
+from ctfgan.recipes.build import DataSpec, build_generator, with_form
 from ctfgan.recipes.recipe import Recipe
 from ctfgan.training.class_codes import ClassCodes
 
@@ -63,20 +63,20 @@ def rebuilt(
         ConfigError: a generator without classes, fewer than two classes left, or names that are not distinct.
     """
     _check(bundle, names)
-    shape = bundle.shape.model_copy(update={"num_classes": len(names)})
+    spec = bundle.data_spec.model_copy(update={"num_classes": len(names)})
     bank, label_names = bundle.bank, bundle.low_quality_classes
     rows: dict[str, Rows] = {CLASSES: partial(_continued, ids=ids, new=None if new is None else new.codes)}
     if bank is not None and bank.label_of_class is not None:
         bank, rows[LOW_QUALITY_LABELS], label_names = _matched(bank, label_names, names, ids, new)
-        shape = shape.model_copy(update={"num_low_quality_labels": len(label_names)})
+        spec = spec.model_copy(update={"num_low_quality_labels": len(label_names)})
     recipe = with_form(bundle.recipe, codes=bundle.codes is not None)
     codes = _codes(bundle.codes, rows)
     if codes is not None and bundle.codes is not None and bundle.codes.with_reals is not None:
         seen = None if new is None else torch.ones(len(new.codes))
         codes = replace(codes, with_reals=_continued(bundle.codes.with_reals, ids, seen))
         assert codes.with_reals is not None
-        shape = shape.model_copy(update={"num_lq_only": int((~codes.with_reals).sum())})
-    generator = _generator(bundle.generator, recipe, shape, rows, codes)
+        spec = spec.model_copy(update={"num_lq_only": int((~codes.with_reals).sum())})
+    generator = _generator(bundle.generator, recipe, spec, rows, codes)
     entry = {
         "date": date.today().isoformat(),
         "ctfgan": version("ctfgan"),
@@ -91,7 +91,7 @@ def rebuilt(
     return replace(
         bundle,
         recipe=recipe,
-        shape=shape,
+        data_spec=spec,
         classes=names,
         low_quality_classes=label_names,
         bank=bank,
@@ -140,8 +140,8 @@ def generator_of(bundle: Bundle, rows: Mapping[str, Rows], count: int) -> nn.Mod
     """
     counts = {"num_classes": count} | ({"num_low_quality_labels": count} if LOW_QUALITY_LABELS in rows else {})
     recipe = with_form(bundle.recipe, codes=bundle.codes is not None)
-    shape = bundle.shape.model_copy(update=counts)
-    return _generator(bundle.generator, recipe, shape, rows, _codes(bundle.codes, rows))
+    spec = bundle.data_spec.model_copy(update=counts)
+    return _generator(bundle.generator, recipe, spec, rows, _codes(bundle.codes, rows))
 
 
 def _continued(old: Tensor, ids: Tensor, new: Tensor | None) -> Tensor:
@@ -161,10 +161,10 @@ def _codes(codes: ClassCodes | None, rows: Mapping[str, Rows]) -> ClassCodes | N
 
 
 def _generator(
-    old: nn.Module, recipe: Recipe, shape: Shape, rows: Mapping[str, Rows], codes: ClassCodes | None
+    old: nn.Module, recipe: Recipe, spec: DataSpec, rows: Mapping[str, Rows], codes: ClassCodes | None
 ) -> nn.Module:
     with torch.device("meta"):
-        generator = build_generator(recipe, shape, codes=codes)
+        generator = build_generator(recipe, spec, codes=codes)
     tensors = dict(old.state_dict())
     for table, space in table_spaces(generator).items():
         if space in rows:

@@ -120,7 +120,7 @@ def _packed(bundle: Bundle, location: str, size: int, side: Side, progress: Prog
     source = open_source(location)
     if not source.classes:
         raise DataError(f"{location} holds images without labels; put one subfolder per new class in it")
-    channels: Literal[1, 3] = 1 if bundle.shape.channels == 1 else 3
+    channels: Literal[1, 3] = 1 if bundle.data_spec.channels == 1 else 3
     survey, fit = look(source, progress), bundle.recipe.data.fit
     return pack(source, survey, size, channels, fit, progress, bundle.levels(side))
 
@@ -138,9 +138,9 @@ def _check_classes(bundle: Bundle, packed: PackedImages) -> None:
 
 def _low_quality(bundle: Bundle, packed: PackedImages, location: str | None, progress: Progress) -> list[Bytes]:
     """A few low-quality images of each new class for the bank."""
-    size, settings = bundle.shape.low_quality_size, bundle.recipe.data
+    size, settings = bundle.data_spec.low_quality_size, bundle.recipe.data
     count = len(bundle.classes) + len(packed.names)
-    quota = max(1, bank_images(count, size**2 * bundle.shape.channels) // count)
+    quota = max(1, bank_images(count, size**2 * bundle.data_spec.channels) // count)
     if location is None:
         how = settings.degradation.model_copy(update={"size": size})
         rows = [packed.rows_of(label)[:quota] for label in range(len(packed.names))]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ctfgan.bundle.bundle import MODEL, Bundle, open_bundle
 from ctfgan.core.errors import ConfigError
 from ctfgan.nn.class_tables import CLASSES, LOW_QUALITY_LABELS, table_spaces
-from ctfgan.recipes.build import Shape, labels_use_codes, uses_codes
+from ctfgan.recipes.build import DataSpec, labels_use_codes, uses_codes
 from ctfgan.recipes.recipe import CtfGan, Recipe, ResnetMethod, StartSettings
 from ctfgan.storage.run_folder import RunFolder
 from ctfgan.storage.tensor_files import below
@@ -39,13 +39,13 @@ class Start:
     """Of the run; None if a bundle alone was given, and the discriminator is new."""
 
     def for_classes(
-        self, recipe: Recipe, shape: Shape, names: Sequence[str], label_names: Sequence[str], *, matched: bool
+        self, recipe: Recipe, spec: DataSpec, names: Sequence[str], label_names: Sequence[str], *, matched: bool
     ) -> Matched:
         """Which old rows or codes the classes of a run begin with, found by name.
 
         Args:
             recipe: what is to be trained.
-            shape: the sizes that its data decides.
+            spec: the sizes that its data decides.
             names: class names in label order.
             label_names: names of its low-quality labels.
             matched: whether these stand for its classes.
@@ -53,35 +53,35 @@ class Start:
         Raises:
             ConfigError: the weights are of other networks than the recipe's.
         """
-        self._check(recipe, shape, matched)
+        self._check(recipe, spec, matched)
         bundle = self.bundle
         ids = {CLASSES: _found(names, _numbered(bundle.classes))}
         known = _numbered(bundle.low_quality_classes)
         if bundle.bank is not None and bundle.bank.label_of_class is not None:
             # Classes that began as one share a label, which only one of them can give its name.
             known = _numbered(bundle.classes, bundle.bank.label_of_class.tolist()) | known
-        last = torch.tensor([bundle.shape.num_low_quality_labels])  # images without a label
+        last = torch.tensor([bundle.data_spec.num_low_quality_labels])  # images without a label
         ids[LOW_QUALITY_LABELS] = torch.cat([_found(label_names, known), last])
         return Matched(self, ids)
 
-    def _check(self, recipe: Recipe, shape: Shape, matched: bool) -> None:
+    def _check(self, recipe: Recipe, spec: DataSpec, matched: bool) -> None:
         old = self.bundle.recipe
         if old.method.kind != recipe.method.kind:
             raise ConfigError(
                 f"{self.path} is a {old.method.kind} model, recipe {recipe.name!r} trains {recipe.method.kind}; "
                 "choose a --recipe of the same method"
             )
-        wanted = _of_generator((old, self.bundle.shape), (recipe, shape)) | self._form(recipe, shape, matched)
+        wanted = _of_generator((old, self.bundle.data_spec), (recipe, spec)) | self._form(recipe, spec, matched)
         own = wanted | (_of_discriminator(old, recipe) if self.discriminator else {})
         if own:
             changes = " ".join(f"--set {name}={value}" for name, value in own.items())
             other = "" if wanted else f", or begin with {self.path}/bundle and a new discriminator"
             raise ConfigError(f"the networks of {self.path} are others than those of this run; add {changes}{other}")
 
-    def _form(self, recipe: Recipe, shape: Shape, matched: bool) -> dict[str, object]:
+    def _form(self, recipe: Recipe, spec: DataSpec, matched: bool) -> dict[str, object]:
         """Settings that make the run know classes and labels as these weights do: by tables or by codes."""
         codes, method = self.bundle.codes, recipe.method
-        if (codes is None) == uses_codes(method, shape):
+        if (codes is None) == uses_codes(method, spec):
             return {"method.networks.class_tables": "per-class" if codes is None else "codes"}
         if codes is None:
             return {}
@@ -89,9 +89,9 @@ class Start:
         wanted: dict[str, object] = {}
         if length != method.networks.class_code:
             wanted["method.networks.class_code"] = length
-        if codes.low_quality_labels is None and labels_use_codes(method, shape, matched=matched):
+        if codes.low_quality_labels is None and labels_use_codes(method, spec, matched=matched):
             wanted["method.features.label_tables"] = "per-class"
-        if codes.low_quality_labels is not None and not labels_use_codes(method, shape, matched=matched):
+        if codes.low_quality_labels is not None and not labels_use_codes(method, spec, matched=matched):
             wanted |= {"method.features.label_tables": "auto"} if matched else {"data.pairing": "matched"}
         return wanted
 
@@ -172,7 +172,7 @@ def model_hash(bundle: Bundle) -> str:
     return str(bundle.provenance["sha256"][MODEL])
 
 
-Networks = tuple[Recipe, Shape]
+Networks = tuple[Recipe, DataSpec]
 
 
 def _of_generator(old: Networks, new: Networks) -> dict[str, object]:

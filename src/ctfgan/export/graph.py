@@ -114,25 +114,25 @@ def graphs_of(bundle: Bundle, part: str | None = None) -> list[Graph]:
 
 
 def _graph(bundle: Bundle, part: str, network: nn.Module) -> Graph:
-    shape, side = bundle.shape, bundle.recipe.data.resolution
+    spec, side = bundle.data_spec, bundle.recipe.data.resolution
     noise: Noise = network.draw_noise(1, BatchRng.of(0))  # type: ignore[operator]
     inputs = []
     if bundle.recipe.method.is_conditional:
-        inputs.append(_ids("class_id", 0, shape.num_classes - 1, "", "np.full(count, label, dtype=np.int64)"))
+        inputs.append(_ids("class_id", 0, spec.num_classes - 1, "", "np.full(count, label, dtype=np.int64)"))
     for name, drawn in (("noise", noise.latent), ("block_noise", noise.blocks)):
         if drawn.numel():
             inputs.append(_normal(name, tuple(drawn.shape[1:])))
-    if shape.low_quality_size:
-        inputs.append(_low_quality((shape.channels, shape.low_quality_size, shape.low_quality_size)))
-    if shape.num_low_quality_labels and part == GENERATOR:
+    if spec.low_quality_size:
+        inputs.append(_low_quality((spec.channels, spec.low_quality_size, spec.low_quality_size)))
+    if spec.num_low_quality_labels and part == GENERATOR:
         note = f"; {UNLABELLED} for an image without a label"
         inputs.append(
-            _ids("low_quality_label", UNLABELLED, shape.num_low_quality_labels - 1, note, 'bank["labels"][rows]')
+            _ids("low_quality_label", UNLABELLED, spec.num_low_quality_labels - 1, note, 'bank["labels"][rows]')
         )
     limits = "in [-1, 1]"
     if isinstance(network, GrowingGenerator):
         limits = "near [-1, 1], clamp them"
-    output = Port("images", "float32", (shape.channels, side, side), f"images {limits}; -1 is black")
+    output = Port("images", "float32", (spec.channels, side, side), f"images {limits}; -1 is black")
     return Graph(part, FlatGenerator(network).eval(), tuple(inputs), output)
 
 

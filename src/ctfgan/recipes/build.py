@@ -37,7 +37,7 @@ MOST_CANDIDATES = 10_000  # classes that a class loss looks at, if they are all
 SAMPLED_CLASSES = 1_024  # that stand for all others where there are more
 
 
-class Shape(Settings):
+class DataSpec(Settings):
     """What the data decides about the networks; a bundle keeps it beside the recipe."""
 
     num_classes: int = Field(ge=0)
@@ -52,39 +52,44 @@ class Shape(Settings):
 
 
 def build_method(
-    recipe: Recipe, shape: Shape, *, matched: bool, processes: Processes | None = None, codes: ClassCodes | None = None
+    recipe: Recipe,
+    spec: DataSpec,
+    *,
+    matched: bool,
+    processes: Processes | None = None,
+    codes: ClassCodes | None = None,
 ) -> Method:
     """Networks with seeded weights, and the stages that train them.
 
     Args:
         recipe: the whole configuration.
-        shape: sizes that the data decides.
+        spec: sizes that the data decides.
         matched: whether low-quality images have their class's content, which the consistency term needs.
         processes: who shares the batches; None for this process alone.
         codes: where classes are known by them.
     """
     has_label_codes = codes is not None and codes.low_quality_labels is not None
-    assert has_label_codes == labels_use_codes(recipe.method, shape, matched=matched)
+    assert has_label_codes == labels_use_codes(recipe.method, spec, matched=matched)
     processes = processes or Processes()
     batch_rng = BatchRng(torch.Generator().manual_seed(recipe.seed), processes.rank, processes.count)
     strengthening = DiscriminatorRegularization(recipe.training.strengthening, batch_rng, processes.mean)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        generator = build_generator(recipe, shape, codes)
-        discriminator = _build_discriminator(recipe, shape, codes)
+        generator = build_generator(recipe, spec, codes)
+        discriminator = _build_discriminator(recipe, spec, codes)
     setup = partial(ObjectiveSetup, discriminator=discriminator, strengthening=strengthening, batch_rng=batch_rng)
     match recipe.method:
         case CtfGan() as method:
             assert isinstance(generator, TransferGenerator)
-            stages = _transfer_stages(method, generator, setup, shape, matched=matched)
+            stages = _transfer_stages(method, generator, setup, spec, matched=matched)
         case ProgGan() as method:
             assert isinstance(generator, GrowingGenerator)
             assert isinstance(discriminator, GrowingDiscriminator)
             grown = recipe.start.path is not None
-            stages = _growing_stages(method, generator, discriminator, setup, shape, grown=grown)
+            stages = _growing_stages(method, generator, discriminator, setup, spec, grown=grown)
         case AcGan() as method:
             played = setup(generator, loss=ADVERSARIAL_LOSSES[method.loss])
-            stages = _single_stage(method.adversarial, ClassifiedObjective(played, _class_term(method, shape)))
+            stages = _single_stage(method.adversarial, ClassifiedObjective(played, _class_term(method, spec)))
         case SnGan() as method:
             played = setup(generator, loss=ADVERSARIAL_LOSSES[method.loss])
             stages = _single_stage(method.adversarial, AdversarialObjective(played))
@@ -97,29 +102,29 @@ def build_method(
 
 
 def build_generator(
-    recipe: Recipe, shape: Shape, codes: ClassCodes | None = None
+    recipe: Recipe, spec: DataSpec, codes: ClassCodes | None = None
 ) -> TransferGenerator | ResnetGenerator | GrowingGenerator:
     """The generator that a finished run releases, with weights of no meaning yet.
 
     Args:
         recipe: the whole configuration.
-        shape: sizes that the data decides.
+        spec: sizes that the data decides.
         codes: where classes are known by them.
     """
     own, low = (None, None) if codes is None else (codes.classes, codes.low_quality_labels)
     match recipe.method:
         case ProgGan() as method:
             growing = growing_plan(recipe.data.resolution, method.networks.generator_width)
-            return GrowingGenerator(growing, shape.channels, method.networks.noise, _classes(method, shape, own))
+            return GrowingGenerator(growing, spec.channels, method.networks.noise, _classes(method, spec, own))
         case CtfGan() as method:
             plan = _plan(recipe, method)
-            classes = _classes(method, shape, own)
-            generator_lh = GeneratorLH(plan, shape.channels, shape.low_quality_size, classes, method.features)
+            classes = _classes(method, spec, own)
+            generator_lh = GeneratorLH(plan, spec.channels, spec.low_quality_size, classes, method.features)
             # One more than there are labels: images without one.
-            labels = ClassSpace(shape.num_low_quality_labels + 1, LOW_QUALITY_LABELS, low)
+            labels = ClassSpace(spec.num_low_quality_labels + 1, LOW_QUALITY_LABELS, low)
             return TransferGenerator(
                 plan,
-                shape.channels,
+                spec.channels,
                 method.networks.noise,
                 generator_lh,
                 labels,
@@ -127,28 +132,28 @@ def build_generator(
                 train_generator_lh=method.train_generator_lh,
             )
         case SnGan() | AcGan() as method:
-            known = _classes(method, shape, own) if method.is_conditional else None
-            return ResnetGenerator(_plan(recipe, method), shape.channels, method.networks.noise, known)
+            known = _classes(method, spec, own) if method.is_conditional else None
+            return ResnetGenerator(_plan(recipe, method), spec.channels, method.networks.noise, known)
 
 
-def uses_codes(method: MethodSettings, shape: Shape) -> bool:
+def uses_codes(method: MethodSettings, spec: DataSpec) -> bool:
     """Whether networks know classes by codes; else every layer has a table of them.
 
     Raises:
         ConfigError: the recipe asks for tables, and classes without high-quality images need codes (decision 32).
     """
     form = method.networks.class_tables
-    if form == "per-class" and shape.num_lq_only:
+    if form == "per-class" and spec.num_lq_only:
         raise ConfigError(
-            f"method.networks.class_tables is per-class, but {shape.num_lq_only:,} of {shape.num_classes:,} classes "
+            f"method.networks.class_tables is per-class, but {spec.num_lq_only:,} of {spec.num_classes:,} classes "
             "have low-quality images only, from which no table learns a class; set it to codes, or leave these classes "
             "out with --set data.lq_only_classes=false"
         )
-    many = shape.num_classes > MANY_CLASSES or shape.num_lq_only > 0
+    many = spec.num_classes > MANY_CLASSES or spec.num_lq_only > 0
     return method.is_conditional and (form == "codes" or (form == "auto" and many))
 
 
-def labels_use_codes(method: MethodSettings, shape: Shape, *, matched: bool) -> bool:
+def labels_use_codes(method: MethodSettings, spec: DataSpec, *, matched: bool) -> bool:
     """Whether networks know low-quality labels by codes, which are those of their classes; else by tables.
 
     Raises:
@@ -156,7 +161,7 @@ def labels_use_codes(method: MethodSettings, shape: Shape, *, matched: bool) -> 
     """
     if not isinstance(method, CtfGan) or method.features.label_tables == "per-class":
         return False
-    classes_do = uses_codes(method, shape)
+    classes_do = uses_codes(method, spec)
     if method.features.label_tables == "codes" and not (matched and classes_do):
         why = "have none" if not classes_do else "are not those of the low-quality images"
         raise ConfigError(
@@ -165,29 +170,29 @@ def labels_use_codes(method: MethodSettings, shape: Shape, *, matched: bool) -> 
     return matched and classes_do
 
 
-def random_codes_for(recipe: Recipe, shape: Shape, *, matched: bool) -> ClassCodes | None:
+def random_codes_for(recipe: Recipe, spec: DataSpec, *, matched: bool) -> ClassCodes | None:
     """Codes of no images for networks that want some (:func:`~ctfgan.training.class_codes.random_codes`)."""
-    if not uses_codes(recipe.method, shape):
+    if not uses_codes(recipe.method, spec):
         return None
-    labels = shape.num_low_quality_labels if labels_use_codes(recipe.method, shape, matched=matched) else None
-    return random_codes(shape.num_classes, recipe.method.networks.class_code, labels)
+    labels = spec.num_low_quality_labels if labels_use_codes(recipe.method, spec, matched=matched) else None
+    return random_codes(spec.num_classes, recipe.method.networks.class_code, labels)
 
 
-def stored_codes(file: Path, recipe: Recipe, shape: Shape) -> ClassCodes | None:
+def stored_codes(file: Path, recipe: Recipe, spec: DataSpec) -> ClassCodes | None:
     """The codes of a run's or a bundle's classes from its file; None if its networks are given none.
 
     Raises:
         ValueError: other codes than the recipe and the data make.
         OSError: the file cannot be read.
     """
-    if not uses_codes(recipe.method, shape):
+    if not uses_codes(recipe.method, spec):
         return None
     return load_codes(
         file,
         recipe.method.networks.class_code,
-        classes=shape.num_classes,
-        low_quality_labels=shape.num_low_quality_labels,
-        channels=shape.channels,
+        classes=spec.num_classes,
+        low_quality_labels=spec.num_low_quality_labels,
+        channels=spec.channels,
     )
 
 
@@ -206,16 +211,16 @@ def with_form(recipe: Recipe, *, codes: bool) -> Recipe:
     return recipe.model_copy(update={"method": recipe.method.model_copy(update={"networks": networks})})
 
 
-def _classes(method: MethodSettings, shape: Shape, codes: Tensor | None) -> ClassSpace:
-    assert (codes is not None) == uses_codes(method, shape)
-    return ClassSpace(shape.num_classes, codes=codes)
+def _classes(method: MethodSettings, spec: DataSpec, codes: Tensor | None) -> ClassSpace:
+    assert (codes is not None) == uses_codes(method, spec)
+    return ClassSpace(spec.num_classes, codes=codes)
 
 
-def _class_term(method: AcGan | ProgGan, shape: Shape) -> ClassTerm:
+def _class_term(method: AcGan | ProgGan, spec: DataSpec) -> ClassTerm:
     asked = method.class_candidates
     if asked == "auto":
-        asked = "all" if shape.num_classes <= MOST_CANDIDATES else SAMPLED_CLASSES
-    return ClassTerm(method.class_weight, shape.num_classes, None if asked == "all" else asked)
+        asked = "all" if spec.num_classes <= MOST_CANDIDATES else SAMPLED_CLASSES
+    return ClassTerm(method.class_weight, spec.num_classes, None if asked == "all" else asked)
 
 
 def _plan(recipe: Recipe, method: ResnetMethod) -> Plan:
@@ -223,26 +228,26 @@ def _plan(recipe: Recipe, method: ResnetMethod) -> Plan:
 
 
 def _build_discriminator(
-    recipe: Recipe, shape: Shape, codes: ClassCodes | None
+    recipe: Recipe, spec: DataSpec, codes: ClassCodes | None
 ) -> Discriminator | GrowingDiscriminator:
     own = None if codes is None else codes.for_discriminator
     match recipe.method:
         case ProgGan() as method:
             plan = growing_plan(recipe.data.resolution, method.networks.discriminator_width)
-            return GrowingDiscriminator(plan, shape.channels, _classes(method, shape, own))
+            return GrowingDiscriminator(plan, spec.channels, _classes(method, spec, own))
         case CtfGan() as method:
             return Discriminator(
                 _plan(recipe, method),
-                shape.channels,
-                _classes(method, shape, own),
+                spec.channels,
+                _classes(method, spec, own),
                 boxes=method.self_supervision.is_on,
                 normalised=method.spectral_norm,
             )
         case SnGan() | AcGan() as method:
             return Discriminator(
                 _plan(recipe, method),
-                shape.channels,
-                _classes(method, shape, own),
+                spec.channels,
+                _classes(method, spec, own),
                 method.conditioning,
                 normalised=method.spectral_norm,
             )
@@ -253,7 +258,7 @@ def _single_stage(settings: StageSettings, objective: AdversarialObjective) -> t
 
 
 def _transfer_stages(
-    method: CtfGan, generator: TransferGenerator, setup: Callable[..., ObjectiveSetup], shape: Shape, *, matched: bool
+    method: CtfGan, generator: TransferGenerator, setup: Callable[..., ObjectiveSetup], spec: DataSpec, *, matched: bool
 ) -> tuple[Stage, ...]:
     supervision = method.self_supervision if method.self_supervision.is_on else None
     generator_lh = generator.generator_lh
@@ -265,8 +270,8 @@ def _transfer_stages(
         if settings.steps == 0:
             continue
         played = setup(trained, loss=ADVERSARIAL_LOSSES[method.loss])
-        size = shape.low_quality_detail if settings.consistency_size == "auto" else settings.consistency_size
-        size = min(size or shape.low_quality_size, shape.low_quality_size)
+        size = spec.low_quality_detail if settings.consistency_size == "auto" else settings.consistency_size
+        size = min(size or spec.low_quality_size, spec.low_quality_size)
         objective = TransferObjective(played, supervision, settings.consistency if matched else 0.0, size)
         stages.append(Stage(name, settings, objective, enter=partial(_set_trained, generator_lh, trains_lh)))
     return tuple(stages)
@@ -277,7 +282,7 @@ def _growing_stages(
     generator: GrowingGenerator,
     discriminator: GrowingDiscriminator,
     setup: Callable[..., ObjectiveSetup],
-    shape: Shape,
+    spec: DataSpec,
     *,
     grown: bool,
 ) -> tuple[Stage, ...]:
@@ -289,7 +294,7 @@ def _growing_stages(
         last = level == generator.plan.levels - 1
         settings = method.grow if last else method.grow.model_copy(update={"steps": phase + method.phase_steps})
         played = setup(generator, loss=ADVERSARIAL_LOSSES["wasserstein"])
-        objective = GrowingObjective(played, _class_term(method, shape), method.penalty, fade=phase / settings.steps)
+        objective = GrowingObjective(played, _class_term(method, spec), method.penalty, fade=phase / settings.steps)
         enter = partial(_grow, (generator, discriminator), level)
         name = f"grow-{generator.plan.size(level)}"
         stages.append(Stage(name, settings, objective, enter, hands_over_average=False))

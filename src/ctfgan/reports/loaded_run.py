@@ -132,7 +132,7 @@ def _without_data(folder: RunFolder, recipe: Recipe, engine: Engine) -> Studio:
     counts = bundle.provenance["counts"]
     known = len(bundle.classes) - (counts.get("lq_only", 0) - counts.get("withheld", 0))
     if known <= MOST_MEASURED_CLASSES and weights.is_file():
-        recogniser = load_recogniser(weights, bundle.shape.channels, known, recipe.recogniser, engine.device)
+        recogniser = load_recogniser(weights, bundle.data_spec.channels, known, recipe.recogniser, engine.device)
     name = "no low-quality images" if bundle.bank is None else "the bundle's part of the training low-quality bank"
     labels = np.arange(len(bundle.classes))
     lq_only = frozenset(labels[known:].tolist())

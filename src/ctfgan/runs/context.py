@@ -17,7 +17,7 @@ from ctfgan.data.evaluated_classes import MOST_MEASURED_CLASSES
 from ctfgan.data.prepare import Dataset, prepare
 from ctfgan.distributed.engine import Engine, start_engine
 from ctfgan.metrics.eval_classifier import EvalClassifier, TrainedEvalClassifier, TrainingImages, eval_classifier_for
-from ctfgan.recipes.build import Shape, build_method, labels_use_codes, random_codes_for, uses_codes
+from ctfgan.recipes.build import DataSpec, build_method, labels_use_codes, random_codes_for, uses_codes
 from ctfgan.recipes.recipe import Recipe
 from ctfgan.recipes.validate import check_recipe
 from ctfgan.training.class_codes import (
@@ -52,7 +52,7 @@ class RunContext:
 
     recipe: Recipe
     dataset: Dataset
-    shape: Shape
+    data_spec: DataSpec
     engine: Engine
     codes: ClassCodes | None = None
     """Where classes are known by them: made of the images when a run begins, and from then on the run's own."""
@@ -71,7 +71,7 @@ class RunContext:
     def method(self) -> Method:
         """Networks and stages with the recipe's seed."""
         return build_method(
-            self.recipe, self.shape, matched=self.is_matched, processes=self.engine.processes, codes=self.codes
+            self.recipe, self.data_spec, matched=self.is_matched, processes=self.engine.processes, codes=self.codes
         )
 
     def recogniser(self, progress: Progress) -> TrainedEvalClassifier:
@@ -93,13 +93,13 @@ class RunContext:
             progress: shows the training of the classifier and the reading of images.
             begin: trained weights to begin with, whose codes and encoder are kept.
         """
-        if not uses_codes(self.recipe.method, self.shape):
+        if not uses_codes(self.recipe.method, self.data_spec):
             return self
         return replace(self, codes=self.engine.processes.main_first(lambda: self._class_codes(progress, begin)))
 
     def with_random_codes(self) -> RunContext:
         """With codes of no images, for those who count and time what networks do with them."""
-        return replace(self, codes=random_codes_for(self.recipe, self.shape, matched=self.is_matched))
+        return replace(self, codes=random_codes_for(self.recipe, self.data_spec, matched=self.is_matched))
 
     def _class_codes(self, progress: Progress, begin: Matched | None) -> ClassCodes:
         dataset, seen = self.dataset, SeenImages(self.dataset)
@@ -117,10 +117,10 @@ class RunContext:
             codes = codes_of_classes(encoder, high, low)
             codes = codes if begin is None else begin.with_old_codes(codes)
         side, labels, with_reals = dataset.low_quality, None, None
-        if labels_use_codes(self.recipe.method, self.shape, matched=self.is_matched):
+        if labels_use_codes(self.recipe.method, self.data_spec, matched=self.is_matched):
             assert side is not None
             assert side.bank.label_of_class is not None
-            labels = codes_of_labels(codes, side.bank.label_of_class, self.shape.num_low_quality_labels)
+            labels = codes_of_labels(codes, side.bank.label_of_class, self.data_spec.num_low_quality_labels)
         if len(dataset.lq_only):
             with_reals = torch.ones(dataset.num_classes, dtype=torch.bool)
             with_reals[torch.from_numpy(dataset.lq_only)] = False
@@ -153,7 +153,7 @@ def open_context(recipe: Recipe, callbacks: Callbacks) -> RunContext:
     for line in [*describe(dataset, recipe.data), *_untrained_lines(recipe, dataset)]:
         callbacks.say(line)
     side = dataset.low_quality
-    shape = Shape(
+    spec = DataSpec(
         num_classes=dataset.num_classes,
         num_low_quality_labels=len(side.names) if side else 0,
         low_quality_size=dataset.low_quality_size,
@@ -161,8 +161,8 @@ def open_context(recipe: Recipe, callbacks: Callbacks) -> RunContext:
         low_quality_detail=side.bank.detail() if side and side.pairing == "matched" else 0,
         num_lq_only=len(dataset.lq_only),
     )
-    place = RunContext(recipe, dataset, shape, engine)
-    labels_use_codes(recipe.method, shape, matched=place.is_matched)  # refuses before anything is trained
+    place = RunContext(recipe, dataset, spec, engine)
+    labels_use_codes(recipe.method, spec, matched=place.is_matched)  # refuses before anything is trained
     return place
 
 

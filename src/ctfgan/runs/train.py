@@ -148,7 +148,7 @@ def matched_start(start: Start, place: RunContext, callbacks: Callbacks) -> Matc
     side = place.dataset.low_quality
     names = place.dataset.classes
     labels = side.classes if side else ()
-    matched = start.for_classes(place.recipe, place.shape, names, labels, matched=place.is_matched)
+    matched = start.for_classes(place.recipe, place.data_spec, names, labels, matched=place.is_matched)
     callbacks.say(matched.sentence(names))
     return matched
 
@@ -350,7 +350,7 @@ def _own_codes(place: RunContext, folder: RunFolder, known: object) -> ClassCode
     """The run's own codes, known by their hash."""
     file = folder.path / CODES
     try:
-        codes = stored_codes(file, place.recipe, place.shape)
+        codes = stored_codes(file, place.recipe, place.data_spec)
         if codes is not None and sha256(file) != known:
             raise ValueError(f"{CODES} has another hash than {DATA} says")
         return codes
@@ -363,7 +363,7 @@ def _own_recogniser(place: RunContext, folder: RunFolder, name: object, callback
     weights = folder.path / RECOGNISER
     classes = len(place.dataset.measured.labels)
     with suppress(CtfganError):  # damaged as below
-        own = load_recogniser(weights, place.shape.channels, classes, place.recipe.recogniser, place.device)
+        own = load_recogniser(weights, place.data_spec.channels, classes, place.recipe.recogniser, place.device)
         if own.card.name == name:
             return own
     callbacks.say(f"{weights} is missing or damaged and is made again from the run's images")
@@ -417,7 +417,7 @@ def released_generator(place: RunContext, folder: RunFolder, *, average: bool = 
     """
     stored = folder.load_tensors(released_checkpoint(place.recipe, folder))
     with torch.device("meta"):
-        generator = build_generator(place.recipe, place.shape, codes=place.codes)
+        generator = build_generator(place.recipe, place.data_spec, codes=place.codes)
     averaged = average and place.recipe.training.ema_decay is not None
     weights = below(stored, "average." if averaged else "networks.generator.")
     try:
@@ -496,7 +496,14 @@ def _release(place: RunContext, folder: RunFolder, stages: int) -> None:
     }
     low_quality_classes = side.classes if side else ()
     bundle = Bundle(
-        place.recipe, place.shape, place.dataset.classes, low_quality_classes, bank, generator, provenance, place.codes
+        place.recipe,
+        place.data_spec,
+        place.dataset.classes,
+        low_quality_classes,
+        bank,
+        generator,
+        provenance,
+        place.codes,
     )
     save_bundle(bundle, folder.path / BUNDLE)
 

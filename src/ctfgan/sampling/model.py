@@ -237,10 +237,10 @@ class Model:
         Raises:
             ConfigError: the method uses no low-quality images.
         """
-        shape, fit = self.bundle.shape, self.bundle.recipe.data.fit
-        if not shape.low_quality_size:
+        spec, fit = self.bundle.data_spec, self.bundle.recipe.data.fit
+        if not spec.low_quality_size:
             raise ConfigError(f"a {self.bundle.recipe.method.kind} model uses no low-quality images; leave them out")
-        return square(image, shape.low_quality_size, shape.channels, fit, self.bundle.levels("low_quality"))
+        return square(image, spec.low_quality_size, spec.channels, fit, self.bundle.levels("low_quality"))
 
     def read_all(self, paths: Sequence[Path]) -> OwnImages:
         """The user's low-quality images among files and folders, in the model's size and colour.

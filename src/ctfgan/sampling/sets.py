@@ -51,11 +51,11 @@ def layout_for(model: Model, plan: Plan, form: str, seed: int) -> Layout:
     Raises:
         ConfigError: an unknown form, or one whose library is missing.
     """
-    recipe, shape = model.bundle.recipe, model.bundle.shape
+    recipe, spec = model.bundle.recipe, model.bundle.data_spec
     # Of all classes, so that a class has the same folder in every set of a model.
     names = folder_names(model.classes) if recipe.method.is_conditional else list(plan.classes)
     folders = [names[label] for label in plan.labels.tolist()]
-    return layout_named(form)(plan, folders, recipe.data.resolution**2 * shape.channels, seed)
+    return layout_named(form)(plan, folders, recipe.data.resolution**2 * spec.channels, seed)
 
 
 def write_set(
@@ -188,7 +188,7 @@ def _told(model: Model, layout: Layout, low_quality: Bytes | None) -> dict[str, 
         "model": {"recipe": recipe.name, "sha256": model.bundle.provenance["sha256"]},
         "format": layout.name,
         "seed": layout.seed,
-        "image": {"encoding": "png", "side": recipe.data.resolution, "channels": model.bundle.shape.channels},
+        "image": {"encoding": "png", "side": recipe.data.resolution, "channels": model.bundle.data_spec.channels},
         "low_quality": own,
         "balanced_with": balance,
         "classes": classes,

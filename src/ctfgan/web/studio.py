@@ -43,15 +43,15 @@ class Studio:
 
     def about(self) -> ModelAnswer:
         """What a visitor should know before asking."""
-        shape, limits = self._model.bundle.shape, self._limits
+        spec, limits = self._model.bundle.data_spec, self._limits
         return ModelAnswer(
             name=self._model.bundle.recipe.name,
             method=self.method,
             resolution=self.resolution,
-            channels=shape.channels,
+            channels=spec.channels,
             classes=len(self.search.names),
             enhances=self.enhances,
-            low_quality_size=shape.low_quality_size if self.enhances else 0,
+            low_quality_size=spec.low_quality_size if self.enhances else 0,
             max_images=self.max_images,
             max_upload_bytes=limits.upload_bytes,
             max_upload_pixels=limits.upload_pixels,

@@ -4,7 +4,7 @@ import pytest
 
 from ctfgan.evaluation.table_profiles import PROFILES, named_profile, reduced
 from ctfgan.evaluation.table_rows import TABLES
-from ctfgan.recipes.build import Shape, build_method
+from ctfgan.recipes.build import DataSpec, build_method
 from ctfgan.recipes.catalogue import RECIPES, named_recipe
 from ctfgan.recipes.recipe import Recipe, parse_recipe
 from ctfgan.recipes.validate import check_recipe
@@ -18,8 +18,8 @@ def steps(recipe: Recipe) -> int:
     narrow = {"generator_width": 0.01, "discriminator_width": 0.01}
     networks = recipe.method.networks.model_copy(update=narrow)
     small = recipe.model_copy(update={"method": recipe.method.model_copy(update={"networks": networks})})
-    shape = Shape(num_classes=3, num_low_quality_labels=2, low_quality_size=8, channels=1)
-    return sum(stage.settings.steps for stage in build_method(small, shape, matched=False).stages)
+    spec = DataSpec(num_classes=3, num_low_quality_labels=2, low_quality_size=8, channels=1)
+    return sum(stage.settings.steps for stage in build_method(small, spec, matched=False).stages)
 
 
 def test_every_row_of_a_table_is_a_recipe_and_every_table_recipe_is_a_row() -> None:

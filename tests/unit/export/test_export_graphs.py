@@ -24,24 +24,24 @@ from ctfgan.export.graph import FlatGenerator, Graph, graphs_of
 from ctfgan.export.parity import max_error
 from ctfgan.models.generator_a import TransferGenerator
 from ctfgan.models.interfaces import Condition, Noise
-from ctfgan.recipes.build import Shape
+from ctfgan.recipes.build import DataSpec
 from tests.contract.test_changed_classes import random_bundle, through_disk
 from tests.contract.test_table_forms import CODES
 
-COLOUR = Shape(num_classes=5, num_low_quality_labels=5, low_quality_size=8, channels=3)
+COLOUR = DataSpec(num_classes=5, num_low_quality_labels=5, low_quality_size=8, channels=3)
 HOSTILE = ('it\'s "x"', "a ``` --- b", "\\n`", "é\U0001f600", "$(rm) | ; <b>")
 ALL = ["class_id", "noise", "block_noise", "low_quality", "low_quality_label"]
 
 
 KINDS: dict[str, Callable[[], Bundle]] = {
     "ctf-gan": lambda: random_bundle("ctf-folders"),
-    "ctf-gan, independent, colour": lambda: random_bundle("ctf-folders", matched=False, shape=COLOUR),
+    "ctf-gan, independent, colour": lambda: random_bundle("ctf-folders", matched=False, spec=COLOUR),
     "ctf-gan, ablations": lambda: random_bundle(
         "ctf-folders", "block_noise=0", "frequency=soft-threshold", "stem=resize", "features.ctf=shuffled",
         "features.statistics=batch",
     ),
     "ctf-gan, codes": lambda: random_bundle("ctf-folders", *CODES),
-    "ac-gan, codes, colour": lambda: random_bundle("ac-gan-folders", *CODES, shape=COLOUR),
+    "ac-gan, codes, colour": lambda: random_bundle("ac-gan-folders", *CODES, spec=COLOUR),
     "sn-gan-concat": lambda: random_bundle("sn-gan-concat-folders"),
     "prog-gan, codes": lambda: random_bundle("prog-gan-folders", *CODES),
 }  # fmt: skip
@@ -170,7 +170,7 @@ def test_a_graph_takes_what_its_method_uses_and_nothing_else(name: str, parts: d
 
 
 def test_images_without_labels_need_no_label_as_input() -> None:
-    bundle = random_bundle("ctf-folders", matched=False, shape=COLOUR.model_copy(update={"num_low_quality_labels": 0}))
+    bundle = random_bundle("ctf-folders", matched=False, spec=COLOUR.model_copy(update={"num_low_quality_labels": 0}))
     graph = graphs_of(bundle, "generator")[0]
     assert [one.name for one in graph.inputs] == ALL[:-1]
     drawn = graph.random_inputs(3, seed=0)
@@ -281,7 +281,7 @@ def test_graphs_of_every_kind_make_the_images_of_the_original(
     assert len(exported) == (2 if name.startswith("ctf-gan") else 1)
     check_folder(tmp_path / "out", bundle)
     check_no_path(tmp_path / "out", tmp_path)
-    side, channels = bundle.recipe.data.resolution, bundle.shape.channels
+    side, channels = bundle.recipe.data.resolution, bundle.data_spec.channels
     assert run_readme(tmp_path / "out", monkeypatch).shape == (4, side, side, channels)
 
 

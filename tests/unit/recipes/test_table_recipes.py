@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ctfgan.recipes.build import Shape, build_method
+from ctfgan.recipes.build import DataSpec, build_method
 from ctfgan.recipes.catalogue import named_recipe
 from ctfgan.recipes.recipe import AcGan, CtfGan, ProgGan, SnGan
 
@@ -48,9 +48,9 @@ def test_prog_gan_trains_as_its_authors_say(data: str) -> None:
     method = recipe.method
     assert isinstance(method, ProgGan)
     assert method.phase_steps * 16 == 400_000
-    shape = Shape(num_classes=10, num_low_quality_labels=0, low_quality_size=0, channels=3)
+    spec = DataSpec(num_classes=10, num_low_quality_labels=0, low_quality_size=0, channels=3)
     small = method.networks.model_copy(update={"generator_width": 0.01, "discriminator_width": 0.01})
-    built = build_method(recipe.model_copy(update={"method": method.model_copy(update={"networks": small})}), shape,
+    built = build_method(recipe.model_copy(update={"method": method.model_copy(update={"networks": small})}), spec,
                          matched=False)  # fmt: skip
     images = [stage.settings.steps * stage.settings.batch_size for stage in built.stages]
     assert images[:3] == [400_000, 800_000, 800_000]

@@ -70,7 +70,7 @@ def test_an_image_does_not_depend_on_what_is_made_with_it(model: Model, tmp_path
 
 
 def test_own_low_quality_images_are_used_in_turn(model: Model) -> None:
-    size = model.bundle.shape.low_quality_size
+    size = model.bundle.data_spec.low_quality_size
     own = np.random.default_rng(0).integers(0, 256, (2, size, size, 1), dtype=np.uint8)
     labels = torch.zeros(3, dtype=torch.int64)
     both = model.numbered(labels, [0, 1, 2], low_quality=own)
