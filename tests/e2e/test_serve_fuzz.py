@@ -11,9 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ctfgan.sampling import Model
-from ctfgan.web.app import create_app
-from ctfgan.web.guard import LOOPBACK
-from ctfgan.web.limits import Limits
+from ctfgan.web.messages import Limits
+from ctfgan.web.server import create_app
 from tests.contract.test_changed_classes import random_bundle
 from tests.unit.web.test_web_api import image_file
 
@@ -40,8 +39,8 @@ forms = st.sampled_from(["json", "sheet", "zip"]) | st.text(max_size=5)
 
 @pytest.fixture(scope="module", params=["ctf-folders", "sn-gan-folders"])
 def client(request: pytest.FixtureRequest) -> Iterator[TestClient]:
-    limits = Limits(requests_per_minute=1_000_000, images=12)
-    app = create_app(Model(random_bundle(request.param), "cpu"), limits, LOOPBACK)
+    limits = Limits(images=12)
+    app = create_app(Model(random_bundle(request.param), "cpu"), limits)
     with TestClient(app, "http://localhost:8000") as client:  # which raises what the server did not foresee
         yield client
 

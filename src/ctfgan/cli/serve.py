@@ -18,8 +18,6 @@ from ctfgan.cli.options import DEVICE
 @click.option("--max-images", default=128, show_default=True, type=click.IntRange(2, 10_000), help="In one answer.")
 @click.option("--max-upload-mb", default=8, show_default=True, type=click.IntRange(1, 1_000),
               help="Size of an own image, in MiB.")  # fmt: skip
-@click.option("--requests-per-minute", default=300, show_default=True, type=click.IntRange(1, 1_000_000),
-              help="From one address.")  # fmt: skip
 @DEVICE
 def serve(
     model: Path,
@@ -28,7 +26,6 @@ def serve(
     opens: bool,
     max_images: int,
     max_upload_mb: int,
-    requests_per_minute: int,
     device: str,
 ) -> None:
     """Show a model in the browser: sample, slide between images, enhance own ones.
@@ -37,7 +34,7 @@ def serve(
     ctfgan serve runs/my-run --open
     ctfgan serve bundle --port 0
 
-    The same for other programs, described at /docs:
+    The same for other programs, described at /openapi.json:
 
     \b
     curl 'http://127.0.0.1:8000/api/sample?as=sheet' -o sheet.png \\
@@ -48,11 +45,11 @@ def serve(
 
     from ctfgan.cli import show
     from ctfgan.sampling import load
-    from ctfgan.web.limits import MIB, Limits
-    from ctfgan.web.serving import is_loopback, open_socket, url_of
-    from ctfgan.web.serving import serve as serve_model
+    from ctfgan.web.messages import MIB, Limits
+    from ctfgan.web.server import is_loopback, open_socket, url_of
+    from ctfgan.web.server import serve as serve_model
 
-    limits = Limits(images=max_images, upload_bytes=max_upload_mb * MIB, requests_per_minute=requests_per_minute)
+    limits = Limits(images=max_images, upload_bytes=max_upload_mb * MIB)
     with open_socket(host, port) as bound:
         loaded = load(model, device)
 

@@ -24,15 +24,15 @@ def folder_names(classes: Sequence[str]) -> list[str]:
     they would be one folder. Of a name that is too long the end is replaced by a hash.
     """
     names = [_short(_encoded(name)) for name in classes]
-    count = Counter(map(_folded, names))
+    count = Counter(map(caseless, names))
     taken = {folded for folded, times in count.items() if times == 1}
     unique = []
     for name in names:
         candidate = name
         for number in itertools.count(1):
-            if count[_folded(name)] == 1 or _folded(candidate := f"{name}.{number}") not in taken:
+            if count[caseless(name)] == 1 or caseless(candidate := f"{name}.{number}") not in taken:
                 break
-        taken.add(_folded(candidate))
+        taken.add(caseless(candidate))
         unique.append(candidate)
     return unique
 
@@ -75,5 +75,6 @@ def _short(name: str) -> str:
     return encoded[: LONGEST - len(mark)].decode(errors="ignore") + mark
 
 
-def _folded(name: str) -> str:
+def caseless(name: str) -> str:
+    """A name of which neither case nor the encoding of accents counts."""
     return unicodedata.normalize("NFC", name).casefold()

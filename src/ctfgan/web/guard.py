@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import math
+import asyncio
 from collections.abc import Collection
+from contextlib import suppress
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ctfgan.web.bodies import Bodies
-from ctfgan.web.buckets import Buckets
-from ctfgan.web.limits import Limits
-from ctfgan.web.refusals import Refusal
+from ctfgan.web.messages import MIB, Limits, Refusal, json_response
 
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 UPLOADS = ("/api/enhance",)
-CHEAP = 0.1  # tokens of a request that makes no images
+DRAIN_SECONDS = 2.0  # in which a body that is too large is read and thrown away, so that its sender hears why
+CLOSE = {"Connection": "close"}  # the rest of the body is not waited for
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
@@ -31,20 +29,18 @@ SECURITY_HEADERS = {
 
 
 class Guard:
-    """Checks host, origin, rate and size of each request, and reads its body, so that nothing behind it can be flooded.
+    """Checks host, origin and type of each request and bounds its body.
 
     Args:
         app: what answers.
         hosts: names that this server goes by; see :func:`is_known_host`.
-        limits: of rate, size and time.
+        limits: of size and time.
     """
 
     def __init__(self, app: ASGIApp, hosts: Collection[str], limits: Limits) -> None:
         self._app = app
         self._hosts = hosts
         self._limits = limits
-        self._buckets = Buckets(limits.requests_per_minute)
-        self._bodies = Bodies(limits)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, as ASGI has it."""
@@ -52,63 +48,45 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
-        async def send_safely(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(SECURITY_HEADERS)
             await send(message)
 
-        headers = Headers(scope=scope)
         try:
-            self._check(scope, headers)
-            limit = self._limits.upload_bytes if scope["path"] in UPLOADS else self._limits.json_bytes
-            async with self._bodies.read(headers, receive, limit) as body:
-                await self._app(scope, _replayed(body, receive), send_safely)
+            self._check(scope, Headers(scope=scope))
         except Refusal as refusal:
-            response = refusal.response()
-            response.headers["Connection"] = "close"  # a body that was not read would be taken for a request
-            await response(scope, receive, send_safely)
+            response = json_response({"error": refusal.detail}, refusal.status_code, CLOSE)
+            await response(scope, receive, send_with_headers)
+            return
+        max_bytes = self._limits.upload_bytes if scope["path"] in UPLOADS else self._limits.json_bytes
+        await self._app(scope, bounded(receive, max_bytes, self._limits.upload_seconds), send_with_headers)
 
     def _check(self, scope: Scope, headers: Headers) -> None:
         if not is_known_host(headers.get("host", ""), self._hosts):
             raise Refusal(400, "the address names another host than this server; open the address that it printed")
-        is_read_only = scope["method"] in ("GET", "HEAD")
         is_api = scope["path"].startswith("/api/")
-        if (is_api or not is_read_only) and _is_foreign(headers):
+        if (is_api or scope["method"] not in ("GET", "HEAD")) and _is_foreign(headers):
             raise Refusal(403, "the request comes from another web page; use the page of this server")
-        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-        if is_api and scope["method"] == "POST" and scope["path"] not in UPLOADS and kind != "application/json":
+        media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+        is_json = media_type == "application/json" or scope["path"] in UPLOADS
+        if is_api and scope["method"] == "POST" and not is_json:
             raise Refusal(415, "the body is not said to be JSON; send it with Content-Type: application/json")
-        if is_api:
-            address = scope["client"][0] if scope.get("client") else ""
-            wait = self._buckets.take(address, CHEAP if is_read_only else 1.0)
-            if wait:
-                seconds = math.ceil(wait)
-                raise Refusal(
-                    429,
-                    f"more than {self._limits.requests_per_minute} requests a minute; go on in {seconds} s",
-                    seconds,
-                )
 
 
-def is_known_host(header: str, hosts: Collection[str]) -> bool:
-    """Whether a Host header names this server.
+def is_known_host(header: str, names: Collection[str]) -> bool:
+    """Whether a Host header names this server: by one of its names, or by a plain address.
 
     Another web site may have its name point to this machine, and its pages would then read our answers as their own
-    (DNS rebinding). It cannot choose the name, so only known names pass; a plain address where ``hosts`` holds ``*``.
+    (DNS rebinding). It cannot choose our names, and a plain address points nowhere else. Starlette's
+    ``TrustedHostMiddleware`` knows no "any address", which ``--host 0.0.0.0`` in a container needs, and does not say
+    what to do.
     """
     try:
-        name = (urlsplit(f"//{header}").hostname or "").rstrip(".")
+        host = (urlsplit(f"//{header}").hostname or "").rstrip(".")
+        return host in names or bool(ip_address(host))
     except ValueError:
         return False
-    return name in hosts or ("*" in hosts and _is_address(name))
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 def _is_foreign(headers: Headers) -> bool:
@@ -119,12 +97,40 @@ def _is_foreign(headers: Headers) -> bool:
     return headers.get("sec-fetch-site", "none") not in ("same-origin", "none")
 
 
-def _replayed(body: bytes, receive: Receive) -> Receive:
-    waiting = [body]
+def bounded(receive: Receive, max_bytes: int, seconds: float) -> Receive:
+    """What arrives of a request, as long as its body has few enough bytes and comes soon enough.
 
-    async def replay() -> Message:
-        if waiting:
-            return {"type": "http.request", "body": waiting.pop(), "more_body": False}
-        return await receive()
+    Returns:
+        A function that raises :class:`Refusal` where the body is too large, too slow or cut off.
+    """
+    size, is_whole = 0, False
+    deadline = asyncio.get_running_loop().time() + seconds
 
-    return replay
+    async def receive_bounded() -> Message:
+        nonlocal size, is_whole
+        if is_whole:
+            return await receive()
+        try:
+            async with asyncio.timeout_at(deadline):
+                message = await receive()
+        except TimeoutError as error:
+            raise Refusal(408, f"the request took longer than {seconds:g} s to arrive", CLOSE) from error
+        if message["type"] == "http.disconnect":
+            raise Refusal(400, "the request ended before it was complete")
+        size += len(message.get("body", b""))
+        is_whole = not message.get("more_body", False)
+        if size > max_bytes:
+            if not is_whole:
+                await _drain(receive)
+            words = f"{max_bytes / MIB:g} MiB" if max_bytes >= MIB else f"{max_bytes:,} bytes"
+            raise Refusal(413, f"the request is larger than {words}; send a smaller one", CLOSE)
+        return message
+
+    return receive_bounded
+
+
+async def _drain(receive: Receive) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            while (await receive()).get("more_body", False):
+                pass

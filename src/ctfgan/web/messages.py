@@ -1,18 +1,44 @@
-"""What is asked of the server, and what it answers; the OpenAPI page is made of this."""
+"""Requests, answers and refusals; the OpenAPI document is made of these."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
+from fastapi import Response
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
 
 from ctfgan.core.settings import Seed, Settings
 
-Form = Literal["json", "sheet", "zip"]
+AnswerFormat = Literal["json", "sheet", "zip"]
 ClassName = Annotated[str, Field(max_length=1_000)]
 
-SHOWN = 60  # characters of a wrong value
+MAX_OUTPUT_PIXELS = 16_000_000  # of all images of one answer
+MIB = 1 << 20
+QUOTED = 60  # characters of a wrong value
+
+
+class Limits(Settings):
+    """Bounds on what is sent, and on what is made at once."""
+
+    upload_bytes: int = Field(default=8 * MIB, ge=1)
+    """Of an own image with the form around it."""
+    upload_pixels: int = Field(default=16_000_000, ge=16)
+    """Of an own image; its header is asked before anything is decoded."""
+    json_bytes: int = Field(default=MIB // 4, ge=1)
+    """Of any other request."""
+    upload_seconds: float = Field(default=60.0, gt=0)
+    """In which a request must have arrived."""
+    images: int = Field(default=128, ge=2)
+    """Of one answer."""
+    waiting: int = Field(default=32, ge=1)
+    """Requests in line for the one thread that makes images."""
+
+    def images_of(self, resolution: int) -> int:
+        """Images of one answer of a model with this resolution: also bounded by their pixels."""
+        return max(2, min(self.images, MAX_OUTPUT_PIXELS // resolution**2))
 
 
 class SampleRequest(Settings):
@@ -26,10 +52,8 @@ class SampleRequest(Settings):
     """Of the first image of each class; the others have the numbers that follow."""
 
 
-class End(Settings):
+class SlideEnd(Settings):
     """One end of a slide."""
-
-    model_config = ConfigDict(populate_by_name=True)
 
     class_name: ClassName | None = Field(default=None, alias="class", examples=["A"])
     """Left out for a model without classes."""
@@ -39,18 +63,14 @@ class End(Settings):
 class SlideRequest(Settings):
     """Images on the way from one to another."""
 
-    model_config = ConfigDict(populate_by_name=True)
-
-    start: End = Field(alias="from")
-    end: End = Field(alias="to")
+    start: SlideEnd = Field(alias="from")
+    end: SlideEnd = Field(alias="to")
     steps: int = Field(default=9, ge=2)
     """Images, both ends included."""
 
 
 class EnhanceRequest(Settings):
     """What goes with an own low-quality image."""
-
-    model_config = ConfigDict(populate_by_name=True)
 
     class_name: ClassName = Field(alias="class", examples=["A"])
     """What the image shows."""
@@ -86,7 +106,6 @@ class ModelAnswer(Answer):
     max_upload_bytes: int
     max_upload_pixels: int
     upload_formats: list[str]
-    requests_per_minute: int
 
 
 class ClassesAnswer(Answer):
@@ -108,8 +127,6 @@ class QueueAnswer(Answer):
 
 class ImageAnswer(Answer):
     """One image."""
-
-    model_config = ConfigDict(populate_by_name=True)
 
     kind: Literal["sample", "step", "input", "enhanced", "variation"]
     class_name: str | None = Field(alias="class")
@@ -135,19 +152,28 @@ class ErrorAnswer(Answer):
     """One sentence with the way out."""
 
 
-def sentence(mistakes: Sequence[Any]) -> str:
+class Refusal(HTTPException):
+    """A request that is not done; ``detail`` is one sentence with the way out."""
+
+
+def json_response(content: Any, status: int = 200, headers: Any = None) -> Response:
+    """A JSON answer in ASCII: class names may hold what is no valid text in UTF-8."""
+    return Response(json.dumps(content), status, headers, media_type="application/json")
+
+
+def mistakes_in_words(mistakes: Sequence[Any]) -> str:
     """What pydantic finds wrong with a request, in the words of the command line."""
-    return "; ".join(_sentence(mistake) for mistake in mistakes)
+    return "; ".join(_mistake_in_words(mistake) for mistake in mistakes)
 
 
-def _sentence(mistake: Any) -> str:
-    place = ".".join(str(part) for part in mistake["loc"] if part not in ("body", "query")) or "the request"
+def _mistake_in_words(mistake: Any) -> str:
+    field = ".".join(str(part) for part in mistake["loc"] if part not in ("body", "query")) or "the request"
     message = mistake["msg"][0].lower() + mistake["msg"][1:]
     if mistake["type"] == "missing":
-        return f"{place} is missing; send it"
+        return f"{field} is missing; send it"
     if mistake["type"] == "extra_forbidden":
-        return f"{place} is no field of this request; /docs lists them"
-    shown = repr(mistake.get("input"))
-    if len(shown) > SHOWN:
-        shown = shown[:SHOWN] + "..."
-    return f"{place} is {shown}, but {message}"
+        return f"{field} is no field of this request; /openapi.json lists them"
+    value = repr(mistake.get("input"))
+    if len(value) > QUOTED:
+        value = value[:QUOTED] + "..."
+    return f"{field} is {value}, but {message}"

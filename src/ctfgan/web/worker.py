@@ -3,79 +3,65 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from ctfgan.web.refusals import Refusal
+from ctfgan.web.messages import Refusal
 
 T = TypeVar("T")
 
-RETRY_SECONDS = 3
-NOBODY_LISTENS = 499  # nginx's number for a client that went away; no one reads it
+RETRY = {"Retry-After": "3"}  # seconds
+CLIENT_LEFT = 499  # nginx's number for a client that went away; no one reads it
 
 
 class Worker:
-    """Does one piece of work after the other.
+    """Does one piece of work after the other. Its methods are called from the event loop.
 
     Args:
         room: pieces that may wait or be under way; further ones are refused.
     """
 
     def __init__(self, room: int) -> None:
+        self.waiting = 0
+        """Pieces that wait or are under way."""
         self._room = room
-        self._count = 0
-        self._lock = threading.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="images")
 
-    @property
-    def waiting(self) -> int:
-        """Pieces that wait or are under way."""
-        return self._count
-
-    async def do(self, work: Callable[[], T], left: Callable[[], Awaitable[object]]) -> T:
+    async def do(self, work: Callable[[], T], disconnected: Callable[[], Awaitable[object]]) -> T:
         """The result of some work.
 
         Args:
             work: a piece of it, which must not touch the event loop.
-            left: returns when the one who asked is gone; work that has not begun is then left out.
+            disconnected: returns when the client is gone; work that has not begun is then left out.
 
         Raises:
-            Refusal: the line is full, there is too little memory for the work, or nobody waits for it any more.
+            Refusal: the line is full, there is too little memory for the work, or the client is gone.
         """
-        future = self._submit(work)
+        if self.waiting >= self._room:
+            raise Refusal(503, f"{self.waiting} requests are in line already; try again soon", RETRY)
+        self.waiting += 1
+        future = self._thread.submit(work)
         result = asyncio.wrap_future(future)
-        leaving: asyncio.Future[object] = asyncio.ensure_future(left())
+        result.add_done_callback(self._on_done)
+        leaving: asyncio.Future[object] = asyncio.ensure_future(disconnected())
         try:
             futures: set[asyncio.Future[Any]] = {result, leaving}
             await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
             if not result.done():
-                raise Refusal(NOBODY_LISTENS, "whoever asked is gone")
+                raise Refusal(CLIENT_LEFT, "the client is gone")
             return result.result()
         except MemoryError as error:
-            raise Refusal(
-                503, "there is not enough memory for this now; ask for fewer images", RETRY_SECONDS
-            ) from error
+            raise Refusal(503, "there is not enough memory for this now; ask for fewer images", RETRY) from error
         finally:
             leaving.cancel()
             future.cancel()
-            # Of work that goes on although nobody waits, an error is nobody's.
-            result.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    def _on_done(self, result: asyncio.Future[Any]) -> None:
+        self.waiting -= 1
+        if not result.cancelled():
+            result.exception()  # of work that goes on although the client is gone, an error is nobody's
 
     def close(self) -> None:
         """Leave out what has not begun and wait for what has."""
         self._thread.shutdown(cancel_futures=True)
-
-    def _submit(self, work: Callable[[], T]) -> Future[T]:
-        with self._lock:
-            if self._count >= self._room:
-                raise Refusal(503, f"{self._count} requests are in line already; try again soon", RETRY_SECONDS)
-            self._count += 1
-        future = self._thread.submit(work)
-        future.add_done_callback(self._leave)
-        return future
-
-    def _leave(self, future: Future[T]) -> None:
-        with self._lock:
-            self._count -= 1

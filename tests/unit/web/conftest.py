@@ -8,15 +8,14 @@ from fastapi.testclient import TestClient
 
 from ctfgan.bundle.bundle import Bundle
 from ctfgan.sampling import Model
-from ctfgan.web.app import create_app
-from ctfgan.web.guard import LOOPBACK
-from ctfgan.web.limits import Limits
+from ctfgan.web.messages import Limits
+from ctfgan.web.server import create_app
 from tests.contract.test_changed_classes import random_bundle
 
 
 @pytest.fixture
 def visit() -> Iterator[Callable[..., TestClient]]:
-    """``visit(bundle, requests_per_minute=3)``: a client of a server with these limits, others as usual."""
+    """``visit(bundle, waiting=5)``: a client of a server with these limits, others as usual."""
     with ExitStack() as open_clients:
 
         def start(bundle: Bundle, **limits: float) -> TestClient:
@@ -28,11 +27,11 @@ def visit() -> Iterator[Callable[..., TestClient]]:
 @pytest.fixture(scope="module")
 def client() -> Iterator[TestClient]:
     """Five classes a ... e with matched low-quality images, 16x16 pixels."""
-    with visitor(random_bundle("ctf-folders"), requests_per_minute=100_000) as client:
+    with visitor(random_bundle("ctf-folders")) as client:
         yield client
 
 
 def visitor(bundle: Bundle, **limits: float) -> TestClient:
     """A client that speaks to a server of its own, once it is entered."""
-    app = create_app(Model(bundle, "cpu"), Limits.model_validate(limits), LOOPBACK)
+    app = create_app(Model(bundle, "cpu"), Limits.model_validate(limits))
     return TestClient(app, "http://localhost:8000")
