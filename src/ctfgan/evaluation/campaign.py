@@ -11,6 +11,7 @@ import torch
 
 from ctfgan.core.errors import ConfigError, CtfganError, Interrupted
 from ctfgan.core.files import is_taken
+from ctfgan.core.settings import flatten
 from ctfgan.evaluation import FORMAT, evaluate
 from ctfgan.metrics.extractor import Extractor
 from ctfgan.recipes.recipe import Recipe, parse_recipe
@@ -53,16 +54,17 @@ def check_campaign(cells: Sequence[Cell], folder: Path) -> None:
                 raise ConfigError(f"{path} exists already and is no run; choose another --out")
             continue
         there = parse_recipe(RunFolder(path).read_json(RECIPE), str(path / RECIPE))
-        difference = _first_difference(_settings(there), _settings(cell.recipe))
-        if difference is not None:
-            name, old, new = difference
-            raise ConfigError(
-                f"{path} was made with {name} = {old!r}, not {new!r}; choose another --out, or delete that run"
-            )
+        old, new = _settings(there), _settings(cell.recipe)
+        for name in sorted({*old, *new}):
+            if old.get(name) != new.get(name):
+                raise ConfigError(
+                    f"{path} was made with {name} = {old.get(name)!r}, not {new.get(name)!r}; choose another --out, or "
+                    "delete that run"
+                )
 
 
 def _settings(recipe: Recipe) -> dict[str, Any]:
-    return recipe.model_dump(exclude={"device": True, "start": {"sha256": True}})
+    return flatten(recipe.model_dump(exclude={"device": True, "start": {"sha256": True}}))
 
 
 def run_campaign(
@@ -119,17 +121,3 @@ def _is_measured(folder: RunFolder, recipe: Recipe, extractors: Sequence[Extract
     protocol = figures["protocol"]
     names = {card["name"] for card in protocol["extractors"].values()}
     return protocol["fake"] == recipe.evaluation.images and {extractor.card.name for extractor in extractors} <= names
-
-
-def _first_difference(
-    there: dict[str, Any], wanted: dict[str, Any], prefix: str = ""
-) -> tuple[str, object, object] | None:
-    for name in sorted({*there, *wanted}):
-        old, new = there.get(name), wanted.get(name)
-        if isinstance(old, dict) and isinstance(new, dict):
-            inner = _first_difference(old, new, f"{prefix}{name}.")
-            if inner is not None:
-                return inner
-        elif old != new:
-            return prefix + name, old, new
-    return None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ctfgan.core.errors import LONGEST_NAME, ConfigError
+from ctfgan.core.settings import flatten
 from ctfgan.core.text import excerpt
 from ctfgan.recipes.catalogue import named_recipe
 from ctfgan.recipes.recipe import Recipe, parse_recipe
@@ -31,7 +32,7 @@ def with_file(recipe: Recipe, path: Path) -> Recipe:
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is no readable TOML file ({excerpt(error)}); correct it") from error
     content = recipe.model_dump()
-    for name, value in _leaves(overlay).items():
+    for name, value in flatten(overlay).items():
         _put(content, name, value, str(path))
     return parse_recipe(content, str(path))
 
@@ -73,7 +74,7 @@ def changed_settings(recipe: Recipe, named: Recipe | None) -> dict[str, tuple[An
 
     Without a second one all of the first.
     """
-    before, own = _leaves(named.model_dump()) if named else {}, _leaves(recipe.model_dump())
+    before, own = flatten(named.model_dump()) if named else {}, flatten(recipe.model_dump())
     names = sorted(name for name in own.keys() | before.keys() if named is None or own.get(name) != before.get(name))
     return {name: (own.get(name), before.get(name)) for name in names}
 
@@ -89,7 +90,7 @@ def _value(text: str) -> Any:
 
 
 def _put(content: dict[str, Any], name: str, value: Any, origin: str) -> None:
-    known = _leaves(content)
+    known = flatten(content)
     matches = [full for full in known if full == name or full.endswith(f".{name}")]
     if name in matches:
         matches = [name]
@@ -114,13 +115,3 @@ def _nearest(name: str, known: list[str]) -> str:
     near = [endings[match] for match in typo] or same[:4]
     near = near or [endings[match] for match in difflib.get_close_matches(name, endings, n=1, cutoff=0.7)]
     return f"Did you mean {' or '.join(map(repr, near))}?" if near else "'ctfgan recipes NAME' lists all settings."
-
-
-def _leaves(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    leaves: dict[str, Any] = {}
-    for name, value in content.items():
-        if isinstance(value, dict):
-            leaves |= _leaves(value, f"{prefix}{name}.")
-        else:
-            leaves[prefix + name] = value
-    return leaves

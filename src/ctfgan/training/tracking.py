@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ctfgan.core.errors import ConfigError
+from ctfgan.core.settings import flatten
 from ctfgan.distributed.engine import Engine, accelerate_state
 from ctfgan.storage.run_folder import RECIPE, TRACKER, RunFolder
 from ctfgan.training.settings import TrackerName
@@ -157,7 +158,13 @@ class Tracking:
             if not self._started:
                 self._start(known_as)
             if known_as is None:
-                self._tracker.hyperparameters(_leaves(self._folder.read_json(RECIPE)))
+                settings = flatten(self._folder.read_json(RECIPE))
+                self._tracker.hyperparameters(
+                    {
+                        name: value if isinstance(value, Value) else json.dumps(value, ensure_ascii=False)
+                        for name, value in settings.items()
+                    }
+                )
                 self._remember()
             while self._waiting:
                 position, line = self._waiting[0]
@@ -210,14 +217,3 @@ class Tracking:
 def _reason(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-
-
-def _leaves(content: Mapping[str, Any], prefix: str = "") -> dict[str, Value]:
-    """Settings by full name, as values that every tracker takes."""
-    leaves: dict[str, Value] = {}
-    for name, value in content.items():
-        if isinstance(value, dict):
-            leaves |= _leaves(value, f"{prefix}{name}.")
-        else:
-            leaves[prefix + name] = value if isinstance(value, Value) else json.dumps(value, ensure_ascii=False)
-    return leaves
