@@ -11,8 +11,9 @@ import numpy as np
 from PIL import Image
 
 from ctfgan.data.packing import build, look
-from ctfgan.data.sources.class_folders import FolderSource
+from ctfgan.data.sources.layout import TreeSource
 from ctfgan.data.sources.registry import open_source
+from ctfgan.data.sources.tree import FolderTree
 from fuzz.changes import changed_bytes, changed_json, dumped, number
 from fuzz.judging import Reader, check
 from fuzz.places import joined, look_at, parted, put_files, workspace
@@ -30,7 +31,7 @@ def seeds() -> list[bytes]:
             (root / folder).mkdir(parents=True, exist_ok=True)
             for index in range(3):
                 Image.new("L", (6, 6), 40 * number_ + index).save(root / folder / f"{index}.png")
-        source, out = FolderSource(root), workspace() / f"{name}-built"
+        source, out = TreeSource(FolderTree(root)), workspace() / f"{name}-built"
         if not out.exists():
             build(source, look(source), 4, 1, "crop", out)
         found.append(joined([(out / part).read_bytes() for part in NAMES]))

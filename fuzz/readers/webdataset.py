@@ -9,7 +9,7 @@ from random import Random
 from PIL import Image
 
 from ctfgan.data.sources.registry import open_source
-from ctfgan.data.sources.webdataset import TarSource
+from ctfgan.data.sources.webdataset import ShardSource
 from fuzz.changes import changed_bytes, changed_json, dumped, number
 from fuzz.judging import Reader, check
 from fuzz.places import look_at, put
@@ -92,9 +92,9 @@ def change(content: bytes, rng: Random) -> bytes:
 def one_input(content: bytes) -> None:
     """Every image lies in the file, behind a header with a right checksum."""
     source = open_source(str(put("x.tar", content)))
-    if isinstance(source, TarSource):
+    if isinstance(source, ShardSource):
         for index in range(min(20, len(source.labels))):
-            offset, size = source._places[index].tolist()
+            offset, size = source._images[index].offset, source._images[index].size
             check(size >= 0 and offset >= 512 and offset + size <= len(content), "an image outside the file")
             check(source.content(index) == content[offset : offset + size], "other bytes")
             header = content[offset - 512 : offset]

@@ -35,7 +35,7 @@ from ctfgan.data.faces import (
     kept_faces,
     left_out,
 )
-from ctfgan.data.sources.base import Groups, Labels
+from ctfgan.data.sources.base import Groups, ImageSource
 
 # By the registry that a font names: the codec that gives a character's two bytes there.
 CODECS = {
@@ -98,7 +98,7 @@ def read_bitmaps(file: Path, characters: str) -> list[ReadFace]:
 BITMAPS = FontKind((".pcf", ".pcf.gz", ".bdf", ".bdf.gz"), read_bitmaps, keeps_drawings=True, version="bitmaps-1")
 
 
-class BitmapSource:
+class BitmapSource(ImageSource):
     """Characters as fonts of pixels have them, one image for each face and character: dark on white, never scaled.
 
     Args:
@@ -132,13 +132,13 @@ class BitmapSource:
             )
         self._starts = [0, *itertools.accumulate(len(face.shown) for face in self._faces)]
         label = {character: number for number, character in enumerate(characters)}
-        self.labels: Labels = np.array([label[c] for face in self._faces for c in face.shown], dtype=np.int64)
+        self.labels = np.array([label[c] for face in self._faces for c in face.shown], dtype=np.int64)
         names = sorted({face.family for face in self._faces})
         numbers = [names.index(face.family) for face in self._faces]
         self.groups = Groups(np.repeat(numbers, np.diff(self._starts)), tuple(names))
         sides = sorted({face.side for face in self._faces})
         outlines = len(font_files(places, OUTLINE_SUFFIXES))
-        self.notes: tuple[str, ...] = (
+        self.notes = (
             f"drawn by {len(self._faces)} bitmap faces of {', '.join(map(str, sides))} pixels",
             *left_out(found, self._faces, "bitmap"),
             *([f"left out: {outlines} outline fonts; only fonts of pixels are low-quality"] if outlines else []),

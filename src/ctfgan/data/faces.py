@@ -17,7 +17,7 @@ from ctfgan.core.files import cache_folder, new_folder, read_json, sha256
 from ctfgan.core.progress import Progress, silent
 from ctfgan.core.settings import Settings
 from ctfgan.core.text import excerpt
-from ctfgan.data.sources.strays import stray_part
+from ctfgan.data.sources.tree import stray_part
 
 Drawing = NDArray[np.uint8]
 """``(H, W)``, 0 where there is no ink."""

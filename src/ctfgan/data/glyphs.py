@@ -35,7 +35,7 @@ from ctfgan.data.faces import (
     left_out,
 )
 from ctfgan.data.settings import MIN_IMAGES_PER_CLASS, GlyphSettings
-from ctfgan.data.sources.base import Groups, Labels
+from ctfgan.data.sources.base import Groups, ImageSource
 
 RENDER_SCALE = 3  # supersampling: jitter is applied at this multiple of the final size
 FACES_PER_CHARACTER = 2
@@ -47,7 +47,7 @@ NO_FACES = ("LastResort", "cmsy10", "cmex10")
 LETTERS_ONLY = ("cmb10", "cmmi10", "cmr10", "cmss10", "cmti10", "cmtt10")
 
 
-class GlyphSource:
+class GlyphSource(ImageSource):
     """Renderings of a set of characters: image i of a character uses its face ``i mod faces``.
 
     Where faces are held out and images are fewer than faces, each class uses other ones of its faces.
@@ -65,7 +65,7 @@ class GlyphSource:
     def __init__(self, settings: GlyphSettings, resolution: int, seed: int, progress: Progress = silent) -> None:
         characters = _characters(settings.characters)
         self.location = f"glyphs ({settings.characters if is_named(settings.characters) else 'own set'})"
-        self.classes: tuple[str, ...] = tuple(characters)
+        self.classes = tuple(characters)
         self._size = resolution * RENDER_SCALE
         self._seed = seed
         self._by_face = settings.by_face
@@ -73,10 +73,10 @@ class GlyphSource:
         self._faces = _chosen(characters, found, by_face=self._by_face)
         self._counts = [_images(settings, len(faces)) for faces in self._faces]
         self._starts = [0, *itertools.accumulate(self._counts)]
-        self.labels: Labels = np.repeat(np.arange(len(characters)), self._counts)
+        self.labels = np.repeat(np.arange(len(characters)), self._counts)
         used = sorted({face for faces in self._faces for face in faces}, key=lambda face: (face.file, face.index))
         self.groups = self._groups(used) if self._by_face else None
-        self.notes: tuple[str, ...] = (f"rendered from {len(used)} faces", *left_out(found, used, "outline"))
+        self.notes = (f"rendered from {len(used)} faces", *left_out(found, used, "outline"))
 
     def identity(self) -> str:
         fonts = {face.file: sha256(Path(face.file)) for face in set(itertools.chain(*self._faces))}

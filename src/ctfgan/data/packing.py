@@ -34,7 +34,7 @@ from ctfgan.data.packed import (
     fingerprint_of,
     open_packed,
 )
-from ctfgan.data.sources.base import ImageSource, groups_of, is_concurrent
+from ctfgan.data.sources.base import ImageSource
 from ctfgan.data.sources.packed_set import PackedSource
 from ctfgan.data.surveys import Unreadable, decoded, read_survey
 
@@ -48,7 +48,7 @@ def look(source: ImageSource, progress: Progress = silent) -> Survey:
     """
     if isinstance(source, PackedSource):
         return source.survey()
-    is_costly = is_concurrent(source)  # headers of other sources are in memory
+    is_costly = source.is_concurrent  # headers of other sources are in memory
     kept = _kept_survey(source, source.identity()) if is_costly else None
     return read_survey(source, progress) if kept is None else kept
 
@@ -115,7 +115,7 @@ def pack(
     if not (folder / CONTENT).is_file():
         with new_folder(folder, unless=CONTENT) as partial:
             _decode(source, _own(source, here), size, channels, fit, progress, partial)
-    if is_concurrent(source) and _kept_survey(source, identity) is None:
+    if source.is_concurrent and _kept_survey(source, identity) is None:
         _keep_survey(source, identity, survey)
     packed = open_packed(folder)
     return replace(packed, survey=_of_source(source, packed.survey))
@@ -199,7 +199,7 @@ def _decode(
         _cut(folder / IMAGES, len(kept))
         images = np.load(folder / IMAGES, mmap_mode="r")
     np.save(folder / DIGESTS, digests[: len(kept)])
-    groups = groups_of(source)
+    groups = source.groups
     if groups is not None:
         np.save(folder / GROUPS, groups.numbers[kept])
     labels = source.labels[kept]

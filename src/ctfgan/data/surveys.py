@@ -18,7 +18,7 @@ from ctfgan.core.progress import Progress, silent
 from ctfgan.data.in_order import in_order
 from ctfgan.data.levels import OVERSHOOT, SMALLEST_WHITE, Kind, Scale, kind_of, range_of, scale_of, words
 from ctfgan.data.packed import UNREADABLE_KEPT, Survey
-from ctfgan.data.sources.base import ImageSource, is_concurrent, reader_of
+from ctfgan.data.sources.base import ImageSource
 from ctfgan.data.sources.packed_set import PackedSource
 from ctfgan.distributed.devices import usable_processors
 
@@ -186,7 +186,7 @@ def decoded(
         except (DataError, OSError, ValueError) as error:
             return error
 
-    pays = is_concurrent(source) and (side is None or side >= SMALL_SIDE)
+    pays = source.is_concurrent and (side is None or side >= SMALL_SIDE)
     with closing(in_order(one, _readers(source, rows), _threads(most_pixels) if pays else 1)) as results:
         for row in progress(rows, len(rows), what):
             yield row, next(results)
@@ -199,10 +199,9 @@ def _threads(most_pixels: int) -> int:
 
 
 def _readers(source: ImageSource, rows: Sequence[int]) -> Iterator[Callable[[], Image.Image]]:
-    reader = reader_of(source)
     for row in rows:
         try:
-            yield reader(row)
+            yield source.reader(row)
         except (DataError, OSError, ValueError) as error:
             yield partial(_fail, error)
 

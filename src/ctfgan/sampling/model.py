@@ -21,11 +21,9 @@ from ctfgan.core.errors import ConfigError, DataError
 from ctfgan.core.text import plural
 from ctfgan.data.images import Bytes, square, to_float
 from ctfgan.data.sources.base import UNLABELLED
-from ctfgan.data.sources.class_folders import FolderTree, walk
-from ctfgan.data.sources.encoded import is_image_name, read_image
+from ctfgan.data.sources.encoded import read_image
 from ctfgan.data.sources.hugging_face import HUB
-from ctfgan.data.sources.layout import strays_note
-from ctfgan.data.sources.tree import readable
+from ctfgan.data.sources.tree import FolderTree, readable
 from ctfgan.distributed.engine import Engine, alone, choose_device, place
 from ctfgan.models.generator_a import TransferGenerator
 from ctfgan.models.interfaces import Condition, Generator
@@ -266,7 +264,7 @@ class Model:
                         raise
                     broken.append(str(error))
             if path.is_dir():
-                notes += [f"{path}: {note}" for note in strays_note(FolderTree(path))]
+                notes += [f"{path}: {note}" for note in FolderTree(path).strays_note()]
             if broken and len(files) == before:
                 raise DataError(f"{path}: none of {len(broken):,} images can be read (first: {broken[0]})")
             if broken:
@@ -396,7 +394,7 @@ def image_files(paths: Sequence[Path]) -> list[Path]:
             raise DataError(f"{path} does not exist; give image files or folders of them")
         found = [path]
         if path.is_dir():
-            found = sorted(file for files in walk(path) for file in files if is_image_name(file.name))
+            found = sorted(path / image for image in FolderTree(path).listing.images)
         if not found:
             raise DataError(f"{path} holds no images; give image files or folders of them")
         files += found

@@ -16,9 +16,10 @@ from ctfgan.data.packed import CONTENT, PackedImages, open_packed
 from ctfgan.data.packing import build, look, pack
 from ctfgan.data.prepare import prepare
 from ctfgan.data.settings import DataSettings
-from ctfgan.data.sources.class_folders import FolderSource
+from ctfgan.data.sources.layout import TreeSource
 from ctfgan.data.sources.packed_set import PackedSource
 from ctfgan.data.sources.registry import open_source
+from ctfgan.data.sources.tree import FolderTree
 from ctfgan.data.splits import stratified_order
 
 WriteClasses = Callable[..., Path]
@@ -32,7 +33,7 @@ def root(tmp_path: Path, cache: Path, write_classes: WriteClasses) -> Path:
 
 @pytest.fixture
 def built(root: Path, tmp_path: Path) -> Path:
-    source = FolderSource(root)
+    source = TreeSource(FolderTree(root))
     build(source, look(source), 16, 1, "crop", tmp_path / "built")
     return tmp_path / "built"
 
@@ -42,7 +43,7 @@ def files_below(folder: Path) -> list[Path]:
 
 
 def test_a_built_folder_holds_what_the_cache_would(root: Path, built: Path) -> None:
-    source = FolderSource(root)
+    source = TreeSource(FolderTree(root))
     packed, ours = pack(source, look(source), 16, 1, "crop"), open_packed(built)
     assert np.array_equal(ours.images, packed.images)
     assert np.array_equal(ours.labels, packed.labels)
@@ -149,7 +150,7 @@ def test_a_run_on_a_built_folder_sees_the_same_images_as_on_its_source(
 
 
 def test_low_quality_images_can_be_built_too(built: Path, tmp_path: Path, write_classes: WriteClasses) -> None:
-    source = FolderSource(write_classes(tmp_path / "cheap", {"a": 4, "b/c": 4, "字": 4}, size=24))
+    source = TreeSource(FolderTree(write_classes(tmp_path / "cheap", {"a": 4, "b/c": 4, "字": 4}, size=24)))
     build(source, look(source), 8, 1, "crop", tmp_path / "low")
     settings = DataSettings(high_quality=str(built), low_quality=str(tmp_path / "low"), resolution=16)
     dataset = prepare(settings, low_quality=True)
@@ -162,14 +163,14 @@ def test_unreadable_images_are_left_out_and_remembered(
     root: Path, tmp_path: Path, bad_images: dict[str, bytes]
 ) -> None:
     (root / "a" / "1x.png").write_bytes(bad_images["truncated"])
-    source = FolderSource(root)
+    source = TreeSource(FolderTree(root))
     packed = build(source, look(source), 16, 1, "crop", tmp_path / "built")
     assert len(packed) == 16
     assert [Path(name).name for name, _ in PackedSource(tmp_path / "built").packed.survey.unreadable] == ["1x.png"]
 
 
 def test_nothing_is_built_where_something_is(root: Path, built: Path, tmp_path: Path) -> None:
-    source = FolderSource(root)
+    source = TreeSource(FolderTree(root))
     before = {path: path.read_bytes() for path in built.iterdir()}
     with pytest.raises(DataError, match="exists already and is no empty folder; choose another one"):
         build(source, look(source), 8, 1, "crop", built)
@@ -179,7 +180,7 @@ def test_nothing_is_built_where_something_is(root: Path, built: Path, tmp_path: 
 
 
 def test_an_interrupted_build_leaves_nothing(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = FolderSource(root)
+    source = TreeSource(FolderTree(root))
     survey = look(source)
 
     def interrupt(index: int) -> Image.Image:
@@ -195,7 +196,7 @@ def test_an_interrupted_build_leaves_nothing(root: Path, tmp_path: Path, monkeyp
 def test_a_set_of_damaged_images_is_not_built(root: Path, tmp_path: Path, bad_images: dict[str, bytes]) -> None:
     for file in root.rglob("*.png"):
         file.write_bytes(bad_images["truncated"])
-    source = FolderSource(root)
+    source = TreeSource(FolderTree(root))
     with pytest.raises(DataError, match="no image can be decoded"):
         build(source, look(source), 16, 1, "crop", tmp_path / "built")
     assert not (tmp_path / "built").exists()

@@ -12,8 +12,9 @@ from PIL import Image, ImageCms
 from ctfgan.data.images import square
 from ctfgan.data.inspection import inspect
 from ctfgan.data.packing import look, pack
-from ctfgan.data.sources.class_folders import FolderSource
 from ctfgan.data.sources.encoded import read_image
+from ctfgan.data.sources.layout import TreeSource
+from ctfgan.data.sources.tree import FolderTree
 from tests.unit.data.icc import ADOBE_RGB, SRGB, cmyk_profile, grey_profile, rgb_profile
 
 ADOBE = rgb_profile("Adobe RGB (1998)", ADOBE_RGB, 563 / 256)
@@ -104,7 +105,7 @@ def test_what_was_done_about_profiles_is_said_in_a_line_each(tmp_path: Path, cac
     for number, content in enumerate(profiles):
         pixels = np.arange(256 * 3, dtype=np.uint16).reshape(16, 16, 3) % 251 + number
         Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "a" / f"{number}.png", icc_profile=content)
-    source = FolderSource(tmp_path)
+    source = TreeSource(FolderTree(tmp_path))
     notes = pack(source, look(source), 16, 3, "crop").survey.notes
     assert notes == (
         "3 images were converted to sRGB from the colour profile in the file (Adobe RGB (1998) 2, wide 1)",
@@ -120,7 +121,7 @@ def test_a_profile_of_greys_that_a_sixteen_bit_image_carries_counts_as_used(tmp_
     Image.fromarray(np.arange(256, dtype=np.uint16).reshape(16, 16) * 257).save(
         tmp_path / "a" / "0.png", icc_profile=linear
     )
-    source = FolderSource(tmp_path)
+    source = TreeSource(FolderTree(tmp_path))
     notes = pack(source, look(source), 16, 1, "crop").survey.notes
     assert notes == ("1 image was converted to sRGB from the colour profile in the file (linear grey 1)",)
     assert inspect(source).survey.notes == notes

@@ -12,7 +12,8 @@ from ctfgan.data.contrast import extent
 from ctfgan.data.findings import Finding
 from ctfgan.data.inspection import inspect
 from ctfgan.data.packing import look, pack
-from ctfgan.data.sources.class_folders import FolderSource
+from ctfgan.data.sources.layout import TreeSource
+from ctfgan.data.sources.tree import FolderTree
 
 
 def write(folder: Path, count: int, low: int, high: int) -> Path:
@@ -28,7 +29,7 @@ def write(folder: Path, count: int, low: int, high: int) -> Path:
 
 def said(root: Path) -> tuple[tuple[str, ...], Finding | None]:
     """The notes of the packed images, and what a check finds."""
-    source = FolderSource(root)
+    source = TreeSource(FolderTree(root))
     finding = next((found for found in inspect(source).findings if found.topic == "no contrast"), None)
     return pack(source, look(source), 16, 1, "crop").survey.notes, finding
 

@@ -16,8 +16,9 @@ from PIL import Image
 
 from ctfgan.core.errors import DataError
 from ctfgan.data.images import square
-from ctfgan.data.sources.class_folders import FolderSource
 from ctfgan.data.sources.encoded import SUFFIXES, read_image
+from ctfgan.data.sources.layout import TreeSource
+from ctfgan.data.sources.tree import FolderTree
 from tests.unit.data.icc import ADOBE_RGB, cmyk_profile, grey_profile, rgb_profile
 
 PAGE = (Path(__file__).parents[3] / "docs/images-accepted.md").read_text(encoding="utf-8")
@@ -211,7 +212,7 @@ def test_what_is_used_of_an_image(name: str) -> None:
 def test_what_is_said_of_an_image_that_is_passed_over(name: str, tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(PASSED_OVER[name]())
     with pytest.raises(DataError) as error:
-        square(FolderSource(tmp_path).read(0), 8, 3, "crop")
+        square(TreeSource(FolderTree(tmp_path)).read(0), 8, 3, "crop")
     assert f"`{error.value}`" == rows("Passed over")[name]
 
 
@@ -254,7 +255,7 @@ def test_links_pipes_and_names_that_are_no_text(tmp_path: Path) -> None:
     (folder / os.fsdecode(b"\xe9.png")).write_bytes(image)
     (folder / "folder.png").mkdir()
     (folder / "folder.png" / "x.png").write_bytes(image)
-    source, said = FolderSource(tmp_path), {}
+    source, said = TreeSource(FolderTree(tmp_path)), {}
     for index in range(len(source.labels)):
         name = Path(source.name(index)).name
         try:

@@ -17,8 +17,9 @@ from ctfgan.data.findings import Finding
 from ctfgan.data.inspection import Inspection, compare, digest_of, histogram, inspect
 from ctfgan.data.leakage import repeats
 from ctfgan.data.packing import build, look
-from ctfgan.data.sources.class_folders import FolderSource
+from ctfgan.data.sources.layout import TreeSource
 from ctfgan.data.sources.registry import open_source
+from ctfgan.data.sources.tree import FolderTree
 from tests.conftest import snapshot
 
 WriteClasses = Callable[..., Path]
@@ -199,7 +200,7 @@ def test_two_sides_that_have_nothing_in_common_or_everything_are_fine(
 
 
 def test_a_built_folder_that_was_tampered_with_is_noticed(root: Path, tmp_path: Path) -> None:
-    source = FolderSource(root)
+    source = TreeSource(FolderTree(root))
     build(source, look(source), 16, 1, "crop", tmp_path / "built")
     assert topics(inspected(tmp_path / "built")) == {}
     for name, at in (("images", (5, 5, 5)), ("digests", (5,))):

@@ -11,12 +11,13 @@ from PIL import Image, ImageFile
 from ctfgan.core.errors import CtfganError, DataError
 from ctfgan.data.packed import PackedImages
 from ctfgan.data.packing import look, pack
-from ctfgan.data.sources.class_folders import FolderSource
+from ctfgan.data.sources.layout import TreeSource
+from ctfgan.data.sources.tree import FolderTree
 
 WriteClasses = Callable[..., Path]
 
 
-class Counting(FolderSource):
+class Counting(TreeSource):
     """Counts how many images are decoded."""
 
     reads = 0
@@ -28,7 +29,7 @@ class Counting(FolderSource):
 
 def packed(root: Path, size: int = 16, fit: str = "crop") -> tuple[PackedImages, int]:
     """The packed images of a folder, and how many had to be decoded for it."""
-    source = Counting(root)
+    source = Counting(FolderTree(root))
     before = Counting.reads
     return pack(source, look(source), size, 1, fit), Counting.reads - before
 
@@ -139,7 +140,7 @@ def test_images_whose_bodies_are_all_damaged_leave_an_empty_set(root: Path, bad_
 def test_an_interrupted_packing_leaves_nothing_in_the_cache(
     root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(self: FolderSource, index: int) -> Image.Image:
+    def interrupt(self: TreeSource, index: int) -> Image.Image:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

@@ -12,15 +12,14 @@ import pytest
 from numpy.typing import NDArray
 
 from ctfgan.core.errors import DataError
-from ctfgan.data.sources.base import ImageSource
-from ctfgan.data.sources.published_splits import Part
+from ctfgan.data.sources.base import ImageSource, PublishedSplit
 from ctfgan.data.sources.registry import open_source
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (6, 8, 10), dtype=np.uint8)
 COLOUR = RNG.integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
 LABELS = np.array([0, 1, 2, 0, 1, 2])
-PARTS: tuple[Part, ...] = ("all", "train", "test")
+PARTS: tuple[PublishedSplit, ...] = ("all", "train", "test")
 
 
 def pixels(source: ImageSource) -> NDArray[np.uint8]:
@@ -68,7 +67,7 @@ def test_npz_test_images_without_labels_are_no_test_part_and_are_left_out(tmp_pa
 
 
 @pytest.mark.parametrize("part", ["train", "test"])
-def test_what_publishes_no_parts_says_how_to_name_a_reference(tmp_path: Path, part: Part) -> None:
+def test_what_publishes_no_parts_says_how_to_name_a_reference(tmp_path: Path, part: PublishedSplit) -> None:
     np.savez(tmp_path / "x.npz", images=GREY, labels=LABELS)
     with pytest.raises(DataError, match=r"no published training and test parts; .* data\.reference=PATH"):
         open_source(str(tmp_path / "x.npz"), part)

@@ -12,15 +12,16 @@ from PIL import Image, features
 
 from ctfgan.core.errors import DataError
 from ctfgan.data.packing import look, pack
-from ctfgan.data.sources.class_folders import FolderSource
 from ctfgan.data.sources.encoded import SUFFIXES
+from ctfgan.data.sources.layout import TreeSource
 from ctfgan.data.sources.registry import open_source
+from ctfgan.data.sources.tree import FolderTree
 
 WriteClasses = Callable[..., Path]
 
 
 def test_each_subfolder_with_images_is_a_class(tmp_path: Path, write_classes: WriteClasses) -> None:
-    source = FolderSource(write_classes(tmp_path, {"b": 2, "a": 3}))
+    source = TreeSource(FolderTree(write_classes(tmp_path, {"b": 2, "a": 3})))
     assert source.classes == ("a", "b")
     assert source.labels.tolist() == [0, 0, 0, 1, 1]
     for index in range(5):
@@ -29,8 +30,8 @@ def test_each_subfolder_with_images_is_a_class(tmp_path: Path, write_classes: Wr
 
 
 def test_nested_folders_are_named_by_their_path_as_in_omniglot(tmp_path: Path, write_classes: WriteClasses) -> None:
-    source = FolderSource(
-        write_classes(tmp_path, {"Greek/character01": 2, "Greek/character02": 2, "Latin/character01": 1})
+    source = TreeSource(
+        FolderTree(write_classes(tmp_path, {"Greek/character01": 2, "Greek/character02": 2, "Latin/character01": 1}))
     )
     assert source.classes == ("Greek/character01", "Greek/character02", "Latin/character01")
     assert source.labels.tolist() == [0, 0, 1, 1, 2]
@@ -85,7 +86,7 @@ def test_folders_that_only_look_like_imagenets_layout_are_classes(
 
 
 def test_images_directly_in_the_root_have_no_labels(tmp_path: Path, write_classes: WriteClasses) -> None:
-    source = FolderSource(write_classes(tmp_path, {"flat": 3}) / "flat")
+    source = TreeSource(FolderTree(write_classes(tmp_path, {"flat": 3}) / "flat"))
     assert source.classes == ()
     assert source.labels.tolist() == [-1, -1, -1]
 
@@ -93,7 +94,7 @@ def test_images_directly_in_the_root_have_no_labels(tmp_path: Path, write_classe
 def test_images_beside_class_folders_have_no_label_and_are_named(tmp_path: Path, write_classes: WriteClasses) -> None:
     root = write_classes(tmp_path, {"a": 2, "b": 2})
     Image.new("L", (8, 8)).save(root / "stray.png")
-    source = FolderSource(root)
+    source = TreeSource(FolderTree(root))
     assert source.classes == ("a", "b")
     assert source.labels.tolist() == [-1, 0, 0, 1, 1]
     assert "1 image beside the class folders has no label (first: stray.png)" in source.notes
@@ -104,7 +105,7 @@ def test_hidden_files_are_passed_over_and_other_files_counted(tmp_path: Path, wr
     Image.new("L", (8, 8)).save(root / "a" / ".thumbnail.png")
     for name in ("a/notes.txt", "b/more.TXT", "README"):
         (root / name).write_text("no image")
-    source = FolderSource(root)
+    source = TreeSource(FolderTree(root))
     assert source.classes == ("a", "b")
     assert len(source.labels) == 4
     assert source.notes == (
@@ -116,7 +117,7 @@ def test_hidden_files_are_passed_over_and_other_files_counted(tmp_path: Path, wr
 def test_suffixes_may_be_in_capitals(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     Image.new("L", (8, 8)).save(tmp_path / "a" / "scan.PNG")
-    assert len(FolderSource(tmp_path).labels) == 1
+    assert len(TreeSource(FolderTree(tmp_path)).labels) == 1
 
 
 @pytest.mark.parametrize("suffix", sorted(SUFFIXES))
@@ -126,14 +127,14 @@ def test_every_suffix_on_the_list_can_be_decoded(tmp_path: Path, suffix: str) ->
     (tmp_path / "a").mkdir()
     mode = {".pbm": "1", ".pgm": "L"}.get(suffix, "RGB")
     Image.new(mode, (8, 8)).save(tmp_path / "a" / f"x{suffix}")
-    assert FolderSource(tmp_path).read(0).size == (8, 8)
+    assert TreeSource(FolderTree(tmp_path)).read(0).size == (8, 8)
 
 
 def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "notes.txt").write_text("no image")
     with pytest.raises(DataError, match="holds no images; put one subfolder per class in it"):
-        FolderSource(tmp_path)
+        TreeSource(FolderTree(tmp_path))
 
 
 def test_linked_folders_are_followed_but_not_in_circles(tmp_path: Path, write_classes: WriteClasses) -> None:
@@ -141,20 +142,20 @@ def test_linked_folders_are_followed_but_not_in_circles(tmp_path: Path, write_cl
     (root / "c").symlink_to(write_classes(tmp_path / "elsewhere", {"c": 3}) / "c")
     (root / "a" / "up").symlink_to(root)
     (root / "b" / "here").symlink_to(".")
-    source = FolderSource(root)
+    source = TreeSource(FolderTree(root))
     assert Counter(source.classes[label] for label in source.labels) == {"a": 2, "b": 2, "c": 3}
 
 
 def test_a_class_name_that_cannot_be_written_down_is_refused(tmp_path: Path, write_classes: WriteClasses) -> None:
     write_classes(tmp_path, {"a": 2, os.fsdecode(b"caf\xe9"): 2})
     with pytest.raises(DataError, match=r"'caf\ufffd' in .* is not valid UTF-8, or holds .*; rename the folder"):
-        FolderSource(tmp_path)
+        TreeSource(FolderTree(tmp_path))
 
 
 def test_a_file_name_that_cannot_be_written_down_does_no_harm(tmp_path: Path, write_classes: WriteClasses) -> None:
     root = write_classes(tmp_path, {"a": 1})
     (root / "a" / os.fsdecode(b"\xe9.png")).write_bytes((root / "a" / "0.png").read_bytes())
-    source = FolderSource(root)
+    source = TreeSource(FolderTree(root))
     assert [source.name(index).encode() for index in range(2)]
     assert source.identity()
 
@@ -172,7 +173,7 @@ def test_a_file_name_that_cannot_be_written_down_does_no_harm(tmp_path: Path, wr
 def test_bad_images_say_what_is_wrong(tmp_path: Path, bad_images: dict[str, bytes], kind: str, reason: str) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "bad.png").write_bytes(bad_images[kind])
-    source = FolderSource(tmp_path)
+    source = TreeSource(FolderTree(tmp_path))
     with pytest.raises(DataError, match=reason):
         source.read(0)
     if kind == "truncated":  # its header is whole
@@ -195,14 +196,14 @@ def test_the_identity_is_a_hash_of_paths_sizes_and_times(
         digest.update(bytes(root / name) + f"\0{size}\0{time}\n".encode())
     for here, given in ((tmp_path, root), (tmp_path, Path("root")), (root, Path())):
         monkeypatch.chdir(here)
-        assert FolderSource(given).identity() == digest.hexdigest()
+        assert TreeSource(FolderTree(given)).identity() == digest.hexdigest()
 
 
 def test_a_start_looks_once_at_each_file_that_it_has_in_its_cache(
     tmp_path: Path, cache: Path, write_classes: WriteClasses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = write_classes(tmp_path / "root", {"a": 2, "b": 2})
-    pack(FolderSource(root), look(FolderSource(root)), 16, 1, "crop")
+    pack(TreeSource(FolderTree(root)), look(TreeSource(FolderTree(root))), 16, 1, "crop")
     looks: list[str] = []
     stat = os.stat
 
@@ -211,7 +212,7 @@ def test_a_start_looks_once_at_each_file_that_it_has_in_its_cache(
         return stat(path, **options)
 
     monkeypatch.setattr(os, "stat", counted)
-    source = FolderSource(root)
+    source = TreeSource(FolderTree(root))
     pack(source, look(source), 16, 1, "crop")
     images = [path for path in looks if path.endswith(".png")]
     assert len(images) == len(set(images)) == 4
@@ -219,9 +220,9 @@ def test_a_start_looks_once_at_each_file_that_it_has_in_its_cache(
 
 def test_the_identity_changes_with_the_files(tmp_path: Path, write_classes: WriteClasses) -> None:
     root = write_classes(tmp_path, {"a": 2, "b": 2})
-    before = FolderSource(root).identity()
-    assert FolderSource(root).identity() == before
+    before = TreeSource(FolderTree(root)).identity()
+    assert TreeSource(FolderTree(root)).identity() == before
     os.utime(root / "a" / "0.png", ns=(1, 1))
-    touched = FolderSource(root).identity()
+    touched = TreeSource(FolderTree(root)).identity()
     (root / "b" / "1.png").unlink()
-    assert len({before, touched, FolderSource(root).identity()}) == 3
+    assert len({before, touched, TreeSource(FolderTree(root)).identity()}) == 3

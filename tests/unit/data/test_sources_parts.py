@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 
 from ctfgan.core.errors import DataError
 from ctfgan.data.packing import look, pack
-from ctfgan.data.sources.base import ArraySource, ImageSource
+from ctfgan.data.sources.base import ArraySource, ImageSource, by_split, split_named
 from ctfgan.data.sources.combine import JoinedSource, labelled_only, of_classes, with_classes
 from ctfgan.data.sources.layout import TreeSource
-from ctfgan.data.sources.published_splits import by_split, split_named
 from ctfgan.data.sources.registry import absolute, open_source
 
 WriteClasses = Callable[..., Path]

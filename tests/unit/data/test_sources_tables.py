@@ -18,7 +18,7 @@ from PIL import Image
 from ctfgan.core.errors import ConfigError, DataError
 from ctfgan.data.packing import look, pack
 from ctfgan.data.sources.base import ImageSource
-from ctfgan.data.sources.columns import Column, Columns, choose_columns, numbered
+from ctfgan.data.sources.columns import Columns, TableColumn, choose_columns, numbered
 from ctfgan.data.sources.registry import open_source
 
 
@@ -50,8 +50,12 @@ def names(source: ImageSource) -> list[str]:
 # Columns
 
 
-IMAGE, FINE, COARSE = Column("img", "images"), Column("fine", "classes", ("a",)), Column("coarse", "classes", ("b",))
-NUMBER, TEXT, CAPTION = Column("Label", "numbers"), Column("class", "text"), Column("caption", "text")
+IMAGE, FINE, COARSE = (
+    TableColumn("img", "images"),
+    TableColumn("fine", "classes", ("a",)),
+    TableColumn("coarse", "classes", ("b",)),
+)
+NUMBER, TEXT, CAPTION = TableColumn("Label", "numbers"), TableColumn("class", "text"), TableColumn("caption", "text")
 
 
 @pytest.mark.parametrize(
@@ -62,10 +66,10 @@ NUMBER, TEXT, CAPTION = Column("Label", "numbers"), Column("class", "text"), Col
         ([CAPTION, IMAGE], Columns(), (IMAGE, None)),
         ([CAPTION, IMAGE], Columns(label="caption"), (IMAGE, CAPTION)),
         ([IMAGE, FINE, COARSE], Columns(label="coarse"), (IMAGE, COARSE)),
-        ([IMAGE, Column("mask", "images"), FINE], Columns(image="img"), (IMAGE, FINE)),
+        ([IMAGE, TableColumn("mask", "images"), FINE], Columns(image="img"), (IMAGE, FINE)),
     ],
 )
-def test_columns_are_found_by_what_they_hold(columns: list[Column], asked: Columns, expected: object) -> None:
+def test_columns_are_found_by_what_they_hold(columns: list[TableColumn], asked: Columns, expected: object) -> None:
     assert choose_columns("x", columns, asked) == expected
 
 
@@ -74,13 +78,13 @@ def test_columns_are_found_by_what_they_hold(columns: list[Column], asked: Colum
     [
         ([IMAGE, FINE, COARSE], Columns(), r"2 columns .* name one with data\.label_column .*fine \(classes\), coarse"),
         ([IMAGE, NUMBER, TEXT], Columns(), r"2 columns that may be the label; .*Label \(numbers\), class \(text\)"),
-        ([IMAGE, Column("mask", "images")], Columns(), r"2 columns of images; name one with data\.image_column"),
+        ([IMAGE, TableColumn("mask", "images")], Columns(), r"2 columns of images; name one with data\.image_column"),
         ([FINE], Columns(), r"x has 0 columns of images; .* its columns are fine \(classes\)"),
         ([IMAGE, FINE], Columns(label="fin"), "x has no column 'fin' of labels; its columns are img"),
         ([IMAGE, FINE], Columns(image="fine"), "x has no column 'fine' of images"),
     ],
 )
-def test_columns_that_cannot_be_told_are_named(columns: list[Column], asked: Columns, message: str) -> None:
+def test_columns_that_cannot_be_told_are_named(columns: list[TableColumn], asked: Columns, message: str) -> None:
     with pytest.raises(DataError, match=message):
         choose_columns("x", columns, asked)
 

@@ -27,10 +27,11 @@ from ctfgan.data.packed import UNREADABLE_KEPT, PackedImages
 from ctfgan.data.packing import build, look, pack
 from ctfgan.data.prepare import prepare
 from ctfgan.data.settings import DataSettings
-from ctfgan.data.sources.class_folders import FolderSource
 from ctfgan.data.sources.combine import ChosenSource, JoinedSource
 from ctfgan.data.sources.encoded import EncodedSource
+from ctfgan.data.sources.layout import TreeSource
 from ctfgan.data.sources.registry import open_source
+from ctfgan.data.sources.tree import FolderTree
 from ctfgan.data.surveys import PIXEL_BYTES
 
 WriteClasses = Callable[..., Path]
@@ -96,9 +97,9 @@ def test_a_second_start_with_the_same_folders_opens_no_image(
 
 def test_a_changed_file_is_looked_at(tmp_path: Path, cache: Path, write_classes: WriteClasses) -> None:
     root = write_classes(tmp_path / "root", {"a": 4})
-    pack(FolderSource(root), look(FolderSource(root)), 16, 1, "crop")
+    pack(TreeSource(FolderTree(root)), look(TreeSource(FolderTree(root))), 16, 1, "crop")
     Image.new("RGB", (32, 32)).save(root / "a" / "0.png")
-    assert look(FolderSource(root)).sides == (16, 16, 32)
+    assert look(TreeSource(FolderTree(root))).sides == (16, 16, 32)
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,40 +26,15 @@ UNLABELLED = -1
 MOST_EMPTY = 10_000
 """Classes that a few images may leave empty where labels alone say how many there are."""
 
-LONGEST_LIST = 1 << 20
-"""Letters of a text file of class names that are read."""
-
-
-class ImageSource(Protocol):
-    """A set of images, opened but not decoded."""
-
-    location: str
-    """What the user called it, for messages."""
-    labels: Labels
-    """Label of each image; -1 for an image without one."""
-    notes: tuple[str, ...]
-    """What was passed over, one sentence each."""
-
-    @property
-    def classes(self) -> Sequence[str]:
-        """Class names in label order; empty if the images have no labels."""
-        ...
-
-    def identity(self) -> str:
-        """A string that changes whenever the images may have changed."""
-        ...
-
-    def name(self, index: int) -> str:
-        """How to call image ``index`` in a message."""
-        ...
-
-    def header(self, index: int) -> tuple[str, tuple[int, int]]:
-        """Mode and (width, height), without decoding; raises DataError or OSError if unreadable."""
-        ...
-
-    def read(self, index: int) -> Image.Image:
-        """The decoded image; raises DataError, OSError or ValueError if it is damaged."""
-        ...
+PublishedSplit = Literal["all", "train", "test"]
+WHOLE = ""
+"""The split of files whose names speak of none."""
+TRAIN, TEST, VALIDATION = "train", "test", "validation"
+_SPLIT_WORDS = {
+    TRAIN: re.compile(r"(?<![a-z])(?:train|training|trn)(?![a-z])"),
+    TEST: re.compile(r"(?<![a-z])(?:test|testing|tst|t10k)(?![a-z])"),
+    VALIDATION: re.compile(r"(?<![a-z])(?:val|valid|validation)(?![a-z])"),
+}
 
 
 @dataclass(frozen=True)
@@ -70,45 +47,72 @@ class Groups:
     """Of the groups, by number."""
 
 
-@runtime_checkable
-class GroupedSource(Protocol):
-    """What a source has besides that knows groups; None if they do not matter."""
+class ImageSource(ABC):
+    """A set of images, opened but not decoded."""
 
-    groups: Groups | None
+    location: str
+    """What the user called it, for messages."""
+    labels: Labels
+    """Label of each image; -1 for an image without one."""
+    classes: Sequence[str] = ()
+    """Class names in label order; empty if the images have no labels."""
+    notes: tuple[str, ...] = ()
+    """What was passed over, one sentence each."""
+    groups: Groups | None = None
+    """None if groups do not matter."""
+    is_concurrent: bool = False
+    """Whether several threads may decode images at once."""
 
+    @abstractmethod
+    def identity(self) -> str:
+        """A string that changes whenever the images may have changed."""
 
-def groups_of(source: ImageSource) -> Groups | None:
-    """The groups of a source's images; None if it knows of none."""
-    return source.groups if isinstance(source, GroupedSource) else None
+    @abstractmethod
+    def name(self, index: int) -> str:
+        """How to call image ``index`` in a message."""
 
+    @abstractmethod
+    def header(self, index: int) -> tuple[str, tuple[int, int]]:
+        """Mode and (width, height), without decoding; raises DataError or OSError if unreadable."""
 
-@runtime_checkable
-class ConcurrentSource(Protocol):
-    """What a source has besides whose images several threads may decode at once."""
-
-    is_concurrent: bool
-    """Whether they may."""
+    @abstractmethod
+    def read(self, index: int) -> Image.Image:
+        """The decoded image; raises DataError, OSError or ValueError if it is damaged."""
 
     def reader(self, index: int) -> Callable[[], Image.Image]:
-        """What reads image ``index`` in any thread; what one thread alone must read is read before it returns.
-
-        Raises:
-            DataError: or OSError, as :meth:`ImageSource.read` does.
-        """
-        ...
+        """What decodes image ``index`` in any thread; what one thread alone must read is read before it returns."""
+        return partial(self.read, index)
 
 
-def reader_of(source: ImageSource) -> Callable[[int], Callable[[], Image.Image]]:
-    """What :meth:`ConcurrentSource.reader` is of a source that may have none."""
-    return source.reader if isinstance(source, ConcurrentSource) else partial(partial, source.read)
+Opener = Callable[[], ImageSource]
+"""A format reader returns one for each split that the data set publishes, by its name; of most, one for the whole."""
 
 
-def is_concurrent(source: ImageSource) -> bool:
-    """Whether several threads may decode images of a source at once."""
-    return isinstance(source, ConcurrentSource) and source.is_concurrent
+def split_named(name: str) -> str:
+    """The split that a name speaks of as a word of its own: ``HWDB1.1trn_gnt``, ``Gnt1.0TrainPart1``, ``val-007.tar``.
+
+    Of several the first counts; :data:`WHOLE` if there is none.
+    """
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+    matches = [(match.start(), split) for split, word in _SPLIT_WORDS.items() if (match := word.search(words))]
+    return min(matches)[1] if matches else WHOLE
 
 
-class ArraySource:
+def by_split(root: Path, files: Iterable[Path]) -> dict[str, list[Path]]:
+    """Files grouped by the split that the outermost speaking part of their path below ``root`` names."""
+    groups: dict[str, list[Path]] = {}
+    for file in files:
+        named = (split_named(name) for name in file.relative_to(root).parts)
+        groups.setdefault(next(filter(None, named), WHOLE), []).append(file)
+    return groups
+
+
+def part_location(path: Path | str, split: str) -> str:
+    """How a message calls one split of a data set."""
+    return f"{path} ({split})" if split else str(path)
+
+
+class ArraySource(ImageSource):
     """Images that are already an array, in memory or memory-mapped: npz, idx, CIFAR and STL-10 files end here.
 
     Args:
@@ -117,7 +121,6 @@ class ArraySource:
         classes: class names; None names the classes by their numbers.
         files: the files behind the array, for :meth:`identity`.
         part: which images of these files the array holds, where they hold others too.
-        notes: what was passed over.
     """
 
     def __init__(
@@ -131,16 +134,13 @@ class ArraySource:
         notes: tuple[str, ...] = (),
     ) -> None:
         check_images(location, images.dtype, images.shape)
-        if images.ndim == 4 and images.shape[3] == 1:
-            images = images[..., 0]
         self.location = location
         self.notes = notes
-        self._images = images
+        self._images = images[..., 0] if images.ndim == 4 and images.shape[3] == 1 else images
         self._files = sorted(files)
         self._part = part
         if labels is None:
-            self.labels: Labels = np.full(len(images), UNLABELLED, dtype=np.int64)
-            self.classes: tuple[str, ...] = ()
+            self.labels = np.full(len(images), UNLABELLED, dtype=np.int64)
             return
         if labels.size and labels.dtype.kind not in "iu":
             raise DataError(f"{location}: labels have type {labels.dtype}; they must be integers")
@@ -153,7 +153,7 @@ class ArraySource:
                 f"{location}: label {largest} of {len(images):,} images leaves most classes without any; labels must "
                 "count classes from 0"
             )
-        self.classes = classes or tuple(str(number) for number in range(largest + 1))
+        self.classes = classes or tuple(map(str, range(largest + 1)))
         check_names(location, self.classes)
         if smallest < UNLABELLED or largest >= len(self.classes):  # as they are given: int64 holds no largest uint64
             first = int(np.flatnonzero((given < UNLABELLED) | (given >= len(self.classes)))[0])
@@ -211,19 +211,6 @@ def check_names(location: str, names: Sequence[str]) -> None:
         raise DataError(f"{location}: class name {excerpt(repeated, 60)!r} is given more than once; names must differ")
 
 
-def names_in(file: Path) -> tuple[str, ...]:
-    """The class names of a text file, one word each.
-
-    Raises:
-        DataError: no text.
-    """
-    try:
-        with file.open(encoding="utf-8") as lines:
-            return tuple(lines.read(LONGEST_LIST).split())
-    except (OSError, ValueError) as error:
-        raise DataError(f"{file} is no text file of class names ({excerpt(error)}); fetch it again") from error
-
-
 def label_identity(labels: Labels, classes: Iterable[str]) -> str:
     """Hash of labels and class names, for sources where files alone do not decide them."""
     return hashlib.sha256(labels.tobytes() + "\0".join(classes).encode()).hexdigest()
@@ -245,9 +232,3 @@ def file_identity(files: Iterable[Path | str]) -> str:
             size = time = 0
         digest.update(os.fsencode(path) + f"\0{size}\0{time}\n".encode())
     return digest.hexdigest()
-
-
-def archive_identity(archives: Iterable[Path], members: Iterable[str]) -> str:
-    """Hash of some members of archives: where several sets lie in one archive, each has its own."""
-    chosen = "\0".join(members).encode(errors="surrogatepass")
-    return f"{file_identity(archives)} {hashlib.sha256(chosen).hexdigest()}"

@@ -1,4 +1,4 @@
-"""What Hugging Face data sets and parquet shards share: which column is the image, which the label, what is in them."""
+"""Tables of images and labels: which column is the image, which the label, and what values mean as labels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -27,9 +26,9 @@ LABEL_SETTING = (
 )
 """The setting that names the label, where a message speaks of it."""
 
-Value = int | str | None
+LabelValue = int | str | None
 """A label as a table has it; None for an image without one."""
-Holds = Literal["images", "classes", "numbers", "text", "floats", "flags", "lists", "other"]
+Holds = Literal["images", "bytes", "classes", "numbers", "text", "floats", "flags", "lists", "other"]
 
 _WHOLE = re.compile(r"(-?(?:0|[1-9]\d{0,17}))(?:\.0*)?", re.ASCII)
 
@@ -48,7 +47,7 @@ class Columns:
 
 
 @dataclass(frozen=True)
-class Column:
+class TableColumn:
     """One column of a table."""
 
     name: str
@@ -70,69 +69,73 @@ def library(name: str, what: str, extra: str = "hub") -> Any:
         raise ConfigError(f"{what} needs the library {package}; install it: pip install 'ctfgan[{extra}]'") from error
 
 
-def choose_columns(location: str, columns: Sequence[Column], asked: Columns) -> tuple[Column, Column | None]:
+def choose_columns(
+    location: str, columns: Sequence[TableColumn], choice: Columns
+) -> tuple[TableColumn, TableColumn | None]:
     """The image column and the label column (None: no labels) of a table.
 
-    Without being asked for, the image column is the only one of images; the label is as :func:`choose_label` says.
+    If the user chooses none, the image column is the only one of images, else the only one of bytes; the label is as
+    :func:`choose_label` says.
 
     Raises:
         DataError: no such column, or several that could be meant.
     """
-    known = _listed(columns)
-    images = _asked(location, columns, asked.image, ("images",), "images", known)
-    images = images or [column for column in columns if column.holds == "images"]
+    images = [column for column in columns if column.holds == "images"]
+    images = images or [column for column in columns if column.holds == "bytes"]
+    if choice.image is not None:
+        images = _named(location, columns, choice.image, ("images", "bytes"), "images")
     if len(images) != 1:
         raise DataError(
             f"{location} has {len(images)} columns of images; name one with data.image_column "
-            f"(data.low_quality_image_column for low-quality images), its columns are {known}"
+            f"(data.low_quality_image_column for low-quality images), its columns are {_listed(columns)}"
         )
-    return images[0], choose_label(location, columns, asked.label)
+    return images[0], choose_label(location, columns, choice.label)
 
 
-def choose_label(location: str, columns: Sequence[Column], asked: str | None) -> Column | None:
+def choose_label(location: str, columns: Sequence[TableColumn], choice: str | None) -> TableColumn | None:
     """The label column of a table; None if no column is known as one, or several are of less usual names.
 
-    Without being asked for, it is the only one of named classes, else the only one of numbers or text that is called
+    If the user chooses none, it is the only one of named classes, else the only one of numbers or text that is called
     like a label, else the only one of other values that is, else the only one that is called nearly like a label.
 
     Raises:
         DataError: no such column, or several that could be meant.
     """
-    known = _listed(columns)
     kinds: tuple[Holds, ...] = ("classes", "numbers", "text", "floats", "flags", "lists")
-    labels = _asked(location, columns, asked, kinds, "labels", known)
-    labels = labels or [column for column in columns if column.holds == "classes"]
-    labels = labels or _called(columns, ("numbers", "text"), LABEL_NAMES)
+    if choice is not None:
+        labels = _named(location, columns, choice, kinds, "labels")
+    else:
+        labels = [column for column in columns if column.holds == "classes"]
+        labels = labels or _called(columns, ("numbers", "text"), LABEL_NAMES)
     if len(labels) > 1:
         raise DataError(
             f"{location} has {len(labels)} columns that may be the label; name one with data.label_column "
-            f"(data.low_quality_label_column for low-quality images), its columns are {known}"
+            f"(data.low_quality_label_column for low-quality images), its columns are {_listed(columns)}"
         )
     labels = labels or _called(columns, ("floats", "flags", "lists"), LABEL_NAMES)
     labels = labels or _called(columns, kinds, LIKELY_LABEL_NAMES)
     return labels[0] if len(labels) == 1 else None
 
 
-def _called(columns: Sequence[Column], kinds: Sequence[Holds], names: frozenset[str]) -> list[Column]:
+def _called(columns: Sequence[TableColumn], kinds: Sequence[Holds], names: frozenset[str]) -> list[TableColumn]:
     return [column for column in columns if column.holds in kinds and column.name.lower() in names]
 
 
-def _listed(columns: Sequence[Column]) -> str:
-    return ", ".join(f"{column.name} ({column.holds})" for column in columns)
-
-
-def _asked(
-    location: str, columns: Sequence[Column], name: str | None, kinds: Sequence[Holds], what: str, known: str
-) -> list[Column]:
-    """The column that the user named, if any."""
+def _named(
+    location: str, columns: Sequence[TableColumn], name: str, kinds: Sequence[Holds], what: str
+) -> list[TableColumn]:
     named = [column for column in columns if column.name == name and column.holds in kinds]
-    if name is not None and not named:
-        raise DataError(f"{location} has no column {name!r} of {what}; its columns are {known}")
+    if not named:
+        raise DataError(f"{location} has no column {name!r} of {what}; its columns are {_listed(columns)}")
     return named
 
 
+def _listed(columns: Sequence[TableColumn]) -> str:
+    return ", ".join(f"{column.name} ({column.holds})" for column in columns)
+
+
 def column_labels(
-    location: str, columns: Sequence[Column], label: Column | None, values: Sequence[Any], asked: Columns
+    location: str, columns: Sequence[TableColumn], label: TableColumn | None, values: Sequence[Any], choice: Columns
 ) -> tuple[tuple[str, ...], Labels, tuple[str, ...]]:
     """Class names and labels ``(N,)`` of a table, as :func:`numbered` gives them, and what must be said of them.
 
@@ -141,14 +144,14 @@ def column_labels(
         columns: all of the table, to be named where none is the label.
         label: the chosen one; None if there is none.
         values: what it holds.
-        asked: what the user named.
+        choice: what the user named.
 
     Raises:
         DataError: the user named a column whose values are no labels.
     """
     unlabelled = np.full(len(values), UNLABELLED, dtype=np.int64)
     if label is None:
-        others = [column for column in columns if column.holds != "images"]
+        others = [column for column in columns if column.holds not in ("images", "bytes")]
         note = f"{location}: no column is known as the label, so the images have none; {LABEL_SETTING} names one of "
         return (), unlabelled, (printable(note + excerpt(_listed(others))),) if others else ()
     if label.holds in ("floats", "flags", "lists"):
@@ -156,7 +159,7 @@ def column_labels(
             values = whole_labels(values)
         except ValueError as error:
             reason = f"{location}: column {excerpt(label.name, 60)!r} is no label ({error})"
-            if asked.label is not None:
+            if choice.label is not None:
                 raise DataError(
                     f"{reason}; {LABEL_SETTING} must name another, of {excerpt(_listed(columns))}"
                 ) from error
@@ -164,7 +167,7 @@ def column_labels(
     return *numbered(values, label.class_names, location), ()
 
 
-def whole_labels(values: Sequence[Any]) -> list[Value]:
+def whole_labels(values: Sequence[Any]) -> list[LabelValue]:
     """Labels that are written in a roundabout way: whole floats, true and false, one-hot rows, lists of one label.
 
     Args:
@@ -183,7 +186,7 @@ def whole_labels(values: Sequence[Any]) -> list[Value]:
     return [_whole_label(value, are_single) for value in values]
 
 
-def _whole_label(value: Any, are_single: bool) -> Value:
+def _whole_label(value: Any, are_single: bool) -> LabelValue:
     if isinstance(value, list | tuple):
         if are_single:
             return _whole_label(value[0] if value else None, are_single=False)
@@ -202,12 +205,12 @@ def _whole_label(value: Any, are_single: bool) -> Value:
     raise ValueError(f"{excerpt(repr(value), 60)} is no whole number")
 
 
-def text_labels(texts: Sequence[str | None]) -> list[Value]:
+def text_labels(texts: Sequence[str | None]) -> list[LabelValue]:
     """Labels from a file of text: whole numbers if all are, also as floats (``3.0``); empty ones are None.
 
     007 is a name.
     """
-    given: list[Value] = [text or None for text in texts]
+    given: list[LabelValue] = [text or None for text in texts]
     numbers = [None if text is None else _WHOLE.fullmatch(str(text)) for text in given]
     if any(number is None and text is not None for number, text in zip(numbers, given, strict=True)):
         return given
@@ -250,16 +253,3 @@ def numbered(
             )
         number = {value: value for value in distinct}
     return names, np.array([number.get(value, UNLABELLED) for value in values], dtype=np.int64)
-
-
-def encoded(value: Any) -> Path | bytes:
-    """The encoded image in a cell: bytes, or ``{"bytes": ..., "path": ...}``, whose path counts if it has no bytes.
-
-    Raises:
-        DataError: an empty cell.
-    """
-    if isinstance(value, dict):
-        value = value.get("bytes") or (value.get("path") and Path(value["path"]))
-    if value is None or not isinstance(value, bytes | Path):
-        raise DataError("an empty cell")
-    return value

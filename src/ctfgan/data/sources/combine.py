@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from abc import abstractmethod
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Sequence
 
@@ -10,20 +11,35 @@ import numpy as np
 from PIL import Image
 
 from ctfgan.core.errors import DataError
-from ctfgan.core.text import plural
-from ctfgan.data.sources.base import (
-    UNLABELLED,
-    Groups,
-    ImageSource,
-    Labels,
-    groups_of,
-    is_concurrent,
-    label_identity,
-    reader_of,
-)
+from ctfgan.core.text import a_few, plural
+from ctfgan.data.sources.base import UNLABELLED, Groups, ImageSource, Labels, label_identity
 
 
-class JoinedSource:
+class CombinedSource(ImageSource):
+    """Images that lie in other sources."""
+
+    @abstractmethod
+    def origin(self, index: int) -> tuple[ImageSource, int]:
+        """The source of an image, and its index there."""
+
+    def name(self, index: int) -> str:
+        source, inner = self.origin(index)
+        return source.name(inner)
+
+    def header(self, index: int) -> tuple[str, tuple[int, int]]:
+        source, inner = self.origin(index)
+        return source.header(inner)
+
+    def read(self, index: int) -> Image.Image:
+        source, inner = self.origin(index)
+        return source.read(inner)
+
+    def reader(self, index: int) -> Callable[[], Image.Image]:
+        source, inner = self.origin(index)
+        return source.reader(inner)
+
+
+class JoinedSource(CombinedSource):
     """Several sources one after the other; their classes are united by name, in order of first appearance.
 
     Args:
@@ -34,43 +50,22 @@ class JoinedSource:
 
     def __init__(self, location: str, sources: Sequence[ImageSource], notes: tuple[str, ...] = ()) -> None:
         self.location = location
-        self.classes: tuple[str, ...] = tuple(dict.fromkeys(name for source in sources for name in source.classes))
-        self.labels: Labels = np.concatenate([renumbered(source, self.classes) for source in sources])
-        self.notes: tuple[str, ...] = notes + tuple(note for source in sources for note in source.notes)
-        self.is_concurrent = all(map(is_concurrent, sources))
+        self.classes = tuple(dict.fromkeys(name for source in sources for name in source.classes))
+        self.labels = np.concatenate([renumbered(source, self.classes) for source in sources])
+        self.notes = notes + tuple(note for source in sources for note in source.notes)
+        self.is_concurrent = all(source.is_concurrent for source in sources)
         self._sources = sources
-        self._readers = [reader_of(source) for source in sources]
         self._starts = np.cumsum([0, *(len(source.labels) for source in sources)]).tolist()
 
     def identity(self) -> str:
         return " + ".join(source.identity() for source in self._sources)
 
-    def name(self, index: int) -> str:
-        source, inner = self._find(index)
-        return source.name(inner)
-
-    def header(self, index: int) -> tuple[str, tuple[int, int]]:
-        source, inner = self._find(index)
-        return source.header(inner)
-
-    def read(self, index: int) -> Image.Image:
-        source, inner = self._find(index)
-        return source.read(inner)
-
-    def reader(self, index: int) -> Callable[[], Image.Image]:
-        number, inner = self._place(index)
-        return self._readers[number](inner)
-
-    def _find(self, index: int) -> tuple[ImageSource, int]:
-        number, inner = self._place(index)
-        return self._sources[number], inner
-
-    def _place(self, index: int) -> tuple[int, int]:
+    def origin(self, index: int) -> tuple[ImageSource, int]:
         number = bisect_right(self._starts, index) - 1
-        return number, index - self._starts[number]
+        return self._sources[number], index - self._starts[number]
 
 
-class ChosenSource:
+class ChosenSource(CombinedSource):
     """Some images of a source.
 
     Args:
@@ -86,12 +81,10 @@ class ChosenSource:
     ) -> None:
         self.location = source.location
         self.classes = classes
-        self.labels: Labels = labels
-        self.notes: tuple[str, ...] = source.notes + notes
-        groups = groups_of(source)
-        self.groups = None if groups is None else Groups(groups.numbers[rows], groups.names)
-        self.is_concurrent = is_concurrent(source)
-        self._reader = reader_of(source)
+        self.labels = labels
+        self.notes = source.notes + notes
+        self.groups = source.groups and Groups(source.groups.numbers[rows], source.groups.names)
+        self.is_concurrent = source.is_concurrent
         self._source = source
         self._rows = rows
 
@@ -99,17 +92,8 @@ class ChosenSource:
         chosen = hashlib.sha256(self._rows.tobytes()).hexdigest()
         return f"{self._source.identity()} chosen {chosen} {label_identity(self.labels, self.classes)}"
 
-    def name(self, index: int) -> str:
-        return self._source.name(int(self._rows[index]))
-
-    def header(self, index: int) -> tuple[str, tuple[int, int]]:
-        return self._source.header(int(self._rows[index]))
-
-    def read(self, index: int) -> Image.Image:
-        return self._source.read(int(self._rows[index]))
-
-    def reader(self, index: int) -> Callable[[], Image.Image]:
-        return self._reader(int(self._rows[index]))
+    def origin(self, index: int) -> tuple[ImageSource, int]:
+        return self._source, int(self._rows[index])
 
 
 def renumbered(source: ImageSource, classes: Sequence[str]) -> Labels:
@@ -130,13 +114,7 @@ def labelled_only(source: ImageSource) -> ImageSource:
 
 
 def of_classes(source: ImageSource, wanted: Collection[str], notes: tuple[str, ...] = ()) -> ImageSource:
-    """The images of the wanted classes; classes that the source lacks are not missed.
-
-    Args:
-        source: labelled images.
-        wanted: names of classes.
-        notes: sentences to put after those of the source.
-    """
+    """The images of the wanted classes; classes that the source lacks are not missed."""
     wanted = frozenset(wanted)
     kept = tuple(name for name in source.classes if name in wanted)
     labels = renumbered(source, kept)
@@ -158,9 +136,8 @@ def with_classes(source: ImageSource, classes: Sequence[str], whose: str) -> Ima
     labels = renumbered(source, classes)
     unknown = [source.classes[label] for label in np.unique(source.labels[labels == UNLABELLED])]
     if unknown:
-        shown = ", ".join(map(repr, unknown[:5])) + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else "")
         raise DataError(
-            f"{source.location} holds classes that {whose} lacks ({shown}); use the same class names, or take these "
-            "images out"
+            f"{source.location} holds classes that {whose} lacks ({a_few([*map(repr, unknown)])}); use the same class "
+            "names, or take these images out"
         )
     return ChosenSource(source, np.arange(len(labels)), labels, classes)

@@ -6,9 +6,9 @@ import importlib
 import os
 import stat
 import warnings
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from functools import cache, partial
+from abc import abstractmethod
+from collections.abc import Sequence
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -20,6 +20,7 @@ from ctfgan.core.errors import DataError
 from ctfgan.core.text import excerpt
 from ctfgan.data.images import MAX_PIXELS, TooManyPixels, check_size
 from ctfgan.data.levels import MIN_IS_WHITE, kind_of
+from ctfgan.data.sources.base import ImageSource
 
 SUFFIXES = frozenset(
     {".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm"}
@@ -37,8 +38,8 @@ HEADER_BYTES = 1 << 16
 """Enough of an encoded image to know its size, unless its metadata are unusually long."""
 
 
-class EncodedSource(ABC):
-    """The part of an :class:`~ctfgan.data.sources.base.ImageSource` that all sources of encoded files share."""
+class EncodedSource(ImageSource):
+    """Images that are encoded files, wherever these lie."""
 
     is_concurrent = True
 
@@ -46,15 +47,20 @@ class EncodedSource(ABC):
     def content(self, index: int) -> Path | bytes:
         """The encoded image; raises DataError or OSError if it is not there."""
 
+    def beginning(self, index: int) -> Path | bytes:
+        """As much of the encoded image as is easily had; mostly enough to know its size."""
+        return self.content(index)
+
     def header(self, index: int) -> tuple[str, tuple[int, int]]:
-        with open_image(self.content(index)) as image:
-            return image.mode, image.size
+        try:
+            with open_image(self.beginning(index)) as image:
+                return image.mode, image.size
+        except DataError:
+            with open_image(self.content(index)) as image:
+                return image.mode, image.size
 
     def read(self, index: int) -> Image.Image:
         return read_image(self.content(index))
-
-    def reader(self, index: int) -> Callable[[], Image.Image]:
-        return partial(self.read, index)
 
 
 def is_image_name(name: str) -> bool:

@@ -19,8 +19,7 @@ from PIL import Image
 from ctfgan.core.errors import DataError
 from ctfgan.core.text import plural
 from ctfgan.data.images import check_size
-from ctfgan.data.sources.base import Labels, file_identity
-from ctfgan.data.sources.published_splits import Opener, by_split, part_location
+from ctfgan.data.sources.base import ImageSource, Opener, by_split, file_identity, part_location
 
 HEADER = struct.Struct("<I2sHH")
 
@@ -31,7 +30,7 @@ def gnt_parts(root: Path, files: Iterable[Path]) -> dict[str, Opener]:
     return {split: partial(GntSource, part_location(root, split), group) for split, group in groups.items()}
 
 
-class GntSource:
+class GntSource(ImageSource):
     """All records of some files; opening reads headers only, bitmaps are read one by one.
 
     A class is a character, in the order of the GBK codes. What lies behind the first damage of a file is left out.
@@ -47,7 +46,7 @@ class GntSource:
         scans = [_scan(file) for file in files]
         self._starts = np.cumsum([0, *(len(records) for records, _ in scans)])
         records = np.concatenate([records for records, _ in scans])
-        self.notes: tuple[str, ...] = tuple(note for _, note in scans if note)
+        self.notes = tuple(note for _, note in scans if note)
         if not len(records):
             why = "".join(f" ({note})" for note in self.notes[:1])
             raise DataError(f"{location} holds no characters{why}; fetch it again")
@@ -55,9 +54,9 @@ class GntSource:
         self._sizes = records[:, 2:].astype(np.uint16)
         codes, numbers = np.unique(records[:, 1], return_inverse=True)
         characters = [_character(int(code)) for code in codes]
-        self.classes: tuple[str, ...] = tuple(dict.fromkeys(filter(None, characters)))
+        self.classes = tuple(dict.fromkeys(filter(None, characters)))
         position = {character: index for index, character in enumerate(self.classes)}
-        self.labels: Labels = np.array([position.get(name, -1) for name in characters], dtype=np.int64)[numbers]
+        self.labels = np.array([position.get(name, -1) for name in characters], dtype=np.int64)[numbers]
         unknown = np.flatnonzero(self.labels < 0)
         if len(unknown):
             code = int(codes[numbers[unknown[0]]]).to_bytes(2).hex(" ")

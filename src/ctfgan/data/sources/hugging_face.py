@@ -1,25 +1,62 @@
-"""Hugging Face data sets: by name from the Hub, or folders that ``save_to_disk`` wrote."""
+"""Tables with a column of encoded images: data sets of the Hugging Face Hub by name, folders that ``save_to_disk``
+wrote, and parquet shards as they are published there.
+
+Parquet shards are read in place, a row group at a time; the library would first copy them to its cache, byte for byte.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from ctfgan.core.errors import DataError
 from ctfgan.core.text import excerpt
-from ctfgan.data.sources.base import ImageSource, file_identity, label_identity
-from ctfgan.data.sources.columns import Column, Columns, Holds, choose_columns, column_labels, encoded, library
+from ctfgan.data.sources.base import (
+    WHOLE,
+    ImageSource,
+    Opener,
+    by_split,
+    file_identity,
+    label_identity,
+    part_location,
+    split_named,
+)
+from ctfgan.data.sources.columns import Columns, Holds, TableColumn, choose_columns, column_labels, library
 from ctfgan.data.sources.combine import JoinedSource
 from ctfgan.data.sources.encoded import EncodedSource, read_image
-from ctfgan.data.sources.published_splits import WHOLE, Opener, part_location, split_named
 
 HUB = "hf:"
 """``hf:owner/name`` or ``hf:owner/name@config``."""
 SAVED = ("dataset_dict.json", "state.json")
+
+
+class TableSource(EncodedSource):
+    """Rows of a table; an image is bytes, or ``{"bytes": ..., "path": ...}``, whose path counts if it has no bytes."""
+
+    @abstractmethod
+    def cell(self, index: int) -> Any:
+        """What the image column holds."""
+
+    def content(self, index: int) -> Path | bytes:
+        value = self.cell(index)
+        if isinstance(value, dict):
+            value = value.get("bytes") or (value.get("path") and Path(value["path"]))
+        if not isinstance(value, bytes | Path):
+            raise DataError("an empty cell")
+        return value
+
+    def reader(self, index: int) -> Callable[[], Image.Image]:
+        # Its bytes now: tables are read by one thread, and best in order.
+        return partial(read_image, self.content(index))
 
 
 def is_saved(folder: Path) -> bool:
@@ -29,10 +66,8 @@ def is_saved(folder: Path) -> bool:
 
 def saved_parts(folder: Path, columns: Columns) -> dict[str, Opener]:
     """The splits of a folder that ``save_to_disk`` wrote."""
-    loader = library("datasets", str(folder)).load_from_disk
-    return _parts(
-        str(folder), _loaded(partial(loader, str(folder)), f"{folder} cannot be read", "save it again"), columns
-    )
+    load = library("datasets", str(folder)).load_from_disk
+    return _hub_parts(str(folder), partial(load, str(folder)), columns, f"{folder} cannot be read", "save it again")
 
 
 def hub_parts(location: str, columns: Columns) -> dict[str, Opener]:
@@ -43,43 +78,32 @@ def hub_parts(location: str, columns: Columns) -> dict[str, Opener]:
         DataError: no such data set or configuration, or no connection.
     """
     name, _, config = location.removeprefix(HUB).partition("@")
-    loader = library("datasets", location).load_dataset
+    load = library("datasets", location).load_dataset
     way_out = f"check the name, the connection, and the configuration ({HUB}{name}@CONFIG)"
-    loaded = _loaded(partial(loader, name, config or None), f"{location} cannot be loaded", way_out)
-    return _parts(location, loaded, columns)
+    return _hub_parts(location, partial(load, name, config or None), columns, f"{location} cannot be loaded", way_out)
 
 
-def _loaded(load: Any, failure: str, way_out: str) -> dict[str, Any]:
-    """What the library loads, by the name of the split."""
+def _hub_parts(
+    location: str, load: Callable[[], Any], columns: Columns, failure: str, way_out: str
+) -> dict[str, Opener]:
     try:
         loaded = load()
     except Exception as error:  # the library passes on whatever its readers, the network and the Hub raise
         raise DataError(f"{failure} ({excerpt(error)}); {way_out}") from error
-    return dict(loaded) if isinstance(loaded, Mapping) else {WHOLE: loaded}
+    tables = dict(loaded) if isinstance(loaded, Mapping) else {WHOLE: loaded}
+    splits: dict[str, dict[str, Any]] = {}
+    for name, table in tables.items():
+        splits.setdefault(split_named(name), {})[name] = table
+    return {split: partial(_open_hub, location, split, group, columns) for split, group in splits.items()}
 
 
-def _parts(location: str, loaded: dict[str, Any], columns: Columns) -> dict[str, Opener]:
-    groups: dict[str, list[str]] = {}
-    for name in loaded:
-        groups.setdefault(split_named(name), []).append(name)
-    return {
-        split: partial(_open, location, split, {name: loaded[name] for name in names}, columns)
-        for split, names in groups.items()
-    }
-
-
-def _open(location: str, split: str, tables: dict[str, Any], columns: Columns) -> ImageSource:
+def _open_hub(location: str, split: str, tables: dict[str, Any], columns: Columns) -> ImageSource:
     sources = [HubSource(part_location(location, name), table, columns) for name, table in tables.items()]
     return sources[0] if len(sources) == 1 else JoinedSource(part_location(location, split), sources)
 
 
-class HubSource(EncodedSource):
-    """One split of a data set; the library maps its files into memory, we decode the images.
-
-    Args:
-        location: for messages.
-        table: a ``datasets.Dataset``.
-        columns: the columns that the user named.
+class HubSource(TableSource):
+    """One split of a data set, a ``datasets.Dataset``; the library maps its files into memory, we decode the images.
 
     Raises:
         DataError: columns that cannot be told.
@@ -87,7 +111,7 @@ class HubSource(EncodedSource):
 
     def __init__(self, location: str, table: Any, columns: Columns) -> None:
         self.location = location
-        known = [_column(*feature) for feature in table.features.items()]
+        known = _columns(table.features.arrow_schema)
         image, label = choose_columns(location, known, columns)
         self._files = [Path(file["filename"]) for file in table.cache_files]
         self._image = image.name
@@ -107,33 +131,124 @@ class HubSource(EncodedSource):
     def name(self, index: int) -> str:
         return f"{self.location} row {index}"
 
-    def content(self, index: int) -> Path | bytes:
-        return encoded(self._cells[index][self._image])
-
-    def reader(self, index: int) -> Callable[[], Image.Image]:
-        # Its bytes now: the library does not promise that several threads may ask it.
-        return partial(read_image, self.content(index))
+    def cell(self, index: int) -> Any:
+        return self._cells[index][self._image]
 
 
-def _column(name: str, feature: Any) -> Column:
-    """What a column holds, from its feature (``Image()``, ``ClassLabel(names=...)``, ``Value("string")`` ...)."""
-    kind = type(feature).__name__
-    if kind == "Image":
-        return Column(name, "images")
-    if kind == "ClassLabel":
-        return Column(name, "classes", tuple(feature.names))
-    inner = feature[0] if isinstance(feature, list) else getattr(feature, "feature", None)
-    if inner is not None and _value_holds(inner) != "other":
-        return Column(name, "lists", getattr(inner, "names", None) and tuple(inner.names))
-    return Column(name, _value_holds(feature))
+def parquet_parts(root: Path, files: Iterable[Path], columns: Columns) -> dict[str, Opener]:
+    """The parts that file names speak of, such as ``train-00000-of-00294.parquet`` and ``validation-...``."""
+    return {
+        split: partial(ParquetSource, part_location(root, split), group, columns)
+        for split, group in by_split(root, files).items()
+    }
 
 
-def _value_holds(feature: Any) -> Holds:
-    if type(feature).__name__ == "ClassLabel":
-        return "classes"
-    dtype = str(getattr(feature, "dtype", "")) if type(feature).__name__ == "Value" else ""
-    if dtype.startswith(("int", "uint")):
+class ParquetSource(TableSource):
+    """The images of some shards. Labels are read at once, images by row group, of which one is kept in memory.
+
+    Raises:
+        ConfigError: pyarrow is not installed.
+        DataError: a damaged shard, or columns that cannot be told.
+    """
+
+    def __init__(self, location: str, files: list[Path], columns: Columns) -> None:
+        self.location = location
+        self._files = files
+        self._parquet = library("pyarrow.parquet", location)
+        self._groups: list[tuple[Path, int]] = []
+        self._first_rows: list[int] = []  # of each group in its file
+        lengths: list[int] = []
+        values: list[Any] = []
+        chosen, known = None, list[TableColumn]()
+        for file in files:
+            with _damage(file):
+                shard = self._parquet.ParquetFile(file, memory_map=True)
+                known = _columns(shard.schema_arrow)
+                counts = [shard.metadata.row_group(group).num_rows for group in range(shard.num_row_groups)]
+            columns_here = choose_columns(str(file), known, columns)
+            if chosen not in (None, columns_here):
+                raise DataError(f"{file} has other columns or class names than {files[0]}; name shards of one data set")
+            chosen = columns_here
+            self._groups += [(file, group) for group in range(len(counts))]
+            self._first_rows += [0, *accumulate(counts)][: len(counts)]
+            lengths += counts
+            with _damage(file):
+                values += _label_values(shard, chosen[1], sum(counts))
+        assert chosen is not None, "the caller names at least one shard"
+        self._starts = np.cumsum([0, *lengths])
+        self._image = chosen[0].name
+        self.classes, self.labels, self.notes = column_labels(location, known, chosen[1], values, columns)
+        self._kept: tuple[int, Any] = (-1, None)  # a group and its images
+
+    def identity(self) -> str:
+        return f"{file_identity(self._files)} {self._image} {label_identity(self.labels, self.classes)}"
+
+    def name(self, index: int) -> str:
+        group, row = self._find(index)
+        return f"{self._groups[group][0]} row {self._first_rows[group] + row}"
+
+    def cell(self, index: int) -> Any:
+        group, row = self._find(index)
+        file, number = self._groups[group]
+        with _damage(file):
+            if self._kept[0] != group:
+                table = self._parquet.ParquetFile(file, memory_map=True).read_row_group(number, columns=[self._image])
+                self._kept = group, table.column(self._image)
+            return self._kept[1][row].as_py()
+
+    def _find(self, index: int) -> tuple[int, int]:
+        group = int(np.searchsorted(self._starts, index, side="right")) - 1
+        return group, index - int(self._starts[group])
+
+
+def _label_values(shard: Any, label: TableColumn | None, count: int) -> list[Any]:
+    """What a shard's label column holds; ``count`` is what its row groups say."""
+    values = shard.read(columns=[label.name]).column(label.name).to_pylist() if label else [None] * count
+    if len(values) != count:
+        raise ValueError(f"{count} rows but {len(values)} labels")
+    if shard.metadata.num_rows != count:
+        raise ValueError(f"{count} rows, of which the footer counts {shard.metadata.num_rows}")
+    return values
+
+
+@contextmanager
+def _damage(file: Path) -> Iterator[None]:
+    """Say which file it is that cannot be read."""
+    try:
+        yield
+    except Exception as error:  # pyarrow and json raise whatever the remains of a table run into
+        raise DataError(f"{file} is no readable parquet file ({excerpt(error)}); fetch it again") from error
+
+
+def _columns(schema: Any) -> list[TableColumn]:
+    """What each column of a pyarrow schema holds; images and class names are told by the metadata of the library."""
+    metadata = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+    features = metadata.get("info", {}).get("features", {})
+    columns = []
+    for field in schema:
+        feature, holds = features.get(field.name), _holds(str(field.type))
+        if holds == "lists" and feature:
+            feature = feature[0] if isinstance(feature, list) else feature.get("feature")
+        names = feature.get("names") if isinstance(feature, dict) else None
+        if holds != "lists" and isinstance(feature, dict):
+            kinds: dict[Any, Holds] = {"Image": "images", "ClassLabel": "classes"}
+            holds = kinds.get(feature.get("_type"), holds)
+        columns.append(TableColumn(field.name, holds, tuple(map(str, names)) if names else None))
+    return columns
+
+
+def _holds(kind: str) -> Holds:
+    """Pyarrow's name of a type: ``struct<bytes: binary, path: string>``, ``int64``, ``large_string`` ..."""
+    if kind in ("binary", "large_binary", "binary_view") or kind.startswith("struct<bytes: "):
+        return "bytes"
+    kind = kind.removeprefix("dictionary<values=")
+    if kind.startswith(("int", "uint")):
         return "numbers"
-    if "string" in dtype:
+    if kind.startswith(("string", "large_string")):
         return "text"
-    return "floats" if dtype.startswith("float") else "flags" if dtype == "bool" else "other"
+    if kind.startswith(("float", "double", "halffloat")):
+        return "floats"
+    is_list = kind.startswith(("list<", "large_list<", "fixed_size_list<"))
+    if is_list and _holds(kind.partition(": ")[2]) in ("numbers", "text", "floats", "flags"):
+        return "lists"
+    return "flags" if kind.startswith("bool") else "other"

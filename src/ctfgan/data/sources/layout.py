@@ -11,28 +11,28 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 
 from ctfgan.core.errors import DataError
 from ctfgan.core.text import a_few, excerpt, plural, printable
-from ctfgan.data.sources.base import label_identity
-from ctfgan.data.sources.columns import LABEL_SETTING, Columns, Value, numbered
-from ctfgan.data.sources.encoded import HEIF_SUFFIXES, EncodedSource, open_image, suffix_of
-from ctfgan.data.sources.metadata import CSV, FILE_NAME, JSONL, Beside, labels_beside, tables_in
-from ctfgan.data.sources.published_splits import TEST, TRAIN, VALIDATION, WHOLE, Opener
+from ctfgan.data.sources.base import TEST, TRAIN, VALIDATION, WHOLE, Opener, label_identity
+from ctfgan.data.sources.columns import LABEL_SETTING, Columns, LabelValue, numbered
+from ctfgan.data.sources.encoded import HEIF_SUFFIXES, EncodedSource, suffix_of
+from ctfgan.data.sources.metadata import CSV, FILE_NAME, JSONL, TableLabels, labels_in_tables, tables_in
 from ctfgan.data.sources.sample_set import SET_MANIFEST
+from ctfgan.data.sources.tars import COMPRESSED, TAR
 from ctfgan.data.sources.tree import Tree, readable
+from ctfgan.data.sources.zips import ZIP
 
 SPLIT_FOLDERS = {
     **dict.fromkeys(("train", "training"), TRAIN),
     **dict.fromkeys(("val", "valid", "validation", "dev"), VALIDATION),
     **dict.fromkeys(("test", "testing"), TEST),
 }
-LABEL_TABLES = frozenset({".csv", ".tsv", ".json", ".jsonl", ".xlsx", ".mat"})
-ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".npz", ".7z", ".rar")
-DATA_OF_SETS = "put one subfolder per class in it, with images inside"
+LABEL_FILES = frozenset({".csv", ".tsv", ".json", ".jsonl", ".xlsx", ".mat"})
+ARCHIVES = (ZIP, TAR, *COMPRESSED, ".npz", ".7z", ".rar")
 
 
 class TreeSource(EncodedSource):
@@ -58,40 +58,38 @@ class TreeSource(EncodedSource):
         class_of_folder: Mapping[str, str] | None = None,
         notes: tuple[str, ...] = (),
     ) -> None:
-        asked, self._tree = columns or Columns(), tree
-        base = tree.base if base is None else base
+        self._tree = tree
+        self._base = base = tree.base if base is None else base
         self.location = tree.location if base == tree.base else tree.place(base[:-1])
         self._images = [path for path in tree.listing.images if path.startswith(base)]
         if not self._images:
-            raise DataError(f"{self.location} holds no images{_unread(tree, base)}; {DATA_OF_SETS}")
-        given = class_of_folder or {}
-        beside = Beside(None, (), frozenset())
-        if asked.class_level is None and not given:
-            folders_tell = asked.label is None and _are_in_class_folders(path[len(base) :] for path in self._images)
-            try:
-                beside = labels_beside(tree, self._images, asked, base)
-            except DataError as error:
-                if not folders_tell:
-                    raise
-                notes += (f"{error}; until then the folders are the classes",)
-            if folders_tell and beside.values is not None and 2 * beside.named <= len(self._images):
-                beside = Beside(None, (_few_named(tree, beside, len(self._images)),), beside.tables)
-        notes += beside.notes
-        values: Sequence[Value] | None = beside.values
-        if values is None:
-            values, told = self._by_folders(base, asked.class_level, given, has_table=bool(beside.tables))
-            notes += told
+            raise DataError(
+                f"{self.location} holds no images{_unread(tree, base)}; put one subfolder per class in it, with images "
+                "inside"
+            )
+        columns, class_of_folder = columns or Columns(), class_of_folder or {}
+        if base == tree.base:
+            notes = tree.strays_note() + notes
+        tables = TableLabels(None, (), frozenset())
+        if columns.class_level is None and not class_of_folder:
+            tables = self._by_tables(columns)
+        values: Sequence[LabelValue] | None = tables.values
+        folder_notes: tuple[str, ...] = ()
+        if values is None and columns.class_level is not None:
+            values, folder_notes = self._by_level(columns.class_level)
+        elif values is None:
+            values, folder_notes = self._by_folders(class_of_folder, has_table=bool(tables.paths))
         self.classes, self.labels = numbered(values, None, self.location)
-        for name in self.classes if beside.values is None else ():  # names in tables are looked at by check_names
+        for name in self.classes if tables.values is None else ():  # check_names looks at names in tables
             if readable(name) != name:
                 raise DataError(
                     f"the folder name {readable(name)!r} in {self.location} is not valid UTF-8, or holds characters "
                     "that control a terminal; rename the folder"
                 )
-        self._is_plain = beside.values is None and asked.class_level is None and not given
-        used = beside.tables | ({SET_MANIFEST} if given else frozenset())
-        self.notes: tuple[str, ...] = notes + tree.damage + _passed_over(tree, base, used)
-        if not self.classes and not beside.tables:
+        self._has_plain_labels = tables.values is None and columns.class_level is None and not class_of_folder
+        used = tables.paths | ({SET_MANIFEST} if class_of_folder else frozenset())
+        self.notes = notes + tables.notes + folder_notes + tree.damage + _passed_over(tree, base, used)
+        if not self.classes and not tables.paths:
             self.notes += _tables_unread(tree, base)
 
     def identity(self) -> str:
@@ -101,7 +99,7 @@ class TreeSource(EncodedSource):
     def _identity(self) -> str:
         """Of the files as they were when it was first asked for: a start asks several times, and they may be many."""
         identity = self._tree.identity(self._images)
-        return identity if self._is_plain else f"{identity} {label_identity(self.labels, self.classes)}"
+        return identity if self._has_plain_labels else f"{identity} {label_identity(self.labels, self.classes)}"
 
     def name(self, index: int) -> str:
         return self._tree.place(self._images[index])
@@ -109,66 +107,68 @@ class TreeSource(EncodedSource):
     def content(self, index: int) -> Path | bytes:
         return self._tree.content(self._images[index])
 
-    def header(self, index: int) -> tuple[str, tuple[int, int]]:
+    def beginning(self, index: int) -> Path | bytes:
+        return self._tree.beginning(self._images[index])
+
+    def _folders(self) -> list[str]:
+        """The folder of each image, by its path below the base."""
+        return [path[len(self._base) :].rpartition("/")[0] for path in self._images]
+
+    def _by_tables(self, columns: Columns) -> TableLabels:
+        """What tables say; where folders may be classes, they are, unless a whole table names most of the images."""
+        folders = {*self._folders()}
+        may_be_classes = "" not in folders and len(folders) > 1 and not all(map(_is_no_class, folders))
+        is_second = columns.label is None and may_be_classes
         try:
-            with open_image(self._tree.beginning(self._images[index])) as image:
-                return image.mode, image.size
-        except DataError:
-            return super().header(index)
+            tables = labels_in_tables(self._tree, self._images, columns, self._base)
+        except DataError as error:
+            if not is_second:
+                raise
+            return TableLabels(None, (f"{error}; until then the folders are the classes",), frozenset())
+        if is_second and tables.values is not None and 2 * tables.named <= len(self._images):
+            names = a_few([self._tree.place(path) for path in sorted(tables.paths)])
+            note = printable(
+                f"{names}: labels for {tables.named:,} of {len(self._images):,} images, so the folders are the "
+                f"classes; a table that names most images, or {LABEL_SETTING}, goes before them"
+            )
+            return TableLabels(None, (note,), tables.paths)
+        return tables
 
     def _by_folders(
-        self, base: str, level: int | None, given: Mapping[str, str], *, has_table: bool
-    ) -> tuple[Sequence[Value], tuple[str, ...]]:
-        """The class of each image by the folders it lies in, and what must be said of them."""
-        folders = [path[len(base) :].rpartition("/")[0] for path in self._images]
-        if level is not None:
-            return self._by_level([folder.split("/") if folder else [] for folder in folders], level)
-        names = [given.get(folder, folder) for folder in folders]
+        self, class_of_folder: Mapping[str, str], *, has_table: bool
+    ) -> tuple[Sequence[LabelValue], tuple[str, ...]]:
+        """The class of each image by the folder it lies in, and what must be said of them."""
+        names = [class_of_folder.get(folder, folder) for folder in self._folders()]
         classes = {*names}
         if len(classes) == 1 and (has_table or "" in classes):
             return [None] * len(names), ()
         if "" in classes:
             first = self._images[names.index("")].rpartition("/")[2]
             have = plural(names.count(""), "image beside the class folders has", "images beside the class folders have")
-            beside = f"{have} no label (first: {readable(first)})"
-            return [name or None for name in names], (beside,)
+            return [name or None for name in names], (f"{have} no label (first: {readable(first)})",)
         if all(name.lower() in SPLIT_FOLDERS for name in classes):
-            called = " and ".join(map(repr, sorted(classes)))
             return names, (
-                f"the classes are called {called}; if these are parts of a set without labels, put their images into "
-                "one folder, or add a metadata.csv with the columns file_name and label",
+                f"the classes are called {' and '.join(map(repr, sorted(classes)))}; if these are parts of a set "
+                "without labels, put their images into one folder, or add a metadata.csv with the columns file_name "
+                "and label",
             )
         return names, ()
 
-    def _by_level(self, folders: list[list[str]], level: int) -> tuple[Sequence[Value], tuple[str, ...]]:
+    def _by_level(self, level: int) -> tuple[Sequence[LabelValue], tuple[str, ...]]:
+        """The same by the folder of one level on the way to it, 1 the outermost."""
+        folders = [folder.split("/") if folder else [] for folder in self._folders()]
         names = [parts[level - 1] if len(parts) >= level else None for parts in folders]
-        outside = [path for path, name in zip(self._images, names, strict=True) if name is None]
-        if len(outside) == len(names):
-            deepest = max(map(len, folders))
+        outside = names.count(None)
+        if outside == len(names):
             raise DataError(
-                f"data.class_level is {level}, but the images in {self.location} lie at most {deepest} folders deep; "
-                "it must be a level that they have (data.low_quality_class_level, --class-level)"
+                f"data.class_level is {level}, but the images in {self.location} lie at most {max(map(len, folders))} "
+                "folders deep; it must be a level that they have (data.low_quality_class_level, --class-level)"
             )
         if not outside:
             return names, ()
-        first = readable(outside[0])
-        have = plural(len(outside), "image has", "images have")
+        first = readable(self._images[names.index(None)])
+        have = plural(outside, "image has", "images have")
         return names, (f"{have} no folder of level {level}, and no label (first: {first})",)
-
-
-def _are_in_class_folders(paths: Iterable[str]) -> bool:
-    """Whether all of some images lie in folders, of which several may be classes."""
-    folders = {path.rpartition("/")[0] for path in paths}
-    return "" not in folders and len(folders) > 1 and not all(map(_is_no_class, folders))
-
-
-def _few_named(tree: Tree, beside: Beside, count: int) -> str:
-    """A sentence about tables that tell too few labels to go before class folders."""
-    tables = a_few([tree.place(path) for path in sorted(beside.tables)])
-    return printable(
-        f"{tables}: labels for {beside.named:,} of {count:,} images, so "
-        f"the folders are the classes; a table that names most images, or {LABEL_SETTING}, goes before them"
-    )
 
 
 def _is_no_class(folder: str) -> bool:
@@ -181,73 +181,41 @@ def tree_parts(tree: Tree, columns: Columns, class_of_folder: Mapping[str, str] 
 
     All folders with images are called like parts, train among them; those of train lie in folders themselves, which are
     classes, or there are tables of labels. (Vehicles may be trains, too.) Images beside these folders are of no part.
-
-    Args:
-        tree: where the images are.
-        columns: what the user named.
-        class_of_folder: see :class:`TreeSource`.
     """
-    base, strays = tree.base, strays_note(tree)
-    whole: dict[str, Opener] = {WHOLE: partial(TreeSource, tree, base, columns, class_of_folder, strays)}
+    base = tree.base
     below = [path[len(base) :] for path in tree.listing.images if path.startswith(base)]
-    loose = [path for path in below if "/" not in path]
     holding = sorted({path.partition("/")[0] for path in below if "/" in path})
-    called = [name for name in holding if name.lower() in SPLIT_FOLDERS]
-    splits = {SPLIT_FOLDERS[name.lower()]: name for name in called}
-    if class_of_folder or TRAIN not in splits or len(splits) != len(called) or len(splits) < 2:
+    split_folders = [name for name in holding if name.lower() in SPLIT_FOLDERS]
+    splits = {SPLIT_FOLDERS[name.lower()]: name for name in split_folders}
+    whole: dict[str, Opener] = {WHOLE: partial(TreeSource, tree, base, columns, class_of_folder)}
+    if class_of_folder or TRAIN not in splits or len(splits) != len(split_folders) or len(splits) < 2:
         return whole
     train = f"{splits[TRAIN]}/"
-    has_tables = columns.class_level is None and bool(_tables_around(tree, base, base + train))
+    around = (base[:-1], f"{base}{train}"[:-1])
+    has_tables = columns.class_level is None and any(
+        path.rpartition("/")[0] in around for path in tables_in(tree.listing.others)
+    )
     if not has_tables and any(path.startswith(train) and path.count("/") == 1 for path in below):
         return whole
-    if len(called) < len(holding):
-        note = _parts_note(splits, [name for name in holding if name not in called])
-        return {WHOLE: partial(TreeSource, tree, base, columns, class_of_folder, (*strays, note))}
-    outside = [
-        path for path in _without_images(tree) if not path.startswith(tuple(f"{base}{name}/" for name in holding))
-    ]
-    notes = {TRAIN: strays + _loose_note(loose) + _folders_note(tree, base, outside)}
+    if len(split_folders) < len(holding):
+        tests = [name for split, name in splits.items() if split != TRAIN]
+        note = readable(
+            f"{' and '.join(map(repr, [splits[TRAIN], *tests]))} look like parts of a set; if they are, take "
+            f"{a_few([repr(name) for name in holding if name not in split_folders])} away, or give {splits[TRAIN]!r} "
+            f"alone, and {tests[0]!r} as data.reference"
+        )
+        return {WHOLE: partial(TreeSource, tree, base, columns, class_of_folder, (note,))}
+    notes = tree.strays_note()
+    loose = [path for path in below if "/" not in path]
+    if loose:
+        are = plural(len(loose), "image beside the parts of the set is", "images beside the parts of the set are")
+        notes += (readable(f"{are} in none of them, and unused (first: {loose[0]})"),)
+    inside = tuple(f"{base}{name}/" for name in holding)
+    notes += _folders_note(tree, base, [path for path in _without_images(tree) if not path.startswith(inside)])
     return {
-        split: partial(TreeSource, tree, f"{base}{name}/", columns, None, notes.get(split, ()))
+        split: partial(TreeSource, tree, f"{base}{name}/", columns, None, notes if split == TRAIN else ())
         for split, name in splits.items()
     }
-
-
-def _parts_note(splits: Mapping[str, str], others: Sequence[str]) -> str:
-    """A sentence about folders that are parts of a set if the others beside them are taken away."""
-    train, tests = splits[TRAIN], [name for split, name in splits.items() if split != TRAIN]
-    called = " and ".join(map(repr, [train, *tests]))
-    return readable(
-        f"{called} look like parts of a set; if they are, take {a_few([*map(repr, others)])} away, or give {train!r} "
-        f"alone, and {tests[0]!r} as data.reference"
-    )
-
-
-def _loose_note(loose: Sequence[str]) -> tuple[str, ...]:
-    """A sentence about images beside the folders that are parts, if there are any."""
-    if not loose:
-        return ()
-    are = plural(len(loose), "image beside the parts of the set is", "images beside the parts of the set are")
-    return (readable(f"{are} in none of them, and unused (first: {loose[0]})"),)
-
-
-def _tables_around(tree: Tree, base: str, folder: str) -> list[str]:
-    """Tables that may speak of a folder: in it, or in ``base``, which holds it."""
-    return [path for path in tables_in(tree.listing.others) if path.rpartition("/")[0] in (base[:-1], folder[:-1])]
-
-
-def strays_note(tree: Tree) -> tuple[str, ...]:
-    """A sentence about images that are nobody's data, if there are any."""
-    strays = tree.listing.strays
-    if not strays:
-        return ()
-    names = a_few([f"{readable(name)}: {count:,}" for name, count in strays.most_common()])
-    were = plural(
-        strays.total(),
-        "image that is hidden or in a system folder was",
-        "images that are hidden or in system folders were",
-    )
-    return (f"{were} passed over ({names})",)
 
 
 def _passed_over(tree: Tree, base: str, used: frozenset[str]) -> tuple[str, ...]:
@@ -291,12 +259,12 @@ def _folders_note(tree: Tree, base: str, folders: Sequence[str]) -> tuple[str, .
             at = path.find("/", at + 1)
         if at >= 0:
             kinds[path[:at]][suffix_of(path) or "no suffix"] += 1
-    said = []
+    names = []
     for folder, held in kinds.items():
         what = ", ".join(f"{count} {kind}" for kind, count in held.most_common(3)) or "empty"
-        said.append(f"{folder[len(base) :]} ({tree.listing.unusable.get(folder, what)})")
-    are = plural(len(said), "folder without images is no class", "folders without images are no classes")
-    return (readable(f"{are}: {a_few(said)}"),)
+        names.append(f"{folder[len(base) :]} ({tree.listing.unusable.get(folder, what)})")
+    are = plural(len(names), "folder without images is no class", "folders without images are no classes")
+    return (readable(f"{are}: {a_few(names)}"),)
 
 
 def _tables_unread(tree: Tree, base: str) -> tuple[str, ...]:
@@ -304,7 +272,7 @@ def _tables_unread(tree: Tree, base: str) -> tuple[str, ...]:
     likely = [
         name
         for path in tree.listing.others
-        if path.startswith(base) and "/" not in (name := path[len(base) :]) and suffix_of(name) in LABEL_TABLES
+        if path.startswith(base) and "/" not in (name := path[len(base) :]) and suffix_of(name) in LABEL_FILES
     ]
     if not likely:
         return ()

@@ -9,9 +9,8 @@ from __future__ import annotations
 import csv
 import json
 import posixpath
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from io import BytesIO, TextIOWrapper
 from typing import Any
 
@@ -19,10 +18,10 @@ from ctfgan.core.errors import DataError
 from ctfgan.core.text import excerpt, plural, printable
 from ctfgan.data.sources.columns import (
     LABEL_SETTING,
-    Column,
     Columns,
     Holds,
-    Value,
+    LabelValue,
+    TableColumn,
     choose_label,
     text_labels,
     whole_labels,
@@ -39,14 +38,14 @@ DELIMITERS = ",;\t"
 
 
 @dataclass(frozen=True)
-class Beside:
+class TableLabels:
     """What tables say of some images."""
 
-    values: list[Value] | None
+    values: list[LabelValue] | None
     """Label of each image, None for one without; None if the tables tell no labels."""
     notes: tuple[str, ...]
-    tables: frozenset[str]
-    """The files that are such tables, by path."""
+    paths: frozenset[str]
+    """Of the tables."""
     named: int = 0
     """How many of the images the tables with labels name."""
 
@@ -55,10 +54,11 @@ class Beside:
 class _Table:
     """One of them, read."""
 
-    values: dict[str, Any] | None
-    """By the path of the image; None if it tells no labels."""
     note: str
-    as_labels: Callable[[Sequence[Any]], list[Value]]
+    values: dict[str, Any] | None = None
+    """By the path of the image; None if it tells no labels."""
+    is_text: bool = False
+    """Whether its values are texts, whatever they mean."""
 
 
 def tables_in(listing: Iterable[str]) -> list[str]:
@@ -66,7 +66,7 @@ def tables_in(listing: Iterable[str]) -> list[str]:
     return [path for path in listing if path.rpartition("/")[2].lower() in (CSV, JSONL, STYLEGAN)]
 
 
-def labels_beside(tree: Tree, images: Sequence[str], columns: Columns, base: str) -> Beside:
+def labels_in_tables(tree: Tree, images: Sequence[str], columns: Columns, base: str) -> TableLabels:
     """What the tables of a tree say of some of its images.
 
     Args:
@@ -78,28 +78,27 @@ def labels_beside(tree: Tree, images: Sequence[str], columns: Columns, base: str
     Raises:
         DataError: a damaged table, one without the column that the user named, or labels that are none.
     """
-    known, tables, notes = frozenset(images), dict[str, _Table](), list[str]()
+    known, tables = frozenset(images), dict[str, _Table]()
     for path in tables_in(tree.listing.others):
         folder = path[: len(path) - len(path.rpartition("/")[2])]
-        if not (folder.startswith(base) or base.startswith(folder)):
-            continue
-        table = _read(tree, path, folder, known, columns)
-        if table is not None:
-            tables[path] = table
-            notes.append(printable(f"{tree.place(path)}: {table.note}"))
-    told = {image: value for table in tables.values() for image, value in (table.values or {}).items()}
-    is_told = any(table.values is not None for table in tables.values())
-    if not is_told:
-        return Beside(None, tuple(notes), frozenset(tables))
-    as_labels = next(table.as_labels for table in tables.values() if table.values is not None)
+        if folder.startswith(base) or base.startswith(folder):
+            table = _read(tree, path, folder, known, columns)
+            if table is not None:
+                tables[path] = table
+    notes = tuple(printable(f"{tree.place(path)}: {table.note}") for path, table in tables.items())
+    labelled = [table for table in tables.values() if table.values is not None]
+    if not labelled:
+        return TableLabels(None, notes, frozenset(tables))
+    by_image = {image: value for table in labelled for image, value in (table.values or {}).items()}
+    as_labels = text_labels if labelled[0].is_text else whole_labels
     try:
-        values = as_labels([told.get(image) for image in images])
+        values = as_labels([by_image.get(image) for image in images])
     except ValueError as error:
         raise DataError(
             f"{tree.place(min(tables))}: the labels are of no use ({error}); name another column with {LABEL_SETTING}, "
             "or take the table away"
         ) from error
-    return Beside(values, tuple(notes), frozenset(tables), sum(image in told for image in images))
+    return TableLabels(values, notes, frozenset(tables), sum(image in by_image for image in images))
 
 
 def _read(tree: Tree, path: str, folder: str, images: frozenset[str], columns: Columns) -> _Table | None:
@@ -111,8 +110,7 @@ def _read(tree: Tree, path: str, folder: str, images: frozenset[str], columns: C
             return _stylegan(content, folder, images)
         if FILE_NAME.encode() not in content[:LONGEST_ROW].lower():
             return None
-        rows = partial(_CsvRows if name == CSV else _json_rows, content)
-        return _imagefolder(rows, tree.place(path), folder, images, columns)
+        return _imagefolder(content, tree.place(path), folder, images, columns, is_csv=name == CSV)
     except (ValueError, csv.Error, RecursionError) as error:
         raise DataError(
             f"{tree.place(path)} is no readable table ({excerpt(error)}); mend it, or take it away"
@@ -120,32 +118,34 @@ def _read(tree: Tree, path: str, folder: str, images: frozenset[str], columns: C
 
 
 def _imagefolder(
-    rows: Callable[[], Iterator[dict[str, Any]]], place: str, folder: str, images: frozenset[str], columns: Columns
+    content: bytes, place: str, folder: str, images: frozenset[str], columns: Columns, *, is_csv: bool
 ) -> _Table | None:
-    is_text, held = isinstance(rows(), _CsvRows), _first_values(rows())
-    of_files = FILE_NAME if FILE_NAME in held else next((name for name in held if name.lower() == FILE_NAME), None)
+    rows = _csv_rows if is_csv else _json_rows
+    first_values = _first_values(rows(content))
+    in_any_case = next((name for name in first_values if name.lower() == FILE_NAME), None)
+    of_files = FILE_NAME if FILE_NAME in first_values else in_any_case
     if of_files is None:
         return None
-    known = [Column(name, "text" if is_text else _holds(value)) for name, value in held.items() if name != of_files]
-    label = choose_label(place, known, columns.label)
+    others = [
+        TableColumn(name, "text" if is_csv else _holds(value))
+        for name, value in first_values.items()
+        if name != of_files
+    ]
+    label = choose_label(place, others, columns.label)
     values, missing = dict[str, Any](), 0
-    for row in rows():
+    for row in rows(content):
         image = _inside(folder, row.get(of_files))
         if image in images:
             values[image] = None if label is None else row.get(label.name)
         else:
             missing += 1
     if not values:
-        return _Table(
-            None, f"names none of the images in {FILE_NAME}, so it is not used; it must name them", text_labels
-        )
+        return _Table(f"names none of the images in {FILE_NAME}, so it is not used; it must name them")
     if label is None:
-        names = ", ".join(column.name for column in known) or "none"
-        note = f"no column is known as the label (columns: {excerpt(names)}); {LABEL_SETTING} names one"
-        return _Table(None, note, text_labels)
-    note = f"labels are read from its column {excerpt(label.name, 60)!r}"
-    note += _not_there(missing)
-    return _Table(values, note, text_labels if is_text else whole_labels)
+        names = excerpt(", ".join(column.name for column in others) or "none")
+        return _Table(f"no column is known as the label (columns: {names}); {LABEL_SETTING} names one")
+    note = f"labels are read from its column {excerpt(label.name, 60)!r}{_not_there(missing)}"
+    return _Table(note, values, is_text=is_csv)
 
 
 def _stylegan(content: bytes, folder: str, images: frozenset[str]) -> _Table | None:
@@ -158,15 +158,11 @@ def _stylegan(content: bytes, folder: str, images: frozenset[str]) -> _Table | N
     if isinstance(pairs, dict):
         pairs = list(pairs.items())
     if pairs is None:
-        return _Table(dict.fromkeys(images), "it has no labels, so the images have none", whole_labels)
+        return _Table("it has no labels, so the images have none", dict.fromkeys(images))
     if not isinstance(pairs, list) or not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs):
         return None
     labels = {image: value for name, value in pairs if (image := _inside(folder, name)) in images}
-    if not labels:
-        return None
-    note = "labels are read from it"
-    missing = len(pairs) - len(labels)
-    return _Table(labels, note + _not_there(missing), whole_labels)
+    return _Table(f"labels are read from it{_not_there(len(pairs) - len(labels))}", labels) if labels else None
 
 
 def _not_there(missing: int) -> str:
@@ -189,41 +185,37 @@ def _holds(value: object) -> Holds:
     return "lists" if isinstance(value, list) else "text" if isinstance(value, str) or value is None else "other"
 
 
-def _first_values(rows: Iterator[dict[str, Any]]) -> dict[str, Any]:
+def _first_values(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """The names of all columns, with the first value of each that is one: JSON may leave out what is empty."""
-    held: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for row in rows:
         for name, value in row.items():
-            if held.get(name) is None and (name in held or len(held) < MOST_COLUMNS):
-                held[name] = value
-    return held
+            if values.get(name) is None and (name in values or len(values) < MOST_COLUMNS):
+                values[name] = value
+    return values
 
 
-class _CsvRows(Iterator[dict[str, Any]]):
+def _csv_rows(content: bytes) -> Iterator[dict[str, Any]]:
     """Rows of a CSV, of which none may be endless; a cell that is missing is None."""
+    beginning = content[:LONGEST_ROW].decode("utf-8-sig", errors="replace").partition("\n")[0].lower()
+    likely = [mark for mark in DELIMITERS if FILE_NAME in next(csv.reader([beginning], delimiter=mark), [])]
+    letters = 0
 
-    def __init__(self, content: bytes) -> None:
-        beginning = content[:LONGEST_ROW].decode("utf-8-sig", errors="replace").partition("\n")[0]
-        cells = {mark: next(csv.reader([beginning.lower()], delimiter=mark), []) for mark in DELIMITERS}
-        delimiters = [mark for mark in DELIMITERS if FILE_NAME in cells[mark]]
-        self._lines = iter(TextIOWrapper(BytesIO(content), "utf-8-sig", newline=""))
-        self._row = 0
-        self._reader = csv.reader(self._bounded(), delimiter=(delimiters or [","])[0])
-        self._names = next(self._reader, [])
-
-    def __next__(self) -> dict[str, Any]:
-        row: list[str] = []
-        while not row:  # empty lines
-            self._row = 0
-            row = next(self._reader)
-        return dict(zip(self._names, [*row, *[None] * (len(self._names) - len(row))], strict=False))
-
-    def _bounded(self) -> Iterator[str]:
-        for line in self._lines:
-            self._row += len(line)
-            if self._row > LONGEST_ROW:
+    def bounded_lines() -> Iterator[str]:
+        nonlocal letters
+        for line in TextIOWrapper(BytesIO(content), "utf-8-sig", newline=""):
+            letters += len(line)
+            if letters > LONGEST_ROW:
                 raise ValueError(f"a row of more than {LONGEST_ROW:,} letters")
             yield line
+
+    rows = csv.reader(bounded_lines(), delimiter=(likely or [","])[0])
+    names = next(rows, [])
+    letters = 0
+    for row in rows:
+        letters = 0
+        if row:  # no empty line
+            yield dict(zip(names, [*row, *[None] * (len(names) - len(row))], strict=False))
 
 
 def _json_rows(content: bytes) -> Iterator[dict[str, Any]]:

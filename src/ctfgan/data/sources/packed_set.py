@@ -11,10 +11,10 @@ from ctfgan.core.text import printable
 from ctfgan.data.images import to_picture
 from ctfgan.data.manifest import check_manifest
 from ctfgan.data.packed import Survey, open_packed
-from ctfgan.data.sources.base import file_identity
+from ctfgan.data.sources.base import ImageSource, file_identity
 
 
-class PackedSource:
+class PackedSource(ImageSource):
     """Packed images as a source: ``pack`` uses them where they are if size and colour agree, else resamples them."""
 
     def __init__(self, folder: Path) -> None:

@@ -2,40 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from ctfgan.core.errors import DataError
 from ctfgan.core.files import expanded
+from ctfgan.core.text import plural
 from ctfgan.data.packed import is_packed
 from ctfgan.data.published import is_published, locate
-from ctfgan.data.sources.arrays import idx_images, idx_parts, npz_parts
-from ctfgan.data.sources.base import ImageSource, check_names
-from ctfgan.data.sources.cifar import cifar_parts, is_cifar
-from ctfgan.data.sources.class_folders import folder_parts, walk
+from ctfgan.data.sources.base import TEST, TRAIN, VALIDATION, WHOLE, ImageSource, Opener, PublishedSplit, check_names
+from ctfgan.data.sources.classic_sets import cifar_parts, idx_images, idx_parts, is_cifar, stl10_folder, stl10_parts
 from ctfgan.data.sources.columns import Columns
-from ctfgan.data.sources.combine import labelled_only
-from ctfgan.data.sources.encoded import is_image_name
+from ctfgan.data.sources.combine import JoinedSource, labelled_only
 from ctfgan.data.sources.gnt import gnt_parts
-from ctfgan.data.sources.hugging_face import HUB, hub_parts, is_saved, saved_parts
+from ctfgan.data.sources.hugging_face import HUB, hub_parts, is_saved, parquet_parts, saved_parts
+from ctfgan.data.sources.layout import tree_parts
+from ctfgan.data.sources.npz_sets import npz_parts
 from ctfgan.data.sources.packed_set import PackedSource
-from ctfgan.data.sources.parquet import parquet_parts
-from ctfgan.data.sources.published_splits import WHOLE, Opener, Part, take_part
-from ctfgan.data.sources.sample_set import check_finished
-from ctfgan.data.sources.stl10 import stl10_folder, stl10_parts
-from ctfgan.data.sources.tars import is_tar
+from ctfgan.data.sources.sample_set import check_finished, classes_of_folders
+from ctfgan.data.sources.tars import TAR, is_tar
+from ctfgan.data.sources.tree import FolderTree
 from ctfgan.data.sources.webdataset import tar_parts
-from ctfgan.data.sources.zips import ZIP, zip_parts
+from ctfgan.data.sources.zips import ZIP, open_zip
 
 FORMS = (
     "a folder with one subfolder per class or a .zip or .tar of one, an .npz, .gnt, .parquet or .tar file, a folder of "
     f"MNIST's idx files, of CIFAR or STL-10, a name of 'ctfgan data list', or {HUB}owner/name of the Hugging Face Hub"
 )
-GNT, PARQUET, TAR = ".gnt", ".parquet", ".tar"
+_SHARDS: dict[str, Callable[[Path, list[Path], Columns], dict[str, Opener]]] = {
+    ".gnt": lambda path, files, _: gnt_parts(path, files),
+    ".parquet": parquet_parts,
+    TAR: tar_parts,
+}
+"""What opens files of which a folder may hold many, by their suffix."""
 
 
 def open_source(
-    location: str, part: Part = "all", columns: Columns | None = None, *, keep_unlabelled: bool = False
+    location: str, part: PublishedSplit = "all", columns: Columns | None = None, *, keep_unlabelled: bool = False
 ) -> ImageSource:
     """Open images by what is found at a location.
 
@@ -43,7 +47,7 @@ def open_source(
         location: a path, the name of a published data set (catalogue.py), or ``hf:owner/name[@config]`` for one of the
             Hugging Face Hub.
         part: ``all`` is every labelled image (every image, if none has a label); ``train`` and ``test`` are the split
-            that the data set publishes.
+            that the data set publishes, where the test images have no labels, as in ImageNet, its validation images.
         columns: where images and labels are, if that cannot be told; formats without columns or folders have no use for
             it.
         keep_unlabelled: whether images without a label stay beside labelled ones, as low-quality images do.
@@ -52,7 +56,8 @@ def open_source(
         DataError: nothing there, no known format, an empty set, or no such part.
         ConfigError: a library is missing that the format needs.
     """
-    source = take_part(location, _parts(location, columns or Columns()), part, keep_unlabelled=keep_unlabelled)
+    splits = _splits(location, columns or Columns())
+    source = _all(location, splits, keep_unlabelled) if part == "all" else _published(location, splits, part)
     if len(source.labels) == 0:
         raise DataError(f"{location} holds no images; give {FORMS}")
     if not isinstance(source, PackedSource):  # its names are bytes of a file and were looked at there
@@ -72,24 +77,25 @@ def name_of(location: str) -> str:
     return location if location.startswith(HUB) else Path(location).name or location
 
 
-def _parts(location: str, columns: Columns) -> dict[str, Opener]:
+def _splits(location: str, columns: Columns) -> dict[str, Opener]:
     if location.startswith(HUB):
         return hub_parts(location, columns)
     path = locate(location) if is_published(location) else expanded(location)
+    suffix = path.suffix.lower()
     if not path.exists():
         raise DataError(f"{location} does not exist; give {FORMS}")
     if path.is_dir():
         return _folder(path, columns)
-    if path.suffix.lower() == ".npz":
+    if suffix == ".npz":
         return npz_parts(path, columns)
-    if path.suffix.lower() == ZIP:
-        return zip_parts(path, columns)
+    if suffix == ZIP:
+        return tree_parts(open_zip(path), columns)
     if is_tar(path.name):
         return tar_parts(path, [path], columns)
     if "idx3-ubyte" in path.name:
         return idx_parts(path)
-    if path.suffix.lower() in (GNT, PARQUET):
-        return _shards(path, path.suffix.lower(), [path], columns)
+    if suffix in _SHARDS:
+        return _SHARDS[suffix](path, [path], columns)
     raise DataError(f"{path} has no known format; give {FORMS}")
 
 
@@ -105,36 +111,54 @@ def _folder(path: Path, columns: Columns) -> dict[str, Opener]:
         return stl10_parts(stl10)
     if is_saved(path):
         return saved_parts(path, columns)
-    suffix = _shards_inside(path)
-    if suffix is None:
-        return folder_parts(path, columns)
-    return _shards(
-        path, suffix, [file for files in walk(path) for file in files if file.suffix.lower() == suffix], columns
+    tree = FolderTree(path)
+    shards = _shards(tree)
+    suffixes = {file.suffix.lower(): file for file in shards}
+    if len(suffixes) > 1 or (shards and tree.listing.images):
+        images = [path / image for image in tree.listing.images[:1]]
+        both = " and ".join(str(file) for file in [*suffixes.values(), *images][:2])
+        raise DataError(f"{path} holds images in more than one form ({both}); give the folder or file of one of them")
+    if shards:
+        return _SHARDS[shards[0].suffix.lower()](path, shards, columns)
+    return tree_parts(tree, columns, class_of_folder=classes_of_folders(path))
+
+
+def _shards(tree: FolderTree) -> list[Path]:
+    """The shards below a folder, up to the first folder of image files: from there on, other files are passed over."""
+
+    def folders(file: str) -> list[str]:
+        return file.split("/")[:-1]
+
+    shards = [file for file in tree.listing.others if Path(file).suffix.lower() in _SHARDS]
+    if tree.listing.images:
+        shards = [file for file in shards if folders(file) < folders(tree.listing.images[0])]
+    return [tree.root / file for file in shards]
+
+
+def _published(location: str, splits: dict[str, Opener], part: PublishedSplit) -> ImageSource:
+    way_out = (
+        "name other images of the same classes with data.reference=PATH, or leave data.reference out to hold some back"
     )
+    tests = [splits[split] for split in (TEST, VALIDATION) if split in splits]
+    if TRAIN not in splits or not tests:
+        raise DataError(f"{location} has no published training and test parts; {way_out}")
+    for opener in [splits[TRAIN]] if part == "train" else tests:
+        source = opener()
+        if source.classes:
+            return source
+    raise DataError(f"the published {part} part of {location} has no labels; {way_out}")
 
 
-def _shards(root: Path, suffix: str, files: list[Path], columns: Columns) -> dict[str, Opener]:
-    if suffix == GNT:
-        return gnt_parts(root, files)
-    return parquet_parts(root, files, columns) if suffix == PARQUET else tar_parts(root, files, columns)
-
-
-def _shards_inside(root: Path) -> str | None:
-    """The suffix of the shards below a folder; None if it holds image files, or nothing that we know.
-
-    The search ends at the first folder with image files: among them, other files are passed over.
-
-    Raises:
-        DataError: more than one of these outside the folders of images.
-    """
-    found: dict[str, Path] = {}
-    for files in walk(root):
-        image = next((file for file in files if is_image_name(file.name)), None)
-        if image is not None:
-            found[""] = image
-            break
-        found |= {file.suffix.lower(): file for file in files if file.suffix.lower() in (GNT, PARQUET, TAR)}
-    if len(found) > 1:
-        both = " and ".join(str(file) for file in list(found.values())[:2])
-        raise DataError(f"{root} holds images in more than one form ({both}); give the folder or file of one of them")
-    return next(iter(found), None) or None
+def _all(location: str, splits: dict[str, Opener], keep_unlabelled: bool) -> ImageSource:
+    sources = [splits[split]() for split in (TRAIN, VALIDATION, TEST, WHOLE) if split in splits]
+    if len(sources) == 1:
+        return sources[0]
+    labelled = [source for source in sources if source.classes]
+    if keep_unlabelled or not labelled:
+        return JoinedSource(location, sources)
+    notes = tuple(
+        f"{plural(len(source.labels), 'image is', 'images are')} unused, as {source.location} has no labels"
+        for source in sources
+        if not source.classes
+    )
+    return JoinedSource(location, labelled, notes)

@@ -1,39 +1,40 @@
-"""Readers of array files: npz and MNIST's idx."""
+"""Images and labels in an .npz, as people and MedMNIST write them."""
 
 from __future__ import annotations
 
-import gzip
-import math
-import struct
 import sys
-import zlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ctfgan.core.errors import DataError
 from ctfgan.core.text import excerpt, printable
-from ctfgan.data.npz import NpzFile, check_memory
-from ctfgan.data.sources.base import UNLABELLED, ArraySource, ImageSource, check_images
+from ctfgan.data.npz import NpzFile
+from ctfgan.data.sources.base import (
+    TEST,
+    TRAIN,
+    UNLABELLED,
+    VALIDATION,
+    WHOLE,
+    ArraySource,
+    ImageSource,
+    Opener,
+    check_images,
+    part_location,
+)
 from ctfgan.data.sources.columns import LABEL_SETTING, Columns, numbered, text_labels
-from ctfgan.data.sources.published_splits import TEST, TRAIN, VALIDATION, WHOLE, Opener, by_split, part_location
-from ctfgan.data.sources.strays import is_stray
 
 IMAGE_WORDS = ("images", "x")
 LABEL_WORDS = ("labels", "label", "y", "targets")
 SPLIT_WORDS = {TRAIN: ("train",), VALIDATION: ("val", "valid", "validation"), TEST: ("test",)}
 CLASS_KEYS = ("classes", "class_names", "class_name", "char")
 
-IDX_IMAGES = "*idx3-ubyte*"
 LARGEST_FLOAT = 2.0**53
 """Whole numbers beyond it are no exact floats."""
-DEFLATED_AT_MOST = 1_033
-"""Bytes that one packed byte can stand for."""
-MOST_DIMENSIONS = 8
 
 
 def npz_parts(path: Path, columns: Columns) -> dict[str, Opener]:
@@ -192,73 +193,3 @@ def _texts(location: str, names: NDArray[Any], what: str) -> tuple[str, ...]:
         return tuple(name.decode() if isinstance(name, bytes) else str(name) for name in values)
     except ValueError as error:  # no UTF-8, no Unicode
         raise DataError(f"{location}: the {what} are no texts ({excerpt(error)}); write them as texts") from error
-
-
-def idx_parts(path: Path) -> dict[str, Opener]:
-    """MNIST's format: a folder, or one images file with its labels file beside it (``.gz`` or not)."""
-    if path.is_file():
-        return {WHOLE: partial(_open_idx, path, WHOLE, [path])}
-    # A folder often holds the same file twice, packed and unpacked.
-    files = {file.with_name(file.name.removesuffix(".gz")): file for file in _packed_first(path)}
-    labelled = sum(_labels_of(file).exists() for file in files.values())
-    if labelled not in (0, len(files)):
-        raise DataError(f"{path} holds {len(files)} idx3 files but {labelled} idx1 files; one labels file for each")
-    groups = by_split(path, sorted(files.values()))
-    return {split: partial(_open_idx, path, split, images) for split, images in groups.items()}
-
-
-def _open_idx(path: Path, split: str, image_files: list[Path]) -> ArraySource:
-    images = [_read_idx(file) for file in image_files]
-    shapes = {part.shape[1:] for part in images}
-    if len(shapes) > 1:
-        raise DataError(f"{path} holds images of different shapes {sorted(shapes)}; point at one of the files")
-    label_files = [file for file in map(_labels_of, image_files) if file.exists()]
-    labels = np.concatenate([_read_idx(file) for file in label_files]) if label_files else None
-    return ArraySource(part_location(path, split), np.concatenate(images), labels, None, [*image_files, *label_files])
-
-
-def _labels_of(file: Path) -> Path:
-    return file.with_name(file.name.replace("images", "labels").replace("idx3", "idx1"))
-
-
-def idx_images(folder: Path) -> list[Path]:
-    """The files of MNIST's format with images in a folder."""
-    return [file for file in folder.glob(IDX_IMAGES) if not is_stray(file.name)]
-
-
-def _packed_first(folder: Path) -> list[Path]:
-    return sorted(idx_images(folder), key=lambda file: (file.suffix != ".gz", file))
-
-
-def _read_idx(path: Path) -> NDArray[np.uint8]:
-    """Big endian: two zero bytes, a type byte (8 = uint8), the number of dimensions, each as u32, then the data."""
-    is_packed, size = path.suffix == ".gz", path.stat().st_size
-    try:
-        with gzip.open(path) if is_packed else path.open("rb") as file:
-            shape = _idx_shape(path, file)
-            promised, header = math.prod(shape), 4 + 4 * len(shape)
-            possible = size * DEFLATED_AT_MOST if is_packed else size - header
-            if promised <= possible:
-                check_memory(path, promised)
-            # Not much more than is promised: a small .gz may unpack to anything.
-            data = file.read(promised + 1) if promised <= possible else b""
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} cannot be read ({excerpt(error)}); fetch it again") from error
-    held = len(data) if is_packed else size - header
-    if held != promised:
-        told = f"{held:,}" if not is_packed else "more" if held > promised else "less"
-        raise DataError(f"{path} promises {promised:,} bytes of data and holds {told}; fetch it again")
-    return np.frombuffer(data, dtype=np.uint8).reshape(shape)
-
-
-def _idx_shape(path: Path, file: IO[bytes] | gzip.GzipFile) -> tuple[int, ...]:
-    beginning = file.read(4)
-    if len(beginning) < 4 or beginning[:3] != b"\x00\x00\x08":
-        raise DataError(f"{path} is no idx file of unsigned bytes; it must begin with 00 00 08")
-    sides = file.read(4 * beginning[3])
-    if len(sides) < 4 * beginning[3]:
-        header = 4 + 4 * beginning[3]
-        raise DataError(f"{path} ends after {4 + len(sides)} bytes, inside its header of {header}; fetch it again")
-    if not 1 <= beginning[3] <= MOST_DIMENSIONS:
-        raise DataError(f"{path} holds an array of {beginning[3]} dimensions; images must have 3 and labels 1")
-    return struct.unpack(f">{beginning[3]}I", sides)

@@ -1,21 +1,30 @@
-"""CIFAR-10 and CIFAR-100 in both published versions, binary and Python."""
+"""The sets that everybody knows, as they are published: CIFAR-10 and CIFAR-100 (binary and Python version), STL-10, and
+MNIST's idx files.
+"""
 
 from __future__ import annotations
 
+import gzip
+import math
 import pickle
+import struct
+import zlib
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ctfgan.core.errors import DataError
 from ctfgan.core.text import excerpt
-from ctfgan.data.sources.base import ArraySource, names_in
-from ctfgan.data.sources.published_splits import TEST, TRAIN, Opener, part_location
+from ctfgan.data.npz import check_memory
+from ctfgan.data.sources.base import TEST, TRAIN, WHOLE, ArraySource, Opener, by_split, part_location
+from ctfgan.data.sources.tree import is_stray
 
+LONGEST_LIST = 1 << 20
+"""Letters of a text file of class names that are read."""
 BATCHES = [f"data_batch_{part}" for part in range(1, 6)]
 
 
@@ -58,7 +67,7 @@ def _binary(folder: Path, split: str, names: list[str], *, label_bytes: int, met
     records = np.concatenate(parts)
     images = records[:, label_bytes:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     meta_files, _ = _there(folder, [meta])
-    classes = names_in(meta_files[0]) if meta_files else None
+    classes = _names_in(meta_files[0]) if meta_files else None
     labels = records[:, label_bytes - 1]
     return ArraySource(part_location(folder, split), images, labels, classes, files + meta_files, notes=notes)
 
@@ -179,3 +188,123 @@ def _as_array(stored: Any) -> NDArray[Any]:
 
 
 _INTEGERS = [f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)]
+
+STL10_SHAPE = (3, 96, 96)
+"""Of one image: planes, columns, rows."""
+
+
+def stl10_folder(folder: Path) -> Path | None:
+    """Where below a folder STL-10 lies: here, or in ``stl10_binary`` as its archive unpacks; None if it does not."""
+    places = (folder, folder / "stl10_binary")
+    return next((place for place in places if (place / "train_X.bin").is_file()), None)
+
+
+def stl10_parts(folder: Path) -> dict[str, Opener]:
+    """The training and the test images; the unlabelled images beside them are left alone."""
+    splits = [split for split in (TRAIN, TEST) if (folder / f"{split}_X.bin").is_file()]
+    return {split: partial(_open_stl10, folder, split) for split in splits}
+
+
+def _open_stl10(folder: Path, split: str) -> ArraySource:
+    pixels, labels, names = (folder / name for name in (f"{split}_X.bin", f"{split}_y.bin", "class_names.txt"))
+    size, image = pixels.stat().st_size, int(np.prod(STL10_SHAPE))
+    if size % image or not size:
+        raise DataError(f"{pixels} has {size:,} bytes, no multiple of {image}; fetch it again")
+    if not labels.is_file():
+        raise DataError(f"{labels} does not exist; put the labels file beside {pixels.name}")
+    columns = np.memmap(pixels, dtype=np.uint8, mode="r").reshape(-1, *STL10_SHAPE)
+    numbers = np.fromfile(labels, dtype=np.uint8).astype(np.int64) - 1  # published from 1 on
+    if (numbers < 0).any():
+        raise DataError(f"{labels}: label 0 of image {int(numbers.argmin())} is outside 1 ... 255; fetch it again")
+    classes = _names_in(names) if names.is_file() else None
+    files = [pixels, labels, *([names] if names.is_file() else [])]
+    return ArraySource(part_location(folder, split), columns.transpose(0, 3, 2, 1), numbers, classes, files)
+
+
+IDX_IMAGES = "*idx3-ubyte*"
+DEFLATED_AT_MOST = 1_033
+"""Bytes that one packed byte can stand for."""
+MOST_DIMENSIONS = 8
+
+
+def idx_parts(path: Path) -> dict[str, Opener]:
+    """MNIST's format: a folder, or one images file with its labels file beside it (``.gz`` or not)."""
+    if path.is_file():
+        return {WHOLE: partial(_open_idx, path, WHOLE, [path])}
+    # A folder often holds the same file twice, packed and unpacked.
+    files = {file.with_name(file.name.removesuffix(".gz")): file for file in _packed_first(path)}
+    labelled = sum(_labels_of(file).exists() for file in files.values())
+    if labelled not in (0, len(files)):
+        raise DataError(f"{path} holds {len(files)} idx3 files but {labelled} idx1 files; one labels file for each")
+    groups = by_split(path, sorted(files.values()))
+    return {split: partial(_open_idx, path, split, images) for split, images in groups.items()}
+
+
+def _open_idx(path: Path, split: str, image_files: list[Path]) -> ArraySource:
+    images = [_read_idx(file) for file in image_files]
+    shapes = {part.shape[1:] for part in images}
+    if len(shapes) > 1:
+        raise DataError(f"{path} holds images of different shapes {sorted(shapes)}; point at one of the files")
+    label_files = [file for file in map(_labels_of, image_files) if file.exists()]
+    labels = np.concatenate([_read_idx(file) for file in label_files]) if label_files else None
+    return ArraySource(part_location(path, split), np.concatenate(images), labels, None, [*image_files, *label_files])
+
+
+def _labels_of(file: Path) -> Path:
+    return file.with_name(file.name.replace("images", "labels").replace("idx3", "idx1"))
+
+
+def idx_images(folder: Path) -> list[Path]:
+    """The files of MNIST's format with images in a folder."""
+    return [file for file in folder.glob(IDX_IMAGES) if not is_stray(file.name)]
+
+
+def _packed_first(folder: Path) -> list[Path]:
+    return sorted(idx_images(folder), key=lambda file: (file.suffix != ".gz", file))
+
+
+def _read_idx(path: Path) -> NDArray[np.uint8]:
+    """Big endian: two zero bytes, a type byte (8 = uint8), the number of dimensions, each as u32, then the data."""
+    is_packed, size = path.suffix == ".gz", path.stat().st_size
+    try:
+        with gzip.open(path) if is_packed else path.open("rb") as file:
+            shape = _idx_shape(path, file)
+            promised, header = math.prod(shape), 4 + 4 * len(shape)
+            possible = size * DEFLATED_AT_MOST if is_packed else size - header
+            if promised <= possible:
+                check_memory(path, promised)
+            # Not much more than is promised: a small .gz may unpack to anything.
+            data = file.read(promised + 1) if promised <= possible else b""
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path} cannot be read ({excerpt(error)}); fetch it again") from error
+    held = len(data) if is_packed else size - header
+    if held != promised:
+        told = f"{held:,}" if not is_packed else "more" if held > promised else "less"
+        raise DataError(f"{path} promises {promised:,} bytes of data and holds {told}; fetch it again")
+    return np.frombuffer(data, dtype=np.uint8).reshape(shape)
+
+
+def _idx_shape(path: Path, file: IO[bytes] | gzip.GzipFile) -> tuple[int, ...]:
+    beginning = file.read(4)
+    if len(beginning) < 4 or beginning[:3] != b"\x00\x00\x08":
+        raise DataError(f"{path} is no idx file of unsigned bytes; it must begin with 00 00 08")
+    sides = file.read(4 * beginning[3])
+    if len(sides) < 4 * beginning[3]:
+        header = 4 + 4 * beginning[3]
+        raise DataError(f"{path} ends after {4 + len(sides)} bytes, inside its header of {header}; fetch it again")
+    if not 1 <= beginning[3] <= MOST_DIMENSIONS:
+        raise DataError(f"{path} holds an array of {beginning[3]} dimensions; images must have 3 and labels 1")
+    return struct.unpack(f">{beginning[3]}I", sides)
+
+
+def _names_in(file: Path) -> tuple[str, ...]:
+    """The class names of a text file, one word each.
+
+    Raises:
+        DataError: no text.
+    """
+    try:
+        with file.open(encoding="utf-8") as lines:
+            return tuple(lines.read(LONGEST_LIST).split())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file} is no text file of class names ({excerpt(error)}); fetch it again") from error
