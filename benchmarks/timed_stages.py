@@ -272,7 +272,7 @@ def time_sampling(timed: TimedStage, device: torch.device, rounds: int) -> Times
     condition, noise = timed.inputs(CHUNK)
 
     def sample() -> Bytes:
-        return synthesise(timed.generator, condition, 0, alone(device))
+        return synthesise(timed.generator, condition, noise, alone(device))
 
     @torch.no_grad()
     def bare() -> None:

@@ -14,7 +14,7 @@ from ctfgan.data.batches import Batch
 from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.distributed.engine import Engine, alone
 from ctfgan.distributed.processes import Processes
-from ctfgan.models.synthesis import draw_condition, synthesise
+from ctfgan.models.synthesis import draw_inputs, synthesise
 from ctfgan.nn.shared_norm import SharedBatchNorm2d
 from ctfgan.recipes.build import DataSpec, build_method
 from ctfgan.recipes.catalogue import named_recipe
@@ -184,8 +184,8 @@ def differing_pixels(engine: Engine) -> int:
     """Pixels in which images that processes make together differ from those that one makes."""
     recipe = with_settings(named_recipe("projection-folders"), {}, NARROW)
     generator = build_method(recipe, SHAPE, matched=False).networks["generator"]
-    condition = draw_condition(torch.arange(1_100) % 4, None, 0)
-    both = [synthesise(generator, condition, 5, of) for of in (engine, alone(engine.device))]
+    inputs = draw_inputs(generator, torch.arange(1_100) % 4, None, BatchRng.of(5))
+    both = [synthesise(generator, *inputs, of) for of in (engine, alone(engine.device))]
     return int((both[0] != both[1]).sum())
 
 

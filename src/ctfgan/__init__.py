@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ctfgan.recipes.overlay import recipe
     from ctfgan.recipes.recipe import Recipe
     from ctfgan.runs.train import resume, train
-    from ctfgan.sampling import from_pretrained, load
+    from ctfgan.sampling.model import from_pretrained, load
 
 __all__ = [
     "CtfganError",
@@ -34,8 +34,8 @@ __all__ = [
 _HOMES = {
     "Recipe": "ctfgan.recipes.recipe",
     "evaluate": "ctfgan.evaluation",
-    "from_pretrained": "ctfgan.sampling",
-    "load": "ctfgan.sampling",
+    "from_pretrained": "ctfgan.sampling.model",
+    "load": "ctfgan.sampling.model",
     "load_extractors": "ctfgan.evaluation",
     "recipe": "ctfgan.recipes.overlay",
     "resume": "ctfgan.runs.train",

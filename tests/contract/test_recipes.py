@@ -17,13 +17,13 @@ from ctfgan.data.pairing import LowQualityBank
 from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.distributed.engine import alone
 from ctfgan.models.interfaces import Condition
-from ctfgan.models.synthesis import draw_condition, synthesise
+from ctfgan.models.synthesis import draw_inputs, synthesise
 from ctfgan.models.widths import PLANS
 from ctfgan.recipes.build import DataSpec, build_method
 from ctfgan.recipes.catalogue import RECIPES, named_recipe
 from ctfgan.recipes.overlay import with_settings
 from ctfgan.recipes.recipe import Recipe, parse_recipe
-from ctfgan.sampling import Model
+from ctfgan.sampling.model import Model
 from ctfgan.training.loop import GanOptimizers, total
 from ctfgan.training.method import Method
 
@@ -105,8 +105,8 @@ def test_a_saved_bundle_of_every_method_makes_the_same_images(name: str, tmp_pat
     bundle = Bundle(recipe, spec, ("a", "b", "c", "d"), names, bank, generator, provenance)
     save_bundle(bundle, tmp_path / "bundle")
     loaded = load_bundle(tmp_path / "bundle")
-    condition = draw_condition(torch.arange(8) % 4, bank, 3)
-    made = [synthesise(network, condition, 5, CPU) for network in (generator, loaded.generator)]
+    inputs = draw_inputs(generator, torch.arange(8) % 4, bank, BatchRng.of(5))
+    made = [synthesise(network, *inputs, CPU) for network in (generator, loaded.generator)]
     assert np.array_equal(*made)
 
 

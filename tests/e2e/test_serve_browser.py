@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 
 from ctfgan.bundle.bundle import load_bundle
 from ctfgan.bundle.class_editing import map_classes
-from ctfgan.sampling import Model
+from ctfgan.sampling.model import Model
 from ctfgan.web.messages import Limits
 from ctfgan.web.server import create_app, open_socket, url_of
 

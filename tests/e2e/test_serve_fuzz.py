@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ctfgan.sampling import Model
+from ctfgan.sampling.model import Model
 from ctfgan.web.messages import Limits
 from ctfgan.web.server import create_app
 from tests.contract.test_changed_classes import random_bundle

@@ -14,7 +14,8 @@ import pytest
 import torch
 
 import ctfgan
-from ctfgan.sampling import layout_for, plan, write_set
+from ctfgan.sampling.plan import plan
+from ctfgan.sampling.sets import layout_for, write_set
 from ctfgan.storage.run_folder import RunFolder
 from tests.conftest import TINY_RUN
 from tests.processes import environment, free_port

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ctfgan.core.errors import ConfigError
 from ctfgan.distributed.batch_rng import BatchRng
+from ctfgan.distributed.image_rng import PerImageRng, numbers_in_class
 from ctfgan.models.interfaces import normal_noise
 from ctfgan.training.augmentation import Augmentation
 from ctfgan.training.self_supervision import paste_patches
@@ -74,3 +75,26 @@ def test_a_batch_that_cannot_be_divided_is_refused() -> None:
     assert rank_of(1, 4).share(8) == 2
     with pytest.raises(ConfigError, match="a batch of 6 images cannot be divided evenly among 4 processes"):
         rank_of(1, 4).share(6)
+
+
+def test_numbers_of_an_image_are_its_own_whatever_is_drawn_beside_it_and_before() -> None:
+    several, alone = PerImageRng(5, "BBD", [0, 1, 2]), PerImageRng(5, "D", [2])
+    for draw in (lambda rng, n: rng.normal(n, 3), lambda rng, n: rng.uniform(n, dtype=torch.float64),
+                 lambda rng, n: rng.integers(0, 1_000, n, 2), lambda rng, n: rng.normal(n, 3)):  # fmt: skip
+        three = draw(several, 3)
+        assert torch.equal(three[2:], draw(alone, 1))
+        assert len({tuple(row.reshape(-1).tolist()) for row in three}) == 3
+
+
+def test_seed_class_number_and_draw_decide_the_numbers_of_an_image() -> None:
+    rng = PerImageRng(5, ["B"], [1])
+    first, second = rng.normal(1, 4), rng.normal(1, 4)
+    drawn = [first, second] + [
+        PerImageRng(*other).normal(1, 4) for other in ((6, ["B"], [1]), (5, ["C"], [1]), (5, ["B"], [2]))
+    ]
+    assert len({tuple(one[0].tolist()) for one in drawn}) == 5
+    assert torch.equal(PerImageRng(5, ["e\u0301"], [1]).normal(1, 4), PerImageRng(5, ["\u00e9"], [1]).normal(1, 4))
+
+
+def test_images_of_a_class_are_counted_in_order() -> None:
+    assert numbers_in_class(["a", "b", "a", "a", "b"]) == [0, 0, 1, 2, 1]

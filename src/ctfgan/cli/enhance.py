@@ -34,12 +34,13 @@ def enhance(model: Path, images: tuple[Path, ...], class_name: str, seed: int, o
     from ctfgan.cli import show
     from ctfgan.cli.output import free_output, output_names, write_enhanced
     from ctfgan.core.text import plural
-    from ctfgan.sampling import load
+    from ctfgan.sampling.model import load
+    from ctfgan.sampling.own_images import read_own_images
     from ctfgan.sampling.sheets import check_sheet
 
     loaded = load(model, device)
     place = free_output(out, SHEET)
-    own = loaded.read_all(images)
+    own = read_own_images(loaded, images)
     for note in own.notes:
         show.say(f"note: {note}")
     if place.suffix.lower() == ".png":

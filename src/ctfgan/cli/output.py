@@ -14,8 +14,9 @@ import numpy as np
 from ctfgan.core.errors import ConfigError
 from ctfgan.core.files import is_taken, new_folder, write_file
 from ctfgan.data.images import Bytes, to_picture
-from ctfgan.sampling import Model, Samples, check_set_folder
+from ctfgan.sampling.model import Model, Samples
 from ctfgan.sampling.names import path_names
+from ctfgan.sampling.set_folder import check_set_folder
 from ctfgan.sampling.sheets import check_sheet, columns_that_fit, enlarged, png, sheet_of_columns
 from ctfgan.training.validation import spread_evenly
 

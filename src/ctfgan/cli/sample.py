@@ -59,7 +59,7 @@ def sample(
 
     A set holds exactly -n images of each class, or what --balance-with finds missing. The same command goes on with a
     set that was interrupted, checks one that is complete, and mends what is damaged. An image depends on model, class,
-    number and seed alone: a larger -n makes the same ones and more (sheets draw others).
+    number and seed alone: a larger -n makes the same ones and more, and a sheet shows the first ones of a set.
 
     manifest.json says what was made of what, with a hash of every piece. 'ctfgan train --hq' and 'ctfgan data check'
     read a set in every format; the Hugging Face 'datasets' read it too, 'webdataset' its tar files.
@@ -76,7 +76,8 @@ def sample(
     from ctfgan.cli import show
     from ctfgan.cli.output import check_set_output, free_output, sheet_classes, write_sheet
     from ctfgan.distributed.engine import start_engine
-    from ctfgan.sampling import load
+    from ctfgan.sampling.model import load
+    from ctfgan.sampling.own_images import read_own_images
 
     engine = start_engine(device)
     if out is not None and not is_sheet:
@@ -87,7 +88,7 @@ def sample(
     chosen = list(dict.fromkeys(classes)) or None
     if is_sheet:
         chosen = sheet_classes(loaded, chosen, count or SHEET_COUNT, all_classes=all_classes)
-    own = loaded.read_all(low_quality) if low_quality else None
+    own = read_own_images(loaded, low_quality) if low_quality else None
     images = None if own is None else own.pixels
     for note in own.notes if own is not None else ():
         show.say(f"note: {note}")

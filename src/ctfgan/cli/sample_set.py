@@ -11,7 +11,10 @@ from ctfgan.cli.show import progress, say
 from ctfgan.core.text import duration, format_bytes, plural
 from ctfgan.data.images import Bytes
 from ctfgan.data.sources.registry import open_source
-from ctfgan.sampling import Layout, Model, Plan, layout_for, plan, plan_balanced, write_set
+from ctfgan.sampling.layouts import Layout
+from ctfgan.sampling.model import Model
+from ctfgan.sampling.plan import Plan, plan, plan_balanced
+from ctfgan.sampling.sets import layout_for, write_set
 
 
 def make_set(

@@ -44,7 +44,7 @@ def serve(
     import webbrowser
 
     from ctfgan.cli import show
-    from ctfgan.sampling import load
+    from ctfgan.sampling.model import load
     from ctfgan.web.messages import MIB, Limits
     from ctfgan.web.server import is_loopback, open_socket, url_of
     from ctfgan.web.server import serve as serve_model

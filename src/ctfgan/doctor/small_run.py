@@ -99,7 +99,7 @@ def _resumed(run: Path, again: Path) -> Finding:
 def _sampled(run: Path, device: str) -> Finding:
     import numpy as np
 
-    from ctfgan.sampling import load
+    from ctfgan.sampling.model import load
 
     model = load(run, device=device)
     first, second = (model.sample(["A", "B"], 4, seed=1).images for _ in range(2))

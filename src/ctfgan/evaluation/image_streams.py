@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,10 +14,11 @@ from ctfgan.core.progress import Progress
 from ctfgan.data.pairing import LowQualityBank
 from ctfgan.data.subset import Subset
 from ctfgan.distributed.engine import Engine, place
+from ctfgan.distributed.image_rng import PerImageRng, numbers_in_class
 from ctfgan.evaluation.result import AS_TRAINED, HELD_OUT_BANK, SAMPLES, TRAINING_BANK
 from ctfgan.metrics.extractor import Pixels
 from ctfgan.metrics.features import Chunk
-from ctfgan.models.synthesis import draw_condition, synthesise
+from ctfgan.models.synthesis import draw_inputs, synthesise
 from ctfgan.runs.context import RunContext
 from ctfgan.runs.train import released_generator
 from ctfgan.storage.run_folder import RunFolder
@@ -34,11 +35,14 @@ class ImageSet:
     bank: LowQualityBank | None
     labels: Tensor
     """The generator's label of each measured class, ``(P,)`` int64."""
+    names: Sequence[str]
+    """Their names."""
 
 
 def image_sets(work: RunContext, folder: RunFolder) -> list[ImageSet]:
     """Samples for each bank that the method uses, and without the moving average if the recipe says so."""
-    side, labels = work.dataset.low_quality, torch.from_numpy(work.dataset.measured.labels)
+    side, measured = work.dataset.low_quality, work.dataset.measured
+    labels, names = torch.from_numpy(measured.labels), measured.names
     banks: dict[str, LowQualityBank | None] = {"": None}
     if side is not None:
         banks = {TRAINING_BANK: side.bank}
@@ -51,7 +55,7 @@ def image_sets(work: RunContext, folder: RunFolder) -> list[ImageSet]:
     for kind, average in kinds.items():
         generator = released_generator(work, folder, average=average)
         place(generator, work.device)
-        sets += [ImageSet(kind + bank_name, generator, bank, labels) for bank_name, bank in banks.items()]
+        sets += [ImageSet(kind + bank_name, generator, bank, labels, names) for bank_name, bank in banks.items()]
     return sets
 
 
@@ -62,23 +66,26 @@ def reported_set(sets: list[ImageSet]) -> ImageSet:
 
 
 def generated(
-    images: ImageSet, numbers: Tensor, seed: tuple[int, ...], engine: Engine, progress: Progress, what: str
+    images: ImageSet, numbers: Tensor, seed: int, engine: Engine, progress: Progress, what: str
 ) -> Iterator[Chunk]:
-    """Images of some measured classes; the same for the same seed.
+    """The first images of some measured classes; class, number in the class and seed decide each.
 
     Args:
         images: generator and bank.
         numbers: measured class of each image, ``(N,)``.
-        seed: numbers that together decide noise and low-quality images.
+        seed: of noise and low-quality images.
         engine: where the generator is; its processes, all of which must ask, make the images together.
         progress: shows how far it is.
         what: is being done, in words.
     """
-    parts = numbers.split(CHUNK)
-    for number in progress(range(len(parts)), len(parts), what):
-        bank_seed, noise_seed = np.random.SeedSequence([*seed, number]).generate_state(2).tolist()
-        condition = draw_condition(images.labels[parts[number]], images.bank, bank_seed)
-        yield synthesise(images.generator, condition, noise_seed, engine), parts[number]
+    names = [images.names[number] for number in numbers.tolist()]
+    of_class = numbers_in_class(names)
+    starts = range(0, len(numbers), CHUNK)
+    for start in progress(starts, len(starts), what):
+        part = slice(start, start + CHUNK)
+        rng = PerImageRng(seed, names[part], of_class[part])
+        inputs = draw_inputs(images.generator, images.labels[numbers[part]], images.bank, rng)
+        yield synthesise(images.generator, *inputs, engine), numbers[part]
 
 
 def real(subset: Subset, rows: NDArray[np.int64], progress: Progress, what: str) -> Iterator[Chunk]:

@@ -34,7 +34,6 @@ from ctfgan.training.rollback import HealthRecord
 
 COPY_CHECK_IMAGES = 1_000
 COPY_CHECK_REAL = 5_000
-SAMPLES, CLASS, CLASSIFIER = range(3)  # what images are generated for; each has noise of its own
 
 
 class Measurement:
@@ -109,9 +108,11 @@ class Measurement:
     def _real(self, rows: Rows) -> Iterator[Chunk]:
         return real(self._measured.reference, rows, self._callbacks.progress, "reading the reference")
 
+    def _generated(self, images: ImageSet, numbers: Tensor, what: str) -> Iterator[Chunk]:
+        return generated(images, numbers, self._settings.seed, self._work.engine, self._callbacks.progress, what)
+
     def _samples(self, images: ImageSet) -> Iterator[Chunk]:
-        seed, what = (self._settings.seed, SAMPLES), f"measuring {images.name}"
-        chunks = generated(images, self._numbers, seed, self._work.engine, self._callbacks.progress, what)
+        chunks = self._generated(images, self._numbers, f"measuring {images.name}")
         intended = self._work.recipe.method.is_conditional
         return ((pixels, labels if intended else None) for pixels, labels in chunks)
 
@@ -135,8 +136,7 @@ class Measurement:
         count = self._settings.per_class_images
 
         def draw(label: int) -> Iterator[Chunk]:
-            seed = (self._settings.seed, CLASS, label)
-            return generated(images, torch.full((count,), label), seed, self._work.engine, silent, "")
+            return generated(images, torch.full((count,), label), self._settings.seed, self._work.engine, silent, "")
 
         return by_class.measure(self._extractors, draw, count, self._callbacks.progress)
 
@@ -144,10 +144,9 @@ class Measurement:
         # With the training bank, from which 'ctfgan sample' draws.
         training, reference, recipe = self._measured.training, self._measured.reference, self._work.recipe
         numbers = balanced_labels(self._settings.images, len(self._measured.labels))
-        seed, what = (self._settings.seed, CLASSIFIER), "generating images to train classifiers on"
         return classification_score(
             TrainingImages(training.packed.images, training.rows, training.labels, training.packed.fingerprint),
-            generated(images, numbers, seed, self._work.engine, self._callbacks.progress, what),
+            self._generated(images, numbers, "generating images to train classifiers on"),
             numbers.numpy(),
             self._real(np.arange(len(reference))),
             self._measured.names,

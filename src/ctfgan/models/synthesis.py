@@ -21,31 +21,23 @@ from ctfgan.models.interfaces import Condition, Generator, Noise
 CHUNK = 250  # images per forward; large enough for speed, small enough for memory
 
 
-def draw_condition(labels: Tensor, bank: LowQualityBank | None, seed: int) -> Condition:
-    """The condition of images of some classes; the seed chooses their low-quality images."""
-    if bank is None:
-        return Condition(labels)
-    return Condition(labels, *bank.draw(labels, BatchRng.of(seed)))
-
-
-def synthesise(
-    network: nn.Module, condition: Condition, seed: int, engine: Engine, progress: Progress = silent
-) -> Bytes:
-    """Images of a condition, uint8 ``(N, R, R, K)``; the same for the same seed, whatever the chunk size.
+def draw_inputs(
+    network: nn.Module, labels: Tensor, bank: LowQualityBank | None, rng: BatchRng
+) -> tuple[Condition, Noise]:
+    """What images of some classes are made from: noise, and low-quality images of a bank.
 
     Args:
-        network: a :class:`~ctfgan.models.interfaces.Generator`; its mode is left as it was.
-        condition: classes and low-quality images.
-        seed: of the noise.
-        engine: where the network is, and who shares the work.
-        progress: of the chunks of this process.
+        network: a :class:`~ctfgan.models.interfaces.Generator`.
+        labels: class of each image, ``(N,)`` int64.
+        bank: None for a method that uses no low-quality images.
+        rng: of N images; outside training a :class:`~ctfgan.distributed.image_rng.PerImageRng`.
     """
-    noise = cast(Generator, network).draw_noise(len(condition), BatchRng.of(seed))
-    return synthesise_from(network, condition, noise, engine, progress=progress)
+    noise = cast(Generator, network).draw_noise(len(labels), rng)
+    return Condition(labels) if bank is None else Condition(labels, *bank.draw(labels, rng)), noise
 
 
 @torch.no_grad()
-def synthesise_from(
+def synthesise(
     network: nn.Module,
     condition: Condition,
     noise: Noise,

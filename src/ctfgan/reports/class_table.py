@@ -124,11 +124,11 @@ def measure_classes(studio: Studio, images: int, progress: Progress) -> ClassTab
     return ClassTable(tuple(sorted(rows, key=lambda row: row.badness)), per_class, of, below)
 
 
-def samples_of(studio: Studio, chosen: Rows, per_class: int, group: int) -> Bytes:
+def samples_of(studio: Studio, chosen: Rows, per_class: int) -> Bytes:
     """Samples of some measured classes, class after class: uint8 ``(len(chosen) * per_class, R, R, K)``."""
-    images = ImageSet("samples", studio.model.sampler, studio.bank, torch.from_numpy(studio.labels))
+    images = ImageSet("samples", studio.model.sampler, studio.bank, torch.from_numpy(studio.labels), studio.names)
     numbers = torch.from_numpy(chosen).repeat_interleave(per_class)
-    parts = [part for part, _ in generated(images, numbers, (SEED, group), studio.engine, silent, "")]
+    parts = [part for part, _ in generated(images, numbers, SEED, studio.engine, silent, "")]
     return np.concatenate(parts)
 
 
@@ -138,7 +138,7 @@ def _looked_at(studio: Studio, chosen: Rows, per_class: int, progress: Progress)
     real = None if studio.dataset is None else _RealImages(studio.dataset)
     for number in progress(range(len(starts)), len(starts), "looking at samples class by class"):
         group = chosen[starts[number] : starts[number] + together]
-        pixels = samples_of(studio, group, per_class, number)
+        pixels = samples_of(studio, group, per_class)
         for place, own in zip(group, np.split(pixels, len(group)), strict=True):
             originals = None if real is None else real.of_class(int(studio.labels[place]))
             yield _look(studio, int(place), own, originals)

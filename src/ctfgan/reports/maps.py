@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from ctfgan.core.progress import Progress
 from ctfgan.data.images import Bytes, to_bytes
-from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.distributed.engine import Engine
+from ctfgan.distributed.image_rng import PerImageRng, numbers_in_class
 from ctfgan.models.generator_a import TransferGenerator
 from ctfgan.models.interfaces import Condition, Noise
-from ctfgan.models.synthesis import balanced_labels, draw_condition, synthesise_from
+from ctfgan.models.synthesis import balanced_labels, draw_inputs, synthesise
 from ctfgan.models.transfer_features import TransferFeature, TransferTrace
 from ctfgan.reports.loaded_run import Studio
 from ctfgan.reports.page_blocks import Block, Cell, Gallery, Heading, Items, Paragraph, TableBlock, Tile, Tiles
@@ -159,7 +159,7 @@ def variance_shares(
         other: a second draw of classes, low-quality images and noise.
         engine: where the network is.
     """
-    images = synthesise_from(network, condition, noise, engine).astype(np.float64)
+    images = synthesise(network, condition, noise, engine).astype(np.float64)
     variance = images.var(axis=0).mean()
     changed = {
         "z_A": (condition, noise._replace(latent=other[1].latent)),
@@ -170,7 +170,7 @@ def variance_shares(
     }
     shares = {}
     for name, inputs in changed.items():
-        squares = (synthesise_from(network, *inputs, engine).astype(np.float64) - images) ** 2
+        squares = (synthesise(network, *inputs, engine).astype(np.float64) - images) ** 2
         shares[name] = float(squares.mean() / 2 / variance) if variance > 0 else 0.0
     return shares
 
@@ -208,8 +208,9 @@ def _shares(studio: Studio) -> TableBlock:
 def _drawn(studio: Studio, numbers: Tensor, seed: int) -> tuple[Condition, Noise]:
     generator = studio.model.whole
     assert isinstance(generator, TransferGenerator)
-    condition = draw_condition(torch.from_numpy(studio.labels)[numbers], studio.bank, seed)
-    noise = generator.draw_noise(len(condition), BatchRng.of(seed))
+    names = [studio.names[number] for number in numbers.tolist()]
+    rng = PerImageRng(seed, names, numbers_in_class(names))
+    condition, noise = draw_inputs(generator, torch.from_numpy(studio.labels)[numbers], studio.bank, rng)
     return condition.to(studio.engine.device), noise.to(studio.engine.device)
 
 

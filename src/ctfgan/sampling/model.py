@@ -6,49 +6,44 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from ctfgan.bundle.bundle import FILES, Bundle, class_numbers, look_up, open_bundle, publish
 from ctfgan.bundle.card import Rights
 from ctfgan.bundle.class_rows import Rows, generator_of
 from ctfgan.bundle.hub_download import REPOSITORY, fetch_bundle
-from ctfgan.core.errors import ConfigError, DataError
-from ctfgan.core.text import plural
+from ctfgan.core.errors import ConfigError
 from ctfgan.data.images import Bytes, square, to_float
 from ctfgan.data.sources.base import UNLABELLED
-from ctfgan.data.sources.encoded import read_image
 from ctfgan.data.sources.hugging_face import HUB
-from ctfgan.data.sources.tree import FolderTree, readable
 from ctfgan.distributed.engine import Engine, alone, choose_device, place
+from ctfgan.distributed.image_rng import PerImageRng
 from ctfgan.models.generator_a import TransferGenerator
-from ctfgan.models.interfaces import Condition, Generator
-from ctfgan.models.synthesis import draw_condition, synthesise, synthesise_from
+from ctfgan.models.interfaces import Condition, Noise
+from ctfgan.models.synthesis import CHUNK, draw_inputs, synthesise
 from ctfgan.nn.class_tables import CLASSES, LOW_QUALITY_LABELS
-from ctfgan.sampling.image_rng import PerImageRng
-from ctfgan.sampling.points import Point, arc, conditions, noises
+from ctfgan.sampling.slides import arc, label_rows_between, rows_between
 
-ANY_CLASS = ("any-class",)
+ANY_CLASS = "any-class"
 """What stands for the classes where a generator knows none."""
 
-CHUNK = 64
-"""Images per forward of those that go by their number."""
+CPU_CHUNK = 16
+"""Images per forward on a CPU, where an image is to be the same to the bit whatever is made with it."""
 
 
-@dataclass(frozen=True)
-class OwnImages:
-    """Low-quality images of the user's."""
+class ImageId(NamedTuple):
+    """One image that a model can make: with a seed, these decide all of it."""
 
-    files: list[Path]
-    """Where each comes from."""
-    pixels: Bytes
-    """``(N, r, r, K)``."""
-    notes: tuple[str, ...]
-    """What was passed over, a sentence for each folder."""
+    class_name: str | None
+    """None for a generator without classes."""
+    number: int
+    """Which image of its class, from 0."""
 
 
 @dataclass(frozen=True)
@@ -71,22 +66,24 @@ class Model:
         device: ``auto``, ``cpu``, ``cuda`` ...
         engine: several processes that synthesise together, in the place of a device; all of them must then ask for the
             same images.
+
+    Attributes:
+        engine: the device, and the processes that make images together.
     """
 
     def __init__(self, bundle: Bundle, device: str = "auto", engine: Engine | None = None) -> None:
         self.bundle = bundle
-        self._engine = engine or alone(choose_device(device))
-        place(bundle.generator, self._engine.device)
-
-    @property
-    def engine(self) -> Engine:
-        """The device, and the processes that make images together."""
-        return self._engine
+        self.engine = engine or alone(choose_device(device))
+        place(bundle.generator, self.engine.device)
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names in label order."""
         return self.bundle.classes
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return class_numbers(self.classes)
 
     def labels_of(self, names: Sequence[str]) -> list[int]:
         """Labels of class names.
@@ -96,14 +93,10 @@ class Model:
         """
         return look_up(self._numbers, names)
 
-    @cached_property
-    def _numbers(self) -> dict[str, int]:
-        return class_numbers(self.classes)
-
     def sample(
         self, classes: Sequence[str] | None = None, n: int = 16, *, seed: int = 0, low_quality: Bytes | None = None
     ) -> Samples:
-        """``n`` images of each class; the same for the same arguments.
+        """The first ``n`` images of each class; class, number and seed decide each.
 
         Args:
             classes: class names; None for all. A generator without classes takes none.
@@ -116,53 +109,43 @@ class Model:
         """
         if n < 1:
             raise ConfigError(f"n is {n}; at least one image of each class must be asked for")
-        method = self.bundle.recipe.method
-        if not method.is_conditional and classes is not None:
-            raise ConfigError(f"a {method.kind} model makes images of no chosen class; leave the classes out")
-        names = self.classes if method.is_conditional else ANY_CLASS
-        chosen = self.labels_of(classes) if classes is not None else list(range(len(names)))
-        labels = torch.tensor(chosen).repeat_interleave(n)
-        if low_quality is None:
-            condition = draw_condition(labels, self.bundle.bank, seed)
-        else:
-            condition = self._own_condition(labels, low_quality[np.arange(len(labels)) % n % len(low_quality)])
-        images = synthesise(self.bundle.generator, condition, seed, self._engine)
-        return Samples(images, labels.numpy(), names)
+        conditional = self.bundle.recipe.method.is_conditional
+        names: Sequence[str | None] = (self.classes if conditional else [None]) if classes is None else classes
+        ids = [ImageId(name, number) for name in names for number in range(n)]
+        images = self.images(ids, seed=seed, low_quality=low_quality)
+        return Samples(images, self.labels(ids).numpy(), self.classes if conditional else (ANY_CLASS,))
 
-    def numbered(
-        self, labels: torch.Tensor, numbers: Sequence[int], *, seed: int = 0, low_quality: Bytes | None = None
-    ) -> Bytes:
-        """Images by class and number, uint8 ``(N, R, R, K)``; each is the same whichever others are asked for.
+    def images(self, ids: Sequence[ImageId], *, seed: int = 0, low_quality: Bytes | None = None) -> Bytes:
+        """One image for each id, uint8 ``(N, R, R, K)``.
+
+        On a CPU each is the same to the bit, whichever others are asked for.
 
         Args:
-            labels: class of each image, ``(N,)`` int64.
-            numbers: which image of its class each one is, from 0.
-            seed: with class and number it decides noise and low-quality image (:class:`PerImageRng`).
+            ids: class and number of each image.
+            seed: with class and number it decides noise and low-quality image.
             low_quality: own low-quality images, uint8 ``(L, r, r, K)``, used in turn instead of the bank.
 
         Raises:
-            ConfigError: own images for a method that uses none.
+            ConfigError: an unknown class, a class for a model without any or none for one with, or own images for a
+                method that uses none.
         """
-        # Forwards of one size alone: with another one, the sums of a convolution may be rounded in another order.
-        padded = torch.arange(-(-len(labels) // CHUNK) * CHUNK).clamp(max=len(labels) - 1)
-        labels, numbers = labels[padded], [numbers[row] for row in padded.tolist()]
-        names = self.classes if self.bundle.recipe.method.is_conditional else ANY_CLASS
-        chance = PerImageRng(seed, [names[label] for label in labels.tolist()], numbers)
-        noise = cast(Generator, self.bundle.generator).draw_noise(len(labels), chance)
+        chunk, whole = CHUNK, list(ids)
+        if self.engine.device.type == "cpu":
+            # Forwards of one size alone: with another one, the sums of a convolution may be rounded in another order.
+            chunk = CPU_CHUNK
+            whole += whole[-1:] * (-len(whole) % chunk)
+        labels = self.labels(whole)
+        condition, noise = self._inputs(whole, labels, seed, with_bank=low_quality is None)
         if low_quality is not None:
-            condition = self._own_condition(labels, low_quality[np.array(numbers) % len(low_quality)])
-        elif self.bundle.bank is not None:
-            condition = Condition(labels, *self.bundle.bank.draw(labels, chance))
-        else:
-            condition = Condition(labels)
-        images = synthesise_from(self.bundle.generator, condition, noise, self._engine, CHUNK)
-        return images[: int(padded[-1]) + 1]
+            numbers = np.array([image.number for image in whole])
+            condition = self._own_condition(labels, low_quality[numbers % len(low_quality)])
+        return synthesise(self.bundle.generator, condition, noise, self.engine, chunk)[: len(ids)]
 
     def enhance(self, images: Bytes, class_name: str, *, seed: int = 0) -> Bytes:
         """High-quality versions of low-quality images of one class, by G_LH alone: uint8 ``(N, R, R, K)``.
 
         Args:
-            images: uint8 ``(N, r, r, K)``, as :meth:`read` returns them.
+            images: uint8 ``(N, r, r, K)``, each as :meth:`fitted` returns it.
             class_name: the class that all of them show.
             seed: of the noise z_m.
 
@@ -172,32 +155,16 @@ class Model:
         generator = self.bundle.generator
         if not isinstance(generator, TransferGenerator):
             raise ConfigError(f"a {self.bundle.recipe.method.kind} model cannot enhance images; use a ctf-gan model")
-        labels = torch.tensor(self.labels_of([class_name])).repeat(len(images))
-        return synthesise(generator.generator_lh, self._own_condition(labels, images), seed, self._engine)
+        ids = [ImageId(class_name, number) for number in range(len(images))]
+        condition = self._own_condition(self.labels(ids), images)
+        rng = PerImageRng(seed, [class_name] * len(images), range(len(images)))
+        noise = generator.generator_lh.draw_noise(len(images), rng)
+        return synthesise(generator.generator_lh, condition, noise, self.engine)
 
-    def images_of(self, points: Sequence[Point], low_quality: Bytes | None = None) -> Bytes:
-        """One image for each point, uint8 ``(N, R, R, K)``: what :meth:`sample` makes of its class, n = 1 and its seed.
+    def slide(self, start: ImageId, end: ImageId, steps: int = 9, *, seed: int = 0) -> Bytes:
+        """Images on the way from one to another, both included: uint8 ``(steps, R, R, K)``.
 
-        Args:
-            points: class and seed of each image.
-            low_quality: one own low-quality image for all of them, uint8 ``(1, r, r, K)``, instead of the bank.
-
-        Raises:
-            ConfigError: an unknown class, a class for a model without any or none for one with, or an own image for
-                a method that uses none.
-        """
-        labels, seeds = self._labels(points), [point.seed for point in points]
-        if low_quality is None:
-            condition = conditions(labels, seeds, self.bundle.bank)
-        else:
-            condition = self._own_condition(labels, low_quality.repeat(len(points), axis=0))
-        generator = self.bundle.generator
-        return synthesise_from(generator, condition, noises(cast(Generator, generator), seeds), self._engine)
-
-    def slide(self, start: Point, end: Point, steps: int = 9) -> Bytes:
-        """Images on the way from one point to another, both included: uint8 ``(steps, R, R, K)``.
-
-        Noise goes along an arc (:func:`~ctfgan.sampling.points.arc`). All else goes straight: the codes of the two
+        Noise goes along an arc (:func:`~ctfgan.sampling.slides.arc`). All else goes straight: the codes of the two
         classes or the rows that the generator's tables keep of them, and for a method that uses low-quality images the
         pixels of the two that the bank gives and the codes or rows of their labels.
 
@@ -206,28 +173,32 @@ class Model:
         """
         if steps < 2:
             raise ConfigError(f"steps is {steps}; a way has at least two, its ends")
-        bundle, ends = self.bundle, (start, end)
-        labels, seeds = self._labels(ends), [point.seed for point in ends]
-        positions = torch.linspace(0, 1, steps)
-        rows: dict[str, Rows] = {CLASSES: partial(_between, labels, positions)}
+        labels, positions = self.labels([start, end]), torch.linspace(0, 1, steps)
+        ends, noise = self._inputs([start, end], labels, seed)
+        rows: dict[str, Rows] = {CLASSES: partial(rows_between, labels, positions)}
         condition = Condition(torch.arange(steps))
-        if bundle.bank is not None:
-            low, own = conditions(labels, seeds, bundle.bank).required_low_quality()
-            rows[LOW_QUALITY_LABELS] = partial(_between_labels, own, positions)
+        if self.bundle.bank is not None:
+            low, own = ends.required_low_quality()
+            rows[LOW_QUALITY_LABELS] = partial(label_rows_between, own, positions)
             mixed = torch.lerp(low[:1], low[1:], positions[:, None, None, None])
             condition = Condition(condition.labels, mixed, condition.labels)
-        generator = generator_of(bundle, rows, steps)
-        noise = arc(noises(cast(Generator, generator), seeds), positions)
-        return synthesise_from(generator, condition, noise, self._engine)
+        return synthesise(generator_of(self.bundle, rows, steps), condition, arc(noise, positions), self.engine)
 
-    def read(self, files: Sequence[Path]) -> Bytes:
-        """The user's low-quality image files in the model's size and colour: ``(N, r, r, K)``.
+    def labels(self, ids: Sequence[ImageId]) -> Tensor:
+        """The label of each image's class, ``(N,)`` int64; 0 without classes.
 
         Raises:
-            DataError: a file that cannot be read, by name.
-            ConfigError: the method uses no low-quality images.
+            ConfigError: an unknown class, a class for a model without any or none for one with.
         """
-        return np.stack([self._read(file) for file in files])
+        method, names = self.bundle.recipe.method, [image.class_name for image in ids]
+        known = [name for name in names if name is not None]
+        if not method.is_conditional:
+            if known:
+                raise ConfigError(f"a {method.kind} model makes images of no chosen class; leave the classes out")
+            return torch.zeros(len(ids), dtype=torch.int64)
+        if len(known) < len(names):
+            raise ConfigError("an image has no class, which this model needs; name one")
+        return torch.tensor(self.labels_of(known), dtype=torch.int64)
 
     def fitted(self, image: Image.Image) -> Bytes:
         """A low-quality image in the model's size and colour, ``(r, r, K)``, its levels read as in training.
@@ -239,55 +210,6 @@ class Model:
         if not spec.low_quality_size:
             raise ConfigError(f"a {self.bundle.recipe.method.kind} model uses no low-quality images; leave them out")
         return square(image, spec.low_quality_size, spec.channels, fit, self.bundle.levels("low_quality"))
-
-    def read_all(self, paths: Sequence[Path]) -> OwnImages:
-        """The user's low-quality images among files and folders, in the model's size and colour.
-
-        What cannot be read in a folder is passed over and counted, as training does; a file that was named is an error.
-
-        Raises:
-            DataError: a path that does not exist, a named file that cannot be read, or a folder without images.
-            ConfigError: the method uses no low-quality images.
-        """
-        files, pixels, notes, known = list[Path](), list[Bytes](), list[str](), set[Path]()
-        for path in paths:
-            before, broken = len(files), list[str]()
-            for file in image_files([path]):
-                if (resolved := file.resolve()) in known:  # named twice
-                    continue
-                try:
-                    pixels.append(self._read(file))
-                    files.append(file)
-                    known.add(resolved)
-                except DataError as error:
-                    if not path.is_dir():
-                        raise
-                    broken.append(str(error))
-            if path.is_dir():
-                notes += [f"{path}: {note}" for note in FolderTree(path).strays_note()]
-            if broken and len(files) == before:
-                raise DataError(f"{path}: none of {len(broken):,} images can be read (first: {broken[0]})")
-            if broken:
-                were = plural(len(broken), "image was", "images were")
-                notes.append(f"{path}: {were} passed over (first: {broken[0].partition('; ')[0]})")
-        return OwnImages(files, np.stack(pixels), tuple(notes))
-
-    def _read(self, file: Path) -> Bytes:
-        try:
-            return self.fitted(read_image(file))
-        except (DataError, OSError, ValueError) as error:
-            raise DataError(f"{readable(str(file))} cannot be read: {error}; leave it out or replace it") from error
-
-    def _labels(self, points: Sequence[Point]) -> torch.Tensor:
-        method, names = self.bundle.recipe.method, [point.class_name for point in points]
-        if not method.is_conditional:
-            if any(name is not None for name in names):
-                raise ConfigError(f"a {method.kind} model makes images of no chosen class; leave the classes out")
-            return torch.zeros(len(points), dtype=torch.int64)
-        known = [name for name in names if name is not None]
-        if len(known) < len(names):
-            raise ConfigError("a point has no class, which this model needs; name one")
-        return torch.tensor(self.labels_of(known), dtype=torch.int64)
 
     def save_pretrained(
         self, save_directory: str | Path, *, license: str | None = None, datasets: Sequence[str] = ()
@@ -304,7 +226,14 @@ class Model:
         """
         publish(self.bundle, Path(save_directory), Rights.stated(self.bundle.provenance, license, datasets))
 
-    def _own_condition(self, labels: torch.Tensor, images: Bytes) -> Condition:
+    def _inputs(
+        self, ids: Sequence[ImageId], labels: Tensor, seed: int, *, with_bank: bool = True
+    ) -> tuple[Condition, Noise]:
+        classes = [ANY_CLASS if image.class_name is None else image.class_name for image in ids]
+        rng = PerImageRng(seed, classes, [image.number for image in ids])
+        return draw_inputs(self.bundle.generator, labels, self.bundle.bank if with_bank else None, rng)
+
+    def _own_condition(self, labels: Tensor, images: Bytes) -> Condition:
         """Own images count as unlabelled, unless pairing is matched: then they show the class asked for."""
         bank = self.bundle.bank
         if bank is None:
@@ -314,23 +243,6 @@ class Model:
         else:
             low_quality_labels = torch.from_numpy(bank.label_of_class)[labels]
         return Condition(labels, to_float(images), low_quality_labels)
-
-
-def _between(ends: torch.Tensor, positions: torch.Tensor, old: torch.Tensor) -> torch.Tensor:
-    """Rows ``(S, width)`` on the way between two old ones; at 0 and 1 these themselves.
-
-    Args:
-        ends: the two, ``(2,)`` int64.
-        positions: ``(S,)`` in [0, 1].
-        old: rows ``(C, width)``.
-    """
-    first, last = old[ends.to(old.device)].float()
-    return torch.lerp(first, last, positions[:, None].to(first))
-
-
-def _between_labels(ends: torch.Tensor, positions: torch.Tensor, old: torch.Tensor) -> torch.Tensor:
-    """The same for labels, of which -1 means the last row, and that row behind them."""
-    return torch.cat([_between(ends, positions, old), old[-1:].float()])
 
 
 def load(path: str | Path, device: str = "auto", engine: Engine | None = None) -> Model:
@@ -380,22 +292,3 @@ def from_pretrained(
         force_download=force_download,
     )
     return load(folder, device)
-
-
-def image_files(paths: Sequence[Path]) -> list[Path]:
-    """Image files among files and folders, in order; of a folder without what is nobody's data.
-
-    Raises:
-        DataError: a path that does not exist, or a folder without images.
-    """
-    files: list[Path] = []
-    for path in paths:
-        if not path.exists():
-            raise DataError(f"{path} does not exist; give image files or folders of them")
-        found = [path]
-        if path.is_dir():
-            found = sorted(path / image for image in FolderTree(path).listing.images)
-        if not found:
-            raise DataError(f"{path} holds no images; give image files or folders of them")
-        files += found
-    return files

@@ -116,7 +116,7 @@ def _chosen(model: Model, classes: Sequence[str] | None) -> tuple[tuple[str, ...
     if not method.is_conditional:
         if classes is not None:
             raise ConfigError(f"a {method.kind} model makes images of no chosen class; leave the classes out")
-        return ANY_CLASS, np.zeros(1, dtype=np.int64)
+        return (ANY_CLASS,), np.zeros(1, dtype=np.int64)
     labels = range(len(model.classes)) if classes is None else dict.fromkeys(model.labels_of(classes))
     return tuple(model.classes[label] for label in labels), np.array(list(labels), dtype=np.int64)
 

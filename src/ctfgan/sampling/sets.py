@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from ctfgan.core.errors import Interrupted
 from ctfgan.core.progress import Progress, silent
 from ctfgan.data.images import Bytes, to_picture
 from ctfgan.distributed.engine import stop_on_signals
 from ctfgan.sampling.layouts import Layout, Row, layout_named
-from ctfgan.sampling.model import CHUNK, Model
+from ctfgan.sampling.model import ImageId, Model
 from ctfgan.sampling.names import folder_names
 from ctfgan.sampling.plan import Plan
 from ctfgan.sampling.set_folder import SetFolder
 
+ROUND = 64  # images that a process makes before they are written
 WARM = 2  # rounds before the time that is left can be told
 
 OnEstimate = Callable[[float, int], None]
@@ -125,7 +125,7 @@ class _Maker:
 
     def make(self, progress: Progress, on_estimate: OnEstimate | None) -> int:
         """Make what is missing; returns the number of the signal that ended it early, or 0."""
-        processes, size = self._model.engine.processes, CHUNK * self._model.engine.processes.count
+        processes, size = self._model.engine.processes, ROUND * self._model.engine.processes.count
         rounds = np.unique(np.flatnonzero(self._is_wanted) // size)
         signal_number, started = 0, time.monotonic()
         with stop_on_signals() as stop:
@@ -144,9 +144,13 @@ class _Maker:
         return signal_number
 
     def _images(self, rows: slice) -> Bytes:
-        labels = torch.from_numpy(self._layout.plan.labels[self._places[rows]])
-        numbers = self._numbers[rows].tolist()
-        return self._model.numbered(labels, numbers, seed=self._layout.seed, low_quality=self._low_quality)
+        conditional = self._model.bundle.recipe.method.is_conditional
+        names = self._layout.plan.classes if conditional else [None]
+        ids = [
+            ImageId(names[place], number)
+            for place, number in zip(self._places[rows].tolist(), self._numbers[rows].tolist(), strict=True)
+        ]
+        return self._model.images(ids, seed=self._layout.seed, low_quality=self._low_quality)
 
     def _take(self, start: int, images: Bytes) -> None:
         for row, image in enumerate(images, start):

@@ -18,11 +18,12 @@ from ctfgan.core.progress import Progress, silent
 from ctfgan.data.images import Bytes, sheet, zoom_for
 from ctfgan.data.prepare import Dataset
 from ctfgan.distributed.engine import Engine
+from ctfgan.distributed.image_rng import PerImageRng, numbers_in_class
 from ctfgan.metrics.eval_classifier import TrainedEvalClassifier
 from ctfgan.metrics.features import accuracy
 from ctfgan.metrics.scores import frechet_distance
 from ctfgan.metrics.variety import ClassVariety, pick_by_class, relative_variety
-from ctfgan.models.synthesis import draw_condition, sample_labels, synthesise
+from ctfgan.models.synthesis import draw_inputs, sample_labels, synthesise
 from ctfgan.training.settings import CheckSettings
 from ctfgan.training.spectra import largest_singular_values
 
@@ -200,8 +201,9 @@ class Validator:
         write_file(path, content.getvalue())
 
     def _samples(self, generator: nn.Module, labels: Tensor, progress: Progress) -> Bytes:
-        condition = draw_condition(labels, self._bank, CHECK_SEED)
-        return synthesise(generator, condition, CHECK_SEED, self._engine, progress)
+        names = [self._dataset.names[label] for label in labels.tolist()]
+        rng = PerImageRng(CHECK_SEED, names, numbers_in_class(names))
+        return synthesise(generator, *draw_inputs(generator, labels, self._bank, rng), self._engine, progress=progress)
 
 
 def spread_evenly(count: int, most: int) -> list[int]:

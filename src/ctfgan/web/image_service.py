@@ -17,7 +17,7 @@ from ctfgan.core.errors import ConfigError, DataError
 from ctfgan.data.images import Bytes, TooManyPixels, WrongSize, to_picture
 from ctfgan.data.sources.encoded import known_formats, open_image, read_image
 from ctfgan.models.generator_a import TransferGenerator
-from ctfgan.sampling import Model, Point
+from ctfgan.sampling.model import ImageId, Model
 from ctfgan.sampling.names import folder_names
 from ctfgan.sampling.sheets import enlarged, png, sheet_of_columns
 from ctfgan.web.class_search import ClassSearch
@@ -152,12 +152,12 @@ class ImageService:
         self._check_count(request.n * max(1, len(set(request.classes))))
 
     def sample(self, request: SampleRequest) -> ImageResult:
-        """Images of each class, each with its own seed."""
+        """Images of each class; the seed on the page is the number of an image in its class."""
         names: list[str | None] = list(dict.fromkeys(request.classes)) or [None]
-        points = [Point(name, seed) for name in names for seed in _seeds(request.seed, request.n)]
-        infos = [ImageInfo("sample", *point) for point in points]
+        ids = [ImageId(name, number) for name in names for number in _numbers(request.seed, request.n)]
+        infos = [ImageInfo("sample", *image) for image in ids]
         headings = [name or "" for name in names]
-        return ImageResult("samples", self._model.images_of(points), infos, headings, self._origin("sample", request))
+        return ImageResult("samples", self._model.images(ids), infos, headings, self._origin("sample", request))
 
     def check_slide(self, request: SlideRequest) -> None:
         """Refuse what cannot be made, before it waits in line."""
@@ -169,10 +169,10 @@ class ImageService:
 
     def slide(self, request: SlideRequest) -> ImageResult:
         """Images on the way from one end to the other."""
-        start, end = (Point(one.class_name, one.seed) for one in (request.start, request.end))
+        start, end = (ImageId(one.class_name, one.seed) for one in (request.start, request.end))
         images = self._model.slide(start, end, request.steps)
         name = start.class_name if start.class_name == end.class_name else None
-        seed = start.seed if start.seed == end.seed else None
+        seed = start.number if start == end else None
         positions = [step / (request.steps - 1) for step in range(request.steps)]
         infos = [ImageInfo("step", name, seed, position) for position in positions]
         infos[0], infos[-1] = ImageInfo("step", *start, 0.0), ImageInfo("step", *end, 1.0)
@@ -188,11 +188,11 @@ class ImageService:
         """An own image as the model takes it, its high-quality version by G_LH, and variations of it by G_A."""
         name = request.class_name
         own = np.stack([self._decode(content)])
-        seeds = _seeds(request.seed, request.n)
+        seeds = _numbers(request.seed, request.n)
         images = [enlarged(own, self.resolution), self._model.enhance(own, name, seed=request.seed)]
         infos = [ImageInfo("input", name, None), ImageInfo("enhanced", name, request.seed)]
         if seeds:
-            images.append(self._model.images_of([Point(name, seed) for seed in seeds], own))
+            images.append(self._model.images([ImageId(name, seed) for seed in seeds], low_quality=own))
             infos += [ImageInfo("variation", name, seed) for seed in seeds]
         headings = ["input", "enhanced", *(f"{number + 1}" for number in range(len(seeds)))]
         return ImageResult("enhanced", np.concatenate(images), infos, headings, self._origin("enhance", request))
@@ -232,5 +232,5 @@ class ImageService:
         }
 
 
-def _seeds(first: int, count: int) -> list[int]:
+def _numbers(first: int, count: int) -> list[int]:
     return [(first + number) % SEEDS for number in range(count)]

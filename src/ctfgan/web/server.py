@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 
 from ctfgan.core.errors import ConfigError, CtfganError
 from ctfgan.data.sources.encoded import SUFFIXES
-from ctfgan.sampling import Model
+from ctfgan.sampling.model import Model
 from ctfgan.web.api import api
 from ctfgan.web.guard import Guard
 from ctfgan.web.image_service import ImageService

@@ -78,7 +78,9 @@ def training_images(work: RunContext) -> list[np.ndarray]:
 
 
 def evaluated(run: Path, generator: nn.Module, monkeypatch: pytest.MonkeyPatch) -> Evaluation:
-    sets = [ImageSet("samples", generator, None, torch.arange(len(COUNTS)))]
+    sets = [
+        ImageSet("samples", generator, None, torch.arange(len(COUNTS)), [str(label) for label in range(len(COUNTS))])
+    ]
     monkeypatch.setattr(measurement, "image_sets", lambda *_: sets)
     return ctfgan.evaluate(run)
 

@@ -109,7 +109,7 @@ def test_evaluate_splits_top_1_and_a_run_without_the_real_images_trains_checks_a
     made = player(images, measured, seen)
     side = place.dataset.low_quality
     assert side is not None
-    sets = [ImageSet("samples", made, side.bank, torch.arange(CLASSES))]
+    sets = [ImageSet("samples", made, side.bank, torch.arange(CLASSES), [str(label) for label in range(CLASSES)])]
     monkeypatch.setattr(measurement, "image_sets", lambda *_: sets)
     found = ctfgan.evaluate(run)
 

@@ -47,40 +47,41 @@ class Reference:
 @pytest.fixture
 def images() -> ImageSet:
     bank = LowQualityBank(numbered_images(200), np.zeros(200, dtype=np.int64), None)
-    return ImageSet("samples", Echo(), bank, torch.arange(25))
+    return ImageSet("samples", Echo(), bank, torch.arange(25), tuple("abcdefghijklmnopqrstuvwxy"))
 
 
-def draw(images: ImageSet, seed: tuple[int, ...]) -> list[np.ndarray]:
-    return [pixels for pixels, _ in generated(images, torch.arange(25), seed, CPU, silent, "")]
+def draw(images: ImageSet, seed: int, numbers: torch.Tensor) -> np.ndarray:
+    return np.concatenate([pixels for pixels, _ in generated(images, numbers, seed, CPU, silent, "")])
 
 
 def test_a_stream_never_holds_more_than_a_chunk(images: ImageSet, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_streams, "CHUNK", 10)
-    parts = list(generated(images, torch.arange(25), (0,), CPU, silent, ""))
+    parts = list(generated(images, torch.arange(25), 0, CPU, silent, ""))
     assert [len(pixels) for pixels, _ in parts] == [10, 10, 5]
     assert torch.cat([labels for _, labels in parts if labels is not None]).tolist() == list(range(25))
 
 
 def test_images_are_asked_for_by_measured_class_and_made_of_the_class_behind_it(images: ImageSet) -> None:
     probes = replace(images, labels=torch.tensor([3, 40, 90]))
-    ((pixels, numbers),) = generated(probes, torch.tensor([2, 0, 1, 0]), (0,), CPU, silent, "")
+    ((pixels, numbers),) = generated(probes, torch.tensor([2, 0, 1, 0]), 0, CPU, silent, "")
     assert numbers is not None
     assert numbers.tolist() == [2, 0, 1, 0]
     shown = (pixels[:, 0, 0, 0] / 127.5 - 1) * 100  # Echo's first pixel
     assert shown.tolist() == pytest.approx([90, 3, 40, 3], abs=1)
 
 
-def test_images_follow_from_all_numbers_of_the_seed_and_differ_between_chunks(
+def test_an_image_follows_from_seed_class_and_its_number_in_the_class_whatever_else_is_drawn(
     images: ImageSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    numbers = torch.arange(25).repeat(2)
+    one = draw(images, 3, numbers)
+    assert not np.array_equal(one[:25, 1, 0], one[25:, 1, 0]), "noise of the first and of the second image of a class"
+    other = draw(images, 4, numbers)
+    assert not np.array_equal(one[:, 0, 1], other[:, 0, 1])  # low-quality images
+    assert not np.array_equal(one[:, 1, 0], other[:, 1, 0])  # noise
     monkeypatch.setattr(image_streams, "CHUNK", 10)
-    one = draw(images, (3, 1))
-    for part, again in zip(one, draw(images, (3, 1)), strict=True):
-        assert np.array_equal(part, again)
-    for other in ((3, 2), (4, 1)):
-        assert not np.array_equal(one[0][:, 0, 1], draw(images, other)[0][:, 0, 1])  # low-quality images
-        assert not np.array_equal(one[0][:, 1, 0], draw(images, other)[0][:, 1, 0])  # noise
-    assert not np.array_equal(one[0][:, 1, 0], one[1][:, 1, 0])
+    assert np.array_equal(one, draw(images, 3, numbers))
+    assert np.array_equal(one[[7, 32]], draw(images, 3, torch.tensor([7, 7])))
 
 
 def test_a_sieve_lets_all_pass_and_keeps_the_same_images_for_the_same_seed() -> None:
@@ -97,8 +98,8 @@ def test_a_sieve_lets_all_pass_and_keeps_the_same_images_for_the_same_seed() -> 
 
 
 def test_the_held_out_bank_stands_for_a_run_and_the_training_bank_where_none_is_held_out(images: ImageSet) -> None:
-    held_out = ImageSet("held out", images.generator, images.bank, images.labels)
-    raw = ImageSet("without moving average", Echo(), images.bank, images.labels)
+    held_out = ImageSet("held out", images.generator, images.bank, images.labels, images.names)
+    raw = ImageSet("without moving average", Echo(), images.bank, images.labels, images.names)
     assert reported_set([images, held_out, raw]) is held_out
     assert reported_set([images, raw]) is images
 

@@ -12,7 +12,9 @@ from PIL import Image
 from ctfgan.bundle.bundle import stored_levels
 from ctfgan.core.errors import DataError
 from ctfgan.data.levels import Scale
-from ctfgan.sampling import Model, image_files
+from ctfgan.data.sources.encoded import read_image
+from ctfgan.sampling.model import Model
+from ctfgan.sampling.own_images import read_own_images
 from tests.contract.test_changed_classes import random_bundle
 
 
@@ -34,9 +36,9 @@ def folder(tmp_path: Path, bad_images: dict[str, bytes]) -> Path:
 
 
 def test_a_folder_goes_on_where_a_file_is_broken_and_says_how_many_and_why(model: Model, folder: Path) -> None:
-    own = model.read_all([folder])
+    own = read_own_images(model, [folder])
     assert own.files == [folder / "a" / "c.JPE", folder / "b.png"]
-    assert np.array_equal(own.pixels, model.read(own.files))
+    assert np.array_equal(own.pixels, [model.fitted(read_image(file)) for file in own.files])
     assert own.notes[0].startswith(f"{folder}: 3 images that are hidden or in system folders were passed over (")
     assert own.notes[1].startswith(
         f"{folder}: 2 images were passed over (first: {folder / 'a' / 'broken.png'} cannot be"
@@ -47,7 +49,7 @@ def test_a_folder_goes_on_where_a_file_is_broken_and_says_how_many_and_why(model
 def test_a_file_that_is_named_must_be_readable(model: Model, folder: Path) -> None:
     for paths in ([folder / "z.png"], [folder, folder / "a" / "broken.png"]):
         with pytest.raises(DataError, match=r"(z|broken)\.png cannot be read: .*; leave it out or replace it"):
-            model.read_all(paths)
+            read_own_images(model, paths)
 
 
 def test_a_folder_of_broken_images_alone_is_refused(model: Model, folder: Path, tmp_path: Path) -> None:
@@ -56,7 +58,7 @@ def test_a_folder_of_broken_images_alone_is_refused(model: Model, folder: Path, 
     with pytest.raises(
         DataError, match=r"more: none of 1 images can be read \(first: .*x\.png cannot be read: not an im"
     ):
-        model.read_all([folder, tmp_path / "more"])
+        read_own_images(model, [folder, tmp_path / "more"])
 
 
 def test_a_dark_image_of_more_than_8_bits_stays_as_dark_as_it_was_in_training(model: Model) -> None:
@@ -67,6 +69,5 @@ def test_a_dark_image_of_more_than_8_bits_stays_as_dark_as_it_was_in_training(mo
     assert trained.fitted(dark)[0, 0, 0] == 200 * 255 // 4_095
 
 
-def test_image_files_of_a_folder_are_nobody_elses(folder: Path) -> None:
-    assert image_files([folder]) == [folder / "a" / name for name in ("broken.png", "c.JPE")] + [
-        folder / "b.png", folder / "z.png"]  # fmt: skip
+def test_an_image_that_is_named_twice_counts_once(model: Model, folder: Path) -> None:
+    assert read_own_images(model, [folder / "b.png", folder]).files == [folder / "b.png", folder / "a" / "c.JPE"]

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet
 import pytest
-import torch
 from PIL import Image
 
 from ctfgan.bundle.bundle import load_bundle, save_bundle
@@ -22,7 +21,10 @@ from ctfgan.bundle.class_editing import rename
 from ctfgan.core.errors import ConfigError, CtfganError, DataError, Interrupted
 from ctfgan.core.files import sha256
 from ctfgan.data.sources.registry import open_source
-from ctfgan.sampling import Model, layout_for, layouts, load, plan, plan_balanced, set_folder, sets, write_set
+from ctfgan.sampling import layouts, set_folder, sets
+from ctfgan.sampling.model import ImageId, Model, load
+from ctfgan.sampling.plan import plan, plan_balanced
+from ctfgan.sampling.sets import layout_for, write_set
 from tests.conftest import snapshot
 
 FORMS = tuple(layouts.LAYOUTS)
@@ -66,16 +68,24 @@ def test_an_image_does_not_depend_on_what_is_made_with_it(model: Model, tmp_path
                                                                        "other/B/00000.png"))  # fmt: skip
     assert not np.array_equal(first, second)
     assert not np.array_equal(first, elsewhere)
-    assert model.numbered(torch.tensor([3, 1]), [2, 0])[1, ..., 0].tolist() == first.tolist()
+    assert np.array_equal(model.images([ImageId("D", 2), ImageId("B", 0)])[1, ..., 0], first)
 
 
 def test_own_low_quality_images_are_used_in_turn(model: Model) -> None:
     size = model.bundle.data_spec.low_quality_size
     own = np.random.default_rng(0).integers(0, 256, (2, size, size, 1), dtype=np.uint8)
-    labels = torch.zeros(3, dtype=torch.int64)
-    both = model.numbered(labels, [0, 1, 2], low_quality=own)
-    assert np.array_equal(both[1], model.numbered(labels[:1], [1], low_quality=own[[1, 1]])[0])
-    assert not np.array_equal(both, model.numbered(labels, [0, 1, 2]))
+    ids = [ImageId("A", number) for number in range(3)]
+    both = model.images(ids, low_quality=own)
+    assert np.array_equal(both[1], model.images(ids[1:2], low_quality=own[[1, 1]])[0])
+    assert not np.array_equal(both, model.images(ids))
+
+
+def test_a_sheet_and_a_set_of_one_seed_show_the_same_images(model: Model, tmp_path: Path) -> None:
+    samples = model.sample(["D", "B"], 3, seed=4)
+    make(model, tmp_path / "set", n=20, seed=4)
+    in_set = [pixels(tmp_path / f"set/{name}/{number:05d}.png") for name in "DB" for number in range(3)]
+    assert np.array_equal(samples.images[..., 0], in_set)
+    assert samples.labels.tolist() == [3, 3, 3, 1, 1, 1]
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -291,7 +301,7 @@ def test_whatever_a_class_is_called_stays_in_the_folder_and_is_read_back(
     assert np.bincount(source.labels).tolist() == [2, 2, 2, 2]
     label = source.classes.index(names[1])
     read = {np.asarray(source.read(int(row))).tobytes() for row in np.flatnonzero(source.labels == label)}
-    assert read == {image.tobytes() for image in renamed.numbered(torch.tensor([1, 1]), [0, 1])}
+    assert read == {image.tobytes() for image in renamed.images([ImageId(names[1], 0), ImageId(names[1], 1)])}
 
 
 @pytest.mark.usefixtures("_small_pieces")

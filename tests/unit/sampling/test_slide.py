@@ -8,19 +8,21 @@ import torch
 
 from ctfgan.bundle.bundle import Bundle
 from ctfgan.core.errors import ConfigError
+from ctfgan.distributed.image_rng import PerImageRng
 from ctfgan.models.interfaces import Condition, Noise
+from ctfgan.models.synthesis import draw_inputs
 from ctfgan.nn.class_tables import LOW_QUALITY_LABELS, CodeTable, table_spaces
-from ctfgan.sampling import Model, Point
-from ctfgan.sampling.points import arc, conditions, noises
+from ctfgan.sampling.model import ImageId, Model
+from ctfgan.sampling.slides import arc
 from tests.contract.test_changed_classes import FORMS, random_bundle
 
 METHODS = [("ctf-folders", True), ("ctf-folders", False), ("projection-folders", True), ("ac-gan-folders", True),
            ("prog-gan-folders", True), ("sn-gan-folders", True)]  # fmt: skip
 
 
-def some_points(bundle: Bundle) -> list[Point]:
+def some_ids(bundle: Bundle) -> list[ImageId]:
     names = "baeeb" if bundle.recipe.method.is_conditional else [None] * 5
-    return [Point(name, seed) for name, seed in zip(names, [3, 3, 8, 2**48 - 1, 0], strict=True)]
+    return [ImageId(name, number) for name, number in zip(names, [3, 3, 8, 2**48 - 1, 0], strict=True)]
 
 
 def assert_alike(one: np.ndarray, other: np.ndarray) -> None:
@@ -29,22 +31,18 @@ def assert_alike(one: np.ndarray, other: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize(("name", "matched"), METHODS)
-def test_an_image_of_a_point_is_a_sample_of_its_class_and_seed(name: str, matched: bool) -> None:
+def test_an_image_does_not_depend_on_what_is_made_with_it(name: str, matched: bool) -> None:
     model = Model(random_bundle(name, matched=matched), "cpu")
-    points = some_points(model.bundle)
-    alone = [
-        model.sample(None if point.class_name is None else [point.class_name], 1, seed=point.seed).images
-        for point in points
-    ]
-    assert_alike(model.images_of(points), np.concatenate(alone))
+    ids = some_ids(model.bundle)
+    assert np.array_equal(model.images(ids), np.concatenate([model.images([one]) for one in ids]))
 
 
-def test_an_own_low_quality_image_serves_all_points() -> None:
+def test_an_own_low_quality_image_serves_all_images() -> None:
     model = Model(random_bundle("ctf-folders"), "cpu")
     own = np.random.default_rng(5).integers(0, 256, (1, 8, 8, 1), dtype=np.uint8)
-    points = some_points(model.bundle)
-    alone = [model.sample([str(p.class_name)], 1, seed=p.seed, low_quality=own).images for p in points]
-    assert_alike(model.images_of(points, own), np.concatenate(alone))
+    ids = some_ids(model.bundle)
+    alone = [model.images([one], low_quality=own) for one in ids]
+    assert np.array_equal(model.images(ids, low_quality=own), np.concatenate(alone))
 
 
 @pytest.mark.parametrize("settings", FORMS)
@@ -53,17 +51,17 @@ def test_a_slide_begins_and_ends_with_the_images_of_its_ends(
     name: str, matched: bool, settings: tuple[str, ...]
 ) -> None:
     model = Model(random_bundle(name, *settings, matched=matched), "cpu")
-    start, _, end, *_ = some_points(model.bundle)
+    start, _, end, *_ = some_ids(model.bundle)
     way = model.slide(start, end, 5)
-    assert way.shape == (5, *model.images_of([start]).shape[1:])
-    assert_alike(way[[0, -1]], model.images_of([start, end]))
+    assert way.shape == (5, *model.images([start]).shape[1:])
+    assert_alike(way[[0, -1]], model.images([start, end]))
     assert all((one != other).any() for one, other in itertools.pairwise(way))
 
 
 def test_a_slide_leaves_the_model_as_it_was() -> None:
     model = Model(random_bundle("ctf-folders"), "cpu")
     before = model.sample(n=2).images
-    model.slide(Point("a", 0), Point("c", 1))
+    model.slide(ImageId("a", 0), ImageId("c", 1))
     assert np.array_equal(model.sample(n=2).images, before)
 
 
@@ -75,12 +73,13 @@ def test_the_middle_between_two_classes_is_made_of_the_mean_of_their_rows_or_cod
 ) -> None:
     """The mean, put by hand into a copy of the bundle in the place of class c and of the label that d has."""
     bundle, by_hand = (random_bundle(name, *settings, matched=matched) for _ in range(2))
-    middle = Model(bundle, "cpu").slide(Point("d", 6), Point("b", 6), 3)[1]
+    middle = Model(bundle, "cpu").slide(ImageId("d", 6), ImageId("b", 6), 3)[1]
     spaces = table_spaces(by_hand.generator)
     low, own = None, torch.tensor([1])
+    ends, noise = draw_inputs(bundle.generator, torch.tensor([3, 1]), bundle.bank, PerImageRng(0, "db", [6, 6]))
     if bundle.bank is not None:
-        drawn, labels = conditions(torch.tensor([3, 1]), [6, 6], bundle.bank).required_low_quality()
-        low, own = drawn.mean(dim=0, keepdim=True), labels
+        drawn, own = ends.required_low_quality()
+        low = drawn.mean(dim=0, keepdim=True)
     for path, module in by_hand.generator.named_modules():
         rows = module.codes if isinstance(module, CodeTable) else module.weight if path in spaces else None
         if rows is None:
@@ -88,11 +87,11 @@ def test_the_middle_between_two_classes_is_made_of_the_mean_of_their_rows_or_cod
         is_label = spaces.get(path) == LOW_QUALITY_LABELS or len(rows) == 6
         ends = own if is_label else torch.tensor([3, 1])
         rows[ends[0] if is_label else 2] = rows[ends].float().mean(dim=0)
-    generator = by_hand.generator
-    noise = noises(generator, [6])
     condition = Condition(torch.tensor([2]), low, None if low is None else own[:1])
     with torch.no_grad():
-        expected = ((generator(condition, noise)[0] + 1) * 127.5).permute(1, 2, 0).numpy()
+        expected = (
+            ((by_hand.generator(condition, arc(noise, torch.tensor([0.5])))[0] + 1) * 127.5).permute(1, 2, 0).numpy()
+        )
     np.testing.assert_allclose(middle.astype(float), expected, atol=1)
 
 
@@ -126,9 +125,9 @@ def test_ends_that_the_model_does_not_have_are_refused(
 ) -> None:
     model = Model(random_bundle(name), "cpu")
     with pytest.raises(ConfigError, match=message):
-        model.slide(*(Point(*point) for point in points))
+        model.slide(*(ImageId(*point) for point in points))
 
 
 def test_a_way_has_two_ends() -> None:
     with pytest.raises(ConfigError, match="steps is 1; a way has at least two"):
-        Model(random_bundle("ctf-folders"), "cpu").slide(Point("a", 0), Point("b", 0), 1)
+        Model(random_bundle("ctf-folders"), "cpu").slide(ImageId("a", 0), ImageId("b", 0), 1)

@@ -7,7 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from ctfgan.bundle.bundle import Bundle
-from ctfgan.sampling import Model
+from ctfgan.sampling.model import Model
 from ctfgan.web.messages import Limits
 from ctfgan.web.server import create_app
 from tests.contract.test_changed_classes import random_bundle

@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from httpx import Response
 from PIL import Image
 
-from ctfgan.sampling import Model, Point
+from ctfgan.sampling.model import ImageId, Model
 from tests.contract.test_changed_classes import random_bundle
 
 UGLY = ("<img src=x onerror=alert(1)>", "../../etc/passwd", "Ä b", "\u5baa", "CON", "line\nbreak", "\ud800")
@@ -40,12 +40,12 @@ def error_in(answer: Response, status: int) -> str:
     return content["error"]
 
 
-def test_samples_are_those_of_the_library_each_with_a_seed_of_its_own(client: TestClient) -> None:
+def test_a_seed_is_the_number_of_an_image_of_the_library(client: TestClient) -> None:
     answer = client.post("/api/sample", json={"classes": ["d", "a", "d"], "n": 3, "seed": 5})
     entries = [(image["class"], image["seed"]) for image in answer.json()["images"]]
     assert entries == [(name, seed) for name in "da" for seed in (5, 6, 7)]
     model = Model(random_bundle("ctf-folders"), "cpu")
-    expected = model.images_of([Point(*entry) for entry in entries])[..., 0]
+    expected = model.images([ImageId(*entry) for entry in entries])[..., 0]
     assert np.array_equal(images_in(answer), expected)
 
 
@@ -57,7 +57,7 @@ def test_seeds_go_on_at_zero_behind_the_last_one(client: TestClient) -> None:
 def test_a_slide_is_that_of_the_library_and_names_its_ends(client: TestClient) -> None:
     asked = {"from": {"class": "a", "seed": 1}, "to": {"class": "c", "seed": 2}, "steps": 4}
     answer = client.post("/api/slide", json=asked)
-    expected = Model(random_bundle("ctf-folders"), "cpu").slide(Point("a", 1), Point("c", 2), 4)[..., 0]
+    expected = Model(random_bundle("ctf-folders"), "cpu").slide(ImageId("a", 1), ImageId("c", 2), 4)[..., 0]
     assert np.array_equal(images_in(answer), expected)
     entries = [(image["class"], image["seed"]) for image in answer.json()["images"]]
     assert entries == [("a", 1), (None, None), (None, None), ("c", 2)]
@@ -77,7 +77,7 @@ def test_an_own_image_of_any_kind_is_enhanced_and_varied(client: TestClient, kin
     shown = images_in(answer)
     assert np.array_equal(shown[0], np.kron(own[0, :, :, 0], np.ones((2, 2))))  # 8x8 at 16x16
     assert np.array_equal(shown[1:2], model.enhance(own, "b", seed=9)[..., 0])
-    assert np.array_equal(shown[2:], model.images_of([Point("b", 9), Point("b", 10)], own)[..., 0])
+    assert np.array_equal(shown[2:], model.images([ImageId("b", 9), ImageId("b", 10)], low_quality=own)[..., 0])
     assert [image["kind"] for image in answer.json()["images"]] == ["input", "enhanced", "variation", "variation"]
 
 
