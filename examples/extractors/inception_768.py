@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ctfgan.metrics.inception_network import InceptionNetwork
+from ctfgan.metrics.inception import InceptionNetwork
 
 NAME = "768"
 RESIZE = "to 299x299, bilinear as in TensorFlow 1, without anti-aliasing"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ctfgan.metrics import per_class
+from ctfgan.metrics import scores
 
 PLUGIN = """
 import torch
@@ -26,7 +26,7 @@ def test_every_figure_is_written_under_its_extractors_name_with_its_numbers_of_i
     run_cli: Callable, finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(per_class, "FEWEST_REAL", 4)
+    monkeypatch.setattr(scores, "FEWEST_REAL", 4)
     shutil.copytree(finished_run, "run")
     Path("corner.py").write_text(PLUGIN)
     done = run_cli("evaluate", "run", "--extractor", "corner.py", "--images", 120, "--per-class", 2,

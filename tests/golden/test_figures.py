@@ -10,12 +10,10 @@ import scipy.linalg
 import torch
 
 from ctfgan.core.progress import silent
-from ctfgan.metrics import features, per_class
-from ctfgan.metrics.features import Reading, read_images
-from ctfgan.metrics.memorization import check_copies
-from ctfgan.metrics.neighbours import neighbourhood
-from ctfgan.metrics.per_class import ClassReference
-from ctfgan.metrics.scores import frechet_distance, kernel_distance, measure
+from ctfgan.metrics import features, scores
+from ctfgan.metrics.features import ExtractedFeatures, extract_features
+from ctfgan.metrics.memorization import check_memorization
+from ctfgan.metrics.scores import ClassReference, frechet_distance, kernel_distance, prdc, score_features
 from tests.unit.metrics.extractors import PixelExtractor, numbered_images
 
 
@@ -54,9 +52,9 @@ def test_the_score_is_the_exponential_of_the_mean_divergence_from_the_marginal(m
     images = np.random.default_rng(2).integers(0, 256, (500, 4, 4, 1), dtype=np.uint8)
     extractor = PixelExtractor(width=4, classes=7)
 
-    def score() -> features.Score:
+    def score() -> features.SplitScore:
         chunks = ((images[start : start + 64], None) for start in range(0, 500, 64))
-        found = read_images([extractor], chunks, 500, seed=0)["pixels"].score
+        found = extract_features([extractor], chunks, 500, seed=0)["pixels"].score
         assert found is not None
         return found
 
@@ -83,7 +81,7 @@ def test_precision_recall_density_and_coverage_equal_their_definitions_in_plain_
 
     real_balls, fake_balls = ([ball(images, i) for i in range(len(images))] for images in (real, fake))
     hits = [[np.linalg.norm(x - y) <= radius for x, radius in zip(real, real_balls, strict=True)] for y in fake]
-    found = neighbourhood(torch.from_numpy(real), torch.from_numpy(fake), k, seed=0)
+    found = prdc(torch.from_numpy(real), torch.from_numpy(fake), k, seed=0)
     assert found is not None
     assert found.precision == pytest.approx(sum(any(row) for row in hits) / 30)
     assert found.density == pytest.approx(sum(map(sum, hits)) / (k * 30))
@@ -94,7 +92,7 @@ def test_precision_recall_density_and_coverage_equal_their_definitions_in_plain_
 
 
 def test_the_distance_per_class_is_the_mean_of_the_classes_own_distances(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(per_class, "FEWEST_REAL", 20)
+    monkeypatch.setattr(scores, "FEWEST_REAL", 20)
     rng = np.random.default_rng(5)
     labels = np.repeat([0, 1, 2, 3], [30, 25, 10, 40])  # class 2 has too few
     real = rng.normal(size=(105, 3)) + labels[:, None]
@@ -114,25 +112,27 @@ def test_the_distance_per_class_is_the_mean_of_the_classes_own_distances(monkeyp
 def test_equal_sets_have_distance_zero_and_figures_do_not_touch_the_global_random_state() -> None:
     features = torch.randn(300, 5, generator=torch.Generator().manual_seed(3))
     before = torch.random.get_rng_state()
-    figures = measure(Reading(features, None, False, None), features, PixelExtractor(5, 2).card, None, k=5, seed=0)
-    assert figures.frechet == pytest.approx(0, abs=1e-6)
-    assert figures.kernel < 0.01  # unbiased, and below zero for a set against itself
-    assert figures.neighbours is not None
-    assert figures.neighbours.precision == figures.neighbours.recall == figures.neighbours.coverage == 1
-    assert figures.neighbours.density == pytest.approx(1 + 1 / 5)  # an image lies in its own ball, too
+    found = score_features(
+        ExtractedFeatures(features, None, False, None), features, PixelExtractor(5, 2).card, None, k=5, seed=0
+    )
+    assert found.frechet == pytest.approx(0, abs=1e-6)
+    assert found.kernel < 0.01  # unbiased, and below zero for a set against itself
+    assert found.neighbours is not None
+    assert found.neighbours.precision == found.neighbours.recall == found.neighbours.coverage == 1
+    assert found.neighbours.density == pytest.approx(1 + 1 / 5)  # an image lies in its own ball, too
     assert torch.equal(before, torch.random.get_rng_state())
 
 
 def test_copies_are_seen_and_new_images_are_not_called_copies() -> None:
     rng = np.random.default_rng(4)
     training, held_out, fresh = (rng.integers(0, 256, (400, 16, 16, 1), dtype=np.uint8) for _ in range(3))
-    assert check_copies(training[:200], held_out, [training]).closer_than_real == 1
-    assert check_copies(fresh, held_out, [training]).closer_than_real < 0.1
+    assert check_memorization(training[:200], held_out, [training]).closer_than_real == 1
+    assert check_memorization(fresh, held_out, [training]).closer_than_real < 0.1
 
 
 def test_the_nearest_image_is_the_same_however_training_images_are_cut_into_chunks() -> None:
     training, asked = numbered_images(250, side=16), numbered_images(30, side=16)[::-1] // 2
-    whole = check_copies(asked, asked, [training])
-    assert check_copies(asked, asked, np.split(training, 5)) == whole
+    whole = check_memorization(asked, asked, [training])
+    assert check_memorization(asked, asked, np.split(training, 5)) == whole
     nearest = [min(abs(int(a) - int(b)) for b in training[:, 0, 0, 0]) for a in asked[:, 0, 0, 0]]
     assert whole.median_generated == pytest.approx(float(np.median(nearest)))

@@ -21,6 +21,7 @@ from ctfgan.data.images import Bytes
 from ctfgan.data.packed import PackedImages
 from ctfgan.data.packing import look, pack
 from ctfgan.data.sources.registry import open_source
+from ctfgan.data.subset import Subset
 from ctfgan.metrics.eval_classifier import TrainingImages
 from ctfgan.nn.class_tables import CLASSES, LOW_QUALITY_LABELS, table_spaces
 from ctfgan.training.class_codes import ClassCodes, class_means
@@ -81,7 +82,7 @@ def add(
     _check_classes(bundle, packed)
     low = _low_quality(bundle, packed, low_quality, progress) if matched else ()
     assert codes.encoder is not None, "codes of a bundle are of images"
-    own = TrainingImages(packed.images, np.arange(len(packed)), packed.labels, packed.fingerprint)
+    own = TrainingImages.of(Subset(packed, np.arange(len(packed))))
     means = class_means(codes.encoder.classifier, own, len(packed.names), device or torch.device("cpu"), progress)
     new = NewClasses(codes.encoder.codes(means), low)
     report = _report(bundle, packed, codes.classes, new.codes)

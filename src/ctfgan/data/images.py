@@ -101,9 +101,9 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def to_float(images: Bytes) -> Tensor:
-    """uint8 ``(N, R, R, K)`` to float32 ``(N, K, R, R)`` in [-1, 1]."""
-    return normalised(torch.from_numpy(np.ascontiguousarray(images)))
+def to_float(images: Bytes, device: torch.device | str = "cpu") -> Tensor:
+    """uint8 ``(N, R, R, K)`` to float32 ``(N, K, R, R)`` in [-1, 1] on a device."""
+    return normalised(torch.from_numpy(np.ascontiguousarray(images)).to(device))
 
 
 def normalised(images: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from ctfgan.core.errors import ConfigError, CtfganError, Interrupted
 from ctfgan.core.files import is_taken
 from ctfgan.core.settings import flatten
 from ctfgan.evaluation import FORMAT, evaluate
-from ctfgan.metrics.extractor import Extractor
+from ctfgan.metrics.features import Extractor
 from ctfgan.recipes.recipe import Recipe, parse_recipe
 from ctfgan.runs.context import Callbacks
 from ctfgan.runs.train import is_finished, resume, train

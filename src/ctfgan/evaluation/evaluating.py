@@ -19,7 +19,7 @@ from ctfgan.distributed.engine import start_engine
 from ctfgan.evaluation.measurement import Measurement
 from ctfgan.evaluation.result import Evaluation, are_figures, with_earlier
 from ctfgan.evaluation.spread import SharedExtractor
-from ctfgan.metrics.extractor import Extractor
+from ctfgan.metrics.features import Extractor
 from ctfgan.metrics.inception import load_inception
 from ctfgan.metrics.plugin import load_plugin
 from ctfgan.metrics.settings import EvaluationSettings

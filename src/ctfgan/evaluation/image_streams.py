@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ctfgan.core.progress import Progress
+from ctfgan.data.images import Bytes
 from ctfgan.data.pairing import LowQualityBank
 from ctfgan.data.subset import Subset
 from ctfgan.distributed.engine import Engine, place
 from ctfgan.distributed.image_rng import PerImageRng, numbers_in_class
 from ctfgan.evaluation.result import AS_TRAINED, HELD_OUT_BANK, SAMPLES, TRAINING_BANK
-from ctfgan.metrics.extractor import Pixels
 from ctfgan.metrics.features import Chunk
 from ctfgan.models.synthesis import draw_inputs, synthesise
 from ctfgan.runs.context import RunContext
@@ -109,7 +109,7 @@ class Sieve:
     def __init__(self, count: int, keep: int, seed: int) -> None:
         self._is_kept = np.zeros(count, dtype=bool)
         self._is_kept[np.random.default_rng(seed).permutation(count)[:keep]] = True
-        self._parts: list[Pixels] = []
+        self._parts: list[Bytes] = []
 
     def passing(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
         """The same stream."""
@@ -120,6 +120,6 @@ class Sieve:
             start += len(images)
             yield images, labels
 
-    def kept(self) -> Pixels:
+    def kept(self) -> Bytes:
         """What stayed behind, uint8 ``(N, R, R, K)``."""
         return np.concatenate(self._parts)

@@ -9,22 +9,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ctfgan.core.files import cache_folder
 from ctfgan.core.progress import silent
+from ctfgan.data.images import Bytes
 from ctfgan.data.leakage import first_rows
 from ctfgan.data.splits import Rows, stratified_order
 from ctfgan.data.subset import Subset
 from ctfgan.evaluation.image_streams import CHUNK, ImageSet, Sieve, generated, image_sets, real, reported_set
 from ctfgan.evaluation.result import FLOOR, Evaluation
 from ctfgan.metrics.classification import ClassificationScore, classification_score
-from ctfgan.metrics.eval_classifier import TrainingImages
-from ctfgan.metrics.extractor import Extractor, Pixels
-from ctfgan.metrics.features import SCORE_SPLITS, Chunk, Reading, read_images
-from ctfgan.metrics.memorization import CopyCheck, check_copies
-from ctfgan.metrics.neighbours import MOST_IMAGES
-from ctfgan.metrics.per_class import ClassReference
+from ctfgan.metrics.eval_classifier import EvalClassifierTrainer, TrainingImages
+from ctfgan.metrics.features import SCORE_SPLITS, Chunk, ExtractedFeatures, Extractor, extract_features
+from ctfgan.metrics.memorization import MemorizationCheck, check_memorization
 from ctfgan.metrics.protocol import Protocol
-from ctfgan.metrics.scores import KERNEL_SUBSET_SIZE, KERNEL_SUBSETS, Figures, PerClass, measure
+from ctfgan.metrics.scores import (
+    KERNEL_SUBSET_SIZE,
+    KERNEL_SUBSETS,
+    PRDC_IMAGES,
+    ClassReference,
+    PerClass,
+    Scores,
+    score_features,
+)
 from ctfgan.metrics.settings import EvaluationSettings
 from ctfgan.models.synthesis import balanced_labels, sample_labels
 from ctfgan.runs.context import Callbacks, RunContext
@@ -88,7 +93,7 @@ class Measurement:
         floor = _joined(self._figures(part, others, None), by_class.floor(halves[0], halves[1]))
         sets = image_sets(self._work, self._folder)
         sieve = Sieve(settings.images, COPY_CHECK_IMAGES, settings.seed)
-        rows: dict[str, dict[str, Figures]] = {}
+        rows: dict[str, dict[str, Scores]] = {}
         for images in sets:
             chunks = self._samples(images)
             readings = self._read(sieve.passing(chunks) if images is sets[0] else chunks, settings.images)
@@ -116,20 +121,20 @@ class Measurement:
         intended = self._work.recipe.method.is_conditional
         return ((pixels, labels if intended else None) for pixels, labels in chunks)
 
-    def _read(self, chunks: Iterable[Chunk], count: int) -> dict[str, Reading]:
-        return read_images(self._extractors, chunks, count, self._settings.seed, self._lq_only)
+    def _read(self, chunks: Iterable[Chunk], count: int) -> dict[str, ExtractedFeatures]:
+        return extract_features(self._extractors, chunks, count, self._settings.seed, self._lq_only)
 
     def _figures(
         self,
-        readings: Mapping[str, Reading],
+        readings: Mapping[str, ExtractedFeatures],
         reference: Mapping[str, Tensor],
         floor: tuple[int, Mapping[str, Tensor]] | None,
-    ) -> dict[str, Figures]:
+    ) -> dict[str, Scores]:
         k, seed = self._settings.neighbours, self._settings.seed
         found = {}
         for key, reading in readings.items():
             compared = None if floor is None else (floor[0], floor[1][key])
-            found[key] = measure(reading, reference[key], self._cards[key], compared, k=k, seed=seed)
+            found[key] = score_features(reading, reference[key], self._cards[key], compared, k=k, seed=seed)
         return found
 
     def _class_by_class(self, images: ImageSet, by_class: ClassReference) -> dict[str, PerClass]:
@@ -144,20 +149,18 @@ class Measurement:
         # With the training bank, from which 'ctfgan sample' draws.
         training, reference, recipe = self._measured.training, self._measured.reference, self._work.recipe
         numbers = balanced_labels(self._settings.images, len(self._measured.labels))
+        trainer = EvalClassifierTrainer(recipe.recogniser, self._work.device, self._callbacks.progress)
         return classification_score(
-            TrainingImages(training.packed.images, training.rows, training.labels, training.packed.fingerprint),
+            trainer,
+            TrainingImages.of(training),
             self._generated(images, numbers, "generating images to train classifiers on"),
-            numbers.numpy(),
+            len(numbers),
             self._real(np.arange(len(reference))),
             self._measured.names,
-            recipe.recogniser,
             self._settings.classification_seeds,
-            cache_folder(),
-            self._work.device,
-            self._callbacks.progress,
         )
 
-    def _copies(self, samples: Pixels) -> CopyCheck:
+    def _copies(self, samples: Bytes) -> MemorizationCheck:
         dataset = self._work.dataset
         side, reference = dataset.low_quality, self._measured.reference
         chosen = np.random.default_rng(self._settings.seed).permutation(len(reference))[:COPY_CHECK_REAL]
@@ -167,7 +170,7 @@ class Measurement:
         starts = range(0, len(originals), CHUNK)
         watched = self._callbacks.progress(starts, len(starts), "looking for copies")
         known = (dataset.images(originals[start : start + CHUNK]) for start in watched)
-        return check_copies(samples, reference.packed.images[reference.rows[np.sort(chosen)]], known)
+        return check_memorization(samples, reference.packed.images[reference.rows[np.sort(chosen)]], known)
 
     def _protocol(self) -> Protocol:
         recipe, dataset, side = self._work.recipe, self._work.dataset, self._work.dataset.low_quality
@@ -200,7 +203,7 @@ class Measurement:
             kernel_subsets=KERNEL_SUBSETS,
             kernel_subset_size=KERNEL_SUBSET_SIZE,
             neighbours=self._settings.neighbours,
-            neighbours_images=MOST_IMAGES,
+            neighbours_images=PRDC_IMAGES,
             per_class=self._settings.per_class,
             data_seed=recipe.data.seed,
             training_seed=recipe.seed,
@@ -233,6 +236,6 @@ def floor_split(reference: Subset, images: int, seed: int) -> tuple[Rows, Rows]:
     return np.sort(order[:cut]), np.sort(order[cut:])
 
 
-def _joined(figures: dict[str, Figures], per_class: Mapping[str, PerClass]) -> dict[str, Figures]:
+def _joined(figures: dict[str, Scores], per_class: Mapping[str, PerClass]) -> dict[str, Scores]:
     """Figures with the class-wise distances that were measured."""
     return {key: replace(found, per_class=per_class.get(key)) for key, found in figures.items()}

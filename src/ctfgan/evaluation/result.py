@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ctfgan.metrics.classification import ClassificationScore
-from ctfgan.metrics.extractor import RECOGNISER, ExtractorCard
-from ctfgan.metrics.memorization import CopyCheck
+from ctfgan.metrics.features import EVAL_CLASSIFIER, ExtractorCard
+from ctfgan.metrics.memorization import MemorizationCheck
 from ctfgan.metrics.protocol import Protocol, sentence
-from ctfgan.metrics.scores import Figures
+from ctfgan.metrics.scores import Scores
 
 SAMPLES, AS_TRAINED = "samples", "samples without moving average"
 """What names of sets of samples begin with: of the released weights, and of those that they are the average of."""
@@ -40,20 +40,20 @@ class Evaluation:
     """What ``ctfgan evaluate`` reports."""
 
     protocol: Protocol
-    rows: dict[str, dict[str, Figures]]
+    rows: dict[str, dict[str, Scores]]
     """By image set (samples for each bank, and the floor), then by key of the extractor."""
     reported_set: str
     """The image set that stands for the run: with the held-out bank, or with the only bank there is."""
     classification: ClassificationScore | None
     """Of samples with the training bank, as ``ctfgan sample`` makes them; None unless it was asked for."""
-    copies: CopyCheck
+    copies: MemorizationCheck
     notes: tuple[str, ...]
     """What the figures are not good for, one sentence each."""
 
     @property
-    def reported(self) -> Figures:
+    def reported(self) -> Scores:
         """The recogniser's figures of the set that stands for the run."""
-        return self.rows[self.reported_set][RECOGNISER]
+        return self.rows[self.reported_set][EVAL_CLASSIFIER]
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: ``rows`` by image set, inside them figures by extractor."""
@@ -63,7 +63,7 @@ class Evaluation:
         """One line for each image set and extractor, for the classifiers and for all notes."""
         cards = self.protocol.extractors
         lines = {
-            name if key == RECOGNISER else f"{name} ({key})": sentence(cards[key], figures)
+            name if key == EVAL_CLASSIFIER else f"{name} ({key})": sentence(cards[key], figures)
             for name, row in self.rows.items()
             for key, figures in row.items()
         }
@@ -101,7 +101,4 @@ def are_figures(content: dict[str, Any]) -> bool:
 
 
 def _images(protocol: dict[str, Any]) -> dict[str, Any]:
-    # A file from before there were probe classes measured them all; one from before rollbacks, or before classes
-    # with low-quality images only, had none of these.
-    filled = {"of_classes": protocol["classes"], "rollbacks": 0, "slowed": 1.0, "lq_only": 0, "unmeasured": 0}
-    return {name: value for name, value in (filled | protocol).items() if name != "extractors"}
+    return {name: value for name, value in protocol.items() if name != "extractors"}

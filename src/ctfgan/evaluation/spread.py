@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ctfgan.data.images import Bytes
 from ctfgan.distributed.processes import Processes
-from ctfgan.metrics.extractor import Extractor, ExtractorCard, Pixels
+from ctfgan.metrics.features import Extractor, ExtractorCard
 
 
 class SharedExtractor:
@@ -27,7 +28,7 @@ class SharedExtractor:
         """The extractor's own."""
         return self._extractor.card
 
-    def read(self, images: Pixels) -> tuple[Tensor, Tensor | None]:
+    def read(self, images: Bytes) -> tuple[Tensor, Tensor | None]:
         """What the extractor makes of the images, on every process."""
         if len(images) < self._processes.count:
             return self._extractor.read(images)

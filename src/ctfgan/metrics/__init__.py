@@ -1,1 +1,1 @@
-"""Figures of merit and the recogniser that they are made with."""
+"""Scores of images, and the classifier whose features they are taken on."""

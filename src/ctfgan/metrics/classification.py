@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from ctfgan.core.progress import Progress
 from ctfgan.core.text import plural
-from ctfgan.metrics.eval_classifier import TrainedEvalClassifier, TrainingImages, eval_classifier_for
+from ctfgan.metrics.eval_classifier import EvalClassifierTrainer, TrainedEvalClassifier, TrainingImages
 from ctfgan.metrics.features import Chunk
-from ctfgan.metrics.settings import EvalClassifierSettings
 
 HARDEST = 5  # classes that are told about by themselves
 DRAWS = 100_000  # of the gain, for its interval
@@ -92,72 +89,64 @@ class ClassificationScore:
 
     def hardest_sentence(self) -> str:
         """The hardest classes, from real alone to both."""
-        told = (f"{hard.name} {hard.real:.0%} -> {hard.both:.0%} of {hard.held_out:,}" for hard in self.hardest)
-        return f"hardest classes, real alone -> with generated ones: {', '.join(told)}"
+        classes = (f"{hard.name} {hard.real:.0%} -> {hard.both:.0%} of {hard.held_out:,}" for hard in self.hardest)
+        return f"hardest classes, real alone -> with generated ones: {', '.join(classes)}"
 
 
 def classification_score(
+    trainer: EvalClassifierTrainer,
     real: TrainingImages,
     generated: Iterable[Chunk],
-    labels: NDArray[np.int64],
+    count: int,
     reference: Iterable[Chunk],
     names: Sequence[str],
-    settings: EvalClassifierSettings,
     seeds: int,
-    cache: Path,
-    device: torch.device,
-    progress: Progress,
 ) -> ClassificationScore:
     """Train three classifiers of each seed and test them.
 
     Args:
-        real: real training images; the classifiers of these are kept in the cache.
-        generated: generated images of the same classes.
-        labels: of all generated images, in their order.
+        trainer: of all; its seed is the first one. Its cache keeps the classifiers of real images alone.
+        real: real training images.
+        generated: generated images of the same classes with their labels.
+        count: how many these are.
         reference: the held-out real images with their labels.
         names: of the classes, in label order.
-        settings: architecture and training of all; their seed is the first one.
         seeds: how many classifiers of each kind.
-        cache: folder of recognisers.
-        device: where all run.
-        progress: shows the training.
     """
     with tempfile.TemporaryDirectory(prefix="ctfgan-") as name:
         folder = Path(name)
-        together = _on_disk(generated, labels, real, folder)
-        alone = np.arange(len(real.rows), len(together.rows))
-        sets = (
-            (real, cache),
-            (TrainingImages(together.images, alone, labels, "generated"), folder),
-            (together, folder),
+        both = _on_disk(real, generated, count, folder)
+        alone = slice(len(real.rows), None)
+        kinds = (
+            (real, trainer.cache),
+            (TrainingImages(both.images, both.rows[alone], both.labels[alone], "generated"), folder),
+            (both, folder),
         )
-        count = len(sets) * seeds
 
         def train(kind: int, seed: int) -> TrainedEvalClassifier:
-            images, place = sets[kind]
-            number = kind * seeds + seed + 1
+            images, cache = kinds[kind]
+            what = f"training classifier {kind * seeds + seed + 1} of {len(kinds) * seeds}"
 
-            def told(items: Iterable[int], total: int, what: str) -> Iterable[int]:
-                return progress(items, total, f"training classifier {number} of {count}")
+            def progress(items: Iterable[int], total: int, _: str) -> Iterable[int]:
+                return trainer.progress(items, total, what)
 
-            chosen = settings.model_copy(update={"seed": settings.seed + seed})
-            return eval_classifier_for(images, len(names), chosen, place, device, told)
+            settings = trainer.settings.model_copy(update={"seed": trainer.settings.seed + seed})
+            return replace(trainer, settings=settings, progress=progress, cache=cache).train(images, len(names))
 
-        trained = [[train(kind, seed) for seed in range(seeds)] for kind in range(len(sets))]
-        hits, truth = _tested(trained, reference)
-    counts = (len(real.rows), len(labels), len(together.rows))
-    found = [
-        TrainedOn(count, float(right.mean()), tuple(float(one) for one in right.mean(axis=1)))
-        for count, right in zip(counts, hits, strict=True)
+        trained = [[train(kind, seed) for seed in range(seeds)] for kind in range(len(kinds))]
+        hits, truth = _test(trained, reference)
+    accuracies = [
+        TrainedOn(len(images.rows), float(right.mean()), tuple(float(one) for one in right.mean(axis=1)))
+        for (images, _), right in zip(kinds, hits, strict=True)
     ]
     return ClassificationScore(
-        real=found[0],
-        generated=found[1],
-        both=found[2],
-        gain=found[2].accuracy - found[0].accuracy,
+        real=accuracies[0],
+        generated=accuracies[1],
+        both=accuracies[2],
+        gain=accuracies[2].accuracy - accuracies[0].accuracy,
         interval=gain_interval(hits[0], hits[2]),
         held_out=len(truth),
-        steps=settings.steps,
+        steps=trainer.settings.steps,
         hardest=_hardest(hits[0], hits[2], truth, names),
     )
 
@@ -185,24 +174,26 @@ def gain_interval(before: Hits, after: Hits) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _on_disk(
-    generated: Iterable[Chunk], labels: NDArray[np.int64], real: TrainingImages, folder: Path
-) -> TrainingImages:
+def _on_disk(real: TrainingImages, generated: Iterable[Chunk], count: int, folder: Path) -> TrainingImages:
     """Real and then generated images in one file."""
-    count, total = len(real.rows), len(real.rows) + len(labels)
+    total = len(real.rows) + count
     shape = (total, *real.images.shape[1:])
-    kept = np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
-    for start in range(0, count, 1_000):
-        kept[start : min(start + 1_000, count)] = real.images[real.rows[start : start + 1_000]]
-    start = count
-    for images, _ in generated:
-        kept[start : start + len(images)] = images
+    pixels = np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
+    labels = [real.labels]
+    for start in range(0, len(real.rows), 1_000):
+        rows = real.rows[start : start + 1_000]
+        pixels[start : start + len(rows)] = real.images[rows]
+    start = len(real.rows)
+    for images, classes in generated:
+        assert classes is not None, "generated images are of classes"
+        pixels[start : start + len(images)] = images
+        labels.append(classes.numpy())
         start += len(images)
-    assert start == total, f"{len(labels)} generated images were announced and {start - count} came"
-    return TrainingImages(kept, np.arange(total), np.concatenate([real.labels, labels]), "both")
+    assert start == total, f"{count} generated images were announced and {start - len(real.rows)} came"
+    return TrainingImages(pixels, np.arange(total), np.concatenate(labels), "both")
 
 
-def _tested(
+def _test(
     trained: Sequence[Sequence[TrainedEvalClassifier]], reference: Iterable[Chunk]
 ) -> tuple[list[Hits], NDArray[np.int64]]:
     """What each classifier reads right, by kind, and the true labels."""
@@ -212,8 +203,8 @@ def _tested(
         assert labels is not None, "the reference is labelled"
         truth.append(labels.numpy())
         for kind, classifiers in enumerate(trained):
-            read = [classifier.read(images)[1].argmax(dim=1).numpy() for classifier in classifiers]
-            right[kind].append(np.stack(read) == labels.numpy())
+            answers = [classifier.read(images)[1].argmax(dim=1).numpy() for classifier in classifiers]
+            right[kind].append(np.stack(answers) == labels.numpy())
     return [np.concatenate(parts, axis=1) for parts in right], np.concatenate(truth)
 
 

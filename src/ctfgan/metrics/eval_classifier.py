@@ -1,16 +1,15 @@
-"""The recogniser: a small classifier of the run's own real images, whose features and verdicts the figures use.
+"""The eval classifier, "recogniser" in what users read: a small classifier of the run's own real images.
 
-It stands in for Inception where its weights are not at hand or mean nothing (glyphs, grey characters). Figures made
-with it carry its name; they are never called IS or FID.
+Its features and class probabilities stand in for Inception's where those weights are not at hand or mean nothing
+(glyphs, grey characters). Scores made with it carry its name; they are never called IS or FID.
 """
 
 from __future__ import annotations
 
 import hashlib
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -21,9 +20,12 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from ctfgan.core.errors import CtfganError
-from ctfgan.core.files import make_room, sha256, write_file
+from ctfgan.core.files import cache_folder, make_room, sha256, write_file
 from ctfgan.core.progress import Progress, silent
-from ctfgan.metrics.extractor import RECOGNISER, ExtractorCard, Pixels
+from ctfgan.data.image_view import BothSides, ImageView
+from ctfgan.data.images import Bytes, to_float
+from ctfgan.data.subset import Subset
+from ctfgan.metrics.features import EVAL_CLASSIFIER, ExtractorCard
 from ctfgan.metrics.settings import EvalClassifierSettings
 
 
@@ -53,13 +55,13 @@ class EvalClassifier(nn.Module):
 
 
 class TrainedEvalClassifier:
-    """A recogniser in evaluation mode, with the hash that names it in protocols."""
+    """In evaluation mode, with the hash that names it in protocols."""
 
     def __init__(self, network: EvalClassifier, weights: Path, device: torch.device) -> None:
         self.network = network.eval().requires_grad_(False).to(device)
         self.weights = weights
         self.card = ExtractorCard(
-            key=RECOGNISER,
+            key=EVAL_CLASSIFIER,
             name=f"ctfgan-recogniser-{sha256(weights)[:12]}",
             width=network.to_features.out_features,
             resize="none",
@@ -72,35 +74,22 @@ class TrainedEvalClassifier:
         self._device = device
 
     @torch.no_grad()
-    def read(self, images: Pixels, progress: Progress = silent) -> tuple[Tensor, Tensor]:
+    def read(self, images: Bytes, progress: Progress = silent) -> tuple[Tensor, Tensor]:
         """Features ``(N, features)`` and class probabilities ``(N, C)`` of uint8 images ``(N, R, R, K)``."""
         features, probabilities = [], []
         starts = range(0, len(images), 512)
         for start in progress(starts, len(starts), "recognising"):
-            seen, logits = self.network(prepared(images[start : start + 512], self._device))
-            features.append(seen.cpu())
+            extracted, logits = self.network(to_float(images[start : start + 512], self._device))
+            features.append(extracted.cpu())
             probabilities.append(logits.softmax(dim=1).cpu())
         return torch.cat(features), torch.cat(probabilities)
 
 
-class ReadImages(Protocol):
-    """Images that are read when they are asked for."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """``(N, R, R, K)``."""
-        ...
-
-    def __getitem__(self, rows: NDArray[np.int64], /) -> Pixels:
-        """uint8 images of some rows."""
-        ...
-
-
 @dataclass(frozen=True)
 class TrainingImages:
-    """What a recogniser learns from; the pixels may stay on disk."""
+    """Labelled images that a classifier learns from; the pixels may stay on disk."""
 
-    images: Pixels | ReadImages
+    images: Bytes | ImageView | BothSides
     """uint8 ``(N, R, R, K)``, in memory, memory-mapped, or read when rows are asked for."""
     rows: NDArray[np.int64]
     """Which of the images are used, ascending, never those of the reference; ``(M,)``."""
@@ -109,44 +98,81 @@ class TrainingImages:
     identity: str
     """Changes whenever images or labels do."""
 
+    @classmethod
+    def of(cls, subset: Subset) -> TrainingImages:
+        """Of a packed set."""
+        return cls(subset.packed.images, subset.rows, subset.labels, subset.packed.fingerprint)
 
-def eval_classifier_for(
-    data: TrainingImages,
-    num_classes: int,
-    settings: EvalClassifierSettings,
-    cache: Path,
-    device: torch.device,
-    progress: Progress,
-    what: str = "the recogniser that measures",
-) -> TrainedEvalClassifier:
-    """The recogniser of these training images, from the cache if it was trained before.
+
+@dataclass(frozen=True)
+class EvalClassifierTrainer:
+    """Trains classifiers, or finds in the cache what was trained on the same images before.
 
     Args:
-        data: images, labels and which of them to use.
-        num_classes: C.
         settings: size and training.
-        device: where it runs.
-        cache: folder that keeps recognisers, by a hash of data and settings.
+        device: where they run.
         progress: shows the training.
-        what: is trained, in words.
+        cache: folder that keeps them, by a hash of images and settings.
     """
-    key = hashlib.sha256(f"{data.identity} {num_classes} {settings.model_dump_json()} recogniser-3".encode())
-    key.update(data.rows.tobytes())
-    weights = cache / "recognisers" / f"{key.hexdigest()[:24]}.safetensors"
-    channels = data.images.shape[3]
-    if not weights.is_file():
-        make_room(weights)
-        network = _train(data, num_classes, settings, device, progress, what)
-        content = save({name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()})
-        if not weights.is_file():  # another run may have trained the same one meanwhile; the first one counts
-            write_file(weights, content)
-    return load_recogniser(weights, channels, num_classes, settings, device)
+
+    settings: EvalClassifierSettings
+    device: torch.device
+    progress: Progress = silent
+    cache: Path = field(default_factory=cache_folder)
+
+    def train(
+        self, data: TrainingImages, num_classes: int, what: str = "the recogniser that measures"
+    ) -> TrainedEvalClassifier:
+        """A classifier of these images.
+
+        Args:
+            data: images, labels and which of them to use.
+            num_classes: C.
+            what: is trained, in words.
+        """
+        settings = self.settings.model_dump_json()
+        key = hashlib.sha256(f"{data.identity} {num_classes} {settings} recogniser-3".encode())
+        key.update(data.rows.tobytes())
+        weights = self.cache / "recognisers" / f"{key.hexdigest()[:24]}.safetensors"
+        if not weights.is_file():
+            make_room(weights)
+            network = self._train(data, num_classes, what)
+            content = save({name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()})
+            if not weights.is_file():  # another run may have trained the same one meanwhile; the first one counts
+                write_file(weights, content)
+        return load_eval_classifier(weights, data.images.shape[3], num_classes, self.settings, self.device)
+
+    def _train(self, data: TrainingImages, num_classes: int, what: str) -> EvalClassifier:
+        """Adam with a one-cycle rate; shifts by up to a sixteenth of the side, so that a place is not learned."""
+        settings, steps = self.settings, self.settings.steps
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            network = EvalClassifier(data.images.shape[3], num_classes, settings).to(self.device)
+        rng = np.random.default_rng(settings.seed)
+        optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=steps + 1)
+        reach = data.images.shape[1] // 16
+        order = rng.permutation(len(data.rows))
+        position = 0
+        for _ in self.progress(range(steps), steps, f"training {what}"):
+            if position + settings.batch_size > len(order):
+                order, position = rng.permutation(len(data.rows)), 0
+            chosen = np.sort(order[position : position + settings.batch_size])
+            position += settings.batch_size
+            down, right = (int(step) for step in rng.integers(-reach, reach + 1, 2))
+            images = to_float(data.images[data.rows[chosen]], self.device)
+            _, logits = network(shifted(images, down, right))
+            optimizer.zero_grad(set_to_none=True)
+            F.cross_entropy(logits, torch.from_numpy(data.labels[chosen]).to(self.device)).backward()
+            optimizer.step()
+            schedule.step()
+        return network
 
 
-def load_recogniser(
+def load_eval_classifier(
     weights: Path, channels: int, num_classes: int, settings: EvalClassifierSettings, device: torch.device
 ) -> TrainedEvalClassifier:
-    """A recogniser from its file.
+    """A trained classifier from its file.
 
     Raises:
         CtfganError: the file is missing or damaged.
@@ -160,48 +186,9 @@ def load_recogniser(
     return TrainedEvalClassifier(network, weights, device)
 
 
-def _train(
-    data: TrainingImages,
-    num_classes: int,
-    settings: EvalClassifierSettings,
-    device: torch.device,
-    progress: Progress,
-    what: str,
-) -> EvalClassifier:
-    """Adam with a one-cycle rate; shifts by up to a sixteenth of the side, so that a place is not learned by heart."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
-        network = EvalClassifier(data.images.shape[3], num_classes, settings).to(device)
-    rng = np.random.default_rng(settings.seed)
-    steps = settings.steps
-    optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, total_steps=steps + 1)
-    reach = data.images.shape[1] // 16
-    order = rng.permutation(len(data.rows))
-    position = 0
-    for _ in progress(range(steps), steps, f"training {what}"):
-        if position + settings.batch_size > len(order):
-            order, position = rng.permutation(len(data.rows)), 0
-        chosen = np.sort(order[position : position + settings.batch_size])
-        position += settings.batch_size
-        down, right = (int(step) for step in rng.integers(-reach, reach + 1, 2))
-        _, logits = network(shifted(prepared(data.images[data.rows[chosen]], device), down, right))
-        optimiser.zero_grad(set_to_none=True)
-        F.cross_entropy(logits, torch.from_numpy(data.labels[chosen]).to(device)).backward()
-        optimiser.step()
-        schedule.step()
-    return network
-
-
 def shifted(images: Tensor, down: int, right: int) -> Tensor:
     """Images ``(N, K, R, R)`` moved by some pixels; the border that is left behind repeats the edge."""
     reach = max(abs(down), abs(right))
     side = images.shape[2]
     padded = F.pad(images, (reach, reach, reach, reach), mode="replicate")
     return padded[:, :, reach - down : reach - down + side, reach - right : reach - right + side]
-
-
-def prepared(images: Pixels, device: torch.device) -> Tensor:
-    """Images ``(N, K, R, R)`` in [-1, 1] on a device, of uint8 ``(N, R, R, K)``."""
-    batch = torch.from_numpy(np.ascontiguousarray(images)).to(device).permute(0, 3, 1, 2).float()
-    return batch.div(127.5).sub(1).contiguous(memory_format=torch.channels_last)

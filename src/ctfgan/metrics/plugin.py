@@ -2,10 +2,10 @@
 
 The file defines
 
-- ``NAME``: what figures are called after; with ``NAME = "768"`` they are FID-768, KID-768 and score-768;
-- ``load(device)``: returns an ``nn.Module`` in evaluation mode on the device. Called without gradient on uint8 images
-  ``(N, 3, R, R)`` in the generator's own size (grey repeated), it returns features ``(N, D)``, or features and logits
-  ``(N, C)``. Resizing is its own affair; batches have at most 50 images;
+- ``NAME``: what its metrics are called after; with ``NAME = "768"`` they are FID-768, KID-768 and score-768;
+- ``load(device)``: returns an ``nn.Module`` in evaluation mode on the device. Called without gradient on uint8
+  images ``(N, 3, R, R)`` in the generator's own size (grey repeated), N at most 50, it returns features ``(N, D)``,
+  or features and logits ``(N, C)``. Resizing is its own affair;
 - ``RESIZE``, if it likes: what it does to an image's size, in words, for the protocol.
 """
 
@@ -22,11 +22,13 @@ import torch
 from torch import Tensor, nn
 
 from ctfgan.core.errors import CtfganError
-from ctfgan.metrics.extractor import INCEPTION, RECOGNISER, ExtractorCard, Pixels, as_colour
+from ctfgan.core.text import excerpt
+from ctfgan.data.images import Bytes
+from ctfgan.metrics.features import EVAL_CLASSIFIER, INCEPTION, ExtractorCard, as_colour
 
 BATCH = 50
-RESERVED = frozenset({RECOGNISER, INCEPTION, "2048"})  # FID-2048 is the published Inception's
-PROBE_SIDE = 32
+RESERVED = frozenset({EVAL_CLASSIFIER, INCEPTION, "2048"})  # FID-2048 is the published Inception's
+PROBE_SIDE = 32  # of the images that a plug-in is tried on
 
 
 class Plugin:
@@ -38,7 +40,7 @@ class Plugin:
         self._device = device
 
     @torch.no_grad()
-    def read(self, images: Pixels) -> tuple[Tensor, Tensor | None]:
+    def read(self, images: Bytes) -> tuple[Tensor, Tensor | None]:
         """Features ``(N, D)`` and probabilities ``(N, C)`` or None of uint8 images ``(N, R, R, K)``.
 
         Raises:
@@ -47,8 +49,8 @@ class Plugin:
         features, probabilities = [], []
         for start in range(0, len(images), BATCH):
             batch = as_colour(images[start : start + BATCH], self._device)
-            seen, logits = _checked(self._module, batch, self.card.name)
-            features.append(seen)
+            extracted, logits = _call_plugin(self._module, batch, self.card.name)
+            features.append(extracted)
             if logits is not None:
                 probabilities.append(logits.softmax(dim=1))
         return torch.cat(features), torch.cat(probabilities) if probabilities else None
@@ -56,10 +58,6 @@ class Plugin:
 
 def load_plugin(file: Path, device: torch.device) -> Plugin:
     """Run a user's file and try its module on a few images.
-
-    Args:
-        file: the Python file.
-        device: where it runs.
 
     Raises:
         CtfganError: no such file, or one that breaks the contract, with what is wrong.
@@ -79,7 +77,7 @@ def load_plugin(file: Path, device: torch.device) -> Plugin:
     try:
         module = source.load(device)
     except Exception as error:  # a user's code may fail in any way
-        raise CtfganError(f"extractor {file}: load(device) failed ({_reason(error)}); mend the file") from error
+        raise CtfganError(f"extractor {file}: load(device) failed ({_in_words(error)}); mend the file") from error
     if not isinstance(module, nn.Module):
         raise CtfganError(f"extractor {file}: load(device) returned {type(module).__name__}; return an nn.Module")
     module.eval().requires_grad_(False)
@@ -94,14 +92,14 @@ def _run(file: Path) -> ModuleType:
     try:
         exec(compile(file.read_bytes(), str(file), "exec", dont_inherit=True), module.__dict__)
     except Exception as error:  # a user's code may fail in any way
-        raise CtfganError(f"extractor {file} cannot be run ({_reason(error)}); mend the file") from error
+        raise CtfganError(f"extractor {file} cannot be run ({_in_words(error)}); mend the file") from error
     return module
 
 
 def _card(file: Path, name: str, source: ModuleType, module: nn.Module, device: torch.device) -> ExtractorCard:
     pixels = np.random.default_rng(0).integers(0, 256, (3, PROBE_SIDE, PROBE_SIDE, 3), dtype=np.uint8)
     with torch.no_grad():
-        features, _ = _checked(module, as_colour(pixels, device), str(file))
+        features, _ = _call_plugin(module, as_colour(pixels, device), str(file))
     return ExtractorCard(
         key=name,
         name=f"{name} ({file.name}, {_fingerprint(file, module)[:12]})",
@@ -113,19 +111,20 @@ def _card(file: Path, name: str, source: ModuleType, module: nn.Module, device: 
     )
 
 
-def _checked(module: nn.Module, batch: Tensor, name: str) -> tuple[Tensor, Tensor | None]:
+def _call_plugin(module: nn.Module, batch: Tensor, name: str) -> tuple[Tensor, Tensor | None]:
     try:
         output = module(batch)
     except Exception as error:  # a user's code may fail in any way
         shape = tuple(batch.shape)
         raise CtfganError(
-            f"extractor {name} failed on uint8 images of shape {shape} ({_reason(error)}); mend it"
+            f"extractor {name} failed on uint8 images of shape {shape} ({_in_words(error)}); mend it"
         ) from error
-    parts = output if isinstance(output, (tuple, list)) else (output, None)
-    if len(parts) != 2 or not isinstance(parts[0], Tensor):
+    features, logits = output if isinstance(output, (tuple, list)) and len(output) == 2 else (output, None)
+    if not isinstance(features, Tensor):
         raise CtfganError(f"extractor {name} returned {type(output).__name__}; return features, or (features, logits)")
-    found = {"features": parts[0], **({} if parts[1] is None else {"logits": parts[1]})}
-    for what, tensor in found.items():
+    for what, tensor in (("features", features), ("logits", logits)):
+        if what == "logits" and tensor is None:
+            continue
         if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
             raise CtfganError(f"extractor {name} returned {what} that are no float tensor; return float tensors")
         if tensor.ndim != 2 or len(tensor) != len(batch) or tensor.shape[1] == 0:
@@ -135,7 +134,7 @@ def _checked(module: nn.Module, batch: Tensor, name: str) -> tuple[Tensor, Tenso
             )
         if not tensor.isfinite().all():
             raise CtfganError(f"extractor {name} returned {what} that are not finite; mend it")
-    return parts[0].float().cpu(), None if parts[1] is None else parts[1].float().cpu()
+    return features.float().cpu(), None if logits is None else logits.float().cpu()
 
 
 def _fingerprint(file: Path, module: nn.Module) -> str:
@@ -147,5 +146,5 @@ def _fingerprint(file: Path, module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+def _in_words(error: Exception) -> str:
+    return excerpt(f"{type(error).__name__}: {error}")

@@ -14,8 +14,8 @@ from ctfgan.data.images import Bytes
 from ctfgan.data.prepare import Dataset
 from ctfgan.data.splits import Rows, membership
 from ctfgan.evaluation.image_streams import ImageSet, generated
-from ctfgan.metrics.memorization import reduced
-from ctfgan.metrics.variety import ClassVariety, alike_below
+from ctfgan.metrics.diversity import ClassDiversity, alike_below
+from ctfgan.metrics.memorization import area_averages
 from ctfgan.reports.loaded_run import Studio
 from ctfgan.training.settings import AlarmSettings
 
@@ -52,7 +52,7 @@ class ClassRow:
     """The wrong class that most samples are read as, and how many; None if there are none."""
     diversity: float | None
     """Mean distance of two samples on the recogniser's features, divided by that of two training images of the class,
-    as :class:`~ctfgan.metrics.variety.ClassVariety` has it; None without the data, or where the real images do not
+    as :class:`~ctfgan.metrics.diversity.ClassVariety` has it; None without the data, or where the real images do not
     differ."""
     nearest: Pair | None
     """Of all samples the one that is nearest to a training image; None without the data."""
@@ -115,7 +115,7 @@ def measure_classes(studio: Studio, images: int, progress: Progress) -> ClassTab
     real = [look.real for look in looks if look.real is not None]
     if len(real) == count:
         labels = np.repeat(np.arange(count), [len(part) for part in real])
-        variety = ClassVariety(torch.cat(real), labels, count, per_class)
+        variety = ClassDiversity(torch.cat(real), labels, count, per_class)
         below = alike_below(COLLAPSED, variety.floor)
         rows = [
             replace(row, diversity=ratio, is_collapsed=ratio is not None and ratio < below)
@@ -168,7 +168,7 @@ def _look(studio: Studio, number: int, samples: Bytes, real: Bytes | None) -> _L
 def _nearest(samples: Bytes, real: Bytes) -> tuple[Pair | None, float | None]:
     if len(real) == 0:
         return None, None
-    asked, known = reduced(samples), reduced(real)
+    asked, known = area_averages(samples), area_averages(real)
     distances = torch.cdist(asked, known) / asked.shape[1] ** 0.5
     sample, original = divmod(int(distances.argmin()), len(real))
     pair = Pair(samples[sample], real[original], distances[sample, original].item())

@@ -14,7 +14,7 @@ from ctfgan.core.files import write_file
 from ctfgan.data.sources.registry import name_of
 from ctfgan.evaluation import FLOOR, with_training_bank
 from ctfgan.evaluation.sweeps import origin_of
-from ctfgan.metrics.extractor import RECOGNISER
+from ctfgan.metrics.features import EVAL_CLASSIFIER
 from ctfgan.recipes.grants import shareable
 from ctfgan.recipes.overlay import changed_settings
 from ctfgan.recipes.recipe import Recipe
@@ -134,14 +134,14 @@ def _figures(run: RunResult) -> dict[str, Any]:
     if run.figures is None:
         return {}
     chosen, rows, protocol = run.figures["reported_set"], run.figures["rows"], run.figures["protocol"]
-    row = rows[chosen][RECOGNISER]
+    row = rows[chosen][EVAL_CLASSIFIER]
     found = {name: row[name] for name in ("real", "top_1", "top_5", "score", "kernel")}
     found["top_1_lq_only"] = row.get("top_1_lq_only")
     found |= {"images": row["fake"], "distance": row["frechet"], "evaluation_seed": protocol["evaluation_seed"]}
     found |= row["neighbours"] or {}
     for name, images in (("training_bank", with_training_bank(chosen)), ("floor", FLOOR)):
         if images in rows:
-            other = rows[images][RECOGNISER]
+            other = rows[images][EVAL_CLASSIFIER]
             found |= {f"{name}_distance": other["frechet"], f"{name}_top_1": other["top_1"]}
             found[f"{name}_top_1_lq_only"] = other.get("top_1_lq_only")
     return found

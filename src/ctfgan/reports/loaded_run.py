@@ -17,7 +17,7 @@ from ctfgan.data.pairing import LowQualityBank
 from ctfgan.data.prepare import Dataset
 from ctfgan.data.sources.base import Labels
 from ctfgan.distributed.engine import Engine, alone, choose_device, place
-from ctfgan.metrics.eval_classifier import TrainedEvalClassifier, load_recogniser
+from ctfgan.metrics.eval_classifier import TrainedEvalClassifier, load_eval_classifier
 from ctfgan.recipes.recipe import Recipe
 from ctfgan.runs.context import Callbacks, RunContext
 from ctfgan.runs.train import is_finished, released_checkpoint, reopen
@@ -132,7 +132,7 @@ def _without_data(folder: RunFolder, recipe: Recipe, engine: Engine) -> Studio:
     counts = bundle.provenance["counts"]
     known = len(bundle.classes) - (counts.get("lq_only", 0) - counts.get("withheld", 0))
     if known <= MOST_MEASURED_CLASSES and weights.is_file():
-        recogniser = load_recogniser(weights, bundle.data_spec.channels, known, recipe.recogniser, engine.device)
+        recogniser = load_eval_classifier(weights, bundle.data_spec.channels, known, recipe.recogniser, engine.device)
     name = "no low-quality images" if bundle.bank is None else "the bundle's part of the training low-quality bank"
     labels = np.arange(len(bundle.classes))
     lq_only = frozenset(labels[known:].tolist())

@@ -9,7 +9,7 @@ from pathlib import Path
 from ctfgan.evaluation import FLOOR, without_average
 from ctfgan.evaluation.reproduction import Plan, TableCell
 from ctfgan.evaluation.table_rows import Row, Section
-from ctfgan.metrics.extractor import RECOGNISER
+from ctfgan.metrics.features import EVAL_CLASSIFIER
 from ctfgan.reports.comparison import Measured, RunResult, read_run, warnings
 from ctfgan.reports.csv_rows import Row as CsvRow
 from ctfgan.reports.csv_rows import csv_rows
@@ -115,7 +115,7 @@ def _columns(results: Sequence[RunResult]) -> dict[str, tuple[Column, str]]:
     columns: dict[str, tuple[Column, str]] = {}
     cards = {key: card for result in results for key, card in result.measured["protocol"]["extractors"].items()}
     for key, card in cards.items():
-        if key == RECOGNISER:
+        if key == EVAL_CLASSIFIER:
             columns["top-1 ↑"] = (_figure(key, "top_1"), ".1%")
         columns[f"{card['distance']} ↓"] = (_figure(key, "frechet"), ".2f")
         columns[f"{card['kernel']} ↓"] = (_figure(key, "kernel"), ".4f")

@@ -7,8 +7,8 @@ from itertools import pairwise
 from typing import Any
 
 from ctfgan.evaluation import FLOOR
-from ctfgan.metrics.extractor import RECOGNISER
-from ctfgan.metrics.memorization import CopyCheck
+from ctfgan.metrics.features import EVAL_CLASSIFIER
+from ctfgan.metrics.memorization import MemorizationCheck
 from ctfgan.reports.curves import check_plots, loss_plots
 from ctfgan.reports.page_blocks import Block, Code, Facts, Folded, Heading, Items, Paragraph, Plots, TableBlock
 from ctfgan.reports.plots_of_metrics import figure_table, marked, top_1, top_1_lq_only
@@ -30,7 +30,7 @@ def facts(run: Story) -> Facts:
     figures = run.result.figures
     if figures is None:
         return Facts((*shown, ("figures", "none", "not evaluated")))
-    row, floor = (figures["rows"][name][RECOGNISER] for name in (figures["reported_set"], FLOOR))
+    row, floor = (figures["rows"][name][EVAL_CLASSIFIER] for name in (figures["reported_set"], FLOOR))
     if row["top_1"] is not None:
         shown.append(("recogniser's top-1", top_1(row), f"held-out real images: {top_1(floor)}"))
     if row.get("top_1_lq_only") is not None:
@@ -95,7 +95,7 @@ def figures_section(run: Story, level: int) -> list[Block]:
                             f"run: {figures['reported_set']}."))  # fmt: skip
     if figures["notes"]:
         blocks.append(Items(tuple(f"Note: {note}." for note in figures["notes"])))
-    per_class = figures["rows"][figures["reported_set"]][RECOGNISER]["per_class"]
+    per_class = figures["rows"][figures["reported_set"]][EVAL_CLASSIFIER]["per_class"]
     if per_class:
         worst = sorted(per_class["distances"].items(), key=lambda found: -found[1])
         told = f"Frechet distance class by class, {per_class['fake']:,} images of each, worst first"
@@ -110,7 +110,7 @@ def copies_section(run: Story, level: int) -> list[Block]:
     figures = run.result.figures
     told = f"Not checked. {run.no_figures}."
     if figures is not None:
-        told = f"{CopyCheck(**figures['copies']).sentence()}. "
+        told = f"{MemorizationCheck(**figures['copies']).sentence()}. "
         told += (
             f"Compared: {figures['copies']['generated']:,} samples and {figures['copies']['held_out']:,} real images."
         )

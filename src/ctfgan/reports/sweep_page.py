@@ -12,7 +12,7 @@ from matplotlib.ticker import PercentFormatter
 
 from ctfgan.evaluation import FLOOR
 from ctfgan.evaluation.sweeps import Point, Sweep
-from ctfgan.metrics.extractor import RECOGNISER
+from ctfgan.metrics.features import EVAL_CLASSIFIER
 from ctfgan.reports.comparison import Measured, RunResult, as_png, warnings
 from ctfgan.reports.curves import scale_distances
 from ctfgan.reports.equal import Arm, equal_blocks
@@ -114,11 +114,11 @@ def _runs(measured: Sequence[PointOutcome], series: str, x: float | str) -> list
 
 
 def _value(run: RunResult, name: str) -> float:
-    return float(run.measured["rows"][run.measured["reported_set"]][RECOGNISER][name])
+    return float(run.measured["rows"][run.measured["reported_set"]][EVAL_CLASSIFIER][name])
 
 
 def _floor(run: RunResult, name: str) -> float:
-    return float(run.measured["rows"][FLOOR][RECOGNISER][name])
+    return float(run.measured["rows"][FLOOR][EVAL_CLASSIFIER][name])
 
 
 def _cell(runs: Sequence[RunResult], name: str, form: str) -> str:

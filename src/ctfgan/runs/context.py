@@ -16,7 +16,7 @@ from ctfgan.data.describe import describe
 from ctfgan.data.evaluated_classes import MOST_MEASURED_CLASSES
 from ctfgan.data.prepare import Dataset, prepare
 from ctfgan.distributed.engine import Engine, start_engine
-from ctfgan.metrics.eval_classifier import EvalClassifier, TrainedEvalClassifier, TrainingImages, eval_classifier_for
+from ctfgan.metrics.eval_classifier import EvalClassifier, EvalClassifierTrainer, TrainedEvalClassifier, TrainingImages
 from ctfgan.recipes.build import DataSpec, build_method, labels_use_codes, random_codes_for, uses_codes
 from ctfgan.recipes.recipe import Recipe
 from ctfgan.recipes.validate import check_recipe
@@ -76,15 +76,8 @@ class RunContext:
 
     def recogniser(self, progress: Progress) -> TrainedEvalClassifier:
         """The recogniser of the pool, trained now or from the cache."""
-        packed, measured = self.dataset.high_quality, self.dataset.measured
-        return eval_classifier_for(
-            TrainingImages(packed.images, measured.pool.rows, measured.pool.labels, packed.fingerprint),
-            len(measured.labels),
-            self.recipe.recogniser,
-            cache_folder(),
-            self.device,
-            progress,
-        )
+        measured, trainer = self.dataset.measured, EvalClassifierTrainer(self.recipe.recogniser, self.device, progress)
+        return trainer.train(TrainingImages.of(measured.pool), len(measured.labels))
 
     def with_codes(self, progress: Progress, begin: Matched | None = None) -> RunContext:
         """With codes of the classes, made of the images that the GAN trains on, if the recipe wants any.
@@ -131,15 +124,10 @@ class RunContext:
         classes = self.dataset.measured.labels
         if self.dataset.num_classes <= MOST_MEASURED_CLASSES:
             classes = np.arange(self.dataset.num_classes)
-        return eval_classifier_for(
-            seen.of(classes),
-            len(classes),
-            for_codes(self.recipe.recogniser, self.recipe.method.networks.class_code),
-            cache_folder(),
-            self.device,
-            progress,
-            "the classifier whose features become class codes",
-        ).network.cpu()
+        settings = for_codes(self.recipe.recogniser, self.recipe.method.networks.class_code)
+        trainer = EvalClassifierTrainer(settings, self.device, progress)
+        what = "the classifier whose features become class codes"
+        return trainer.train(seen.of(classes), len(classes), what).network.cpu()
 
 
 def open_context(recipe: Recipe, callbacks: Callbacks) -> RunContext:

@@ -41,7 +41,7 @@ from ctfgan.data.packed import FORMAT
 from ctfgan.data.prepare import Dataset, check_apart
 from ctfgan.distributed.engine import processor, start_engine, stop_on_signals
 from ctfgan.distributed.processes import Processes
-from ctfgan.metrics.eval_classifier import TrainedEvalClassifier, load_recogniser
+from ctfgan.metrics.eval_classifier import TrainedEvalClassifier, load_eval_classifier
 from ctfgan.models.generator_a import TransferGenerator
 from ctfgan.recipes.build import build_generator, stored_codes, with_form
 from ctfgan.recipes.overlay import changed_settings, with_settings
@@ -363,7 +363,7 @@ def _own_recogniser(place: RunContext, folder: RunFolder, name: object, callback
     weights = folder.path / RECOGNISER
     classes = len(place.dataset.measured.labels)
     with suppress(CtfganError):  # damaged as below
-        own = load_recogniser(weights, place.data_spec.channels, classes, place.recipe.recogniser, place.device)
+        own = load_eval_classifier(weights, place.data_spec.channels, classes, place.recipe.recogniser, place.device)
         if own.card.name == name:
             return own
     callbacks.say(f"{weights} is missing or damaged and is made again from the run's images")

@@ -12,7 +12,7 @@ from math import sqrt
 from typing import Any, Literal
 
 from ctfgan.core.text import MOST_LISTED, a_few
-from ctfgan.metrics.variety import alike_below
+from ctfgan.metrics.diversity import alike_below
 from ctfgan.training.settings import AlarmSettings
 from ctfgan.training.validation import CheckReport
 

@@ -25,9 +25,10 @@ from ctfgan.core.files import make_room, write_file
 from ctfgan.core.progress import Progress, silent
 from ctfgan.core.text import excerpt
 from ctfgan.data.image_view import BothSides
+from ctfgan.data.images import to_float
 from ctfgan.data.prepare import Dataset
 from ctfgan.data.sources.base import Labels
-from ctfgan.metrics.eval_classifier import EvalClassifier, TrainingImages, prepared
+from ctfgan.metrics.eval_classifier import EvalClassifier, TrainingImages
 from ctfgan.metrics.settings import EvalClassifierSettings
 from ctfgan.storage.tensor_files import below, read_finite_tensors, tensor_forms
 
@@ -179,7 +180,7 @@ def class_means(
     starts = range(0, len(images.rows), AT_ONCE)
     for start in progress(starts, len(starts), "reading the classes' images"):
         part = slice(start, start + AT_ONCE)
-        features = network.features(prepared(images.images[images.rows[part]], device))
+        features = network.features(to_float(images.images[images.rows[part]], device))
         sums.index_add_(0, torch.from_numpy(images.labels[part]), features.cpu())
     return sums / torch.from_numpy(np.bincount(images.labels, minlength=count))[:, None]
 

@@ -19,10 +19,10 @@ from ctfgan.data.images import Bytes, sheet, zoom_for
 from ctfgan.data.prepare import Dataset
 from ctfgan.distributed.engine import Engine
 from ctfgan.distributed.image_rng import PerImageRng, numbers_in_class
+from ctfgan.metrics.diversity import ClassDiversity, pick_by_class, relative_diversity
 from ctfgan.metrics.eval_classifier import TrainedEvalClassifier
 from ctfgan.metrics.features import accuracy
 from ctfgan.metrics.scores import frechet_distance
-from ctfgan.metrics.variety import ClassVariety, pick_by_class, relative_variety
 from ctfgan.models.synthesis import draw_inputs, sample_labels, synthesise
 from ctfgan.training.settings import CheckSettings
 from ctfgan.training.spectra import largest_singular_values
@@ -103,7 +103,7 @@ class Validator:
         self._engine = engine
         self._by_class = by_class
         self._compared: Tensor | None = None  # features of training images
-        self._class_variety: ClassVariety | None = None
+        self._class_variety: ClassDiversity | None = None
 
     def check(
         self,
@@ -150,7 +150,7 @@ class Validator:
                 images=len(numbers),
                 least_of_a_class=int(np.delete(of_class, lq_only).min()),
                 top_1_lq_only=None if read is None else read.top_1_lq_only,
-                variety=relative_variety(mixed, compared),
+                variety=relative_diversity(mixed, compared),
                 class_variety=by_class,
                 variety_floor=0.0 if self._class_variety is None else self._class_variety.floor or 0.0,
                 spectra={name: largest_singular_values(network) for name, network in players.items()},
@@ -186,7 +186,7 @@ class Validator:
             # Twice as many, so that one half says how much the other varies by chance.
             places = pick_by_class(training.labels, 2 * each, CHECK_SEED)
             real, _ = self._recogniser.read(training.packed.images[training.rows[places]], progress)
-            self._class_variety = ClassVariety(real, training.labels[places], count, each)
+            self._class_variety = ClassDiversity(real, training.labels[places], count, each)
         counts = torch.bincount(numbers)
         first = counts.cumsum(0) - counts
         return self._class_variety.of(features[numbers.argsort(stable=True)[first[:, None] + torch.arange(each)]])

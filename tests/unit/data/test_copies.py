@@ -24,7 +24,7 @@ from ctfgan.data.packed import PackedImages, Survey
 from ctfgan.data.prepare import Dataset, divide, prepare
 from ctfgan.data.settings import DataSettings, DegradationSettings
 from ctfgan.data.sources.registry import open_source
-from ctfgan.metrics.memorization import check_copies
+from ctfgan.metrics.memorization import check_memorization
 from ctfgan.runs.train import _fingerprints
 
 WriteNpz = Callable[..., Path]
@@ -240,8 +240,8 @@ def test_the_search_for_copies_among_samples_is_not_blinded_by_copies_among_the_
 ) -> None:
     dataset, _ = prepared(write_copies(tmp_path / "four.npz", 400, 4, 4), held_out=0.3)
     training, fresh = dataset.images(dataset.training), pictures(np.arange(1_000, 1_300))
-    assert check_copies(training, dataset.reference.images, [training]).closer_than_real == 1
-    assert check_copies(fresh, dataset.reference.images, [training]).closer_than_real < 0.1
+    assert check_memorization(training, dataset.reference.images, [training]).closer_than_real == 1
+    assert check_memorization(fresh, dataset.reference.images, [training]).closer_than_real < 0.1
 
 
 def test_a_run_that_divided_copies_otherwise_is_not_continued(tmp_path: Path, cache: Path, write_npz: WriteNpz) -> None:

@@ -16,7 +16,7 @@ from ctfgan.data.evaluated_classes import Measured
 from ctfgan.evaluation import measurement
 from ctfgan.evaluation.image_streams import ImageSet
 from ctfgan.evaluation.result import FLOOR
-from ctfgan.metrics.extractor import RECOGNISER
+from ctfgan.metrics.features import EVAL_CLASSIFIER
 from ctfgan.reports.comparison import read_run
 from ctfgan.reports.csv_rows import csv_rows
 from ctfgan.reports.plots_of_metrics import figure_table
@@ -122,12 +122,12 @@ def test_evaluate_splits_top_1_and_a_run_without_the_real_images_trains_checks_a
     is_apart = np.isin(np.arange(CLASSES), measured.lq_only)
     assert found.reported.top_1 == pytest.approx(np.mean(np.array(shares)[~is_apart]), abs=0.05)
     assert found.reported.top_1_lq_only == pytest.approx(np.mean(np.array(shares)[is_apart]), abs=0.05)
-    floor = found.rows[FLOOR][RECOGNISER]
+    floor = found.rows[FLOOR][EVAL_CLASSIFIER]
     assert floor.top_1_lq_only is not None
     assert floor.top_1_lq_only > 0.9, "recogniser and reference know the withheld classes"
     assert found.protocol.lq_only == 2
     assert "means over classes apart from 2 with low-quality images only" in found.protocol.sentence()
-    headings, _ = figure_table(found.as_dict(), RECOGNISER)
+    headings, _ = figure_table(found.as_dict(), EVAL_CLASSIFIER)
     assert "top-1, LQ only ↑" in headings
     (row,) = csv_rows([read_run(run)], None)
     assert float(row["top_1_lq_only"]) == found.reported.top_1_lq_only

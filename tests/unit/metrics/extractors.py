@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ctfgan.metrics.extractor import ExtractorCard
+from ctfgan.metrics.features import ExtractorCard
 
 
 class PixelExtractor:

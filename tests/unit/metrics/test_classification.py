@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from ctfgan.core.progress import silent
 from ctfgan.metrics.classification import ClassificationScore, classification_score, gain_interval
-from ctfgan.metrics.eval_classifier import TrainingImages
+from ctfgan.metrics.eval_classifier import EvalClassifierTrainer, TrainingImages
 from ctfgan.metrics.settings import EvalClassifierSettings
-from tests.unit.metrics.test_recogniser import stripes
+from tests.unit.metrics.test_eval_classifier import stripes
 
-SETTINGS = EvalClassifierSettings(width=4, features=8, images=2_000, batch_size=32)
+SETTINGS = EvalClassifierSettings(width=4, features=8, images=1_000, batch_size=16)
 
 
 def score_of(samples: np.ndarray, labels: np.ndarray, folder: Path, *, real: int = 200) -> ClassificationScore:
@@ -21,14 +20,17 @@ def score_of(samples: np.ndarray, labels: np.ndarray, folder: Path, *, real: int
     rows = np.arange(200 - real, 200)
     training = TrainingImages(images, rows, real_labels[rows], "stripes")
     test_images, test_labels = stripes(60, 1)
-    chunks = ((part, None) for part in np.array_split(samples, 2))
+    halves = zip(np.array_split(samples, 2), np.array_split(labels, 2), strict=True)
+    chunks = ((part, torch.from_numpy(shown)) for part, shown in halves)
     reference = [(part, torch.from_numpy(told)) for part, told in ((test_images[:25], test_labels[:25]),
                                                                   (test_images[25:], test_labels[25:]))]  # fmt: skip
-    names, device = ("across", "down"), torch.device("cpu")
-    return classification_score(training, chunks, labels, reference, names, SETTINGS, 2, folder, device, silent)
+    trainer = EvalClassifierTrainer(SETTINGS, torch.device("cpu"), cache=folder)
+    return classification_score(trainer, training, chunks, len(samples), reference, ("across", "down"), seeds=2)
 
 
-def test_good_samples_teach_as_much_as_real_images_and_noise_teaches_nothing(tmp_path: Path) -> None:
+def test_good_samples_teach_as_much_as_real_images_and_noise_teaches_nothing(
+    tmp_path: Path,
+) -> None:
     good = score_of(*stripes(150, 2), tmp_path)
     assert min(good.real.accuracy, good.generated.accuracy, good.both.accuracy) > 0.95
     assert (good.real.images, good.generated.images, good.both.images) == (200, 150, 350)
@@ -39,6 +41,7 @@ def test_good_samples_teach_as_much_as_real_images_and_noise_teaches_nothing(tmp
     bad = score_of(noise, np.arange(200) % 2, tmp_path)
     assert bad.generated.accuracy < 0.8
     assert bad.real == good.real
+    assert len(list((tmp_path / "recognisers").iterdir())) == 2, "only classifiers of real images are kept"
 
 
 def test_samples_help_where_the_real_images_lack_a_class(tmp_path: Path) -> None:
@@ -48,10 +51,9 @@ def test_samples_help_where_the_real_images_lack_a_class(tmp_path: Path) -> None
     training = TrainingImages(images, rows, real_labels[rows], "one class")
     test_images, test_labels = stripes(60, 1)
     reference = [(test_images, torch.from_numpy(test_labels))]
-    found = classification_score(
-        training, [(samples, None)], labels, reference, ("across", "down"), SETTINGS, 2, tmp_path,
-        torch.device("cpu"), silent,
-    )  # fmt: skip
+    trainer = EvalClassifierTrainer(SETTINGS, torch.device("cpu"), cache=tmp_path)
+    chunks = [(samples, torch.from_numpy(labels))]
+    found = classification_score(trainer, training, chunks, len(samples), reference, ("across", "down"), seeds=2)
     share = float((test_labels == 0).mean())
     assert found.real.accuracy == pytest.approx(share), "only the class that it knows"
     assert found.is_distinguishable
@@ -62,11 +64,6 @@ def test_samples_help_where_the_real_images_lack_a_class(tmp_path: Path) -> None
     assert "points, distinguishable from none (95 % interval +" in found.sentence()
     assert "2 seeds, 62 steps each" in found.sentence()
     assert found.hardest_sentence().startswith("hardest classes, real alone -> with generated ones: down 0% -> ")
-
-
-def test_only_the_classifiers_of_real_images_are_kept(tmp_path: Path) -> None:
-    score_of(*stripes(200, 2), tmp_path)
-    assert len(list((tmp_path / "recognisers").iterdir())) == 2
 
 
 def test_one_seed_gives_mcnemars_interval() -> None:

@@ -14,8 +14,13 @@ from torch import nn
 
 from ctfgan.core.errors import CtfganError
 from ctfgan.metrics import inception
-from ctfgan.metrics.inception import Inception, folded, load_inception
-from ctfgan.metrics.inception_network import InceptionNetwork, resize_like_tensorflow_1
+from ctfgan.metrics.inception import (
+    Inception,
+    InceptionNetwork,
+    fold_batch_norms,
+    load_inception,
+    resize_like_tensorflow_1,
+)
 from ctfgan.metrics.plugin import load_plugin
 
 CPU = torch.device("cpu")
@@ -49,7 +54,7 @@ def example() -> ModuleType:
 def test_a_folded_batch_norm_gives_what_convolution_and_batch_norm_give() -> None:
     tensors = random_weights()
     name = "Mixed_5b.branch5x5_2"
-    layer = folded(tensors).convolutions()[name]
+    layer = fold_batch_norms(tensors).convolutions()[name]
     norm = nn.BatchNorm2d(64, eps=1e-3).eval()
     norm.load_state_dict({part: tensors[f"{name}.bn.{part}"] for part in ("weight", "bias", "running_mean",
                           "running_var")} | {"num_batches_tracked": torch.tensor(0)})  # fmt: skip
@@ -139,7 +144,7 @@ def test_the_example_names_every_convolution_as_the_graph_does() -> None:
 def test_the_example_gives_the_768_features_of_the_whole_network(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    network = folded(random_weights())
+    network = fold_batch_norms(random_weights())
     module = example()
     arrays = {}
     for name, layer in network.convolutions().items():
@@ -166,7 +171,7 @@ def test_the_network_equals_torch_fidelitys() -> None:
     tensors = random_weights()
     theirs = torch_fidelity_network(module, tensors, ["768", "2048", "logits_unbiased"])
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
-    features, probabilities = Inception(folded(tensors), CPU).read(images)
+    features, probabilities = Inception(fold_batch_norms(tensors), CPU).read(images)
     _, wide, logits = theirs(torch.from_numpy(images).permute(0, 3, 1, 2))
     torch.testing.assert_close(features, wide, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(probabilities, logits.softmax(dim=1), rtol=1e-3, atol=1e-6)

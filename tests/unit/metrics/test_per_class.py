@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from ctfgan.metrics.per_class import ClassReference, measurable_classes
+from ctfgan.metrics.scores import ClassReference, measurable_classes
 
 
 def test_classes_are_spread_over_those_with_enough_real_images() -> None:

@@ -74,7 +74,7 @@ def test_features_alone_will_do(tmp_path: Path) -> None:
         ("return features, features[:, :2]", "return features, features[0]", "logits of shape"),
         ("return features, features[:, :2]", "return features, 3", "logits that are no float tensor"),
         ("return features, features[:, :2]", "return {}", "returned dict; return features"),
-        ("return features, features[:, :2]", "raise ValueError('a\\nb')", r"failed on uint8 .* \(ValueError: a b\)"),
+        ("return features, features[:, :2]", "raise ValueError('a\\nb')", r"failed on uint8 .* \(ValueError: a\)"),
     ],
 )  # fmt: skip
 def test_a_broken_contract_is_told_in_one_sentence_when_it_is_loaded(

@@ -4,20 +4,20 @@ from dataclasses import replace
 
 import pytest
 
-from ctfgan.metrics.extractor import ExtractorCard
+from ctfgan.metrics.features import ExtractorCard
 from ctfgan.metrics.inception import CARD
-from ctfgan.metrics.neighbours import Neighbourhood
 from ctfgan.metrics.protocol import Protocol, sentence
-from ctfgan.metrics.scores import Figures, PerClass
+from ctfgan.metrics.scores import PerClass, Prdc, Scores
 
 OWN = ExtractorCard("recogniser", "own-0123", 64, "none", "Frechet distance", "kernel distance", "recogniser score",
                     knows_classes=True)  # fmt: skip
-FIGURES = Figures(50_000, 10_000, 0.5, 0.9, 3.0, 0.1, 12.5, 13.5, 0.01, Neighbourhood(0.7, 0.6, 0.9, 0.8))
+SCORES = Scores(50_000, 10_000, 0.5, 0.9, 3.0, 0.1, 12.5, 13.5, 0.01, Prdc(0.7, 0.6, 0.9, 0.8))
 PROTOCOL = Protocol(
     real=10_000, fake=50_000, per_class_at_least=5_000, classes=10, of_classes=10, reference="held-out split",
     extractors={"recogniser": OWN, "inception": CARD}, recogniser_images=90_000, resolution=32,
     low_quality="no LQ bank", weights="last", score_splits=10, kernel_subsets=100, kernel_subset_size=1_000,
     neighbours=5, neighbours_images=10_000, per_class=0, data_seed=7, training_seed=8, evaluation_seed=9, device="cpu",
+    rollbacks=0, slowed=1.0, lq_only=0, unmeasured=0,
 )  # fmt: skip
 
 
@@ -40,42 +40,42 @@ def test_the_sentence_says_that_rates_were_lowered_after_failures() -> None:
 
 
 def test_figures_of_enough_images_need_no_note() -> None:
-    assert PROTOCOL.notes({"recogniser": FIGURES, "inception": FIGURES}) == []
+    assert PROTOCOL.notes({"recogniser": SCORES, "inception": SCORES}) == []
 
 
 @pytest.mark.parametrize(
     ("figures", "message"),
     [
-        (replace(FIGURES, real=2_000), "FID is not comparable: 2,000 images are too few for 2,048 features"),
-        (replace(FIGURES, fake=5_000), "use 50,000 generated images, not 5,000"),
-        (replace(FIGURES, neighbours=None), "need more than 5 images"),
-        (replace(FIGURES, per_class=PerClass(1.0, {"a": 1.0}, 5_000, 5_000, 9)), "9 classes have too few held-out"),
-        (replace(FIGURES, per_class=PerClass(1.0, {"a": 1.0}, 500, 60, 0)), "by class are not comparable: 60 real"),
+        (replace(SCORES, real=2_000), "FID is not comparable: 2,000 images are too few for 2,048 features"),
+        (replace(SCORES, fake=5_000), "use 50,000 generated images, not 5,000"),
+        (replace(SCORES, neighbours=None), "need more than 5 images"),
+        (replace(SCORES, per_class=PerClass(1.0, {"a": 1.0}, 5_000, 5_000, 9)), "9 classes have too few held-out"),
+        (replace(SCORES, per_class=PerClass(1.0, {"a": 1.0}, 500, 60, 0)), "by class are not comparable: 60 real"),
     ],
 )
-def test_too_few_images_are_flagged(figures: Figures, message: str) -> None:
-    notes = PROTOCOL.notes({"recogniser": FIGURES, "inception": figures})
+def test_too_few_images_are_flagged(figures: Scores, message: str) -> None:
+    notes = PROTOCOL.notes({"recogniser": SCORES, "inception": figures})
     assert len(notes) == 1
     assert message in notes[0]
 
 
 def test_few_real_images_are_flagged_once_for_all_extractors() -> None:
-    few = replace(FIGURES, real=100)
+    few = replace(SCORES, real=100)
     notes = replace(PROTOCOL, real=100).notes({"recogniser": few})
     assert notes == ["with only 100 held-out real images the distances are unreliable"]
 
 
 def test_asking_for_classes_that_cannot_be_measured_is_told() -> None:
-    assert "no class has enough" in replace(PROTOCOL, per_class=3).notes({"recogniser": FIGURES})[0]
+    assert "no class has enough" in replace(PROTOCOL, per_class=3).notes({"recogniser": SCORES})[0]
 
 
 def test_figures_bear_the_names_of_their_extractor() -> None:
-    assert "FID 12.50 (13.50 at the floor's size), KID 0.0100" in sentence(CARD, FIGURES)
-    assert "Inception score 3.00 ± 0.10" in sentence(CARD, FIGURES)
-    said = sentence(OWN, replace(FIGURES, top_1=None, top_5=None, score=None, neighbours=None, frechet_at_floor=None))
+    assert "FID 12.50 (13.50 at the floor's size), KID 0.0100" in sentence(CARD, SCORES)
+    assert "Inception score 3.00 ± 0.10" in sentence(CARD, SCORES)
+    said = sentence(OWN, replace(SCORES, top_1=None, top_5=None, score=None, neighbours=None, frechet_at_floor=None))
     assert said == "Frechet distance 12.50, kernel distance 0.0100 (50,000 images against 10,000 real)"
 
 
 def test_a_score_of_too_few_images_is_said_to_be_none() -> None:
-    said = sentence(OWN, replace(FIGURES, score=None, too_few_for_score=True))
+    said = sentence(OWN, replace(SCORES, score=None, too_few_for_score=True))
     assert "no recogniser score of so few images" in said

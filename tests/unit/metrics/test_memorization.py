@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ctfgan.metrics.memorization import check_copies
+from ctfgan.metrics.memorization import check_memorization
 
 
 def pictures(start: int, end: int) -> NDArray[np.uint8]:
@@ -18,8 +18,8 @@ def test_held_out_images_that_are_training_images_do_not_hide_copies(shared: int
     """As in a published test part that repeats training images."""
     training, fresh = pictures(0, 200), pictures(1_000, 1_200)
     held_out = np.concatenate([training[:shared], pictures(500, 560 - shared)])
-    found = check_copies(training[::-1], held_out, [training])
+    found = check_memorization(training[::-1], held_out, [training])
     assert (found.closer_than_real, found.held_out) == (1, 60 - shared)
-    found = check_copies(fresh, held_out, [training])
+    found = check_memorization(fresh, held_out, [training])
     assert found.closer_than_real < 0.1
     assert found.median_generated > 10

@@ -1,4 +1,4 @@
-"""How much images differ from each other on a recogniser's features, beside real ones."""
+"""How much images differ from each other on the features of a classifier, beside real ones."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def mean_distance(features: Tensor) -> Tensor:
     return distances.sum(dim=(-2, -1)) / (count * (count - 1))
 
 
-def relative_variety(samples: Tensor, real: Tensor) -> float | None:
+def relative_diversity(samples: Tensor, real: Tensor) -> float | None:
     """Mean distance between samples ``(N, D)`` over that between real images ``(M, D)``, of all classes together.
 
     Of large sets the first 500 rows stand for all. None if the real images are all alike, or there is only one.
@@ -38,7 +38,7 @@ def relative_variety(samples: Tensor, real: Tensor) -> float | None:
     return own / other if other > 0 else None
 
 
-class ClassVariety:
+class ClassDiversity:
     """How much the samples of each class differ, beside as many real images of it.
 
     Args:
@@ -66,7 +66,7 @@ class ClassVariety:
         self.floor = _floor(by_class, samples)
 
     def of(self, samples: Tensor) -> list[float | None]:
-        """Relative variety of each class, of features ``(C, N, D)``; None where its real images are all alike, or
+        """Relative diversity of each class, of features ``(C, N, D)``; None where its real images are all alike, or
         there are none.
         """
         own = mean_distance(samples)
@@ -74,11 +74,11 @@ class ClassVariety:
 
 
 def alike_below(threshold: float, floor: float | None) -> float:
-    """The relative variety below which the samples of a class count as alike.
+    """The relative diversity below which the samples of a class count as alike.
 
     Args:
         threshold: what is asked of classes with many real images.
-        floor: of :class:`ClassVariety`, where it is lower; without one nothing counts as alike.
+        floor: of :class:`ClassDiversity`, where it is lower; without one nothing counts as alike.
     """
     return min(threshold, floor or 0.0)
 
@@ -93,7 +93,7 @@ def pick_by_class(labels: NDArray[np.int64], most: int, seed: int) -> NDArray[np
 
 
 def _floor(by_class: list[Tensor], samples: int) -> float | None:
-    """A low quantile of the relative variety of one half of a class's real images beside the other half."""
+    """A low quantile of the relative diversity of one half of a class's real images beside the other half."""
     large = [rows for rows in by_class if len(rows) >= 2 * min(samples, FEW_PER_HALF)]
     large = large or [rows for rows in by_class if len(rows) >= 4]
     chosen = [large[int(place)] for place in np.unique(np.linspace(0, len(large) - 1, CLASSES_SPLIT))] if large else []

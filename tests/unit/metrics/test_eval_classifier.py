@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ctfgan.core.progress import silent
-from ctfgan.metrics.eval_classifier import TrainedEvalClassifier, TrainingImages, eval_classifier_for, shifted
+from ctfgan.metrics.eval_classifier import EvalClassifierTrainer, TrainedEvalClassifier, TrainingImages, shifted
 from ctfgan.metrics.settings import EvalClassifierSettings
 
 SETTINGS = EvalClassifierSettings(width=4, features=8, images=4_000, batch_size=32)
@@ -33,13 +33,13 @@ def trained(
     progress: Any = silent,
 ) -> TrainedEvalClassifier:
     data = TrainingImages(images, np.arange(len(images)), labels, hashlib.sha256(images.tobytes()).hexdigest())
-    return eval_classifier_for(data, classes, settings, cache, CPU, progress)
+    return EvalClassifierTrainer(settings, CPU, progress, cache).train(data, classes)
 
 
 def test_it_learns_to_tell_classes_of_unseen_images_apart(tmp_path: Path) -> None:
-    recogniser = trained(*stripes(200, 0), 2, SETTINGS, tmp_path)
+    classifier = trained(*stripes(200, 0), 2, SETTINGS, tmp_path)
     images, labels = stripes(100, 1)
-    features, probabilities = recogniser.read(images)
+    features, probabilities = classifier.read(images)
     assert features.shape == (100, 8)
     assert (probabilities.argmax(dim=1).numpy() == labels).mean() > 0.95
 
@@ -73,8 +73,8 @@ def test_training_does_not_touch_the_global_random_state(tmp_path: Path) -> None
 def test_it_reads_grey_and_colour(channels: int, tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (40, 24, 24, channels), dtype=np.uint8)
     few = SETTINGS.model_copy(update={"images": 64})
-    recogniser = trained(images, np.arange(40) % 3, 3, few, tmp_path)
-    features, probabilities = recogniser.read(images)
+    classifier = trained(images, np.arange(40) % 3, 3, few, tmp_path)
+    features, probabilities = classifier.read(images)
     assert features.isfinite().all()
     torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(40))
 
