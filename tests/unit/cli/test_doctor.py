@@ -6,13 +6,12 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib.metadata import metadata
 from pathlib import Path
 
 import pytest
 
-from ctfgan.doctor import Finding, examine, folders, installed
-from ctfgan.doctor.findings import examined
+from ctfgan.cli import doctor as command
+from ctfgan.cli.doctor import Diagnosis, examine
 from tests.conftest import snapshot
 
 
@@ -26,7 +25,7 @@ def here(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: 
     return tmp_path
 
 
-def named(name: str) -> Finding:
+def named(name: str) -> Diagnosis:
     (found,) = [finding for _, finding in examine(with_self_test=False) if finding.name == name]
     return found
 
@@ -37,7 +36,7 @@ def test_a_healthy_machine_is_fit_and_nothing_is_left_on_it(here: Path, run_cli:
     findings = json.loads(shown.out)["findings"]
     assert not [finding for finding in findings if finding["status"] == "fail"]
     assert {finding["section"] for finding in findings} == {
-        "system", "libraries", "devices", "known traps", "places", "weights", "fonts"
+        "system", "libraries", "devices", "disk"
     }  # fmt: skip
     assert str(here) not in shown.out, "the home folder is nobody's business"
     assert snapshot(here) == {}
@@ -69,9 +68,9 @@ def test_a_torchvision_of_another_torch_is_named_as_the_cause(monkeypatch: pytes
         raise RuntimeError("operator torchvision::nms does not exist")
 
     versions = {"torchvision": "0.20.0"}
-    monkeypatch.setattr(installed, "_version", versions.get)
+    monkeypatch.setattr(command, "_version", versions.get)
     monkeypatch.setattr("importlib.import_module", broken)
-    found = next(iter(installed.traps()))
+    found = command._torchmetrics()
     assert (found.status, found.detail) == ("fail", "RuntimeError: operator torchvision::nms does not exist")
     assert "torchvision 0.20.0 may be of another torch" in found.remedy
 
@@ -84,14 +83,10 @@ def test_a_torchvision_of_another_torch_is_named_as_the_cause(monkeypatch: pytes
 def test_a_library_is_held_against_what_the_project_asks_for(
     version: str | None, status: str, detail: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(installed, "_version", lambda name: version)
-    (torch,) = [finding for finding in installed.libraries() if finding.name == "torch"]
+    monkeypatch.setattr(command, "_version", lambda name: version)
+    (torch,) = [finding for finding in command._libraries() if finding.name == "torch"]
     assert (torch.status, torch.detail) == (status, detail)
     assert ("pip install 'torch<3,>=2.11'" in torch.remedy) == (status == "fail")
-
-
-def test_an_extra_that_is_missing_says_what_needs_it_and_every_extra_is_known() -> None:
-    assert {*(metadata("ctfgan").get_all("Provides-Extra") or ())} <= installed.NEEDED_BY.keys()
 
 
 def test_a_folder_that_cannot_be_written_fails_with_a_way_out(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,34 +101,12 @@ def test_a_folder_that_cannot_be_written_fails_with_a_way_out(here: Path, monkey
 @pytest.mark.parametrize(("free", "status"), [(6 << 30, "ok"), (1 << 30, "warn"), (1 << 20, "fail")])
 def test_little_room_on_a_disk_is_seen(free: int, status: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda place: type("Usage", (), {"free": free}))
-    assert [finding.status for finding in folders.places()][:3] == [status] * 3
-
-
-def test_locks_that_do_not_hold_are_seen(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert named("locks").status == "ok"
-    monkeypatch.setattr("fcntl.flock", lambda file, operation: None)
-    assert named("locks").status == "warn"
-
-
-def test_a_damaged_inception_and_the_recognisers_of_the_cache_are_counted(here: Path) -> None:
-    from ctfgan.metrics.inception import FILE
-
-    (here / "torch/hub/checkpoints").mkdir(parents=True)
-    (here / "torch/hub/checkpoints" / FILE).write_bytes(b"half a download")
-    (here / "cache/recognisers").mkdir(parents=True)
-    for name in "ab":
-        (here / f"cache/recognisers/{name}.safetensors").write_bytes(bytes(1024))
-    assert (named("Inception").status, named("cached recognisers").detail) == ("warn", "2, 2.0 KiB")
+    assert [finding.status for finding in command._disk()] == [status] * 3
 
 
 def test_a_check_that_breaks_is_a_finding_itself() -> None:
-    def breaks() -> list[Finding]:
+    def breaks() -> list[Diagnosis]:
         raise ValueError(f"two\nlines in {Path.home()}")
 
-    (found,) = examined("devices", breaks)
+    (found,) = command._checked("devices", breaks)
     assert (found.status, found.detail) == ("fail", "could not be examined (ValueError: two lines in ~)")
-
-
-def test_a_launcher_that_went_wrong_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "two")
-    assert [finding.status for finding in installed.traps()][-1] == "fail"
