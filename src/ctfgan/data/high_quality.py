@@ -10,9 +10,8 @@ from ctfgan.core.progress import Progress, silent
 from ctfgan.data.characters import NAMED_SETS, is_named, named_characters
 from ctfgan.data.glyphs import GlyphSource
 from ctfgan.data.settings import PUBLISHED, DataSettings
-from ctfgan.data.sources.base import ImageSource
+from ctfgan.data.sources.base import ImageSource, of_classes, with_classes
 from ctfgan.data.sources.columns import Columns
-from ctfgan.data.sources.combine import of_classes, with_classes
 from ctfgan.data.sources.registry import open_source
 
 

@@ -24,8 +24,7 @@ from ctfgan.data.namesakes import NO_LABELS
 from ctfgan.data.packed import PackedImages, Survey
 from ctfgan.data.packing import look, pack
 from ctfgan.data.settings import MIN_IMAGES_PER_CLASS, PUBLISHED, DataSettings
-from ctfgan.data.sources.base import ImageSource, Labels
-from ctfgan.data.sources.combine import of_classes
+from ctfgan.data.sources.base import ImageSource, Labels, of_classes
 from ctfgan.data.splits import Rows, ascending, membership, share, stratified_order, whole_groups, with_copies
 from ctfgan.data.subset import Subset
 

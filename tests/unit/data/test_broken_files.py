@@ -17,7 +17,7 @@ from PIL import Image
 
 from ctfgan.core.errors import ConfigError, DataError
 from ctfgan.data.images import square
-from ctfgan.data.sources.base import ArraySource
+from ctfgan.data.sources.arrays import ArraySource
 from ctfgan.data.sources.encoded import read_image
 from ctfgan.data.sources.registry import open_source
 from ctfgan.recipes.overlay import recipe

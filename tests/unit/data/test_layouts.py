@@ -19,7 +19,7 @@ from PIL import Image
 
 from ctfgan.core.errors import DataError
 from ctfgan.data.settings import DataSettings
-from ctfgan.data.sources import encoded, tars
+from ctfgan.data.sources import archives, encoded
 from ctfgan.data.sources.base import ImageSource
 from ctfgan.data.sources.columns import Columns
 from ctfgan.data.sources.registry import open_source
@@ -205,7 +205,7 @@ def test_a_compressed_tar_that_unpacks_to_thousands_of_times_its_size_is_refused
 def test_a_compressed_tar_is_unpacked_to_a_file_that_goes_with_its_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tars.tempfile, "tempdir", str(tmp_path / "tmp"))
+    monkeypatch.setattr(archives.tempfile, "tempdir", str(tmp_path / "tmp"))
     (tmp_path / "tmp").mkdir()
     path = as_tar(tmp_path / "x", {"a/1.png": png(1), "b/2.png": png(2)}, ".tgz")
     source = open_source(str(path))
@@ -213,7 +213,7 @@ def test_a_compressed_tar_is_unpacked_to_a_file_that_goes_with_its_images(
     assert labels(source) == {1: "a", 2: "b"}
     del source
     assert list((tmp_path / "tmp").iterdir()) == []
-    monkeypatch.setattr(tars, "FREE_AFTERWARDS", 1 << 62)
+    monkeypatch.setattr(archives, "FREE_AFTERWARDS", 1 << 62)
     with pytest.raises(DataError, match=r"does not fit into .* when it is unpacked; set TMPDIR"):
         open_source(str(path))
 

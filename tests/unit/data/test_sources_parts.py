@@ -9,8 +9,16 @@ from numpy.typing import NDArray
 
 from ctfgan.core.errors import DataError
 from ctfgan.data.packing import look, pack
-from ctfgan.data.sources.base import ArraySource, ImageSource, by_split, split_named
-from ctfgan.data.sources.combine import JoinedSource, labelled_only, of_classes, with_classes
+from ctfgan.data.sources.arrays import ArraySource
+from ctfgan.data.sources.base import (
+    ImageSource,
+    JoinedSource,
+    by_split,
+    labelled_only,
+    of_classes,
+    split_named,
+    with_classes,
+)
 from ctfgan.data.sources.layout import TreeSource
 from ctfgan.data.sources.registry import absolute, open_source
 

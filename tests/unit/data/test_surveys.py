@@ -27,7 +27,7 @@ from ctfgan.data.packed import UNREADABLE_KEPT, PackedImages
 from ctfgan.data.packing import build, look, pack
 from ctfgan.data.prepare import prepare
 from ctfgan.data.settings import DataSettings
-from ctfgan.data.sources.combine import ChosenSource, JoinedSource
+from ctfgan.data.sources.base import ChosenSource, JoinedSource
 from ctfgan.data.sources.encoded import EncodedSource
 from ctfgan.data.sources.layout import TreeSource
 from ctfgan.data.sources.registry import open_source

@@ -1,4 +1,7 @@
-"""What every format reader offers; the rest of the program sees nothing else of a format."""
+"""What every format reader offers; the rest of the program sees nothing else of a format.
+
+Sources can be joined, and some of their images chosen; classes are matched by name.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +9,23 @@ import hashlib
 import os
 import re
 from abc import ABC, abstractmethod
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from ctfgan.core.errors import DataError
-from ctfgan.core.text import excerpt, is_printable
-from ctfgan.data.images import check_size
+from ctfgan.core.text import a_few, excerpt, is_printable, plural
 
 Labels = NDArray[np.int64]
 UNLABELLED = -1
-MOST_EMPTY = 10_000
-"""Classes that a few images may leave empty where labels alone say how many there are."""
 
 PublishedSplit = Literal["all", "train", "test"]
 WHOLE = ""
@@ -112,86 +113,6 @@ def part_location(path: Path | str, split: str) -> str:
     return f"{path} ({split})" if split else str(path)
 
 
-class ArraySource(ImageSource):
-    """Images that are already an array, in memory or memory-mapped: npz, idx, CIFAR and STL-10 files end here.
-
-    Args:
-        images: uint8 ``(N, H, W)`` or ``(N, H, W, 3)``.
-        labels: ``(N,)`` integers in ``[0, len(classes))``, -1 for an image without one; or None.
-        classes: class names; None names the classes by their numbers.
-        files: the files behind the array, for :meth:`identity`.
-        part: which images of these files the array holds, where they hold others too.
-    """
-
-    def __init__(
-        self,
-        location: str,
-        images: NDArray[np.uint8],
-        labels: NDArray[np.integer] | None,
-        classes: tuple[str, ...] | None,
-        files: Iterable[Path],
-        part: str = "",
-        notes: tuple[str, ...] = (),
-    ) -> None:
-        check_images(location, images.dtype, images.shape)
-        self.location = location
-        self.notes = notes
-        self._images = images[..., 0] if images.ndim == 4 and images.shape[3] == 1 else images
-        self._files = sorted(files)
-        self._part = part
-        if labels is None:
-            self.labels = np.full(len(images), UNLABELLED, dtype=np.int64)
-            return
-        if labels.size and labels.dtype.kind not in "iu":
-            raise DataError(f"{location}: labels have type {labels.dtype}; they must be integers")
-        if labels.size != len(images):
-            raise DataError(f"{location}: {len(images)} images but {labels.size} labels; one label per image")
-        given = labels.reshape(-1)
-        largest, smallest = (int(given.max()), int(given.min())) if given.size else (-1, 0)
-        if classes is None and largest >= MOST_EMPTY + 16 * len(images):
-            raise DataError(
-                f"{location}: label {largest} of {len(images):,} images leaves most classes without any; labels must "
-                "count classes from 0"
-            )
-        self.classes = classes or tuple(map(str, range(largest + 1)))
-        check_names(location, self.classes)
-        if smallest < UNLABELLED or largest >= len(self.classes):  # as they are given: int64 holds no largest uint64
-            first = int(np.flatnonzero((given < UNLABELLED) | (given >= len(self.classes)))[0])
-            raise DataError(
-                f"{location}: label {given[first]} of image {first} is outside 0 ... {len(self.classes) - 1}; "
-                "labels count from 0 and index the class names; -1 is no label"
-            )
-        self.labels = given.astype(np.int64)
-
-    def identity(self) -> str:
-        return f"{file_identity(self._files)} {self._part}"
-
-    def name(self, index: int) -> str:
-        return f"{self.location}[{index}]"
-
-    def header(self, index: int) -> tuple[str, tuple[int, int]]:
-        height, width = self._images.shape[1:3]
-        check_size((width, height))
-        return ("RGB" if self._images.ndim == 4 else "L"), (width, height)
-
-    def read(self, index: int) -> Image.Image:
-        self.header(index)
-        return Image.fromarray(self._images[index])
-
-
-def check_images(location: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
-    """Refuse arrays that are no images.
-
-    Raises:
-        DataError: another type than uint8, or a shape other than ``(N, H, W)``, ``(N, H, W, 1)`` or ``(N, H, W, 3)``.
-    """
-    if dtype != np.uint8 or len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in (1, 3)):
-        raise DataError(
-            f"{location}: images have type {dtype} and shape {shape}; "
-            "they must be uint8 of shape (N, H, W) or (N, H, W, 3)"
-        )
-
-
 def check_names(location: str, names: Sequence[str]) -> None:
     """Refuse class names that cannot be told from each other, written down or shown on one line.
 
@@ -232,3 +153,131 @@ def file_identity(files: Iterable[Path | str]) -> str:
             size = time = 0
         digest.update(os.fsencode(path) + f"\0{size}\0{time}\n".encode())
     return digest.hexdigest()
+
+
+class CombinedSource(ImageSource):
+    """Images that lie in other sources."""
+
+    @abstractmethod
+    def origin(self, index: int) -> tuple[ImageSource, int]:
+        """The source of an image, and its index there."""
+
+    def name(self, index: int) -> str:
+        source, inner = self.origin(index)
+        return source.name(inner)
+
+    def header(self, index: int) -> tuple[str, tuple[int, int]]:
+        source, inner = self.origin(index)
+        return source.header(inner)
+
+    def read(self, index: int) -> Image.Image:
+        source, inner = self.origin(index)
+        return source.read(inner)
+
+    def reader(self, index: int) -> Callable[[], Image.Image]:
+        source, inner = self.origin(index)
+        return source.reader(inner)
+
+
+class JoinedSource(CombinedSource):
+    """Several sources one after the other; their classes are united by name, in order of first appearance.
+
+    Args:
+        location: what the user called the whole.
+        sources: at least one.
+        notes: sentences to put before those of the sources.
+    """
+
+    def __init__(self, location: str, sources: Sequence[ImageSource], notes: tuple[str, ...] = ()) -> None:
+        self.location = location
+        self.classes = tuple(dict.fromkeys(name for source in sources for name in source.classes))
+        self.labels = np.concatenate([renumbered(source, self.classes) for source in sources])
+        self.notes = notes + tuple(note for source in sources for note in source.notes)
+        self.is_concurrent = all(source.is_concurrent for source in sources)
+        self._sources = sources
+        self._starts = np.cumsum([0, *(len(source.labels) for source in sources)]).tolist()
+
+    def identity(self) -> str:
+        return " + ".join(source.identity() for source in self._sources)
+
+    def origin(self, index: int) -> tuple[ImageSource, int]:
+        number = bisect_right(self._starts, index) - 1
+        return self._sources[number], index - self._starts[number]
+
+
+class ChosenSource(CombinedSource):
+    """Some images of a source.
+
+    Args:
+        source: where they come from.
+        rows: their indices in it.
+        labels: their new labels, which index ``classes``.
+        classes: the new class names.
+        notes: sentences to put after those of the source.
+    """
+
+    def __init__(
+        self, source: ImageSource, rows: Labels, labels: Labels, classes: Sequence[str], notes: tuple[str, ...] = ()
+    ) -> None:
+        self.location = source.location
+        self.classes = classes
+        self.labels = labels
+        self.notes = source.notes + notes
+        self.groups = source.groups and Groups(source.groups.numbers[rows], source.groups.names)
+        self.is_concurrent = source.is_concurrent
+        self._source = source
+        self._rows = rows
+
+    def identity(self) -> str:
+        chosen = hashlib.sha256(self._rows.tobytes()).hexdigest()
+        return f"{self._source.identity()} chosen {chosen} {label_identity(self.labels, self.classes)}"
+
+    def origin(self, index: int) -> tuple[ImageSource, int]:
+        return self._source, int(self._rows[index])
+
+
+def renumbered(source: ImageSource, classes: Sequence[str]) -> Labels:
+    """The labels of a source in the numbering of ``classes``; -1 for images of other classes and without a label."""
+    number = {name: index for index, name in enumerate(classes)}
+    new = [number.get(name, UNLABELLED) for name in source.classes]
+    return np.array([*new, UNLABELLED], dtype=np.int64)[source.labels]  # the last entry is found by -1
+
+
+def labelled_only(source: ImageSource) -> ImageSource:
+    """The labelled images of a source; all of them if none has a label."""
+    if not source.classes or (source.labels != UNLABELLED).all():
+        return source
+    rows = np.flatnonzero(source.labels != UNLABELLED)
+    count = len(source.labels) - len(rows)
+    note = f"{plural(count, 'image without a label is', 'images without a label are')} unused"
+    return ChosenSource(source, rows, source.labels[rows], source.classes, (note,))
+
+
+def of_classes(source: ImageSource, wanted: Collection[str], notes: tuple[str, ...] = ()) -> ImageSource:
+    """The images of the wanted classes; classes that the source lacks are not missed."""
+    wanted = frozenset(wanted)
+    kept = tuple(name for name in source.classes if name in wanted)
+    labels = renumbered(source, kept)
+    rows = np.flatnonzero(labels != UNLABELLED)
+    return ChosenSource(source, rows, labels[rows], kept, notes)
+
+
+def with_classes(source: ImageSource, classes: Sequence[str], whose: str) -> ImageSource:
+    """The same images, labelled in the numbering of ``classes``.
+
+    Args:
+        source: labelled images; it need not have all the classes.
+        classes: the numbering.
+        whose: where the classes come from, for the message.
+
+    Raises:
+        DataError: images of a class that is not among ``classes``.
+    """
+    labels = renumbered(source, classes)
+    unknown = [source.classes[label] for label in np.unique(source.labels[labels == UNLABELLED])]
+    if unknown:
+        raise DataError(
+            f"{source.location} holds classes that {whose} lacks ({a_few([*map(repr, unknown)])}); use the same class "
+            "names, or take these images out"
+        )
+    return ChosenSource(source, np.arange(len(labels)), labels, classes)

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from ctfgan.core.errors import DataError
 from ctfgan.core.text import excerpt
 from ctfgan.data.npz import check_memory
-from ctfgan.data.sources.base import TEST, TRAIN, WHOLE, ArraySource, Opener, by_split, part_location
+from ctfgan.data.sources.arrays import ArraySource
+from ctfgan.data.sources.base import TEST, TRAIN, WHOLE, Opener, by_split, part_location
 from ctfgan.data.sources.tree import is_stray
 
 LONGEST_LIST = 1 << 20
@@ -232,7 +233,8 @@ def idx_parts(path: Path) -> dict[str, Opener]:
     if path.is_file():
         return {WHOLE: partial(_open_idx, path, WHOLE, [path])}
     # A folder often holds the same file twice, packed and unpacked.
-    files = {file.with_name(file.name.removesuffix(".gz")): file for file in _packed_first(path)}
+    packed_first = sorted(idx_images(path), key=lambda file: (file.suffix != ".gz", file))
+    files = {file.with_name(file.name.removesuffix(".gz")): file for file in packed_first}
     labelled = sum(_labels_of(file).exists() for file in files.values())
     if labelled not in (0, len(files)):
         raise DataError(f"{path} holds {len(files)} idx3 files but {labelled} idx1 files; one labels file for each")
@@ -242,7 +244,7 @@ def idx_parts(path: Path) -> dict[str, Opener]:
 
 def _open_idx(path: Path, split: str, image_files: list[Path]) -> ArraySource:
     images = [_read_idx(file) for file in image_files]
-    shapes = {part.shape[1:] for part in images}
+    shapes = {array.shape[1:] for array in images}
     if len(shapes) > 1:
         raise DataError(f"{path} holds images of different shapes {sorted(shapes)}; point at one of the files")
     label_files = [file for file in map(_labels_of, image_files) if file.exists()]
@@ -257,10 +259,6 @@ def _labels_of(file: Path) -> Path:
 def idx_images(folder: Path) -> list[Path]:
     """The files of MNIST's format with images in a folder."""
     return [file for file in folder.glob(IDX_IMAGES) if not is_stray(file.name)]
-
-
-def _packed_first(folder: Path) -> list[Path]:
-    return sorted(idx_images(folder), key=lambda file: (file.suffix != ".gz", file))
 
 
 def _read_idx(path: Path) -> NDArray[np.uint8]:
@@ -279,8 +277,8 @@ def _read_idx(path: Path) -> NDArray[np.uint8]:
         raise DataError(f"{path} cannot be read ({excerpt(error)}); fetch it again") from error
     held = len(data) if is_packed else size - header
     if held != promised:
-        told = f"{held:,}" if not is_packed else "more" if held > promised else "less"
-        raise DataError(f"{path} promises {promised:,} bytes of data and holds {told}; fetch it again")
+        amount = f"{held:,}" if not is_packed else "more" if held > promised else "less"
+        raise DataError(f"{path} promises {promised:,} bytes of data and holds {amount}; fetch it again")
     return np.frombuffer(data, dtype=np.uint8).reshape(shape)
 
 

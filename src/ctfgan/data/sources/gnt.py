@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Iterable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +17,9 @@ from PIL import Image
 from ctfgan.core.errors import DataError
 from ctfgan.core.text import plural
 from ctfgan.data.images import check_size
-from ctfgan.data.sources.base import ImageSource, Opener, by_split, file_identity, part_location
+from ctfgan.data.sources.base import ImageSource, file_identity
 
 HEADER = struct.Struct("<I2sHH")
-
-
-def gnt_parts(root: Path, files: Iterable[Path]) -> dict[str, Opener]:
-    """The parts that the names of files or folders speak of, such as ``HWDB1.1trn_gnt`` and ``HWDB1.1tst_gnt``."""
-    groups = by_split(root, files)
-    return {split: partial(GntSource, part_location(root, split), group) for split, group in groups.items()}
 
 
 class GntSource(ImageSource):
@@ -86,32 +78,26 @@ class GntSource(ImageSource):
 
 def _scan(file: Path) -> tuple[NDArray[np.int64], str]:
     """Offset, GBK code, width and height of each whole record, ``(N, 4)``, and a sentence about damage, if any."""
-    found = array("q")
-    damage = ""
+    records, damage = array("q"), ""
     offset, end = 0, file.stat().st_size
     with file.open("rb", buffering=0) as handle:
         while offset < end and not damage:
             handle.seek(offset)
             header = handle.read(HEADER.size)
-            damage = _damage(header, end - offset)
-            if not damage:
-                size, code, width, height = HEADER.unpack(header)
-                found.extend((offset, int.from_bytes(code), width, height))
+            if len(header) < HEADER.size:
+                damage = f"{len(header)} bytes are no header"
+                continue
+            size, code, width, height = HEADER.unpack(header)
+            if size != HEADER.size + width * height:
+                damage = f"a record of {size:,} bytes cannot hold {width}x{height} pixels"
+            elif size > end - offset:
+                damage = f"{end - offset:,} bytes are left of a record of {size:,}"
+            else:
+                records.extend((offset, int.from_bytes(code), width, height))
                 offset += size
-    records = np.array(found, dtype=np.int64).reshape(-1, 4)
-    if not damage:
-        return records, ""
-    return records, f"{file} is damaged at byte {offset:,} ({damage}); the {len(records):,} records before it are used"
-
-
-def _damage(header: bytes, left: int) -> str:
-    """What is wrong with a record of which ``left`` bytes are there; empty if nothing is."""
-    if len(header) < HEADER.size:
-        return f"{len(header)} bytes are no header"
-    size, _, width, height = HEADER.unpack(header)
-    if size != HEADER.size + width * height:
-        return f"a record of {size:,} bytes cannot hold {width}x{height} pixels"
-    return f"{left:,} bytes are left of a record of {size:,}" if size > left else ""
+    whole = np.array(records, dtype=np.int64).reshape(-1, 4)
+    note = f"{file} is damaged at byte {offset:,} ({damage}); the {len(whole):,} records before it are used"
+    return whole, note if damage else ""
 
 
 def _character(code: int) -> str:

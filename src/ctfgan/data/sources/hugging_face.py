@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from itertools import accumulate
@@ -23,15 +23,14 @@ from ctfgan.core.text import excerpt
 from ctfgan.data.sources.base import (
     WHOLE,
     ImageSource,
+    JoinedSource,
     Opener,
-    by_split,
     file_identity,
     label_identity,
     part_location,
     split_named,
 )
 from ctfgan.data.sources.columns import Columns, Holds, TableColumn, choose_columns, column_labels, library
-from ctfgan.data.sources.combine import JoinedSource
 from ctfgan.data.sources.encoded import EncodedSource, read_image
 
 HUB = "hf:"
@@ -133,14 +132,6 @@ class HubSource(TableSource):
 
     def cell(self, index: int) -> Any:
         return self._cells[index][self._image]
-
-
-def parquet_parts(root: Path, files: Iterable[Path], columns: Columns) -> dict[str, Opener]:
-    """The parts that file names speak of, such as ``train-00000-of-00294.parquet`` and ``validation-...``."""
-    return {
-        split: partial(ParquetSource, part_location(root, split), group, columns)
-        for split, group in by_split(root, files).items()
-    }
 
 
 class ParquetSource(TableSource):

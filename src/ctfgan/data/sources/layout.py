@@ -17,14 +17,13 @@ from pathlib import Path
 
 from ctfgan.core.errors import DataError
 from ctfgan.core.text import a_few, excerpt, plural, printable
+from ctfgan.data.sources.archives import COMPRESSED, TAR, ZIP
 from ctfgan.data.sources.base import TEST, TRAIN, VALIDATION, WHOLE, Opener, label_identity
 from ctfgan.data.sources.columns import LABEL_SETTING, Columns, LabelValue, numbered
 from ctfgan.data.sources.encoded import HEIF_SUFFIXES, EncodedSource, suffix_of
 from ctfgan.data.sources.metadata import CSV, FILE_NAME, JSONL, TableLabels, labels_in_tables, tables_in
-from ctfgan.data.sources.sample_set import SET_MANIFEST
-from ctfgan.data.sources.tars import COMPRESSED, TAR
+from ctfgan.data.sources.own_sets import SET_MANIFEST
 from ctfgan.data.sources.tree import Tree, readable
-from ctfgan.data.sources.zips import ZIP
 
 SPLIT_FOLDERS = {
     **dict.fromkeys(("train", "training"), TRAIN),

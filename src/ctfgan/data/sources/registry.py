@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -11,31 +10,36 @@ from ctfgan.core.files import expanded
 from ctfgan.core.text import plural
 from ctfgan.data.packed import is_packed
 from ctfgan.data.published import is_published, locate
-from ctfgan.data.sources.base import TEST, TRAIN, VALIDATION, WHOLE, ImageSource, Opener, PublishedSplit, check_names
+from ctfgan.data.sources.archives import TAR, ZIP, is_tar, open_zip
+from ctfgan.data.sources.arrays import npz_parts
+from ctfgan.data.sources.base import (
+    TEST,
+    TRAIN,
+    VALIDATION,
+    WHOLE,
+    ImageSource,
+    JoinedSource,
+    Opener,
+    PublishedSplit,
+    by_split,
+    check_names,
+    labelled_only,
+    part_location,
+)
 from ctfgan.data.sources.classic_sets import cifar_parts, idx_images, idx_parts, is_cifar, stl10_folder, stl10_parts
 from ctfgan.data.sources.columns import Columns
-from ctfgan.data.sources.combine import JoinedSource, labelled_only
-from ctfgan.data.sources.gnt import gnt_parts
-from ctfgan.data.sources.hugging_face import HUB, hub_parts, is_saved, parquet_parts, saved_parts
+from ctfgan.data.sources.gnt import GntSource
+from ctfgan.data.sources.hugging_face import HUB, ParquetSource, hub_parts, is_saved, saved_parts
 from ctfgan.data.sources.layout import tree_parts
-from ctfgan.data.sources.npz_sets import npz_parts
-from ctfgan.data.sources.packed_set import PackedSource
-from ctfgan.data.sources.sample_set import check_finished, classes_of_folders
-from ctfgan.data.sources.tars import TAR, is_tar
+from ctfgan.data.sources.own_sets import PackedSource, check_finished, classes_of_folders
 from ctfgan.data.sources.tree import FolderTree
 from ctfgan.data.sources.webdataset import tar_parts
-from ctfgan.data.sources.zips import ZIP, open_zip
 
 FORMS = (
     "a folder with one subfolder per class or a .zip or .tar of one, an .npz, .gnt, .parquet or .tar file, a folder of "
     f"MNIST's idx files, of CIFAR or STL-10, a name of 'ctfgan data list', or {HUB}owner/name of the Hugging Face Hub"
 )
-_SHARDS: dict[str, Callable[[Path, list[Path], Columns], dict[str, Opener]]] = {
-    ".gnt": lambda path, files, _: gnt_parts(path, files),
-    ".parquet": parquet_parts,
-    TAR: tar_parts,
-}
-"""What opens files of which a folder may hold many, by their suffix."""
+GNT, PARQUET = ".gnt", ".parquet"
 
 
 def open_source(
@@ -94,8 +98,8 @@ def _splits(location: str, columns: Columns) -> dict[str, Opener]:
         return tar_parts(path, [path], columns)
     if "idx3-ubyte" in path.name:
         return idx_parts(path)
-    if suffix in _SHARDS:
-        return _SHARDS[suffix](path, [path], columns)
+    if suffix in (GNT, PARQUET):
+        return _shard_parts(path, [path], columns)
     raise DataError(f"{path} has no known format; give {FORMS}")
 
 
@@ -119,7 +123,7 @@ def _folder(path: Path, columns: Columns) -> dict[str, Opener]:
         both = " and ".join(str(file) for file in [*suffixes.values(), *images][:2])
         raise DataError(f"{path} holds images in more than one form ({both}); give the folder or file of one of them")
     if shards:
-        return _SHARDS[shards[0].suffix.lower()](path, shards, columns)
+        return _shard_parts(path, shards, columns)
     return tree_parts(tree, columns, class_of_folder=classes_of_folders(path))
 
 
@@ -129,10 +133,23 @@ def _shards(tree: FolderTree) -> list[Path]:
     def folders(file: str) -> list[str]:
         return file.split("/")[:-1]
 
-    shards = [file for file in tree.listing.others if Path(file).suffix.lower() in _SHARDS]
+    shards = [file for file in tree.listing.others if Path(file).suffix.lower() in (GNT, PARQUET, TAR)]
     if tree.listing.images:
         shards = [file for file in shards if folders(file) < folders(tree.listing.images[0])]
     return [tree.root / file for file in shards]
+
+
+def _shard_parts(root: Path, shards: list[Path], columns: Columns) -> dict[str, Opener]:
+    """The parts that the names of files or folders speak of: ``train-00000-of-00294.parquet``, ``HWDB1.1tst_gnt``."""
+    suffix = shards[0].suffix.lower()
+    if suffix == TAR:
+        return tar_parts(root, shards, columns)
+    return {
+        split: partial(GntSource, part_location(root, split), files)
+        if suffix == GNT
+        else partial(ParquetSource, part_location(root, split), files, columns)
+        for split, files in by_split(root, shards).items()
+    }
 
 
 def _published(location: str, splits: dict[str, Opener], part: PublishedSplit) -> ImageSource:

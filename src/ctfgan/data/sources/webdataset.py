@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from ctfgan.core.errors import DataError
 from ctfgan.core.text import a_few, excerpt, plural, printable
+from ctfgan.data.sources.archives import TarContent, TarMember, tar_content, tar_tree
 from ctfgan.data.sources.base import Opener, by_split, file_identity, part_location
 from ctfgan.data.sources.columns import (
     LABEL_NAMES,
@@ -28,7 +29,6 @@ from ctfgan.data.sources.columns import (
 from ctfgan.data.sources.encoded import HEADER_BYTES, EncodedSource, is_image_name
 from ctfgan.data.sources.layout import TreeSource, tree_parts
 from ctfgan.data.sources.metadata import tables_in
-from ctfgan.data.sources.tars import TarContent, TarMember, tar_content, tar_tree
 from ctfgan.data.sources.tree import is_stray, stray_part
 
 LONGEST_LABEL = 1 << 20

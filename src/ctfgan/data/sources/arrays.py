@@ -1,18 +1,20 @@
-"""Images and labels in an .npz, as people and MedMNIST write them."""
+"""Images that are arrays, and their labels; .npz files, as people and MedMNIST write them."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from ctfgan.core.errors import DataError
 from ctfgan.core.text import excerpt, printable
+from ctfgan.data.images import check_size
 from ctfgan.data.npz import NpzFile
 from ctfgan.data.sources.base import (
     TEST,
@@ -20,13 +22,16 @@ from ctfgan.data.sources.base import (
     UNLABELLED,
     VALIDATION,
     WHOLE,
-    ArraySource,
     ImageSource,
     Opener,
-    check_images,
+    check_names,
+    file_identity,
     part_location,
 )
 from ctfgan.data.sources.columns import LABEL_SETTING, Columns, numbered, text_labels
+
+MOST_EMPTY = 10_000
+"""Classes that a few images may leave empty where labels alone say how many there are."""
 
 IMAGE_WORDS = ("images", "x")
 LABEL_WORDS = ("labels", "label", "y", "targets")
@@ -35,6 +40,86 @@ CLASS_KEYS = ("classes", "class_names", "class_name", "char")
 
 LARGEST_FLOAT = 2.0**53
 """Whole numbers beyond it are no exact floats."""
+
+
+class ArraySource(ImageSource):
+    """Images that are already an array, in memory or memory-mapped: npz, idx, CIFAR and STL-10 files end here.
+
+    Args:
+        images: uint8 ``(N, H, W)`` or ``(N, H, W, 3)``.
+        labels: ``(N,)`` integers in ``[0, len(classes))``, -1 for an image without one; or None.
+        classes: class names; None names the classes by their numbers.
+        files: the files behind the array, for :meth:`identity`.
+        part: which images of these files the array holds, where they hold others too.
+    """
+
+    def __init__(
+        self,
+        location: str,
+        images: NDArray[np.uint8],
+        labels: NDArray[np.integer] | None,
+        classes: tuple[str, ...] | None,
+        files: Iterable[Path],
+        part: str = "",
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        check_images(location, images.dtype, images.shape)
+        self.location = location
+        self.notes = notes
+        self._images = images[..., 0] if images.ndim == 4 and images.shape[3] == 1 else images
+        self._files = sorted(files)
+        self._part = part
+        if labels is None:
+            self.labels = np.full(len(images), UNLABELLED, dtype=np.int64)
+            return
+        if labels.size and labels.dtype.kind not in "iu":
+            raise DataError(f"{location}: labels have type {labels.dtype}; they must be integers")
+        if labels.size != len(images):
+            raise DataError(f"{location}: {len(images)} images but {labels.size} labels; one label per image")
+        given = labels.reshape(-1)
+        largest, smallest = (int(given.max()), int(given.min())) if given.size else (-1, 0)
+        if classes is None and largest >= MOST_EMPTY + 16 * len(images):
+            raise DataError(
+                f"{location}: label {largest} of {len(images):,} images leaves most classes without any; labels must "
+                "count classes from 0"
+            )
+        self.classes = classes or tuple(map(str, range(largest + 1)))
+        check_names(location, self.classes)
+        if smallest < UNLABELLED or largest >= len(self.classes):  # as they are given: int64 holds no largest uint64
+            first = int(np.flatnonzero((given < UNLABELLED) | (given >= len(self.classes)))[0])
+            raise DataError(
+                f"{location}: label {given[first]} of image {first} is outside 0 ... {len(self.classes) - 1}; "
+                "labels count from 0 and index the class names; -1 is no label"
+            )
+        self.labels = given.astype(np.int64)
+
+    def identity(self) -> str:
+        return f"{file_identity(self._files)} {self._part}"
+
+    def name(self, index: int) -> str:
+        return f"{self.location}[{index}]"
+
+    def header(self, index: int) -> tuple[str, tuple[int, int]]:
+        height, width = self._images.shape[1:3]
+        check_size((width, height))
+        return ("RGB" if self._images.ndim == 4 else "L"), (width, height)
+
+    def read(self, index: int) -> Image.Image:
+        self.header(index)
+        return Image.fromarray(self._images[index])
+
+
+def check_images(location: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    """Refuse arrays that are no images.
+
+    Raises:
+        DataError: another type than uint8, or a shape other than ``(N, H, W)``, ``(N, H, W, 1)`` or ``(N, H, W, 3)``.
+    """
+    if dtype != np.uint8 or len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in (1, 3)):
+        raise DataError(
+            f"{location}: images have type {dtype} and shape {shape}; "
+            "they must be uint8 of shape (N, H, W) or (N, H, W, 3)"
+        )
 
 
 def npz_parts(path: Path, columns: Columns) -> dict[str, Opener]:
@@ -58,9 +143,9 @@ def npz_parts(path: Path, columns: Columns) -> dict[str, Opener]:
     return {split: partial(_open_npz, path, split, key, columns) for split, key in there.items()}
 
 
-def _keys(split: str, asked: str | None, words: tuple[str, ...]) -> tuple[str, ...]:
+def _keys(split: str, choice: str | None, words: tuple[str, ...]) -> tuple[str, ...]:
     """What the arrays of a part may be called: ``images_test`` and ``test_images`` for the word images."""
-    both = [(word, part) for word in ((asked,) if asked else words) for part in SPLIT_WORDS[split]]
+    both = [(word, part) for word in ((choice,) if choice else words) for part in SPLIT_WORDS[split]]
     return tuple(f"{word}_{part}" for word, part in both) + tuple(f"{part}_{word}" for word, part in both)
 
 
@@ -88,7 +173,7 @@ def _open_npz(path: Path, split: str, of_images: str, columns: Columns) -> Image
 
 
 def _label_key(
-    location: str, file: NpzFile, split: str, of_images: str, count: int, asked: str | None
+    location: str, file: NpzFile, split: str, of_images: str, count: int, choice: str | None
 ) -> tuple[str | None, str]:
     """The array that holds the labels of a part's images, and a sentence where others could be meant.
 
@@ -96,19 +181,19 @@ def _label_key(
         DataError: the user named one that is not there.
     """
     part = TRAIN if split == WHOLE else split
-    plain = ((asked,) if asked else LABEL_WORDS) if part == TRAIN else ()
+    plain = ((choice,) if choice else LABEL_WORDS) if part == TRAIN else ()
     is_plain = of_images.lower() in IMAGE_WORDS
-    of_part = _keys(part, asked, LABEL_WORDS)
+    of_part = _keys(part, choice, LABEL_WORDS)
     named = _present(file, (*plain, *of_part) if is_plain else (*of_part, *plain))
     others = [key for key in file.names if key != of_images and _may_be_labels(file, key, count)]
-    if asked is not None and not named:
+    if choice is not None and not named:
         raise DataError(
-            f"{location} has no array {excerpt(asked, 60)!r} of labels; {LABEL_SETTING} must name one of "
+            f"{location} has no array {excerpt(choice, 60)!r} of labels; {LABEL_SETTING} must name one of "
             f"{excerpt(', '.join(others)) or 'none'}"
         )
     if named:
         rest = [key for key in named[1:] if key in others]
-        is_open = asked is None and bool(rest)
+        is_open = choice is None and bool(rest)
         note = f"{location}: {excerpt(named[0], 60)} is taken for the labels; {LABEL_SETTING} names another, such as "
         return named[0], f"{note}{excerpt(', '.join(rest))}" if is_open else ""
     instead = [key for key in _present(file, CLASS_KEYS) if key in others]
