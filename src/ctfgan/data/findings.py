@@ -16,7 +16,7 @@ from ctfgan.data.leakage import Digests, digests_of, repeats
 from ctfgan.data.packed import Survey, fingerprint_of
 from ctfgan.data.settings import MIN_IMAGES_PER_CLASS
 from ctfgan.data.sources.base import ImageSource, Labels
-from ctfgan.data.sources.own_sets import PackedSource
+from ctfgan.data.sources.packed_set import PackedSource
 from ctfgan.data.splits import Rows
 
 FEW_IMAGES_PER_CLASS = 20

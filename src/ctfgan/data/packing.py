@@ -35,7 +35,7 @@ from ctfgan.data.packed import (
     open_packed,
 )
 from ctfgan.data.sources.base import ImageSource
-from ctfgan.data.sources.own_sets import PackedSource
+from ctfgan.data.sources.packed_set import PackedSource
 from ctfgan.data.surveys import Unreadable, decoded, read_survey
 
 SURVEY = "survey.json"

@@ -19,7 +19,7 @@ from ctfgan.data.in_order import in_order
 from ctfgan.data.levels import OVERSHOOT, SMALLEST_WHITE, Kind, Scale, kind_of, range_of, scale_of, words
 from ctfgan.data.packed import UNREADABLE_KEPT, Survey
 from ctfgan.data.sources.base import ImageSource
-from ctfgan.data.sources.own_sets import PackedSource
+from ctfgan.data.sources.packed_set import PackedSource
 from ctfgan.distributed.devices import usable_processors
 
 SMALL_SIDE = 64

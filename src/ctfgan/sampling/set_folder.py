@@ -30,7 +30,7 @@ from ctfgan.core.errors import ConfigError
 from ctfgan.core.files import flush_all, is_remains, is_taken, lock, write_file
 from ctfgan.core.progress import Progress
 from ctfgan.core.text import plural
-from ctfgan.data.sources.own_sets import (
+from ctfgan.data.sources.sample_set import (
     SET_KIND,
     SET_MANIFEST,
     SET_VERSION,

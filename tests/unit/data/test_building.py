@@ -17,7 +17,7 @@ from ctfgan.data.packing import build, look, pack
 from ctfgan.data.prepare import prepare
 from ctfgan.data.settings import DataSettings
 from ctfgan.data.sources.layout import TreeSource
-from ctfgan.data.sources.own_sets import PackedSource
+from ctfgan.data.sources.packed_set import PackedSource
 from ctfgan.data.sources.registry import open_source
 from ctfgan.data.sources.tree import FolderTree
 from ctfgan.data.splits import stratified_order

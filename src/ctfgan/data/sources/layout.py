@@ -22,7 +22,7 @@ from ctfgan.data.sources.base import TEST, TRAIN, VALIDATION, WHOLE, Opener, lab
 from ctfgan.data.sources.columns import LABEL_SETTING, Columns, LabelValue, numbered
 from ctfgan.data.sources.encoded import HEIF_SUFFIXES, EncodedSource, suffix_of
 from ctfgan.data.sources.metadata import CSV, FILE_NAME, JSONL, TableLabels, labels_in_tables, tables_in
-from ctfgan.data.sources.own_sets import SET_MANIFEST
+from ctfgan.data.sources.sample_set import SET_MANIFEST
 from ctfgan.data.sources.tree import Tree, readable
 
 SPLIT_FOLDERS = {

@@ -31,7 +31,8 @@ from ctfgan.data.sources.columns import Columns
 from ctfgan.data.sources.gnt import GntSource
 from ctfgan.data.sources.hugging_face import HUB, ParquetSource, hub_parts, is_saved, saved_parts
 from ctfgan.data.sources.layout import tree_parts
-from ctfgan.data.sources.own_sets import PackedSource, check_finished, classes_of_folders
+from ctfgan.data.sources.packed_set import PackedSource
+from ctfgan.data.sources.sample_set import check_finished, classes_of_folders
 from ctfgan.data.sources.tree import FolderTree
 from ctfgan.data.sources.webdataset import tar_parts
 

@@ -1,25 +1,16 @@
-"""Sets that this program wrote: packed images of ``ctfgan data build``, and what a set of ``ctfgan sample`` says of
-itself (whether it is finished, what it holds, which folder which class).
-"""
+"""What a set of generated images says of itself: whether it is finished, what it holds, which folder which class."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
 from pydantic import BaseModel, ValidationError
 
 from ctfgan.core.errors import DataError
 from ctfgan.core.files import read_json
 from ctfgan.core.settings import first_mistake
-from ctfgan.core.text import printable
-from ctfgan.data.images import to_picture
-from ctfgan.data.manifest import check_manifest
-from ctfgan.data.packed import Survey, open_packed
-from ctfgan.data.sources.base import ImageSource, file_identity
 
 SET_MANIFEST = "manifest.json"
 SET_KIND = "ctfgan set of samples"
@@ -128,39 +119,3 @@ def classes_of_folders(root: Path) -> dict[str, str]:
     if content.get("format_version") != SET_VERSION:
         raise DataError(f"{root / SET_MANIFEST} was written by another version of ctfgan; make the set again")
     return {entry["folder"]: entry["name"] for entry in content["classes"] if "folder" in entry}
-
-
-class PackedSource(ImageSource):
-    """Packed images as a source: ``pack`` uses them where they are if size and colour agree, else resamples them."""
-
-    def __init__(self, folder: Path) -> None:
-        packed = open_packed(folder)
-        check_manifest(packed.manifest, folder)
-        note = f"built from {packed.survey.location} at {packed.form}, fit {packed.fit}"
-        survey = replace(packed.survey, location=str(folder), notes=tuple(map(printable, (*packed.survey.notes, note))))
-        self.packed = replace(packed, survey=survey)
-        self.location = str(folder)
-        self.classes = self.packed.names
-        self.labels = packed.labels
-        self.notes = survey.notes
-        self._files = sorted(folder.iterdir())
-
-    def identity(self) -> str:
-        return file_identity(self._files)
-
-    def name(self, index: int) -> str:
-        return f"{self.location}[{index}]"
-
-    def header(self, index: int) -> tuple[str, tuple[int, int]]:
-        _, height, width, channels = self.packed.images.shape
-        return ("L" if channels == 1 else "RGB"), (width, height)
-
-    def read(self, index: int) -> Image.Image:
-        return to_picture(self.packed.images[index])
-
-    def survey(self) -> Survey:
-        """The stored survey, with size and colour as they are now."""
-        mode, (side, _) = self.header(0)
-        return replace(
-            self.packed.survey, sides=(side, side, side), modes={mode: len(self.labels)}, most_pixels=side * side
-        )
