@@ -28,7 +28,7 @@ from synthetic_images import synthetic_images
 from timed_stages import ENDLESS
 from timing import CostReport, TextTable, Times, at_least, interleaved, milliseconds, run_script
 
-from ctfgan.cli import show
+from ctfgan.cli import console
 from ctfgan.cli.output import check_output
 from ctfgan.core.errors import ConfigError
 from ctfgan.core.files import write_file
@@ -286,14 +286,14 @@ def main() -> None:
     settings = ("class_tables=codes", *options.settings)
     with tempfile.TemporaryDirectory(prefix="ctfgan-bench-") as temporary:
         folder = options.folder or Path(temporary)
-        costs, device = measure_classes(counts, folder, options.steps, options.calls, settings, show.progress)
+        costs, device = measure_classes(counts, folder, options.steps, options.calls, settings, console.progress)
     report = class_report(costs, device, settings)
     report.print()
     if options.json is not None:
         report.write_json(options.json)
     if options.plot is not None:
         write_file(options.plot, class_plot(costs))
-        show.say(f"\nplot: {options.plot}")
+        console.say(f"\nplot: {options.plot}")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch
 
 import torch._dynamo  # noqa: F401  (torch's optimisers import it at their first step)
 
-import ctfgan.cli.show
+import ctfgan.cli.console
 import ctfgan.evaluation
 import ctfgan.runs.train  # noqa: F401
 from ctfgan.cli.main import main

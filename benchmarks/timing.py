@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ctfgan.cli import show
+from ctfgan.cli import console
 from ctfgan.core.errors import CtfganError
 from ctfgan.core.files import write_file
 
@@ -71,16 +71,16 @@ class CostReport:
     """In seconds, operations and bytes, for JSON."""
 
     def print(self) -> None:
-        show.say(self.heading)
+        console.say(self.heading)
         for table in self.tables:
-            show.say("")
-            show.print_table(table.headings, table.rows)
+            console.say("")
+            console.print_table(table.headings, table.rows)
         for note in self.notes:
-            show.say(f"\n{note}")
+            console.say(f"\n{note}")
 
     def write_json(self, out: Path) -> None:
         write_file(out, json.dumps({"heading": self.heading, **self.values}, indent=1).encode())
-        show.say(f"\nfigures: {out}")
+        console.say(f"\nfigures: {out}")
 
 
 def milliseconds(seconds: float) -> str:

@@ -147,7 +147,9 @@ def test_images_that_go_away_do_not_end_training_but_are_missed_afterwards(
 ) -> None:
     write_classes(tmp_path / "hq", {"a": 12, "b": 12})
     with monkeypatch.context() as patch:
-        patch.setattr("ctfgan.cli.show.TrainingView.on_stage_end", lambda *_: _remove(tmp_path / "hq", tmp_path / "x"))
+        patch.setattr(
+            "ctfgan.cli.console.TrainingView.on_stage_end", lambda *_: _remove(tmp_path / "hq", tmp_path / "x")
+        )
         trained = run_cli(*TRAIN, tmp_path / "run", "--hq", tmp_path / "hq", "--recipe", "ctf-folders")
     assert trained.code == 0, trained
     assert not (tmp_path / "hq").exists()

@@ -116,13 +116,13 @@ def add(model: Path, images: str, lq: str | None, device: str, out: Path) -> Non
     ctfgan classes add bundle new-letters --lq new-cheap --out more    trained with --lq of the same classes
     """
     from ctfgan.bundle.new_classes import add as add_classes
-    from ctfgan.cli import show as shown
+    from ctfgan.cli import console
     from ctfgan.distributed.engine import choose_device
 
     _check_free(out)
-    bundle, added = add_classes(_load(model), images, lq, choose_device(device), shown.progress)
+    bundle, added = add_classes(_load(model), images, lq, choose_device(device), console.progress)
     rows = [[one.name, f"{one.images:,}", one.nearest, f"{one.likeness:.2f}"] for one in added]
-    shown.print_table(["class", "images", "most like", "likeness of codes"], rows)
+    console.print_table(["class", "images", "most like", "likeness of codes"], rows)
     _save(bundle, out)
 
 
@@ -145,9 +145,9 @@ def _save(bundle: Bundle, out: Path) -> None:
     import shlex
 
     from ctfgan.bundle.bundle import save_bundle
-    from ctfgan.cli import show as shown
+    from ctfgan.cli import console
 
     save_bundle(bundle, out)
     name = shlex.quote(str(out))
     change = bundle.provenance["history"][-1]["change"]
-    shown.say(f"{change}: {name}, {len(bundle.classes):,} classes. Next: ctfgan sample {name} --out sheet.png")
+    console.say(f"{change}: {name}, {len(bundle.classes):,} classes. Next: ctfgan sample {name} --out sheet.png")

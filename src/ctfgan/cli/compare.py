@@ -28,28 +28,28 @@ def compare(runs: tuple[Path, ...], out: Path | None, table_file: Path | None) -
     ctfgan compare runs/mine runs/baseline
     ctfgan compare runs/* --out all.png --csv all.csv
     """
-    from ctfgan.cli import show
+    from ctfgan.cli import console
     from ctfgan.cli.output import check_output, free_output, write_new
     from ctfgan.reports.comparison import HEADINGS, plot, read_run, table, warnings
     from ctfgan.reports.csv_rows import add_to_csv, csv_rows, read_csv
     from ctfgan.reports.equal import Arm, compared
 
     results = [read_run(run) for run in runs]
-    show.print_table(HEADINGS, table(results))
+    console.print_table(HEADINGS, table(results))
     for warning in warnings(results):
-        show.say(f"note: not comparable: {warning}")
+        console.say(f"note: not comparable: {warning}")
     comparison, notes = compared([Arm(run.path.name, (run,)) for run in results])
     if comparison is not None:
-        show.say("")
-        show.print_table(comparison.headings(), comparison.rows())
-        show.say(comparison.sentence())
+        console.say("")
+        console.print_table(comparison.headings(), comparison.rows())
+        console.say(comparison.sentence())
     for note in notes:
-        show.say(f"note: {note}")
+        console.say(f"note: {note}")
     # After the tables: nobody should lose these for a name that is taken.
     place = free_output(out, PLOT)
     if table_file is not None and read_csv(table_file) is None:
         check_output(table_file, "--csv")
-    show.say(f"plot: {write_new(place, plot(results))}")
+    console.say(f"plot: {write_new(place, plot(results))}")
     if table_file is not None:
         add_to_csv(table_file, csv_rows(results, comparison))
-        show.say(f"table: {table_file}")
+        console.say(f"table: {table_file}")

@@ -50,7 +50,7 @@ def check(
     Counts, sizes, tiny classes, copies, likely label errors, unreadable files, folders on the wrong level. PATH is
     anything that 'ctfgan train --hq' takes.
     """
-    from ctfgan.cli import show
+    from ctfgan.cli import console
     from ctfgan.cli.inspected import check_report, show_inspection, show_together, write_report
     from ctfgan.data.inspection import compare, inspect, pairing_of
     from ctfgan.data.sources.columns import Columns
@@ -62,7 +62,7 @@ def check(
     if lq is not None:
         columns = Columns(lq_image_column, lq_label_column, lq_class_level)
         sources.append(open_source(lq, columns=columns, keep_unlabelled=True))
-    sides = [inspect(source, show.progress) for source in sources]
+    sides = [inspect(source, console.progress) for source in sources]
     for side in sides:
         show_inspection(side)
     together = compare(*sides) if len(sides) == 2 else []
@@ -106,7 +106,7 @@ def build(
     ctfgan data build imagenet imagenet-test --part test
     ctfgan train --hq imagenet-train --reference imagenet-test
     """
-    from ctfgan.cli import show
+    from ctfgan.cli import console
     from ctfgan.cli.inspected import show_built
     from ctfgan.data.packing import build as build_folder
     from ctfgan.data.packing import check_free, look
@@ -116,10 +116,10 @@ def build(
 
     check_free(out)
     source = open_source(path, part, Columns(image_column, label_column, class_level))
-    survey = look(source, show.progress)
+    survey = look(source, console.progress)
     side = size or max(4, min(survey.sides[1], DataSettings().resolution))
     channels = cast(Literal[1, 3], COLOURS.get(colour, 1 if survey.is_grey else 3))
-    show_built(build_folder(source, survey, side, channels, fit, out, show.progress), out)
+    show_built(build_folder(source, survey, side, channels, fit, out, console.progress), out)
 
 
 @data.command()
@@ -130,7 +130,7 @@ def fetch(name: str, to: Path | None) -> None:
     """Download the published data set NAME, verify and unpack it; 'ctfgan data list' shows the names."""
     import shlex
 
-    from ctfgan.cli import show
+    from ctfgan.cli import console
     from ctfgan.core.text import format_bytes
     from ctfgan.data.fetching import fetch as fetch_set
     from ctfgan.data.published import data_home, published
@@ -139,21 +139,21 @@ def fetch(name: str, to: Path | None) -> None:
     root = to.absolute() if to is not None else data_home()
     here = wanted.is_in(root)
     if not here:
-        show.say(f"{wanted.title}: {format_bytes(wanted.size)}, into {wanted.home(root)}")
-    place = fetch_set(wanted, root, show.progress)
+        console.say(f"{wanted.title}: {format_bytes(wanted.size)}, into {wanted.home(root)}")
+    place = fetch_set(wanted, root, console.progress)
     location = name if root == data_home() else shlex.quote(str(place))
-    show.say(f"{name} {'was here already' if here else 'is here'}: {place}. Next: ctfgan train --hq {location}")
+    console.say(f"{name} {'was here already' if here else 'is here'}: {place}. Next: ctfgan train --hq {location}")
 
 
 @data.command(name="list")
 def list_() -> None:
     """List the published data sets that are known by name, and which of them are here."""
-    from ctfgan.cli import show
+    from ctfgan.cli import console
     from ctfgan.core.text import format_bytes
     from ctfgan.data.published import CATALOGUE, data_home
 
     root = data_home()
-    show.say(f"kept in {root} ($CTFGAN_DATA chooses another folder); use a name as in 'ctfgan train --hq cifar10'\n")
+    console.say(f"kept in {root} ($CTFGAN_DATA chooses another folder); use a name as in 'ctfgan train --hq cifar10'\n")
     width = max(map(len, CATALOGUE)) + 2
     for name, published in CATALOGUE.items():
         if published.is_in(root):
@@ -162,4 +162,4 @@ def list_() -> None:
             state = f"not here: {published.needs(root)}"
         else:
             state = f"not here: {published.needs(root)} ({format_bytes(published.size)})"
-        show.say(f"{name:<{width}}{published.title}\n{'':<{width}}{state}")
+        console.say(f"{name:<{width}}{published.title}\n{'':<{width}}{state}")

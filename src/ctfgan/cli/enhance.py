@@ -31,7 +31,7 @@ def enhance(model: Path, images: tuple[Path, ...], class_name: str, seed: int, o
     ctfgan enhance runs/mine blurred.png --class cat
     ctfgan enhance runs/mine thumbnails --class cat --out enhanced
     """
-    from ctfgan.cli import show
+    from ctfgan.cli import console
     from ctfgan.cli.output import free_output, output_names, write_enhanced
     from ctfgan.core.text import plural
     from ctfgan.sampling.model import load
@@ -42,9 +42,9 @@ def enhance(model: Path, images: tuple[Path, ...], class_name: str, seed: int, o
     place = free_output(out, SHEET)
     own = read_own_images(loaded, images)
     for note in own.notes:
-        show.say(f"note: {note}")
+        console.say(f"note: {note}")
     if place.suffix.lower() == ".png":
         check_sheet(len(own.files), 2, loaded.bundle.recipe.data.resolution)
     names = output_names(images, own.files)
     place = write_enhanced(names, own.pixels, loaded.enhance(own.pixels, class_name, seed=seed), place)
-    show.say(f"{plural(len(own.pixels), 'image')} of class {class_name}: {place}")
+    console.say(f"{plural(len(own.pixels), 'image')} of class {class_name}: {place}")

@@ -52,7 +52,7 @@ def evaluate(
     --cas trains classifiers on the real training images, on generated ones and on both, all for the same number of
     steps, and tests them on the held-out real images: does 'ctfgan sample' make images worth adding?
     """
-    from ctfgan.cli import show
+    from ctfgan.cli import console
     from ctfgan.evaluation import Evaluation, load_extractors
     from ctfgan.evaluation import evaluate as evaluate_run
     from ctfgan.reports.plots_of_metrics import figure_table
@@ -62,20 +62,20 @@ def evaluate(
     def show_figures(result: Evaluation) -> None:
         content = result.as_dict()
         for key, card in result.protocol.extractors.items():
-            show.say(f"\n{card.name}:")
-            show.print_table(*figure_table(content, key))
-        show.say("")
+            console.say(f"\n{card.name}:")
+            console.print_table(*figure_table(content, key))
+        console.say("")
         if result.classification is not None:
-            show.say(result.classification.sentence())
-            show.say(result.classification.hardest_sentence())
+            console.say(result.classification.sentence())
+            console.say(result.classification.hardest_sentence())
         for note in result.notes:
-            show.say(f"note: {note}")
-        show.say(f"copies: {result.copies.sentence()}")
-        show.say(f"protocol: {result.protocol.sentence()}")
+            console.say(f"note: {note}")
+        console.say(f"copies: {result.copies.sentence()}")
+        console.say(f"protocol: {result.protocol.sentence()}")
 
     RunFolder.open(run)  # a misspelt run must not wait for a download
     if out is None and not os.access(run, os.W_OK):
-        show.say(
+        console.say(
             f"note: {run} is no folder that you may write to; the figures are shown, and stored with --out FILE alone"
         )
     more = load_extractors(
@@ -83,7 +83,7 @@ def evaluate(
     )
     evaluate_run(
         run,
-        Callbacks(progress=show.progress),
+        Callbacks(progress=console.progress),
         device,
         images=images,
         per_class=per_class,
@@ -93,6 +93,6 @@ def evaluate(
         out=out,
         show=show_figures,
     )
-    show.say(f"written to {out or run / FIGURES}")
+    console.say(f"written to {out or run / FIGURES}")
     if out is None:  # the page shows what is in the run
-        show.say(f"Next: ctfgan report {shlex.quote(str(run))}")
+        console.say(f"Next: ctfgan report {shlex.quote(str(run))}")

@@ -34,7 +34,7 @@ def export(model: Path, to: str, out: Path, part: str | None, licence: str | Non
     import shlex
 
     from ctfgan.bundle.bundle import open_bundle
-    from ctfgan.cli import show
+    from ctfgan.cli import console
     from ctfgan.cli.output import check_output
     from ctfgan.core.errors import ConfigError
     from ctfgan.core.text import format_bytes
@@ -50,10 +50,12 @@ def export(model: Path, to: str, out: Path, part: str | None, licence: str | Non
     if to == HUB:
         error = export_hub(bundle, out, license=licence, datasets=datasets)
         size = sum(file.stat().st_size for file in out.iterdir())
-        show.say(f"read again: max error {error:g}; {format_bytes(size)}: {name}. Next: hf upload OWNER/NAME {name}")
+        console.say(f"read again: max error {error:g}; {format_bytes(size)}: {name}. Next: hf upload OWNER/NAME {name}")
         return
-    exported = export_graphs(bundle, to, out, part=part, license=licence, say=show.say)
+    exported = export_graphs(bundle, to, out, part=part, license=licence, say=console.say)
     worst = max(one.max_error for one in exported)
     files = ", ".join(f"{one.file.name} {format_bytes(one.bytes)}" for one in exported)
     levels = worst * 127.5
-    show.say(f"max error {worst:.2e} ({levels:.2g} of 255 grey levels); {files}: {name}. Next: read {name}/README.md")
+    console.say(
+        f"max error {worst:.2e} ({levels:.2g} of 255 grey levels); {files}: {name}. Next: read {name}/README.md"
+    )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ctfgan.cli.show import say
+from ctfgan.cli.console import say
 from ctfgan.core.errors import ConfigError
 from ctfgan.core.files import write_file
 from ctfgan.core.text import format_bytes, plural

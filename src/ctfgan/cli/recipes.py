@@ -17,7 +17,7 @@ def recipes(name: str | None) -> None:
     ctfgan recipes ctf-folders
     ctfgan train --recipe ctf-folders --hq photos --set generate.steps=20000
     """
-    from ctfgan.cli.show import print_table, say
+    from ctfgan.cli.console import print_table, say
     from ctfgan.recipes.catalogue import RECIPES, named_recipe
 
     if name is not None:

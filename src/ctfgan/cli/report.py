@@ -25,7 +25,7 @@ def report(runs: tuple[Path, ...], out: Path | None, images: int, device: str) -
     ctfgan report runs/mine
     ctfgan report runs/mine runs/baseline --out both.html
     """
-    from ctfgan.cli import show
+    from ctfgan.cli import console
     from ctfgan.cli.output import check_output
     from ctfgan.core.errors import ConfigError
     from ctfgan.core.text import format_bytes
@@ -42,5 +42,5 @@ def report(runs: tuple[Path, ...], out: Path | None, images: int, device: str) -
     if not os.access(place.absolute().parent, os.W_OK):
         raise ConfigError(f"you may not write into {place.absolute().parent}; choose another place with --out HTML")
     choose_device(device)  # a misspelt device must not turn into a page without pictures
-    write_report(told, Options(images, device), place, Callbacks(progress=show.progress, say=show.say))
-    show.say(f"report: {place} ({format_bytes(place.stat().st_size)})")
+    write_report(told, Options(images, device), place, Callbacks(progress=console.progress, say=console.say))
+    console.say(f"report: {place} ({format_bytes(place.stat().st_size)})")

@@ -52,7 +52,7 @@ def reproduce(
     ctfgan reproduce table1 --profile cpu --data cifar10=cifar-10-batches-bin
     ctfgan reproduce table2 --profile cpu --data hwdb1.0=characters.npz --data mnist=mnist.npz --only hwdb
     """
-    from ctfgan.cli import show
+    from ctfgan.cli import console
     from ctfgan.core.errors import CtfganError
     from ctfgan.evaluation import load_extractors
     from ctfgan.evaluation.campaign import check_campaign, run_campaign
@@ -71,11 +71,11 @@ def reproduce(
     cells = plan.runnable()
     check_campaign([cell.cell for cell in cells], folder)
     for sentence in (*plan.stand_ins.values(), *(f"not run: {reason}" for reason in plan.missing.values())):
-        show.say(sentence)
-    show.say(f"{plan.table.title}, profile {profile} ({plan.profile.note}): {len(cells)} of {len(plan.cells)} cells")
+        console.say(sentence)
+    console.say(f"{plan.table.title}, profile {profile} ({plan.profile.note}): {len(cells)} of {len(plan.cells)} cells")
     if dry_run:
         for cell in cells:
-            show.say(f"  {cell.cell.name}: {cell.row.label}")
+            console.say(f"  {cell.cell.name}: {cell.row.label}")
         return
 
     extractors = load_extractors(
@@ -84,7 +84,7 @@ def reproduce(
     command = shlex.join(["ctfgan", *sys.argv[1:]])
     found = earlier(plan, folder)
     failed = 0
-    with show.callbacks() as watch:
+    with console.callbacks() as watch:
         outcomes = run_campaign([cell.cell for cell in cells], folder, watch, extractors)
         for cell, outcome in zip(cells, outcomes, strict=True):
             found.append(measured(cell, outcome))
@@ -92,7 +92,7 @@ def reproduce(
             folder.mkdir(parents=True, exist_ok=True)
             report = write_document(table_report(plan, found, command), folder, "report")
             write_csv(folder / "report.csv", table_rows(plan, found))
-    show.say(f"\nreport: {report[0]} and {report[1]}, a line for each run: {folder / 'report.csv'}")
+    console.say(f"\nreport: {report[0]} and {report[1]}, a line for each run: {folder / 'report.csv'}")
     if failed:
         raise CtfganError(f"{failed} of {len(cells)} cells failed; the report says why")
 

@@ -31,9 +31,9 @@ def resume(run: Path, device: str | None, assignments: tuple[str, ...]) -> None:
     ctfgan resume runs/mine --device cpu
     torchrun --nproc-per-node 4 -m ctfgan resume runs/mine
     """
-    from ctfgan.cli import show
+    from ctfgan.cli import console
     from ctfgan.runs.train import resume as resume_run
 
-    with show.callbacks() as watch:
+    with console.callbacks() as watch:
         path = resume_run(run, watch, device, assignments)
-    show.say_done(path)
+    console.say_done(path)

@@ -73,7 +73,7 @@ def sample(
             f"{option} is for a set of samples and {out or SHEET} is a sheet; name a folder with --out"
         )
 
-    from ctfgan.cli import show
+    from ctfgan.cli import console
     from ctfgan.cli.output import check_set_output, free_output, sheet_classes, write_sheet
     from ctfgan.distributed.engine import start_engine
     from ctfgan.sampling.model import load
@@ -91,7 +91,7 @@ def sample(
     own = read_own_images(loaded, low_quality) if low_quality else None
     images = None if own is None else own.pixels
     for note in own.notes if own is not None else ():
-        show.say(f"note: {note}")
+        console.say(f"note: {note}")
     if not is_sheet:
         from ctfgan.cli.sample_set import make_set
 
@@ -102,9 +102,9 @@ def sample(
     place = engine.processes.on_main(lambda: str(write_sheet(samples, count, sheet)))
     of = len(samples.images) // count
     kinds = f" of {plural(of, 'class', 'classes')}" if loaded.bundle.recipe.method.is_conditional else ""
-    show.say(f"{plural(len(samples.images), 'image')}{kinds}: {place}")
+    console.say(f"{plural(len(samples.images), 'image')}{kinds}: {place}")
     if chosen is not None and not classes:
-        show.say(
+        console.say(
             f"These {of:,} of {len(loaded.classes):,} classes are spread evenly over all; choose others with --class, "
             "or make a set of all with --all-classes --out DIR"
         )

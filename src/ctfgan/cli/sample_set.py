@@ -6,8 +6,8 @@ import shlex
 import shutil
 from pathlib import Path
 
+from ctfgan.cli.console import progress, say
 from ctfgan.cli.sample import SHEET_COUNT
-from ctfgan.cli.show import progress, say
 from ctfgan.core.text import duration, format_bytes, plural
 from ctfgan.data.images import Bytes
 from ctfgan.data.sources.registry import open_source

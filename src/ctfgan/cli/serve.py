@@ -43,7 +43,7 @@ def serve(
     """
     import webbrowser
 
-    from ctfgan.cli import show
+    from ctfgan.cli import console
     from ctfgan.sampling.model import load
     from ctfgan.web.messages import MIB, Limits
     from ctfgan.web.server import is_loopback, open_socket, url_of
@@ -55,8 +55,10 @@ def serve(
 
         def on_start() -> None:
             if not is_loopback(bound):
-                show.say("Careful: whoever reaches this machine over the network can use the page; it has no password.")
-            show.say(f"{url_of(bound)}   Ctrl-C ends it.")
+                console.say(
+                    "Careful: whoever reaches this machine over the network can use the page; it has no password."
+                )
+            console.say(f"{url_of(bound)}   Ctrl-C ends it.")
             if opens:
                 webbrowser.open(url_of(bound))
 

@@ -42,7 +42,7 @@ def sweep(
     ctfgan sweep hq-fraction --hq scans --seeds 3
     ctfgan sweep --vary data.degradation.size=4,8,16 --vary data.pairing=matched,independent --hq scans
     """
-    from ctfgan.cli import show
+    from ctfgan.cli import console
     from ctfgan.core.errors import CtfganError
     from ctfgan.core.files import write_file
     from ctfgan.data.sources.registry import absolute
@@ -65,15 +65,15 @@ def sweep(
     folder = out or Path("sweeps", planned.name)
     cells = [point.cell for point in planned.points]
     check_campaign(cells, folder)
-    show.say(f"sweep {planned.name}: {len(cells)} runs into {folder}")
+    console.say(f"sweep {planned.name}: {len(cells)} runs into {folder}")
     if dry_run:
         for point in planned.points:
-            show.say(f"  {point.cell.name}")
+            console.say(f"  {point.cell.name}")
         return
     found: list[PointOutcome] = []
     picture = folder / "sweep.png"
     command = shlex.join(["ctfgan", *sys.argv[1:]])
-    with show.callbacks() as watch:
+    with console.callbacks() as watch:
         for point, outcome in zip(planned.points, run_campaign(cells, folder, watch), strict=True):
             found.append(measured(point, outcome))
             if any(one.result for one in found):
@@ -84,7 +84,7 @@ def sweep(
     failed = sum(1 for one in found if one.why_not)
     if failed == len(found):
         raise CtfganError(f"no run of the sweep could be made: {found[0].why_not}")
-    show.say(f"\nplot: {picture}; report: {report[0]} and {report[1]}, a line for each run: {folder / 'report.csv'}")
+    console.say(f"\nplot: {picture}; report: {report[0]} and {report[1]}, a line for each run: {folder / 'report.csv'}")
     if failed:
         raise CtfganError(f"{failed} of {len(found)} runs failed; the report says why")
 

@@ -96,7 +96,7 @@ def train(
     }
     chosen = with_settings(chosen, {name: value for name, value in options.items() if value is not None}, assignments)
 
-    from ctfgan.cli import show
+    from ctfgan.cli import console
     from ctfgan.runs.train import train as run_training
 
     if dry_run:
@@ -104,9 +104,9 @@ def train(
 
         show_plan(chosen, out, as_json=as_json)
         return
-    with show.callbacks() as watch:
+    with console.callbacks() as watch:
         path = run_training(chosen, out, watch)
-    show.say_done(path)
+    console.say_done(path)
 
 
 def _absolute_folders(folders: tuple[str, ...]) -> tuple[str, ...] | None:

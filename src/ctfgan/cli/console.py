@@ -27,17 +27,17 @@ TABLE_WIDTH = 200
 BAR_EVERY_SECONDS = 0.2  # reading a loss waits for the device
 
 # Of several processes the main one alone speaks.
-console = Console(highlight=False, soft_wrap=True, quiet=not is_main())
+terminal = Console(highlight=False, soft_wrap=True, quiet=not is_main())
 
 
 def say(text: str) -> None:
     """Print a line as it is."""
-    console.print(text, markup=False)
+    terminal.print(text, markup=False)
 
 
 def progress(items: Iterable[int], total: int, what: str) -> Iterator[int]:
     """A bar around a loop; without a terminal a line now and then, and one at the end of a loop that took a while."""
-    if console.is_terminal:
+    if terminal.is_terminal:
         with _bar() as bar:
             yield from bar.track(items, total=total, description=what)
         return
@@ -63,7 +63,7 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*map(Text, row))  # a name with brackets is no markup
     # A table cut to a narrow terminal would lose its numbers; wrapped lines do not.
-    wide = Console(highlight=False, width=max(console.width, TABLE_WIDTH), quiet=console.quiet)
+    wide = Console(highlight=False, width=max(terminal.width, TABLE_WIDTH), quiet=terminal.quiet)
     wide.print(table)
 
 
@@ -81,7 +81,7 @@ class TrainingView(NullCallback):
         self._started = self._spoke = self._last_step = time.monotonic()
         if step:
             say(f"{self._name}: going on at step {step:,}")
-        if console.is_terminal:
+        if terminal.is_terminal:
             self._bar = _bar("{task.fields[detail]}")
             self._bar.start()
             self._task = self._bar.add_task(self._name, total=settings.steps, completed=step, detail="")
@@ -160,7 +160,7 @@ def say_done(run: Path) -> None:
 
 def _bar(*more: str) -> Progress:
     columns = [TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn()]
-    return Progress(*columns, TimeRemainingColumn(), *(TextColumn(text) for text in more), console=console)
+    return Progress(*columns, TimeRemainingColumn(), *(TextColumn(text) for text in more), console=terminal)
 
 
 def _losses(losses: StepLosses) -> str:
