@@ -79,8 +79,8 @@ def evaluate(
         _check_place(place)
     settings = _changed(recipe, {name: value for name, value in asked.items() if value is not None})
     callbacks = callbacks or Callbacks()
-    work, recogniser = reopen(folder, callbacks, device)
-    shared = [SharedExtractor(extractor, work.engine.processes) for extractor in (recogniser, *extractors)]
+    work, eval_classifier = reopen(folder, callbacks, device)
+    shared = [SharedExtractor(extractor, work.engine.processes) for extractor in (eval_classifier, *extractors)]
     result = Measurement(work, folder, shared, settings, main_only(callbacks, work.engine)).result()
     processes = work.engine.processes
     if processes.is_main:

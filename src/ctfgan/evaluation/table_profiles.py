@@ -157,13 +157,13 @@ def reduced(recipe: Recipe, cut: Cut | None) -> Recipe:
         update={"every": max(1, cut.steps // cut.checks), "images": cut.check_images}
     )
     training = {"checks": checks, "ema_decay": cut.ema_decay, "journal_every": max(1, cut.steps // 60)}
-    recogniser = {"width": cut.recogniser_width, "images": cut.recogniser_images}
+    eval_classifier = {"width": cut.recogniser_width, "images": cut.recogniser_images}
     return recipe.model_copy(
         update={
             "data": _smaller(recipe.data, cut),
             "method": _shorter(recipe.method, cut, recipe.data.resolution),
             "training": recipe.training.model_copy(update=training),
-            "recogniser": recipe.recogniser.model_copy(update=recogniser),
+            "recogniser": recipe.recogniser.model_copy(update=eval_classifier),
             "evaluation": recipe.evaluation.model_copy(update={"images": cut.images}),
         }
     )

@@ -146,8 +146,8 @@ def _looked_at(studio: Studio, chosen: Rows, per_class: int, progress: Progress)
 
 def _look(studio: Studio, number: int, samples: Bytes, real: Bytes | None) -> _Look:
     accuracy, taken_for, own, originals = None, None, None, None
-    if studio.recogniser is not None:
-        own, probabilities = studio.recogniser.read(samples)
+    if studio.eval_classifier is not None:
+        own, probabilities = studio.eval_classifier.read(samples)
         read_as = probabilities.argmax(dim=1)
         if number < studio.measured:
             accuracy = (read_as == number).double().mean().item()
@@ -158,7 +158,7 @@ def _look(studio: Studio, number: int, samples: Bytes, real: Bytes | None) -> _L
         if real is not None:
             # Twice as many, as in checks, so that one half says how much the other varies by chance.
             compared = real[: 2 * len(samples)]
-            originals = studio.recogniser.read(compared)[0] if len(compared) else own[:0]
+            originals = studio.eval_classifier.read(compared)[0] if len(compared) else own[:0]
     nearest, real_distance = (None, None) if real is None else _nearest(samples, real)
     lq_only = number in studio.lq_only
     row = ClassRow(studio.names[number], accuracy, taken_for, None, nearest, real_distance, samples[:SHOWN], lq_only)

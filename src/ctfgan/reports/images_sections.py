@@ -126,7 +126,7 @@ def _told(found: ClassTable, studio: Studio, most: int) -> str:
 def _why_less(found: ClassTable, studio: Studio, opened: Opened) -> list[Block]:
     """What the columns mean, and which are missing and why."""
     items = []
-    if studio.recogniser is None:
+    if studio.eval_classifier is None:
         items.append("Accuracy and diversity are missing: the run's recogniser is missing, or cannot be used without "
                      "the data")  # fmt: skip
     else:
@@ -135,7 +135,7 @@ def _why_less(found: ClassTable, studio: Studio, opened: Opened) -> list[Block]:
     if studio.dataset is None:
         items.append(f"Diversity and nearest real images are missing: {opened.no_data}")
         return [Items(tuple(f"{item}." for item in items))]
-    if studio.recogniser is not None:
+    if studio.eval_classifier is not None:
         items.append(
             "Diversity: mean distance between two samples of the class on the recogniser's features, divided by that "
             "between two training images of it, where these are few mixed with that of all classes; below 1 the "

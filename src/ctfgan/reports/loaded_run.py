@@ -57,7 +57,7 @@ class Studio:
     """Numbers of those that the GAN has seen low-quality images of only; without the data those alone that have no
     high-quality image at all."""
     engine: Engine
-    recogniser: TrainedEvalClassifier | None
+    eval_classifier: TrainedEvalClassifier | None
     """None where it is damaged, or cannot be used without the data."""
     dataset: Dataset | None
     """None where the data cannot be opened."""
@@ -89,12 +89,12 @@ def open_run(folder: RunFolder, recipe: Recipe, device: str, callbacks: Callback
     work: RunContext | None = None
     no_data = None
     try:
-        work, recogniser = reopen(folder, Callbacks(progress=callbacks.progress, say=found.append), device)
+        work, eval_classifier = reopen(folder, Callbacks(progress=callbacks.progress, say=found.append), device)
     except CtfganError as error:
         no_data = str(error)
     try:
         if work is not None:
-            studio = _with_data(folder, work, recogniser)
+            studio = _with_data(folder, work, eval_classifier)
         elif (folder.path / BUNDLE).is_dir():
             studio = _without_data(folder, recipe, alone(choose_device(device)))
         else:
@@ -106,7 +106,7 @@ def open_run(folder: RunFolder, recipe: Recipe, device: str, callbacks: Callback
     return Opened(studio, tuple(found), no_data, None)
 
 
-def _with_data(folder: RunFolder, work: RunContext, recogniser: TrainedEvalClassifier) -> Studio:
+def _with_data(folder: RunFolder, work: RunContext, eval_classifier: TrainedEvalClassifier) -> Studio:
     if is_finished(folder):
         model = _released(folder, work.recipe, load_bundle(folder.path / BUNDLE))
     else:
@@ -121,22 +121,26 @@ def _with_data(folder: RunFolder, work: RunContext, recogniser: TrainedEvalClass
             bank, name = side.held_out, "the held-out low-quality bank"
     known, shown = len(measured.labels), measured.shown
     lq_only = frozenset(np.flatnonzero(np.isin(shown, work.dataset.lq_only)).tolist())
-    return Studio(model, bank, name, shown, measured.shown_names, known, lq_only, work.engine, recogniser, work.dataset)
+    return Studio(
+        model, bank, name, shown, measured.shown_names, known, lq_only, work.engine, eval_classifier, work.dataset
+    )
 
 
 def _without_data(folder: RunFolder, recipe: Recipe, engine: Engine) -> Studio:
     bundle = load_bundle(folder.path / BUNDLE)
     model = _released(folder, recipe, bundle)
     place(model.whole, engine.device)
-    recogniser, weights = None, folder.path / RECOGNISER
+    eval_classifier, weights = None, folder.path / RECOGNISER
     counts = bundle.provenance["counts"]
     known = len(bundle.classes) - (counts.get("lq_only", 0) - counts.get("withheld", 0))
     if known <= MOST_MEASURED_CLASSES and weights.is_file():
-        recogniser = load_eval_classifier(weights, bundle.data_spec.channels, known, recipe.recogniser, engine.device)
+        eval_classifier = load_eval_classifier(
+            weights, bundle.data_spec.channels, known, recipe.recogniser, engine.device
+        )
     name = "no low-quality images" if bundle.bank is None else "the bundle's part of the training low-quality bank"
     labels = np.arange(len(bundle.classes))
     lq_only = frozenset(labels[known:].tolist())
-    return Studio(model, bundle.bank, name, labels, bundle.classes, known, lq_only, engine, recogniser, None)
+    return Studio(model, bundle.bank, name, labels, bundle.classes, known, lq_only, engine, eval_classifier, None)
 
 
 def _released(folder: RunFolder, recipe: Recipe, bundle: Bundle) -> Model:

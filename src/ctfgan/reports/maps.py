@@ -126,8 +126,8 @@ def block_parts(studio: Studio, numbers: Tensor, progress: Progress) -> tuple[fl
         assert look.image is not None
         whole = look.image.astype(np.float64)
         squares.append(np.stack([((whole - image) ** 2).mean(axis=(1, 2, 3)) for image in look.without], axis=1))
-        if studio.recogniser is not None:
-            read = [studio.recogniser.read(image)[1].argmax(dim=1) for image in (look.image, *look.without)]
+        if studio.eval_classifier is not None:
+            read = [studio.eval_classifier.read(image)[1].argmax(dim=1) for image in (look.image, *look.without)]
             hits.append([found == parts[index] for found in read])
     changes = np.sqrt(np.concatenate(squares).mean(axis=0))
     if not hits:

@@ -74,7 +74,7 @@ class RunContext:
             self.recipe, self.data_spec, matched=self.is_matched, processes=self.engine.processes, codes=self.codes
         )
 
-    def recogniser(self, progress: Progress) -> TrainedEvalClassifier:
+    def eval_classifier(self, progress: Progress) -> TrainedEvalClassifier:
         """The recogniser of the pool, trained now or from the cache."""
         measured, trainer = self.dataset.measured, EvalClassifierTrainer(self.recipe.recogniser, self.device, progress)
         return trainer.train(TrainingImages.of(measured.pool), len(measured.labels))

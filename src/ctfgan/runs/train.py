@@ -101,7 +101,7 @@ class _Beginning:
     """What a run needs before its first step."""
 
     place: RunContext
-    recogniser: TrainedEvalClassifier
+    eval_classifier: TrainedEvalClassifier
     start: Matched | None
 
 
@@ -110,8 +110,8 @@ def _prepared(recipe: Recipe, callbacks: Callbacks) -> _Beginning:
     place = open_context(recipe, callbacks)
     place.engine.processes.on_main(lambda: check_apart(place.dataset, recipe.data))
     matched = None if start is None else matched_start(start, place, callbacks)
-    recogniser = place.engine.processes.main_first(lambda: place.recogniser(callbacks.progress))
-    return _Beginning(place.with_codes(callbacks.progress, matched), recogniser, matched)
+    eval_classifier = place.engine.processes.main_first(lambda: place.eval_classifier(callbacks.progress))
+    return _Beginning(place.with_codes(callbacks.progress, matched), eval_classifier, matched)
 
 
 def with_start(recipe: Recipe) -> tuple[Recipe, Start | None]:
@@ -130,13 +130,13 @@ def _begin(beginning: _Beginning, folder: RunFolder, callbacks: Callbacks) -> Pa
 
     def note() -> None:
         folder.journal().truncate(0)
-        write_file(folder.path / RECOGNISER, beginning.recogniser.weights.read_bytes())
+        write_file(folder.path / RECOGNISER, beginning.eval_classifier.weights.read_bytes())
         if beginning.place.codes is not None:
             write_file(folder.path / CODES, beginning.place.codes.save())
-        folder.write_json(DATA, _summary(beginning.place, beginning.recogniser, folder))
+        folder.write_json(DATA, _summary(beginning.place, beginning.eval_classifier, folder))
 
     beginning.place.engine.processes.on_main(note)
-    return _finish(beginning.place, beginning.recogniser, folder, None, callbacks, beginning.start)
+    return _finish(beginning.place, beginning.eval_classifier, folder, None, callbacks, beginning.start)
 
 
 def matched_start(start: Start, place: RunContext, callbacks: Callbacks) -> Matched:
@@ -205,14 +205,14 @@ def resume(
             checkpoint = processes.main_first(lambda: folder.load(newest))
             _check_changes(folder, wanted, written, newest, checkpoint, processes.count)
             if not is_released or wanted.data != written.data:
-                place, recogniser = reopen(folder, callbacks, device, wanted)
+                place, eval_classifier = reopen(folder, callbacks, device, wanted)
             processes.on_main(lambda: _write_recipe(folder, wanted, written))
             if is_released:
                 callbacks.say(f"{path} is finished already and has its new settings; {_WAY_FURTHER}")
                 return folder.path
             processes.on_main(lambda: _put_figures_aside(folder, newest, callbacks))
         callbacks.say(f"resuming from {newest}")
-        return _finish(place, recogniser, folder, checkpoint, callbacks)
+        return _finish(place, eval_classifier, folder, checkpoint, callbacks)
 
 
 _WAY_FURTHER = "more steps than it has train it on, such as --set generate.steps=N"
@@ -342,7 +342,7 @@ def reopen(
             )
     place = replace(place, codes=_own_codes(place, folder, then.get("class_codes")))
     return place, place.engine.processes.main_first(
-        lambda: _own_recogniser(place, folder, then.get("extractor"), callbacks)
+        lambda: _own_eval_classifier(place, folder, then.get("extractor"), callbacks)
     )
 
 
@@ -358,7 +358,9 @@ def _own_codes(place: RunContext, folder: RunFolder, known: object) -> ClassCode
         raise RunError(f"{file} is missing or damaged ({excerpt(error)}); restore it, or train a new run") from error
 
 
-def _own_recogniser(place: RunContext, folder: RunFolder, name: object, callbacks: Callbacks) -> TrainedEvalClassifier:
+def _own_eval_classifier(
+    place: RunContext, folder: RunFolder, name: object, callbacks: Callbacks
+) -> TrainedEvalClassifier:
     """The run's own recogniser, known by its name, which holds its hash; from the cache if the run's is damaged."""
     weights = folder.path / RECOGNISER
     classes = len(place.dataset.measured.labels)
@@ -367,7 +369,7 @@ def _own_recogniser(place: RunContext, folder: RunFolder, name: object, callback
         if own.card.name == name:
             return own
     callbacks.say(f"{weights} is missing or damaged and is made again from the run's images")
-    again = place.recogniser(callbacks.progress)
+    again = place.eval_classifier(callbacks.progress)
     if again.card.name != name:
         raise RunError(
             f"{weights} is missing or damaged, and {again.card.name} is another one than the run's {name}; restore the "
@@ -429,7 +431,7 @@ def released_generator(place: RunContext, folder: RunFolder, *, average: bool = 
 
 def _finish(
     place: RunContext,
-    recogniser: TrainedEvalClassifier,
+    eval_classifier: TrainedEvalClassifier,
     folder: RunFolder,
     checkpoint: StoredCheckpoint | None,
     callbacks: Callbacks,
@@ -439,7 +441,7 @@ def _finish(
     method = place.method()
     if begin is not None:
         begin.put_into(method.networks)
-    trainer = Trainer(method, place.dataset, recogniser, recipe.training, folder, recipe.seed, place.engine)
+    trainer = Trainer(method, place.dataset, eval_classifier, recipe.training, folder, recipe.seed, place.engine)
     if checkpoint is not None:
         trainer.restore(checkpoint)
         place.engine.processes.on_main(lambda: _note_recipe(folder, checkpoint))
@@ -530,7 +532,7 @@ def _fingerprints(dataset: Dataset) -> dict[str, str]:
     return found
 
 
-def _summary(place: RunContext, recogniser: TrainedEvalClassifier, folder: RunFolder) -> dict[str, object]:
+def _summary(place: RunContext, eval_classifier: TrainedEvalClassifier, folder: RunFolder) -> dict[str, object]:
     dataset = place.dataset
     side = dataset.low_quality
     return {
@@ -550,7 +552,7 @@ def _summary(place: RunContext, recogniser: TrainedEvalClassifier, folder: RunFo
         },
         "pairing": side.pairing if side else None,
         "recipe": _written_recipe(folder).model_dump(mode="json"),
-        "extractor": recogniser.card.name,
+        "extractor": eval_classifier.card.name,
         "class_codes": None if place.codes is None else sha256(folder.path / CODES),
         "device": place.engine.describe(),
         "processor": processor(),

@@ -40,7 +40,7 @@ class Trainer:
         self,
         method: Method,
         dataset: Dataset,
-        recogniser: TrainedEvalClassifier,
+        eval_classifier: TrainedEvalClassifier,
         settings: TrainingSettings,
         folder: RunFolder,
         seed: int,
@@ -62,7 +62,7 @@ class Trainer:
         self._keeper = CheckpointWriter(folder, engine, settings.keep_checkpoints)
         self._recovery = Recovery(settings.recovery, folder)
         self._checker = Validator(
-            dataset, recogniser, settings.checks, folder.path / "sheets", engine, by_class=method.is_conditional
+            dataset, eval_classifier, settings.checks, folder.path / "sheets", engine, by_class=method.is_conditional
         )
         distribute(method.networks, engine)
         self._now = self._enter(0)

@@ -87,7 +87,7 @@ class Validator:
     def __init__(
         self,
         dataset: Dataset,
-        recogniser: TrainedEvalClassifier,
+        eval_classifier: TrainedEvalClassifier,
         settings: CheckSettings,
         sheets: Path,
         engine: Engine,
@@ -96,7 +96,7 @@ class Validator:
     ) -> None:
         self._measured = dataset.measured
         self._bank = dataset.low_quality.bank if dataset.low_quality else None
-        self._recogniser = recogniser
+        self._eval_classifier = eval_classifier
         self._settings = settings
         self._sheets = sheets
         self._dataset = dataset
@@ -133,7 +133,7 @@ class Validator:
         path = self._sheets / f"{number}-{stage}-{step:06d}.png"
 
         def look() -> CheckReport:
-            features, probabilities = self._recogniser.read(samples, progress)
+            features, probabilities = self._eval_classifier.read(samples, progress)
             compared = self._training_features(progress)
             by_class = self._variety_by_class(features, numbers, each, progress)
             mixed = features[: self._settings.images]
@@ -172,7 +172,7 @@ class Validator:
         if self._compared is None:
             training = self._measured.training.rows
             rows = np.random.default_rng(CHECK_SEED).permutation(training)[: self._settings.images]
-            self._compared, _ = self._recogniser.read(self._dataset.images(np.sort(rows)), progress)
+            self._compared, _ = self._eval_classifier.read(self._dataset.images(np.sort(rows)), progress)
         return self._compared
 
     def _variety_by_class(
@@ -185,7 +185,7 @@ class Validator:
             training, count = self._measured.training, len(self._measured.labels)
             # Twice as many, so that one half says how much the other varies by chance.
             places = pick_by_class(training.labels, 2 * each, CHECK_SEED)
-            real, _ = self._recogniser.read(training.packed.images[training.rows[places]], progress)
+            real, _ = self._eval_classifier.read(training.packed.images[training.rows[places]], progress)
             self._class_variety = ClassDiversity(real, training.labels[places], count, each)
         counts = torch.bincount(numbers)
         first = counts.cumsum(0) - counts

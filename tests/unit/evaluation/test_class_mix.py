@@ -122,7 +122,7 @@ def test_real_images_as_samples_score_like_the_floor_on_unbalanced_data(
 def test_the_best_check_is_the_best_on_unbalanced_data(work: tuple[Path, RunContext], tmp_path: Path) -> None:
     _, place = work
     settings = place.recipe.training.checks.model_copy(update={"images": 400})
-    checker = Validator(place.dataset, place.recogniser(silent), settings, tmp_path, place.engine)
+    checker = Validator(place.dataset, place.eval_classifier(silent), settings, tmp_path, place.engine)
     found = [
         checker.check(Player(training_images(place), noise), {}, "adversarial", 1, step)
         for step, noise in enumerate((0.8, 0.4, 0.2, 0.1, 0.0))

@@ -63,7 +63,7 @@ def player(images: np.ndarray, measured: Measured, for_lq_only: int) -> Player:
 
 def checked(place: RunContext, generator: nn.Module, folder: Path, count: int) -> CheckReport:
     settings = place.recipe.training.checks.model_copy(update={"images": count})
-    return Validator(place.dataset, place.recogniser(silent), settings, folder, place.engine).check(
+    return Validator(place.dataset, place.eval_classifier(silent), settings, folder, place.engine).check(
         generator, {}, "generate", 2, 100
     )
 
@@ -114,11 +114,11 @@ def test_evaluate_splits_top_1_and_a_run_without_the_real_images_trains_checks_a
     found = ctfgan.evaluate(run)
 
     # The oracle: the images that the player has for each class, read one class at a time.
-    recogniser = place.recogniser(silent)
+    eval_classifier = place.eval_classifier(silent)
     shares = []
     for label in range(CLASSES):
         shown = np.split(images, CLASSES)[seen if label in measured.lq_only else label]
-        shares.append((recogniser.read(shown[..., None])[1].argmax(dim=1) == label).double().mean().item())
+        shares.append((eval_classifier.read(shown[..., None])[1].argmax(dim=1) == label).double().mean().item())
     is_apart = np.isin(np.arange(CLASSES), measured.lq_only)
     assert found.reported.top_1 == pytest.approx(np.mean(np.array(shares)[~is_apart]), abs=0.05)
     assert found.reported.top_1_lq_only == pytest.approx(np.mean(np.array(shares)[is_apart]), abs=0.05)

@@ -36,12 +36,12 @@ def test_accuracy_diversity_and_the_nearest_image_are_those_of_a_plain_computati
     found = measure_classes(studio, 80, silent)
     assert (found.per_class, found.of, len(found.rows)) == (20, 4, 4)
     assert studio.dataset is not None
-    assert studio.recogniser is not None
+    assert studio.eval_classifier is not None
     pixels = samples_of(studio, np.arange(4), 20, 0)
     for number, name in enumerate(studio.names):
         row = next(row for row in found.rows if row.name == name)
         own = pixels[20 * number : 20 * number + 20]
-        read_as = [int(studio.recogniser.read(image[None])[1].argmax()) for image in own]
+        read_as = [int(studio.eval_classifier.read(image[None])[1].argmax()) for image in own]
         assert row.accuracy == pytest.approx(sum(label == number for label in read_as) / 20)
         wrong = [studio.names[label] for label in read_as if label != number]
         assert row.taken_for == (None if not wrong else (row.taken_for[0], wrong.count(row.taken_for[0])))
@@ -62,8 +62,8 @@ def test_accuracy_diversity_and_the_nearest_image_are_those_of_a_plain_computati
 
 def spread(studio: Studio, images: Bytes) -> float:
     """Mean distance of two images on the recogniser's features, pair by pair."""
-    assert studio.recogniser is not None
-    features = studio.recogniser.read(images)[0].double().numpy()
+    assert studio.eval_classifier is not None
+    features = studio.eval_classifier.read(images)[0].double().numpy()
     return float(np.mean([np.linalg.norm(a - b) for n, a in enumerate(features) for b in features[:n]]))
 
 
@@ -130,7 +130,7 @@ def test_a_block_is_taken_out_and_nothing_else(studio: Studio, monkeypatch: pyte
         whole = generator(condition, noise)
     features = generator.features  # type: ignore[attr-defined]
     made = features.forward
-    assert studio.recogniser is not None
+    assert studio.eval_classifier is not None
     for block, part in enumerate(parts):
 
         def lacking(trace: object, labels: object, block: int = block) -> list[TransferFeature]:
@@ -144,7 +144,7 @@ def test_a_block_is_taken_out_and_nothing_else(studio: Studio, monkeypatch: pyte
         change = (127.5 * (whole - image)).square().mean().sqrt().item()
         assert part.change == pytest.approx(change, abs=0.6)  # rounded to grey levels
         levels = (image.permute(0, 2, 3, 1) * 127.5 + 127.5).round().clamp(0, 255).byte().numpy()
-        read_as = studio.recogniser.read(levels)[1].argmax(dim=1)
+        read_as = studio.eval_classifier.read(levels)[1].argmax(dim=1)
         assert part.top_1 == pytest.approx((read_as == numbers).double().mean().item())
     assert top_1 is not None
 

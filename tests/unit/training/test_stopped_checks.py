@@ -41,7 +41,7 @@ class Reader:
         self.batches = 0
         honest = TrainedEvalClassifier.read
 
-        def read(recogniser: TrainedEvalClassifier, images: np.ndarray, progress: Any) -> Any:
+        def read(eval_classifier: TrainedEvalClassifier, images: np.ndarray, progress: Any) -> Any:
             self.calls += 1
             is_last = self.calls == stop_at
 
@@ -52,7 +52,7 @@ class Reader:
                     self.batches += 1
                     yield item
 
-            return honest(recogniser, images, spy)
+            return honest(eval_classifier, images, spy)
 
         patch.setattr(TrainedEvalClassifier, "read", read)
 
