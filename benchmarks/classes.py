@@ -35,7 +35,7 @@ from ctfgan.core.files import write_file
 from ctfgan.core.progress import Progress
 from ctfgan.data.batches import BatchStream
 from ctfgan.data.settings import MIN_IMAGES_PER_CLASS
-from ctfgan.distributed.engine import describe_device, place, wait_for
+from ctfgan.distributed.engine import describe_device, to_device, wait_for
 from ctfgan.nn.class_tables import CodeTable
 from ctfgan.recipes.catalogue import named_recipe
 from ctfgan.recipes.overlay import with_settings
@@ -218,7 +218,7 @@ def _start(recipe: str, number: int) -> StartCost:
 
 def _method(context: RunContext) -> Method:
     method = context.method()
-    place(method.networks, context.device)
+    to_device(method.networks, context.device)
     return method
 
 

@@ -17,7 +17,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from ctfgan.data.batches import Batch, join
 from ctfgan.data.images import Bytes
 from ctfgan.distributed.batch_rng import BatchRng
-from ctfgan.distributed.engine import alone, place, wait_for
+from ctfgan.distributed.engine import alone, to_device, wait_for
 from ctfgan.models.interfaces import Condition, Generator, Noise
 from ctfgan.models.synthesis import CHUNK, synthesise
 from ctfgan.recipes.build import DataSpec, build_method, random_codes_for
@@ -84,7 +84,7 @@ class TimedStage:
     def __init__(
         self, method: Method, stage: Stage, recipe: Recipe, spec: DataSpec, batch_size: int | None, device: torch.device
     ) -> None:
-        place(method.networks, device)
+        to_device(method.networks, device)
         self._stage = stage
         self._spec = spec
         self._resolution = recipe.data.resolution

@@ -15,7 +15,7 @@ from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.distributed.engine import Engine, alone
 from ctfgan.distributed.processes import Processes
 from ctfgan.models.synthesis import draw_inputs, synthesise
-from ctfgan.nn.shared_norm import SharedBatchNorm2d
+from ctfgan.nn.shared_norm import SharedBatchNorm2d, distribute
 from ctfgan.recipes.build import DataSpec, build_method
 from ctfgan.recipes.catalogue import named_recipe
 from ctfgan.recipes.overlay import with_settings
@@ -96,7 +96,7 @@ def trained(engine: Engine, settings: tuple[str, ...]) -> dict[str, Tensor]:
             parameter += 0.05 * torch.randn(parameter.shape, generator=rng)
     if engine.processes.rank:
         nn.init.zeros_(next(method.networks.parameters()))  # what the main process has must win
-    engine.prepare(method.networks)
+    distribute(method.networks, engine)
     found: dict[str, Tensor] = {}
     for stage in method.stages:
         stage.enter()

@@ -9,8 +9,7 @@ import pytest
 
 from ctfgan.cli.main import _unwind
 from ctfgan.core.errors import Interrupted, Terminated
-from ctfgan.core.signals import handling
-from ctfgan.distributed.engine import StopRequest, stop_on_signals
+from ctfgan.core.signals import StopRequest, handling, stop_on_signals
 from ctfgan.runs.train import _interrupted
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")

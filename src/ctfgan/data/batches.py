@@ -14,7 +14,7 @@ from ctfgan.data.pairing import LowQualityBank
 from ctfgan.data.prepare import Dataset
 from ctfgan.data.splits import Rows
 from ctfgan.distributed.batch_rng import BatchRng
-from ctfgan.distributed.devices import send
+from ctfgan.distributed.engine import send
 
 CPU = torch.device("cpu")
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ctfgan.data.image_view import ImageView
 from ctfgan.data.images import Bytes, normalised
-from ctfgan.distributed.devices import free_memory, send
+from ctfgan.distributed.engine import free_memory, send
 
 RESIDENT_SHARE = 0.25
 """Part of a device's free memory that a set of images may take; networks, optimisers and activations need the rest."""

@@ -20,7 +20,7 @@ from ctfgan.data.levels import OVERSHOOT, SMALLEST_WHITE, Kind, Scale, kind_of, 
 from ctfgan.data.packed import UNREADABLE_KEPT, Survey
 from ctfgan.data.sources.base import ImageSource
 from ctfgan.data.sources.packed_set import PackedSource
-from ctfgan.distributed.devices import usable_processors
+from ctfgan.distributed.launch import usable_processors
 
 SMALL_SIDE = 64
 """Pixels of a side; smaller images are decoded mostly under Python's lock, so that two threads take longer than one."""

@@ -1,35 +1,23 @@
-"""The only file that knows devices, precision, threads, signals and how processes find each other."""
+"""Devices and precision: what a command computes on, and what networks and tensors need to get there."""
 
 from __future__ import annotations
 
-import atexit
-import os
 import platform
-import signal
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
-from types import FrameType
 from typing import Literal
 
 import torch
-import torch.distributed as dist
-from accelerate import PartialState
-from accelerate.utils import clear_environment
 from torch import Tensor, nn
 
-from ctfgan.core.errors import ConfigError, Terminated
-from ctfgan.core.signals import HANGUP, handling
-from ctfgan.core.text import excerpt, plural
+from ctfgan.core.errors import ConfigError
+from ctfgan.core.text import plural
 from ctfgan.distributed.launch import Launch, launch
-from ctfgan.distributed.processes import Processes
+from ctfgan.distributed.processes import Processes, join
 
 Precision = Literal["float32", "bfloat16"]
-
-STEP_TIMEOUT = timedelta(minutes=30)  # for what every process does at the same time
-MAIN_TIMEOUT = timedelta(days=2)  # for what the main process does alone: packing data, training a recogniser
 
 
 @dataclass(frozen=True)
@@ -72,7 +60,7 @@ def start_engine(device: str = "auto", precision: Precision = "float32") -> Engi
     if launched.count == 1:
         engine = Engine(choose_device(device), Processes(), precision)
     else:
-        engine = Engine(*_joined(device, launched), precision)
+        engine = Engine(*_shared(device, launched), precision)
     kind = engine.device.type
     lacking = kind == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)
     if precision == "bfloat16" and (lacking or not torch.amp.is_autocast_available(kind)):
@@ -80,56 +68,19 @@ def start_engine(device: str = "auto", precision: Precision = "float32") -> Engi
     return engine
 
 
-def _joined(device: str, launched: Launch) -> tuple[torch.device, Processes]:
-    """Join the other processes, or find the ones that this process joined before."""
-    global _processes
+def _shared(device: str, launched: Launch) -> tuple[torch.device, Processes]:
+    """The device of this process, and all processes of its launcher."""
     kind = _shared_kind(device, launched)
-    if _processes is None:
-        # accelerate opens the default group: NCCL where there are GPUs, gloo on CPUs.
-        try:
-            PartialState(cpu=kind == "cpu", timeout=STEP_TIMEOUT)
-            control = dist.new_group(backend="gloo", timeout=MAIN_TIMEOUT)
-        except (RuntimeError, ValueError) as error:
-            address = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
-            raise ConfigError(
-                f"the {launched.count} processes cannot meet at {address} ({excerpt(error)}); choose another "
-                "address or port"
-            ) from error
-        _processes = Processes(launched.rank, launched.count, launched.local_rank, control)
-        atexit.register(_leave)
-    state = PartialState()
-    assert state.process_index == launched.rank
-    assert state.num_processes == launched.count
-    if state.device.type != kind:
+    own = torch.device("cuda", launched.local_rank) if kind == "cuda" else torch.device("cpu")
+    if kind == "cuda":
+        torch.cuda.set_device(own)
+    processes = join(launched, "nccl" if kind == "cuda" else "gloo")
+    if processes.kind != kind:
         raise ConfigError(
-            f"device {device!r} was asked for, but the processes of this command are joined on {state.device.type}; "
+            f"device {device!r} was asked for, but the processes of this command are joined on {processes.kind}; "
             "use one device for all that a command does"
         )
-    return state.device, _processes
-
-
-_processes: Processes | None = None  # of this process, once it has joined the others: torch knows one default group
-
-
-@contextmanager
-def accelerate_state() -> Iterator[None]:
-    """While the block lasts, accelerate knows its processes, which its trackers insist on even for a single one."""
-    if PartialState._shared_state:
-        yield
-        return
-    # Of a launcher of one process it would make a group, and set threads and a device that are not its to choose; what
-    # it remembers is forgotten afterwards, so that a program around ours can use accelerate in its own way.
-    with clear_environment():
-        PartialState(cpu=True)
-    try:
-        yield
-    finally:
-        PartialState._reset_state()
-
-
-def _leave() -> None:
-    if dist.is_initialized():
-        dist.destroy_process_group()
+    return own, processes
 
 
 def _shared_kind(device: str, launched: Launch) -> str:
@@ -187,7 +138,7 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def place(network: nn.Module, device: torch.device) -> None:
+def to_device(network: nn.Module, device: torch.device) -> None:
     """Move a network to a device, convolutions in channels-last order (1.3 to 1.9 times faster on a CPU)."""
     network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -212,60 +163,23 @@ def compile_players(generator: nn.Module, discriminator: nn.Module, backend: str
     discriminator.features = torch.compile(plain, backend=backend)  # type: ignore[assignment]
 
 
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the CPU on a device; the CPU does not wait until a GPU has done what it was given before."""
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that could be taken of a GPU's memory now; 0 for a device that does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    if device.type == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+    return 0
+
+
 def wait_for(device: torch.device) -> None:
     """Wait until a device has done what it was given, so that a clock read afterwards tells the truth."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-class Stopped(Exception):
-    """Work that can be done again was left in its middle: a signal asked for an end."""
-
-
-class StopRequest:
-    """Whether SIGINT, SIGTERM or SIGHUP asked for an end.
-
-    Args:
-        patient: whether only the first signal counts. A launcher may send a second one right after the first, and ends
-            a process that does not end by itself.
-
-    Attributes:
-        signal_number: the signal, or None.
-    """
-
-    def __init__(self, *, patient: bool = False) -> None:
-        self.signal_number: int | None = None
-        self._patient = patient
-        self._is_pressed = False
-
-    def handle(self, number: int, frame: FrameType | None) -> None:
-        """Remember the first signal; a second one interrupts at once."""
-        if self.signal_number is None:
-            self.signal_number = number
-        if number == HANGUP:
-            return  # a terminal that closes sends it two or three times, by its shell and by the system: no impatience
-        if self._is_pressed and not self._patient:
-            raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
-        self._is_pressed = True
-
-    def leave(self, items: Iterable[int], total: int, what: str) -> Iterator[int]:
-        """A :data:`~ctfgan.core.progress.Progress` that shows nothing, of work that may be left in its middle.
-
-        Raises:
-            Stopped: before an item, once there was a signal.
-        """
-        for item in items:
-            if self.signal_number is not None:
-                raise Stopped
-            yield item
-
-
-@contextmanager
-def stop_on_signals() -> Iterator[StopRequest]:
-    """Turn Ctrl-C, SIGTERM and SIGHUP into a request that the training loop reads between steps.
-
-    Outside the main thread, where Python takes no signal handlers, the request never comes.
-    """
-    request = StopRequest(patient=launch().count > 1)
-    with handling(request.handle, interrupts=True):
-        yield request

@@ -6,8 +6,12 @@ stop travel in a gloo group of their own, so that a GPU need not be waited for.
 
 from __future__ import annotations
 
+import atexit
+import gc
+import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
@@ -15,11 +19,14 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from ctfgan.core.errors import CtfganError, ProcessLost
+from ctfgan.core.errors import ConfigError, CtfganError, ProcessLost
 from ctfgan.core.text import excerpt
+from ctfgan.distributed.launch import Launch, usable_processors
 
 T = TypeVar("T")
 
+STEP_TIMEOUT = timedelta(minutes=30)  # for what every process does at the same time
+MAIN_TIMEOUT = timedelta(days=2)  # for what the main process does alone: packing data, training a recogniser
 BUCKET = 1 << 24  # numbers that are averaged at once: large enough for speed, small beside the activations
 SHARED_ERRORS = (CtfganError, OSError, MemoryError)  # what one process must not keep to itself
 
@@ -33,21 +40,23 @@ class Processes:
         rank: which one this is, 0 ... count - 1; 0 is the main one, which alone writes and speaks.
         count: how many there are.
         local_rank: which one this is on its machine.
+        kind: of the devices whose tensors they exchange, ``cuda`` or ``cpu``.
         control: gloo group of plain values; None only for a process alone.
-
-    Attributes:
-        rank: as given.
-        count: as given.
-        local_rank: as given.
     """
 
     def __init__(
-        self, rank: int = 0, count: int = 1, local_rank: int = 0, control: dist.ProcessGroup | None = None
+        self,
+        rank: int = 0,
+        count: int = 1,
+        local_rank: int = 0,
+        kind: str = "cpu",
+        control: dist.ProcessGroup | None = None,
     ) -> None:
         assert (control is None) == (count == 1), "several processes need a group to talk in"
         self.rank = rank
         self.count = count
         self.local_rank = local_rank
+        self.kind = kind
         self._control = control
         self._vote: tuple[Tensor, dist.Work] | None = None
 
@@ -162,6 +171,53 @@ class Processes:
         if vote is not None:
             with noticing_loss():
                 vote[1].wait()
+
+    def leave(self) -> None:
+        """Take the groups down, at the end of the program.
+
+        A worker thread of gloo may hold the last reference to a tensor of Python's, and drop it at any time. If the
+        interpreter is being torn down by then, that thread is ended in a C++ destructor, which aborts the process
+        (SIGABRT). Threads are joined when the last reference to their group goes, so both groups go here, while the
+        interpreter still stands; frames of an error that is being told may hold them, too.
+        """
+        with suppress(ProcessLost):
+            self.forget_requests()
+        self._control = None
+        if dist.is_initialized():
+            dist.destroy_process_group()
+        gc.collect()
+
+
+_joined: Processes | None = None  # of this program, once it has met the others: torch knows one default group
+
+
+def join(launched: Launch, backend: str) -> Processes:
+    """Meet the other processes of a launcher, once in a program's life.
+
+    Args:
+        launched: what the launcher says.
+        backend: of tensors: ``nccl`` for those on GPUs, ``gloo`` for those on CPUs.
+
+    Raises:
+        ConfigError: they cannot meet.
+    """
+    global _joined
+    if _joined is None:
+        try:
+            dist.init_process_group(backend, timeout=STEP_TIMEOUT)
+            control = dist.new_group(backend="gloo", timeout=MAIN_TIMEOUT)
+        except (RuntimeError, ValueError) as error:
+            address = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+            raise ConfigError(
+                f"the {launched.count} processes cannot meet at {address} ({excerpt(error)}); choose another address "
+                "or port"
+            ) from error
+        if "OMP_NUM_THREADS" not in os.environ:  # which torchrun sets; each would take all processors
+            torch.set_num_threads(max(1, usable_processors() // launched.local_count))
+        kind = "cuda" if backend == "nccl" else "cpu"
+        _joined = Processes(launched.rank, launched.count, launched.local_rank, kind, control)
+        atexit.register(_joined.leave)
+    return _joined
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from ctfgan.core.progress import Progress
 from ctfgan.data.images import Bytes
 from ctfgan.data.pairing import LowQualityBank
 from ctfgan.data.subset import Subset
-from ctfgan.distributed.engine import Engine, place
+from ctfgan.distributed.engine import Engine, to_device
 from ctfgan.distributed.image_rng import PerImageRng, numbers_in_class
 from ctfgan.evaluation.result import AS_TRAINED, HELD_OUT_BANK, SAMPLES, TRAINING_BANK
 from ctfgan.metrics.features import Chunk
@@ -54,7 +54,7 @@ def image_sets(work: RunContext, folder: RunFolder) -> list[ImageSet]:
     sets: list[ImageSet] = []
     for kind, average in kinds.items():
         generator = released_generator(work, folder, average=average)
-        place(generator, work.device)
+        to_device(generator, work.device)
         sets += [ImageSet(kind + bank_name, generator, bank, labels, names) for bank_name, bank in banks.items()]
     return sets
 

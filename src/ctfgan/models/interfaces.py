@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ctfgan.distributed.batch_rng import BatchRng
-from ctfgan.distributed.devices import send
+from ctfgan.distributed.engine import send
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ctfgan.distributed.engine import Engine, place
+from ctfgan.distributed.engine import Engine, to_device
 from ctfgan.distributed.processes import gather_statistics
 from ctfgan.nn.normalising import follow_statistics
 
@@ -60,5 +60,5 @@ def distribute(network: nn.Module, engine: Engine) -> None:
     """Make a network ready for training: on the device, batch norm over all processes, the main one's weights."""
     if engine.processes.count > 1:
         share_batch_norm(network)
-    place(network, engine.device)
+    to_device(network, engine.device)
     engine.processes.copy_from_main([*network.parameters(), *network.buffers()])

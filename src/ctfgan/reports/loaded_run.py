@@ -16,7 +16,7 @@ from ctfgan.data.evaluated_classes import MOST_MEASURED_CLASSES
 from ctfgan.data.pairing import LowQualityBank
 from ctfgan.data.prepare import Dataset
 from ctfgan.data.sources.base import Labels
-from ctfgan.distributed.engine import Engine, alone, choose_device, place
+from ctfgan.distributed.engine import Engine, alone, choose_device, to_device
 from ctfgan.metrics.eval_classifier import TrainedEvalClassifier, load_eval_classifier
 from ctfgan.recipes.recipe import Recipe
 from ctfgan.runs.context import Callbacks, RunContext
@@ -112,7 +112,7 @@ def _with_data(folder: RunFolder, work: RunContext, eval_classifier: TrainedEval
     else:
         model = _in_training(folder, work)
     for network in (model.whole, model.sampler):
-        place(network.eval(), work.device)
+        to_device(network.eval(), work.device)
     side, measured = work.dataset.low_quality, work.dataset.measured
     bank, name = None, "no low-quality images"
     if side is not None:
@@ -129,7 +129,7 @@ def _with_data(folder: RunFolder, work: RunContext, eval_classifier: TrainedEval
 def _without_data(folder: RunFolder, recipe: Recipe, engine: Engine) -> Studio:
     bundle = load_bundle(folder.path / BUNDLE)
     model = _released(folder, recipe, bundle)
-    place(model.whole, engine.device)
+    to_device(model.whole, engine.device)
     eval_classifier, weights = None, folder.path / RECOGNISER
     counts = bundle.provenance["counts"]
     known = len(bundle.classes) - (counts.get("lq_only", 0) - counts.get("withheld", 0))

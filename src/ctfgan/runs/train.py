@@ -36,10 +36,11 @@ from ctfgan.core.errors import (
     Terminated,
 )
 from ctfgan.core.files import read_json, sha256, write_file
+from ctfgan.core.signals import stop_on_signals
 from ctfgan.core.text import excerpt
 from ctfgan.data.packed import FORMAT
 from ctfgan.data.prepare import Dataset, check_apart
-from ctfgan.distributed.engine import processor, start_engine, stop_on_signals
+from ctfgan.distributed.engine import processor, start_engine
 from ctfgan.distributed.processes import Processes
 from ctfgan.metrics.eval_classifier import TrainedEvalClassifier, load_eval_classifier
 from ctfgan.models.generator_a import TransferGenerator
@@ -63,7 +64,7 @@ from ctfgan.storage.run_folder import (
 from ctfgan.storage.tensor_files import UNFIT, below
 from ctfgan.training.class_codes import ClassCodes
 from ctfgan.training.rollback import HealthRecord
-from ctfgan.training.tracking import tracked
+from ctfgan.training.trackers import tracked
 from ctfgan.training.trainer import Trainer
 
 
@@ -84,7 +85,7 @@ def train(recipe: Recipe, out: str | Path | None = None, callbacks: Callbacks | 
     processes = engine.processes
     callbacks = main_only(callbacks or Callbacks(), engine)
     folder = RunFolder(Path(processes.on_main(lambda: _free_path(recipe, out))))
-    with tracked(recipe.training.tracker, folder, engine, callbacks.say):
+    with tracked(recipe.training.tracker, folder, processes, callbacks.say):
         with _interrupted("stopped before training began, nothing was saved; run the same command again"):
             beginning = _prepared(recipe, callbacks)
 
@@ -192,7 +193,7 @@ def resume(
     if is_released and wanted == written:
         callbacks.say(f"{path} is finished already; {_WAY_FURTHER}")
         return folder.path
-    with _held(folder, processes, callbacks), tracked(recipe.training.tracker, folder, engine, callbacks.say):
+    with _held(folder, processes, callbacks), tracked(recipe.training.tracker, folder, processes, callbacks.say):
         stopped = f"stopped before training went on, nothing was lost; go on with 'ctfgan resume {path}'"
         if processes.on_main(folder.is_untrained):
             callbacks.say(f"{path} was stopped before its first checkpoint and begins anew")
@@ -447,7 +448,10 @@ def _finish(
         place.engine.processes.on_main(lambda: _note_recipe(folder, checkpoint))
     way_on = f"go on from the last checkpoint with 'ctfgan resume {folder.path}'"
     try:
-        with _interrupted(f"stopped at once; {way_on}"), stop_on_signals() as stop:
+        with (
+            _interrupted(f"stopped at once; {way_on}"),
+            stop_on_signals(patient=place.engine.processes.count > 1) as stop,
+        ):
             trainer.run(callbacks.callback, stop)
     except ProcessLost as lost:
         raise trainer.rescue(lost) from lost

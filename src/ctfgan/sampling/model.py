@@ -22,7 +22,7 @@ from ctfgan.core.errors import ConfigError
 from ctfgan.data.images import Bytes, square, to_float
 from ctfgan.data.sources.base import UNLABELLED
 from ctfgan.data.sources.hugging_face import HUB
-from ctfgan.distributed.engine import Engine, alone, choose_device, place
+from ctfgan.distributed.engine import Engine, alone, choose_device, to_device
 from ctfgan.distributed.image_rng import PerImageRng
 from ctfgan.models.generator_a import TransferGenerator
 from ctfgan.models.interfaces import Condition, Noise
@@ -74,7 +74,7 @@ class Model:
     def __init__(self, bundle: Bundle, device: str = "auto", engine: Engine | None = None) -> None:
         self.bundle = bundle
         self.engine = engine or alone(choose_device(device))
-        place(bundle.generator, self.engine.device)
+        to_device(bundle.generator, self.engine.device)
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -14,8 +14,8 @@ import numpy as np
 
 from ctfgan.core.errors import Interrupted
 from ctfgan.core.progress import Progress, silent
+from ctfgan.core.signals import stop_on_signals
 from ctfgan.data.images import Bytes, to_picture
-from ctfgan.distributed.engine import stop_on_signals
 from ctfgan.sampling.layouts import Layout, Row, layout_named
 from ctfgan.sampling.model import ImageId, Model
 from ctfgan.sampling.names import folder_names
@@ -128,7 +128,7 @@ class _Maker:
         processes, size = self._model.engine.processes, ROUND * self._model.engine.processes.count
         rounds = np.unique(np.flatnonzero(self._is_wanted) // size)
         signal_number, started = 0, time.monotonic()
-        with stop_on_signals() as stop:
+        with stop_on_signals(patient=processes.count > 1) as stop:
             for turn in progress(range(len(rounds)), len(rounds), f"making images, {size} at a time"):
                 signal_number = processes.agreed(stop.signal_number or 0)
                 if signal_number:

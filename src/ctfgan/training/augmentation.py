@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ctfgan.distributed.batch_rng import BatchRng
-from ctfgan.distributed.devices import send
+from ctfgan.distributed.engine import send
 from ctfgan.training.settings import AugmentationSettings
 
 DRAWS = 2  # uniform numbers that an operation may use for an image, besides the one that decides whether it happens

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ctfgan.distributed.batch_rng import BatchRng
-from ctfgan.distributed.devices import send
+from ctfgan.distributed.engine import send
 
 
 def paste_patches(images: Tensor, donors: Tensor, batch_rng: BatchRng) -> tuple[Tensor, Tensor]:

@@ -12,18 +12,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 
 import ctfgan
 from ctfgan.core.errors import ConfigError, Interrupted
-from ctfgan.distributed.engine import StopRequest, alone, choose_device
+from ctfgan.core.signals import StopRequest
+from ctfgan.distributed.processes import Processes
 from ctfgan.recipes.recipe import Recipe
 from ctfgan.runs.context import Callbacks, NullCallback
 from ctfgan.storage.run_folder import RECIPE, RunFolder
-from ctfgan.training.trackers import TRACKERS
-from ctfgan.training.tracking import Tracking, tracked
+from ctfgan.training import trackers
+from ctfgan.training.trackers import JournalFollower, tracked
 
 TINY = (
     "glyphs.characters=0123", "glyphs.images_per_class=12", "data.resolution=16", "keep_checkpoints=20",
@@ -49,6 +49,13 @@ def events(folder: Path) -> Any:
     found = EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 0, "tensors": 0})
     found.Reload()
     return found
+
+
+def hyperparameters(run: Path) -> Any:
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+    content = events(run / "tensorboard").summary_metadata["_hparams_/session_start_info"].plugin_data.content
+    return HParamsPluginData.FromString(content).session_start_info.hparams
 
 
 def curves(run: Path) -> dict[str, list[tuple[int, float]]]:
@@ -84,9 +91,9 @@ def test_tensorboard_shows_the_sheets_the_ends_of_stages_and_the_settings(whole:
         assert (sheets[0].width, sheets[0].height) == picture.size
     texts = [event.tensor_proto.string_val[0].decode() for event in found.Tensors("stage-end/text_summary")]
     assert texts == ["stage transfer, reason all 4 steps done", "stage generate, reason all 4 steps done"]
-    (settings,) = (whole / "tensorboard").glob("*/hparams.yml")
-    assert "training.checks.every: 2\n" in settings.read_text()
-    assert "data.glyphs.characters: '0123'\n" in settings.read_text()
+    settings = hyperparameters(whole)
+    assert settings["training.checks.every"].number_value == 2
+    assert settings["data.glyphs.characters"].string_value == "0123"
 
 
 @contextmanager
@@ -111,7 +118,7 @@ class Stopper(NullCallback):
 def cut_short(recipe: Recipe, run: Path, after: int, *, killed: bool) -> None:
     request = StopRequest()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ctfgan.runs.train.stop_on_signals", lambda: _given(request))
+        patch.setattr("ctfgan.runs.train.stop_on_signals", lambda **_: _given(request))
         with pytest.raises(RuntimeError if killed else Interrupted):
             ctfgan.train(recipe, run, Callbacks(Stopper(after, request, killed=killed)))
 
@@ -126,7 +133,7 @@ def test_resuming_shows_no_point_twice(recipe: Recipe, after: int, killed: bool,
     assert lines == after - killed
     assert curves(run) == expected_curves(run)
     assert [sheet.step for sheet in events(run / "tensorboard").Images("sheet")] == [2, 4, 6, 8]
-    assert len([*(run / "tensorboard").glob("*/hparams.yml")]) == 1
+    assert hyperparameters(run)["training.checks.every"].number_value == 2
 
 
 def test_without_a_tracker_nothing_is_written_and_the_weights_are_the_same(
@@ -141,7 +148,7 @@ def test_without_a_tracker_nothing_is_written_and_the_weights_are_the_same(
 
 
 class FakeWandb(types.ModuleType):
-    """What accelerate's tracker calls of wandb; a log can be made to fail."""
+    """What is called of wandb; a log can be made to fail."""
 
     def __init__(self) -> None:
         super().__init__("wandb")
@@ -165,8 +172,8 @@ class FakeWandb(types.ModuleType):
     def finish(self) -> None:
         self.finished += 1
 
-    def Image(self, pixels: np.ndarray) -> tuple[int, ...]:
-        return pixels.shape
+    def Image(self, path: str) -> str:
+        return f"picture of {path}"
 
 
 @pytest.fixture
@@ -199,19 +206,21 @@ def test_another_tracker_hears_the_same_and_goes_on_under_the_same_name(
     expected = expected_curves(run)
     del found["step/seconds"], expected["step/seconds"]  # step 3 was shown before it was done again
     assert found == expected
-    assert [step for step, values in wandb.logged if "sheet" in values] == [2, 4, 6, 8]
+    sheets = {step: values["sheet"] for step, values in wandb.logged if "sheet" in values}
+    assert sheets.keys() == {2, 4, 6, 8}
+    assert sheets[2] == f"picture of {run}/sheets/1-transfer-000002.png"
     assert not (run / "tensorboard").exists()
 
 
 def test_steps_never_fall_for_a_tracker_that_cannot_go_back(wandb: FakeWandb, tmp_path: Path) -> None:
-    tracking, folder = follower("wandb", tmp_path)
+    listener, folder = follower("wandb", tmp_path)
     journal = folder.journal()
     for step in (1, 2, 3):
         journal.write("step", stage="only", step=step, loss=float(step))
     journal.write("rollback", stage="only", step=1, why="loss is nan")
     for step in (2, 3, 4):
         journal.write("step", stage="only", step=step, loss=float(10 * step))
-    tracking.finish()
+    listener.finish()
     assert wandb.logged == [
         (1, {"step/loss": 1.0}), (2, {"step/loss": 2.0}), (3, {"step/loss": 3.0}),
         (3, {"rollback": "stage only, why loss is nan"}), (4, {"step/loss": 40.0}),
@@ -219,50 +228,43 @@ def test_steps_never_fall_for_a_tracker_that_cannot_go_back(wandb: FakeWandb, tm
 
 
 def test_a_run_that_goes_back_on_its_way_shows_the_new_course_alone(tmp_path: Path) -> None:
-    tracking, folder = follower("tensorboard", tmp_path)
+    listener, folder = follower("tensorboard", tmp_path)
     journal = folder.journal()
     for stage, step, loss in [("a", 1, 1), ("a", 2, 2), ("b", 1, 3), ("b", 2, 4)]:
         journal.write("step", stage=stage, step=step, loss=loss)
     for stage, step, loss in [("a", 2, 20), ("b", 1, 30)]:
         journal.write("step", stage=stage, step=step, loss=loss)
-    tracking.finish()
+    listener.finish()
     assert curves(folder.path) == {"step/loss": [(1, 1.0), (2, 20.0), (3, 30.0)]}
 
 
-def test_a_tracker_that_fails_is_complained_of_once_and_told_everything_later(
+def test_a_tracker_that_fails_is_complained_of_once_and_tried_again_later(
     wandb: FakeWandb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
     now = [0.0]
-    monkeypatch.setattr("ctfgan.training.tracking.time", types.SimpleNamespace(monotonic=lambda: now[0]))
-    tracking, folder = follower("wandb", tmp_path, said.append)
+    monkeypatch.setattr(trackers, "time", types.SimpleNamespace(monotonic=lambda: now[0]))
+    listener, folder = follower("wandb", tmp_path, said.append)
     journal = folder.journal()
     journal.write("step", stage="only", step=1, loss=1)
     wandb.is_down = True
-    for step in range(2, 6):
+    for step in (2, 3):
         journal.write("step", stage="only", step=step, loss=step)
         now[0] += 61.0
     wandb.is_down = False
     assert len(said) == 1
     assert "tracker wandb failed (OSError: no route to host); training goes on" in said[0]
-    journal.write("step", stage="only", step=6, loss=6)
-    assert [step for step, _ in wandb.logged] == [1]  # the pause grew
-    now[0] += 200.0
+    journal.write("step", stage="only", step=4, loss=4)
+    wandb.is_down = True
+    journal.write("step", stage="only", step=5, loss=5)
+    wandb.is_down = False
+    journal.write("step", stage="only", step=6, loss=6)  # within the pause
+    now[0] += 61.0
     journal.write("step", stage="only", step=7, loss=7)
-    assert [step for step, _ in wandb.logged] == [1, 2, 3, 4, 5, 6, 7]
-    tracking.finish()
+    assert [step for step, _ in wandb.logged] == [1, 4, 7]
+    listener.finish()
     assert len(said) == 1
     assert len(journal.read("step")) == 7
-
-
-def test_what_a_tracker_never_got_is_said_at_the_end(wandb: FakeWandb, tmp_path: Path) -> None:
-    said: list[str] = []
-    tracking, folder = follower("wandb", tmp_path, said.append)
-    wandb.is_down = True
-    for step in (1, 2):
-        folder.journal().write("step", stage="only", step=step, loss=1)
-    tracking.finish()
-    assert said[1] == f"tracker wandb never got the last 2 lines of {folder.path}'s journal"
 
 
 def test_a_missing_package_and_a_missing_login_are_said_before_any_work(
@@ -282,32 +284,63 @@ def test_a_missing_package_and_a_missing_login_are_said_before_any_work(
     assert "training.tracker is 'excel', but input should be 'tensorboard', 'wandb', 'mlflow' or 'trackio'" in error
 
 
-def test_accelerate_is_left_as_it_was_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Under torchrun with one process, too, where accelerate would make a group and choose threads."""
-    import torch
-    from accelerate import PartialState
-
-    for name, value in {"LOCAL_RANK": "0", "RANK": "0", "WORLD_SIZE": "1"}.items():
-        monkeypatch.setenv(name, value)
+def test_a_tracker_listens_as_long_as_its_block_lasts(tmp_path: Path) -> None:
     folder = run_folder(tmp_path)
-    with tracked("tensorboard", folder, alone(choose_device("cpu")), print):
-        assert PartialState().num_processes == 1
-        assert not torch.distributed.is_initialized()
+    with tracked("tensorboard", folder, Processes(), print):
         folder.journal().write("step", stage="only", step=1, loss=1)
-    assert not PartialState._shared_state
     assert folder.listeners == []
     assert curves(folder.path) == {"step/loss": [(1, 1.0)]}
-    with pytest.raises(ConfigError), tracked("trackio", folder, alone(choose_device("cpu")), print):
+    with pytest.raises(ConfigError), tracked("trackio", folder, Processes(), print):
         pytest.fail("trackio is no dependency")
 
 
-def test_every_tracker_of_the_settings_is_there_and_none_is_imported_early() -> None:
+class FakeMlflow(types.ModuleType):
+    """What is called of mlflow, as a list of calls."""
+
+    def __init__(self) -> None:
+        super().__init__("mlflow")
+        self.calls: list[Any] = []
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def call(*values: Any, **named: Any) -> Any:
+            self.calls.append((name, *values, *named.items()))
+            return types.SimpleNamespace(info=types.SimpleNamespace(run_id="m1"))
+
+        return call
+
+
+def test_mlflow_is_told_numbers_texts_and_sheets_and_goes_on_with_its_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import importlib.machinery
+
+    fake = FakeMlflow()
+    fake.__spec__ = importlib.machinery.ModuleSpec("mlflow", None)
+    monkeypatch.setitem(sys.modules, "mlflow", fake)
+    listener, folder = follower("mlflow", tmp_path)
+    folder.journal().write("check", stage="a", step=2, distance=0.5, sheet="sheets/x.png")
+    folder.journal().write("stage-end", stage="a", step=2, reason="done")
+    listener.finish()
+    assert fake.calls == [
+        ("set_experiment", "ctfgan"), ("start_run", ("run_id", None), ("run_name", "run")),
+        ("log_params", {"name": "small", "training.checks.every": "2"}),
+        ("log_metrics", {"check/distance": 0.5}, ("step", 2)),
+        ("log_artifact", str(folder.path / "sheets/x.png"), "sheets"),
+        ("log_text", "stage a, reason done", "events/00000002-stage-end.txt"), ("end_run",),
+    ]  # fmt: skip
+    fake.calls.clear()
+    JournalFollower("mlflow", folder, print).on_line({"event": "step", "stage": "a", "step": 3, "loss": 1.0})
+    assert fake.calls[1:] == [("start_run", ("run_id", "m1"), ("run_name", "run")),
+                              ("log_metrics", {"step/loss": 1.0}, ("step", 3))]  # fmt: skip
+
+
+def test_no_tracker_is_imported_early() -> None:
     from typing import get_args
 
     from ctfgan.training.settings import TrackerName
 
-    assert set(TRACKERS) == set(get_args(TrackerName))
-    code = f"import sys, ctfgan.runs.train, ctfgan.cli.main; sys.exit(any(n in sys.modules for n in {[*TRACKERS]}))"
+    names = [*get_args(TrackerName)]
+    code = f"import sys, ctfgan.runs.train, ctfgan.cli.main; sys.exit(any(n in sys.modules for n in {names}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -318,23 +351,11 @@ def run_folder(tmp_path: Path) -> RunFolder:
     return folder
 
 
-def follower(name: Any, tmp_path: Path, say: Callable[[str], None] = print) -> tuple[Tracking, RunFolder]:
-    from accelerate import PartialState
-
-    PartialState(cpu=True)
+def follower(name: Any, tmp_path: Path, say: Callable[[str], None] = print) -> tuple[JournalFollower, RunFolder]:
     folder = run_folder(tmp_path)
-    tracking = Tracking(name, TRACKERS[name](name, folder.path), folder, say)
-    tracking.open()
-    folder.listeners.append(tracking.on_line)
-    return tracking, folder
-
-
-@pytest.fixture(autouse=True)
-def _forgetful_accelerate() -> Iterator[None]:
-    from accelerate import PartialState
-
-    yield
-    PartialState._reset_state()
+    listener = JournalFollower(name, folder, say)
+    folder.listeners.append(listener.on_line)
+    return listener, folder
 
 
 def test_a_damaged_line_of_the_journal_does_not_keep_a_run_from_going_on(tmp_path: Path) -> None:
@@ -343,8 +364,7 @@ def test_a_damaged_line_of_the_journal_does_not_keep_a_run_from_going_on(tmp_pat
     first.finish()
     with (folder.path / "journal.jsonl").open("a") as file:
         file.write('{"event": "st\n')
-    again = Tracking("tensorboard", TRACKERS["tensorboard"]("tensorboard", folder.path), folder, print)
-    again.open()
+    again = JournalFollower("tensorboard", folder, print)
     again.on_line({"event": "step", "stage": "a", "step": 2, "loss": 0.5})
     again.finish()
     (losses,) = (points for tag, points in curves(folder.path).items() if tag.endswith("loss"))

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 import ctfgan
 from ctfgan.core.errors import Interrupted, RunError
-from ctfgan.distributed.engine import StopRequest
+from ctfgan.core.signals import StopRequest
 from ctfgan.recipes.recipe import Recipe
 from ctfgan.runs.context import Callbacks, NullCallback
 from ctfgan.storage.run_folder import RunFolder
@@ -72,7 +72,7 @@ def stopped_and_resumed(recipe: Recipe, run: Path, after: int) -> Interrupted:
     """Train into ``run``, stopped as by Ctrl-C after some steps and then resumed to the end; returns how it stopped."""
     request = StopRequest()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ctfgan.runs.train.stop_on_signals", lambda: _given(request))
+        patch.setattr("ctfgan.runs.train.stop_on_signals", lambda **_: _given(request))
         with pytest.raises(Interrupted, match=f"ctfgan resume {run}") as stop:
             ctfgan.train(recipe, run, Callbacks(Stopper(after, request)))
     ctfgan.resume(run)

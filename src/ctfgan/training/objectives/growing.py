@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ctfgan.data.batches import Batch
-from ctfgan.distributed.devices import send
+from ctfgan.distributed.engine import send
 from ctfgan.training.objectives.adversarial import Judged, LossTerms, ObjectiveSetup
 from ctfgan.training.objectives.classified import ClassifiedObjective, ClassTerm
 from ctfgan.training.regularization import squared_gradients
