@@ -21,7 +21,7 @@ from tests.conftest import TINY_RUN
 from tests.processes import environment, free_port
 
 ENDLESS = ("transfer.steps=100000", "checks.every=100000", "journal_every=1", "keep_checkpoints=20")
-PATIENCE = 60.0  # seconds until a process must have done something; seconds are usual, but machines can be busy
+PATIENCE = 240.0  # seconds until a process must have done something; seconds are usual, but machines can be busy
 
 
 def settings(*assignments: str) -> list[str]:

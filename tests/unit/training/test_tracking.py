@@ -274,7 +274,7 @@ def test_a_missing_package_and_a_missing_login_are_said_before_any_work(
         raise ValueError("api_key not configured (no-tty)")
 
     monkeypatch.setattr(wandb, "init", no_login)
-    monkeypatch.setattr("ctfgan.runs.train.open_workplace", lambda *_: pytest.fail("data were opened"))
+    monkeypatch.setattr("ctfgan.runs.train.open_context", lambda *_: pytest.fail("data were opened"))
     error = refused("train", "--out", "run", "--set", "tracker=wandb")
     assert "training.tracker is wandb, which cannot begin (ValueError: api_key not configured (no-tty)); " in error
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

@@ -272,7 +272,7 @@ def test_a_second_process_is_refused_before_it_looks_at_data(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = unfinished(whole, tmp_path / "run")
-    monkeypatch.setattr("ctfgan.runs.train.open_workplace", None)
+    monkeypatch.setattr("ctfgan.runs.train.open_context", None)
     with RunFolder(run).held(), pytest.raises(RunError, match="another process is at work on run"):
         ctfgan.resume(run)
     with pytest.raises(RunError, match="exists already; go on with 'ctfgan resume"):
