@@ -23,7 +23,7 @@ import click
 from ctfgan.core.errors import CtfganError
 from ctfgan.core.files import cache_folder, expanded
 from ctfgan.core.text import format_bytes, plural
-from ctfgan.distributed.devices import usable_processors
+from ctfgan.distributed.launch import usable_processors
 
 LITTLE_ROOM = 5 << 30  # bytes on a disk
 NO_ROOM = 200 << 20
