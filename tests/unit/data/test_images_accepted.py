@@ -282,15 +282,15 @@ def test_a_file_that_may_not_be_read_says_so(tmp_path: Path) -> None:
         read_image(tmp_path / "x.png")
 
 
-def test_an_image_comes_from_a_path_from_bytes_or_from_an_open_file_under_a_limit(tmp_path: Path) -> None:
+def test_an_image_comes_from_a_path_or_from_bytes_under_a_limit(tmp_path: Path) -> None:
     content = written(flat(), "PNG")
     (tmp_path / "x.png").write_bytes(content)
-    for file in (tmp_path / "x.png", content, io.BytesIO(content)):
+    for file in (tmp_path / "x.png", content):
         assert read_image(file).getpixel((0, 0)) == RED
         with pytest.raises(DataError, match="20x12 pixels; more than 239 are not decoded"):
             read_image(file, most_pixels=239)
     with pytest.raises(DataError, match="zero bytes"):
-        read_image(io.BytesIO())
+        read_image(b"")
 
 
 def test_reading_images_leaves_pillows_own_limit_alone() -> None:

@@ -180,13 +180,7 @@ class CombinedSource(ImageSource):
 
 
 class JoinedSource(CombinedSource):
-    """Several sources one after the other; their classes are united by name, in order of first appearance.
-
-    Args:
-        location: what the user called the whole.
-        sources: at least one.
-        notes: sentences to put before those of the sources.
-    """
+    """At least one source, one after the other; their classes are united by name, in order of first appearance."""
 
     def __init__(self, location: str, sources: Sequence[ImageSource], notes: tuple[str, ...] = ()) -> None:
         self.location = location
@@ -206,12 +200,12 @@ class JoinedSource(CombinedSource):
 
 
 class ChosenSource(CombinedSource):
-    """Some images of a source.
+    """Some images of a source, with new labels.
 
     Args:
         source: where they come from.
         rows: their indices in it.
-        labels: their new labels, which index ``classes``.
+        labels: one for each row, into ``classes``.
         classes: the new class names.
         notes: sentences to put after those of the source.
     """
@@ -263,15 +257,10 @@ def of_classes(source: ImageSource, wanted: Collection[str], notes: tuple[str, .
 
 
 def with_classes(source: ImageSource, classes: Sequence[str], whose: str) -> ImageSource:
-    """The same images, labelled in the numbering of ``classes``.
-
-    Args:
-        source: labelled images; it need not have all the classes.
-        classes: the numbering.
-        whose: where the classes come from, for the message.
+    """The same labelled images in the numbering of ``classes``, of which they need not have all.
 
     Raises:
-        DataError: images of a class that is not among ``classes``.
+        DataError: images of a class that is not among ``classes``, which the message calls those of ``whose``.
     """
     labels = renumbered(source, classes)
     unknown = [source.classes[label] for label in np.unique(source.labels[labels == UNLABELLED])]

@@ -142,8 +142,8 @@ def column_labels(
     Args:
         location: for messages.
         columns: all of the table, to be named where none is the label.
-        label: the chosen one; None if there is none.
-        values: what it holds.
+        label: what :func:`choose_label` chose.
+        values: of that column.
         choice: what the user named.
 
     Raises:

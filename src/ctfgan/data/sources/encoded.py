@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import os
 import stat
 import warnings
 from abc import abstractmethod
-from collections.abc import Sequence
 from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION, TiffImageFile
@@ -85,20 +82,14 @@ def reads_heif() -> bool:
     return True
 
 
-def read_image(
-    file: Path | bytes | BinaryIO, most_pixels: int = MAX_PIXELS, formats: Sequence[str] = FORMATS
-) -> Image.Image:
-    """Decode one image file, of several frames or pages the first one.
-
-    Args:
-        file: where it is, its content, or something to read it from.
-        most_pixels: that are decoded; the header is asked before.
-        formats: Pillow's names of those that are tried.
+def read_image(file: Path | bytes, most_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Decode one image file, given by its path or its content; of several frames or pages the first one.
 
     Raises:
-        DataError: too small, too large, empty, truncated or not an image; the message does not name the file.
+        DataError: too small, more than ``most_pixels``, empty, truncated or not an image; the message does not name the
+            file.
     """
-    with open_image(file, most_pixels, formats) as image:
+    with open_image(file, most_pixels) as image:
         try:
             with warnings.catch_warnings(action="ignore"):
                 image.load()
@@ -111,22 +102,17 @@ def read_image(
         return pixels
 
 
-def open_image(
-    file: Path | bytes | BinaryIO, most_pixels: int = MAX_PIXELS, formats: Sequence[str] = FORMATS
-) -> Image.Image:
-    """Read the header of one image file, not its pixels; arguments as :func:`read_image` takes them.
+def open_image(file: Path | bytes, most_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Read the header of one image file, not its pixels.
 
     Raises:
         DataError: too small, too large, empty or not an image; the message does not name the file.
     """
-    size = _size(file)
-    if size == 0:
+    if _size(file) == 0:
         raise DataError("zero bytes")
     try:
         with warnings.catch_warnings(action="ignore"):  # of damaged metadata, of sizes that we look at ourselves
-            image = Image.open(
-                BytesIO(file) if isinstance(file, bytes) else file, formats=known_formats(tuple(formats))
-            )
+            image = Image.open(BytesIO(file) if isinstance(file, bytes) else file, formats=known_formats())
     except Image.DecompressionBombError as error:
         raise TooManyPixels(f"more pixels than the {most_pixels:,} that are decoded; shrink the image first") from error
     except Exception as error:  # each of Pillow's formats raises what it likes
@@ -148,19 +134,17 @@ def _min_is_white(image: Image.Image) -> bool:
 
 
 @cache
-def known_formats(formats: tuple[str, ...] = FORMATS) -> tuple[str, ...]:
-    """Those of some formats that this Pillow was built with, or has a plug-in for."""
+def known_formats() -> tuple[str, ...]:
+    """Those of :data:`FORMATS` that this Pillow was built with, or has a plug-in for."""
     Image.init()
     reads_heif()
-    return tuple(name for name in formats if name in Image.OPEN)
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-def _size(file: Path | bytes | BinaryIO) -> int:
+def _size(file: Path | bytes) -> int:
     """Bytes of a file, which must be one: whoever opens a pipe waits for its other end."""
     if isinstance(file, bytes):
         return len(file)
-    if not isinstance(file, Path):
-        return file.seek(0, os.SEEK_END)
     try:
         status = file.stat()
     except (OSError, ValueError) as error:  # a path in a table may hold a zero byte

@@ -7,7 +7,7 @@ Tar files without any label whose images lie in folders are archives of class fo
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,7 @@ from ctfgan.data.sources.columns import (
 from ctfgan.data.sources.encoded import HEADER_BYTES, EncodedSource, is_image_name
 from ctfgan.data.sources.layout import TreeSource, tree_parts
 from ctfgan.data.sources.metadata import tables_in
-from ctfgan.data.sources.tree import is_stray, stray_part
+from ctfgan.data.sources.tree import Tree, is_stray, stray_part
 
 LONGEST_LABEL = 1 << 20
 """Bytes of a file with a label; a .json may describe the image at length."""
@@ -46,39 +46,33 @@ def tar_parts(root: Path, files: Iterable[Path], columns: Columns) -> dict[str, 
     folders in an archive of class folders are called by.
 
     Raises:
-        DataError: a file that had to be looked at is no tar file.
+        DataError: a file that is no tar file.
     """
-    groups, known = by_split(root, files), dict[Path, TarContent]()
-    if not _are_of_folders([file for group in groups.values() for file in group], known, columns):
-        return {
-            split: partial(ShardSource, part_location(root, split), group, columns, known)
-            for split, group in groups.items()
-        }
-    trees = {
-        split: tar_tree(part_location(root, split), [known[file] for file in group]) for split, group in groups.items()
+    contents = {split: [*map(tar_content, group)] for split, group in by_split(root, files).items()}
+    shards: dict[str, Opener] = {
+        split: partial(ShardSource, part_location(root, split), group, columns) for split, group in contents.items()
     }
+    samples = (sample for group in contents.values() for content in group for sample in _samples(content, columns, {}))
+    if any(sample.label is not None for sample in samples):
+        return shards
+    trees = {split: tar_tree(part_location(root, split), group) for split, group in contents.items()}
+    if not _are_of_folders([*trees.values()], columns):
+        return shards
     if len(trees) == 1:
         return tree_parts(next(iter(trees.values())), columns)
     return {split: partial(TreeSource, tree, None, columns) for split, tree in trees.items()}
 
 
-def _are_of_folders(files: Iterable[Path], known: dict[Path, TarContent], columns: Columns) -> bool:
-    """Whether tar files are archives of class folders, or of images with a table: no sample in any of them has a label.
-
-    The first with a label ends the look; what was looked at is kept in ``known``.
-    """
-    folders, has_table = set[str](), False
-    for file in files:
-        known[file] = content = tar_content(file)
-        if any(sample.label is not None for sample in _samples(content, columns, {})):
-            return False
-        tree = tar_tree("", [content])
-        image_folders = {path.rpartition("/")[0] for path in tree.listing.images}
-        if image_folders:
-            tables = tables_in(tree.listing.others)
-            has_table = has_table or any(tree.base.startswith(path.rpartition("/")[0]) for path in tables)
-        folders |= image_folders
+def _are_of_folders(trees: Sequence[Tree], columns: Columns) -> bool:
+    """Whether tar files without labels are archives of class folders, or of images with a table."""
+    folders = {path.rpartition("/")[0] for tree in trees for path in tree.listing.images}
     in_folders = bool(folders) and ("" not in folders or len(folders) > 2)  # beside several, one may lie in none
+    has_table = any(
+        tree.base.startswith(path.rpartition("/")[0])
+        for tree in trees
+        for path in tables_in(tree.listing.others)
+        if tree.listing.images
+    )
     return has_table or (in_folders and columns.label is None)
 
 
@@ -88,31 +82,22 @@ class _Sample(NamedTuple):
 
 
 class ShardSource(EncodedSource):
-    """The images of some shards, by their place in them; nothing is unpacked.
+    """The images of some shards, by their place in them.
 
     A label is the text of ``.cls`` (a number or a class name) or the entry ``label`` of ``.json``, or what the user
     named. Of a shard that is cut off, what lies before is used.
 
-    Args:
-        location: what the user called it.
-        shards: tar files.
-        columns: what the user named.
-        known: of some of them, what they hold.
-
     Raises:
-        DataError: a file that is no tar or one with holes, a label that is none, or no image.
+        DataError: a label that is none, or no image.
     """
 
-    def __init__(
-        self, location: str, shards: Sequence[Path], columns: Columns, known: Mapping[Path, TarContent]
-    ) -> None:
+    def __init__(self, location: str, shards: Sequence[TarContent], columns: Columns) -> None:
         self.location = location
-        self._shards = shards
-        contents = [known.get(shard) or tar_content(shard) for shard in shards]
+        self._archives = [shard.archive for shard in shards]
         others: dict[str, None] = {}
-        samples = [sample for content in contents for sample in _samples(content, columns, others)]
+        samples = [sample for shard in shards for sample in _samples(shard, columns, others)]
         self._images = [sample.image for sample in samples if sample.image is not None]
-        self.notes = tuple(content.damage for content in contents if content.damage)
+        self.notes = tuple(shard.damage for shard in shards if shard.damage)
         without = len(samples) - len(self._images)
         if without:
             self.notes += (f"{plural(without, 'sample without an image is', 'samples without an image are')} unused",)
@@ -129,15 +114,14 @@ class ShardSource(EncodedSource):
                 f"{LABEL_SETTING} must name; {there_are}"
             )
         if not self.classes and others:
-            self.notes += (
-                printable(
-                    f"{location}: no sample has a .cls or an entry 'label' of a .json, so the images have no labels "
-                    f"({there_are}); {LABEL_SETTING} names another"
-                ),
+            note = (
+                f"{location}: no sample has a .cls or an entry 'label' of a .json, so the images have no labels "
+                f"({there_are}); {LABEL_SETTING} names another"
             )
+            self.notes += (printable(note),)
 
     def identity(self) -> str:
-        return file_identity(self._shards)
+        return file_identity(self._archives)
 
     def name(self, index: int) -> str:
         return printable(f"{self._images[index].archive}:{self._images[index].name}")
