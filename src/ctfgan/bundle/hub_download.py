@@ -6,9 +6,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from ctfgan.core.errors import BundleError, ConfigError
+from ctfgan.core.errors import BundleError, ConfigError, library
 from ctfgan.core.text import excerpt
-from ctfgan.data.sources.columns import library
 from ctfgan.data.sources.hugging_face import HUB
 
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)

@@ -1,4 +1,4 @@
-"""The errors that a user can cause, and the one lookup from a name to an object.
+"""The errors that a user can cause, the one lookup from a name to an object, and the import of optional libraries.
 
 ::
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import copyreg
 import difflib
+import importlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
@@ -115,3 +116,16 @@ def pick(table: Mapping[str, T], name: str, what: str) -> T:
     if name in table:
         return table[name]
     raise ConfigError(f"Unknown {what} {excerpt(repr(name))}. {suggestion(name, list(table))}")
+
+
+def library(name: str, what: str, extra: str = "hub") -> Any:
+    """Import an optional library when something needs it: ``what``, which the library's ``extra`` installs.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        package = name.split(".")[0]
+        raise ConfigError(f"{what} needs the library {package}; install it: pip install 'ctfgan[{extra}]'") from error

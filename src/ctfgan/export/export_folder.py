@@ -11,9 +11,8 @@ from typing import Any
 
 from ctfgan.bundle.bundle import BANK, CARD, CLASSES, MODEL, Bundle, class_names, environment, write_bank
 from ctfgan.bundle.card import Rights
-from ctfgan.core.errors import ConfigError, pick
+from ctfgan.core.errors import ConfigError, library, pick
 from ctfgan.core.files import is_taken, new_folder, sha256
-from ctfgan.data.sources.columns import library
 from ctfgan.export.graph import Graph, Port, graphs_of
 from ctfgan.export.onnx_graph import write_onnx
 from ctfgan.export.parity import BATCHES, TOLERANCE, Run, max_error

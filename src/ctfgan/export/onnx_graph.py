@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ctfgan.data.sources.columns import library
+from ctfgan.core.errors import library
 from ctfgan.export.graph import Graph
 from ctfgan.export.parity import Run
 from ctfgan.export.program import convertible, quiet, traced

@@ -17,10 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ctfgan.core.errors import pick
+from ctfgan.core.errors import library, pick
 from ctfgan.core.files import write_file
 from ctfgan.data.sources.base import Labels
-from ctfgan.data.sources.columns import library
 from ctfgan.sampling.plan import Plan
 
 FOLDER_PIECE = 1_000  # images of a class that are written at once

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 import re
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ctfgan.core.errors import ConfigError, DataError
+from ctfgan.core.errors import DataError
 from ctfgan.core.text import excerpt, printable
 from ctfgan.data.sources.base import UNLABELLED, Labels
 
@@ -54,19 +53,6 @@ class TableColumn:
     holds: Holds
     class_names: tuple[str, ...] | None = None
     """For ``classes``, and for ``lists`` of them: what their numbers mean."""
-
-
-def library(name: str, what: str, extra: str = "hub") -> Any:
-    """Import an optional library when something needs it: ``what``, which the library's ``extra`` installs.
-
-    Raises:
-        ConfigError: it is not installed.
-    """
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        package = name.split(".")[0]
-        raise ConfigError(f"{what} needs the library {package}; install it: pip install 'ctfgan[{extra}]'") from error
 
 
 def choose_columns(

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ctfgan.core.errors import DataError
+from ctfgan.core.errors import DataError, library
 from ctfgan.core.text import excerpt
 from ctfgan.data.sources.base import (
     WHOLE,
@@ -30,7 +30,7 @@ from ctfgan.data.sources.base import (
     part_location,
     split_named,
 )
-from ctfgan.data.sources.columns import Columns, Holds, TableColumn, choose_columns, column_labels, library
+from ctfgan.data.sources.columns import Columns, Holds, TableColumn, choose_columns, column_labels
 from ctfgan.data.sources.encoded import EncodedSource, read_image
 
 HUB = "hf:"
