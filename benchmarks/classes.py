@@ -29,7 +29,7 @@ from timed_stages import ENDLESS
 from timing import CostReport, TextTable, Times, at_least, interleaved, milliseconds, run_script
 
 from ctfgan.cli import console
-from ctfgan.cli.output import check_output
+from ctfgan.cli.options import check_output
 from ctfgan.core.errors import ConfigError
 from ctfgan.core.files import write_file
 from ctfgan.core.progress import Progress

@@ -39,7 +39,7 @@ from timed_stages import (
 from timing import CostReport, TextTable, Times, at_least, interleaved, milliseconds, run_script
 from torch import Tensor
 
-from ctfgan.cli.output import check_output
+from ctfgan.cli.options import check_output
 from ctfgan.core.errors import ConfigError, pick
 from ctfgan.data.batches import BatchStream
 from ctfgan.data.prepare import prepare

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ctfgan.cli.options import DEVICE
+from ctfgan.cli.options import DEVICE, MODEL, PATH, check_free
+from ctfgan.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from ctfgan.bundle.bundle import Bundle
 
-MODEL = click.argument("model", metavar="RUN_OR_BUNDLE", type=click.Path(path_type=Path))
-OUT = click.option("--out", required=True, metavar="DIR", type=click.Path(path_type=Path), help="The new bundle.")
+OUT = click.option("--out", required=True, metavar="DIR", type=PATH, help="The new bundle.")
 
 
 @click.group()
@@ -53,12 +54,11 @@ def rename(model: Path, pairs: tuple[tuple[str, str], ...], out: Path) -> None:
     ctfgan classes rename bundle --class A alpha --class B beta --out renamed
     """
     from ctfgan.bundle.class_editing import rename as rename_classes
-    from ctfgan.core.errors import ConfigError
 
     names = dict(pairs)
     if len(names) < len(pairs):
         raise ConfigError("--class renames one class twice; give each class one new name")
-    _check_free(out)
+    check_free(out)
     _save(rename_classes(_load(model), names), out)
 
 
@@ -74,13 +74,13 @@ def drop(model: Path, names: tuple[str, ...], out: Path) -> None:
     """
     from ctfgan.bundle.class_editing import drop as drop_classes
 
-    _check_free(out)
+    check_free(out)
     _save(drop_classes(_load(model), list(dict.fromkeys(names))), out)
 
 
 @classes.command(name="map")
 @MODEL
-@click.argument("table", type=click.Path(path_type=Path))
+@click.argument("table", type=PATH)
 @OUT
 def map_(model: Path, table: Path, out: Path) -> None:
     """Make a new label space from the old one, as TABLE says.
@@ -93,7 +93,7 @@ def map_(model: Path, table: Path, out: Path) -> None:
     """
     from ctfgan.bundle.class_editing import map_classes, read_table
 
-    _check_free(out)
+    check_free(out)
     _save(map_classes(_load(model), read_table(table)), out)
 
 
@@ -119,7 +119,7 @@ def add(model: Path, images: str, lq: str | None, device: str, out: Path) -> Non
     from ctfgan.cli import console
     from ctfgan.distributed.engine import choose_device
 
-    _check_free(out)
+    check_free(out)
     bundle, added = add_classes(_load(model), images, lq, choose_device(device), console.progress)
     rows = [[one.name, f"{one.images:,}", one.nearest, f"{one.likeness:.2f}"] for one in added]
     console.print_table(["class", "images", "most like", "likeness of codes"], rows)
@@ -132,18 +132,7 @@ def _load(model: Path) -> Bundle:
     return open_bundle(model)
 
 
-def _check_free(out: Path) -> None:
-    """Before any work."""
-    from ctfgan.core.errors import ConfigError
-    from ctfgan.core.files import is_taken
-
-    if is_taken(out):
-        raise ConfigError(f"{out} exists already; choose another --out, or move it away")
-
-
 def _save(bundle: Bundle, out: Path) -> None:
-    import shlex
-
     from ctfgan.bundle.bundle import save_bundle
     from ctfgan.cli import console
 

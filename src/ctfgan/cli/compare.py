@@ -6,14 +6,16 @@ from pathlib import Path
 
 import click
 
+from ctfgan.cli.options import PATH, check_output, free_output, write_new
+
 PLOT = "compare.png"
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
-@click.option("--out", metavar="PNG", type=click.Path(path_type=Path),
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=PATH)
+@click.option("--out", metavar="PNG", type=PATH,
               help=f"The plot [default: {PLOT}, or the next free name].")  # fmt: skip
-@click.option("--csv", "table_file", metavar="CSV", type=click.Path(path_type=Path),
+@click.option("--csv", "table_file", metavar="CSV", type=PATH,
               help="Also write a line for each run, or add lines to a table that was written so before.")  # fmt: skip
 def compare(runs: tuple[Path, ...], out: Path | None, table_file: Path | None) -> None:
     """Show runs side by side: images, steps, seconds and figures as a table, distances as a plot.
@@ -29,7 +31,6 @@ def compare(runs: tuple[Path, ...], out: Path | None, table_file: Path | None) -
     ctfgan compare runs/* --out all.png --csv all.csv
     """
     from ctfgan.cli import console
-    from ctfgan.cli.output import check_output, free_output, write_new
     from ctfgan.reports.comparison import HEADINGS, plot, read_run, table, warnings
     from ctfgan.reports.csv_rows import add_to_csv, csv_rows, read_csv
     from ctfgan.reports.equal import Arm, compared

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
+
+from ctfgan.cli.options import MODEL, PATH, check_output
+from ctfgan.core.errors import ConfigError
+from ctfgan.core.text import format_bytes
 
 HUB = "hub"
 GRAPHS = ("onnx", "torch-export")
@@ -12,9 +17,9 @@ PARTS = ("generator", "enhancer")
 
 
 @click.command()
-@click.argument("model", metavar="RUN_OR_BUNDLE", type=click.Path(path_type=Path))
+@MODEL
 @click.option("--to", required=True, type=click.Choice([*GRAPHS, HUB]), help="What to write.")
-@click.option("--out", required=True, metavar="DIR", type=click.Path(path_type=Path), help="The new folder.")
+@click.option("--out", required=True, metavar="DIR", type=PATH, help="The new folder.")
 @click.option("--part", type=click.Choice(PARTS), help="Only this graph of a ctf-gan model; both without it.")
 @click.option("--license", "licence", metavar="ID", help="Licence of the weights as the Hub writes it, such as "
               "cc-by-4.0. Without it the folder says that none was stated.")  # fmt: skip
@@ -31,13 +36,8 @@ def export(model: Path, to: str, out: Path, part: str | None, licence: str | Non
     ctfgan export runs/my-run --to onnx --out my-model-onnx
     ctfgan export runs/my-run --to hub --license cc-by-4.0 --out my-model
     """
-    import shlex
-
     from ctfgan.bundle.bundle import open_bundle
     from ctfgan.cli import console
-    from ctfgan.cli.output import check_output
-    from ctfgan.core.errors import ConfigError
-    from ctfgan.core.text import format_bytes
     from ctfgan.export import export_graphs, export_hub
 
     check_output(out)

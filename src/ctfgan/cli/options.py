@@ -1,11 +1,98 @@
-"""Options that several commands share."""
+"""Options that several commands share, and files that commands write: nothing that exists is written over.
+
+Nothing here needs torch or numpy, so that help pages come at once.
+"""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
 import click
 
+from ctfgan.core.errors import ConfigError
+from ctfgan.core.files import is_taken, write_file
+
+PATH = click.Path(path_type=Path)
+MODEL = click.argument("model", metavar="RUN_OR_BUNDLE", type=PATH)
 SEED = click.option("--seed", default=0, show_default=True, metavar="N", type=click.IntRange(0, 2**48 - 1),
                     help="Of noise, and of what is drawn from low-quality images.")  # fmt: skip
 DEVICE = click.option("--device", default="auto", show_default=True, metavar="NAME",
                       help="auto, cpu, cuda, cuda:1 or mps.")  # fmt: skip
 OTHER_DEVICE = click.option("--device", metavar="NAME", help="Another device than the run's recipe names.")
+
+OTHER_IMAGES = frozenset({".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".pdf", ".svg"})
+
+
+def check_image_name(out: Path) -> None:
+    """Refuse a name that promises another format than a sheet has.
+
+    Raises:
+        ConfigError: it ends in the suffix of another image format than PNG.
+    """
+    if out.suffix.lower() in OTHER_IMAGES:
+        raise ConfigError(f"{out} names a format that is not written; end it in .png for a sheet")
+
+
+def check_free(out: Path, option: str = "--out") -> None:
+    """Refuse an output that exists, before any work.
+
+    Raises:
+        ConfigError: something is at ``out`` already.
+    """
+    if is_taken(out):
+        raise ConfigError(f"{out} exists already; choose another {option}, or move it away")
+
+
+def check_output(out: Path, option: str = "--out") -> None:
+    """Refuse a file that exists, or that cannot be written there.
+
+    Raises:
+        ConfigError: something is at ``out`` already, its parent folder is missing, or it names another image format.
+    """
+    check_image_name(out)
+    check_free(out, option)
+    if not out.absolute().parent.is_dir():
+        raise ConfigError(f"folder {out.absolute().parent} does not exist; make it first, or choose another {option}")
+
+
+def free_output(out: Path | None, default: str) -> Path:
+    """Where a file goes: to the place that was asked for, else to the first free of ``name.png``, ``name-2.png``, ...
+
+    Raises:
+        ConfigError: as :func:`check_output`.
+    """
+    if out is None:
+        out = next(place for place in _numbered(Path(default)) if not place.exists())
+    check_output(out)
+    return out
+
+
+def write_new(out: Path, content: bytes) -> Path:
+    """Write a file where none is, and say where: if another command has taken the name meanwhile, under the next one.
+
+    Raises:
+        CtfganError: it cannot be written.
+    """
+    for place in _numbered(out):
+        with suppress(OSError):  # which writing says in a sentence
+            try:
+                place.open("xb").close()
+            except FileExistsError:
+                continue
+        try:
+            write_file(place, content)
+        except BaseException:
+            place.unlink(missing_ok=True)
+            raise
+        return place
+    raise AssertionError("numbers do not end")
+
+
+def _numbered(name: Path) -> Iterator[Path]:
+    """``name.png``, ``name-2.png``, ``name-3.png`` ..."""
+    yield name
+    for number in itertools.count(2):
+        yield name.with_stem(f"{name.stem}-{number}")

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import click
 
+from ctfgan.cli.options import PATH, check_output
+from ctfgan.core.errors import ConfigError
+
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
-@click.option("--out", metavar="HTML", type=click.Path(path_type=Path),
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=PATH)
+@click.option("--out", metavar="HTML", type=PATH,
               help="The page; RUN/report.html without it, or report.html here for several runs.")  # fmt: skip
 @click.option("--images", default=4_000, show_default=True, metavar="N", type=click.IntRange(min=100),
               help="Generated images that the table of classes is measured on, about.")  # fmt: skip
@@ -26,8 +29,6 @@ def report(runs: tuple[Path, ...], out: Path | None, images: int, device: str) -
     ctfgan report runs/mine runs/baseline --out both.html
     """
     from ctfgan.cli import console
-    from ctfgan.cli.output import check_output
-    from ctfgan.core.errors import ConfigError
     from ctfgan.core.text import format_bytes
     from ctfgan.distributed.engine import choose_device
     from ctfgan.reports.run_page import Options, is_report, stories, write_report

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from ctfgan.cli.options import DEVICE, SEED
+from ctfgan.cli.options import DEVICE, SEED, free_output
 from ctfgan.core.text import plural
 
 SHEET_COUNT = 16
@@ -74,7 +74,7 @@ def sample(
         )
 
     from ctfgan.cli import console
-    from ctfgan.cli.output import check_set_output, free_output, sheet_classes, write_sheet
+    from ctfgan.cli.output import check_set_output, sheet_classes, write_sheet
     from ctfgan.distributed.engine import start_engine
     from ctfgan.sampling.model import load
     from ctfgan.sampling.own_images import read_own_images

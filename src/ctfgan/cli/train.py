@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+from ctfgan.cli.options import PATH
+from ctfgan.core.files import expanded
+from ctfgan.core.text import duration, format_bytes
+
+if TYPE_CHECKING:
+    from ctfgan.recipes.recipe import Recipe
 
 
 @click.command()
@@ -15,10 +24,10 @@ import click
               "Without it: degraded copies of high-quality images.")  # fmt: skip
 @click.option("--reference", metavar="published|PATH", help="Real images that figures compare with: the published test "
               "part of --hq, or images of the same classes. Without it: a tenth of the images.")  # fmt: skip
-@click.option("--from", "start", metavar="RUN_OR_BUNDLE", type=click.Path(path_type=Path),
+@click.option("--from", "start", metavar="RUN_OR_BUNDLE", type=PATH,
               help="Begin with trained weights, classes found by name; of a run, its discriminator too.")  # fmt: skip
 @click.option("--recipe", metavar="NAME", help="A named recipe; 'ctfgan recipes' lists them.")
-@click.option("--config", metavar="FILE", type=click.Path(path_type=Path), help="TOML file laid over the recipe.")
+@click.option("--config", metavar="FILE", type=PATH, help="TOML file laid over the recipe.")
 @click.option("--hq-fraction", type=click.FloatRange(0, 1, min_open=True), metavar="0-1",
               help="Share of the high-quality training images to use: stratified, seeded, nested.")  # fmt: skip
 @click.option("--characters", metavar="SET", help="Glyphs: alphanumeric, digits, gb2312-level-1, jis-level-1, "
@@ -26,9 +35,7 @@ import click
 @click.option("--fonts", multiple=True, metavar="DIR", help="Glyphs: another folder of fonts; may be repeated.")
 @click.option("--lq-fonts", multiple=True, metavar="DIR", help="Glyphs: a folder of bitmap fonts (.pcf, .bdf, also "
               "gzipped) for the low-quality images; may be repeated. Whole faces are then held out.")  # fmt: skip
-@click.option(
-    "--out", metavar="DIR", type=click.Path(path_type=Path), help="The new run folder; runs/<recipe>-<time> without it."
-)
+@click.option("--out", metavar="DIR", type=PATH, help="The new run folder; runs/<recipe>-<time> without it.")
 @click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Seed of weights, batches and noise.")
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.")
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE",
@@ -63,7 +70,6 @@ def train(
     ctfgan train --characters gb2312-level-1 --fonts /usr/share/fonts
     ctfgan train --characters jis-level-1 --fonts /usr/share/fonts --lq-fonts /usr/share/fonts/X11/misc
     """
-    from ctfgan.core.files import expanded
     from ctfgan.data.settings import PUBLISHED
     from ctfgan.data.sources.registry import absolute
     from ctfgan.recipes.catalogue import DEFAULT, DEFAULT_FOR_OWN_IMAGES, named_recipe
@@ -95,21 +101,70 @@ def train(
         "device": device,
     }
     chosen = with_settings(chosen, {name: value for name, value in options.items() if value is not None}, assignments)
+    if dry_run:
+        _show_plan(chosen, out, as_json=as_json)
+        return
 
     from ctfgan.cli import console
     from ctfgan.runs.train import train as run_training
 
-    if dry_run:
-        from ctfgan.cli.plan import show_plan
-
-        show_plan(chosen, out, as_json=as_json)
-        return
     with console.callbacks() as watch:
         path = run_training(chosen, out, watch)
     console.say_done(path)
 
 
 def _absolute_folders(folders: tuple[str, ...]) -> tuple[str, ...] | None:
-    from ctfgan.core.files import expanded
-
     return tuple(str(expanded(folder).absolute()) for folder in folders) or None
+
+
+def _show_plan(recipe: Recipe, out: Path | None, *, as_json: bool) -> None:
+    """Data, settings, networks with parameter counts, time and memory; writes no run folder.
+
+    Args:
+        recipe: what would be trained.
+        out: where to; None for a place of its own.
+        as_json: whether all settings are to be shown, not only those that differ from the named recipe's.
+    """
+    from ctfgan.cli import console
+    from ctfgan.data.prepare import check_apart
+    from ctfgan.runs.context import Callbacks, open_context
+    from ctfgan.runs.train import matched_start, with_start
+    from ctfgan.storage.run_folder import RunFolder
+    from ctfgan.training.estimate import estimate
+
+    if out is not None:
+        RunFolder.check_free(out)
+    callbacks = Callbacks(progress=console.progress, say=console.say)
+    recipe, start = with_start(recipe)
+    context = open_context(recipe, callbacks)
+    check_apart(context.dataset, recipe.data)
+    if start is not None:
+        matched_start(start, context, callbacks)
+    console.say(f"\nrecipe {recipe.name}:\n{recipe.to_json()}\n" if as_json else f"\n{_in_short(recipe)}\n")
+    method = context.with_random_codes().method()
+    for name, network in method.networks.items():
+        parts = {part: sum(p.numel() for p in module.parameters()) for part, module in network.named_children()}
+        total = sum(p.numel() for p in network.parameters())
+        console.say(f"{name}: {total:,} parameters ({', '.join(f'{part} {count:,}' for part, count in parts.items())})")
+    console.say(f"\ntiming a few steps on {context.engine.describe()} ...")
+    whole = 0.0
+    for stage in estimate(method, context.dataset, context.engine):
+        whole += stage.steps * stage.seconds_per_step
+        console.say(
+            f"stage {stage.stage}: at most {stage.steps:,} generator steps of {stage.seconds_per_step:.3f} s = "
+            f"{duration(stage.steps * stage.seconds_per_step)}; about {format_bytes(stage.bytes)} "
+            "for networks, optimisers and activations"
+        )
+    data = context.dataset.high_quality.images.nbytes
+    console.say(f"data: {format_bytes(data)} of packed images, memory-mapped")
+    console.say(f"in all about {duration(whole)} of training; recogniser and checks come on top. Nothing was written.")
+
+
+def _in_short(recipe: Recipe) -> str:
+    """The recipe's name and what differs from the named one."""
+    from ctfgan.evaluation.sweeps import origin_of
+    from ctfgan.recipes.overlay import changed_settings
+
+    changed = changed_settings(recipe, origin_of(recipe))
+    settings = ", ".join(f"{name}={json.dumps(now, ensure_ascii=False)}" for name, (now, _) in changed.items())
+    return f"recipe {recipe.name}{f' with {settings}' if settings else ''} (all settings: --json)"

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ctfgan.cli.output import output_names, write_new
+from ctfgan.cli.enhance import output_names
+from ctfgan.cli.options import write_new
 from ctfgan.core.errors import CtfganError
 from ctfgan.sampling.names import folder_names, path_names
 
