@@ -22,7 +22,7 @@ def classes() -> None:
     """Rename, drop, map or add classes of a trained model.
 
     The result is a new bundle; the old one stays as it is. Nothing but what it keeps of each class changes, so classes
-    that stay make the same images as before. 'ctfgan train --from' then trains the new bundle on.
+    that keep their name make the same images as before. 'ctfgan train --from' then trains the new bundle on.
 
     \b
     ctfgan classes add bundle new-letters --out more
