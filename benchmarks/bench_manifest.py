@@ -14,8 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ctfgan.data.manifest import write_manifest
-from ctfgan.data.packed import CONTENT, DIGESTS, FORMAT, IMAGES, open_packed
+from ctfgan.data.packed import CONTENT, DIGESTS, FORMAT, IMAGES, open_packed, write_manifest
 
 
 def main() -> None:

@@ -9,8 +9,16 @@ from pathlib import Path
 import numpy as np
 
 from ctfgan.core.files import new_folder
-from ctfgan.data.manifest import write_manifest
-from ctfgan.data.packed import CONTENT, DIGESTS, FORMAT, IMAGES, PackedImages, Survey, open_packed
+from ctfgan.data.packed import (
+    CONTENT,
+    DIGESTS,
+    FORMAT,
+    IMAGES,
+    PackedImages,
+    SourceSummary,
+    open_packed,
+    write_manifest,
+)
 
 WRITTEN_AT_ONCE = 1 << 24  # bytes
 
@@ -30,7 +38,7 @@ def synthetic_images(folder: Path, classes: int, images_per_class: int, resoluti
     count = classes * images_per_class
     names = [f"{number:0{len(str(classes - 1))}}" for number in range(classes)]
     shape = (count, resolution, resolution, channels)
-    survey = Survey("random bytes", count, (resolution,) * 3, {"L" if channels == 1 else "RGB": count}, (), ())
+    survey = SourceSummary("random bytes", count, (resolution,) * 3, {"L" if channels == 1 else "RGB": count}, (), ())
     content = {
         "format": FORMAT, "shape": shape, "classes": classes, "fit": "crop", "survey": asdict(survey),
         "fingerprint": f"synthetic {shape} {classes}",  # the content follows from these numbers

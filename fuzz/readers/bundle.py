@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from ctfgan.bundle.bundle import BANK, CLASSES, MODEL, PROVENANCE, RECIPE, Bundle, load_bundle, save_bundle
-from ctfgan.data.pairing import LowQualityBank
+from ctfgan.data.low_quality_bank import LowQualityBank
 from ctfgan.metrics.eval_classifier import EvalClassifier
 from ctfgan.metrics.settings import EvalClassifierSettings
 from ctfgan.recipes.build import DataSpec, build_generator

@@ -10,7 +10,8 @@ from random import Random
 import numpy as np
 from PIL import Image
 
-from ctfgan.data.packing import build, look
+from ctfgan.data.pack import build
+from ctfgan.data.scan import scan_headers
 from ctfgan.data.sources.layout import TreeSource
 from ctfgan.data.sources.registry import open_source
 from ctfgan.data.sources.tree import FolderTree
@@ -33,7 +34,7 @@ def seeds() -> list[bytes]:
                 Image.new("L", (6, 6), 40 * number_ + index).save(root / folder / f"{index}.png")
         source, out = TreeSource(FolderTree(root)), workspace() / f"{name}-built"
         if not out.exists():
-            build(source, look(source), 4, 1, "crop", out)
+            build(source, scan_headers(source), 4, 1, "crop", out)
         found.append(joined([(out / part).read_bytes() for part in NAMES]))
     return found
 

@@ -7,8 +7,8 @@ import pytest
 from synthetic_images import synthetic_images
 
 from ctfgan.data.batches import BatchStream
+from ctfgan.data.class_names import ClassNames
 from ctfgan.data.describe import describe
-from ctfgan.data.manifest import ClassNames
 from ctfgan.data.prepare import prepare
 from ctfgan.data.settings import DataSettings
 from ctfgan.distributed.batch_rng import BatchRng

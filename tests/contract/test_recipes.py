@@ -13,7 +13,7 @@ from torch import nn
 from ctfgan.bundle.bundle import Bundle, load_bundle, save_bundle
 from ctfgan.core.errors import ConfigError
 from ctfgan.data.batches import Batch
-from ctfgan.data.pairing import LowQualityBank
+from ctfgan.data.low_quality_bank import LowQualityBank
 from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.distributed.engine import alone
 from ctfgan.models.interfaces import Condition

@@ -12,7 +12,6 @@ import torch
 from synthetic_images import synthetic_images
 
 import ctfgan
-from ctfgan.data import device_images
 from ctfgan.data.batches import BatchStream
 from ctfgan.data.prepare import prepare
 from ctfgan.data.settings import DataSettings
@@ -46,7 +45,7 @@ def test_batches_on_a_gpu_are_those_of_a_cpu(
     free: int | None, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if free is not None:
-        monkeypatch.setattr(device_images, "free_memory", lambda device: free)
+        monkeypatch.setattr("ctfgan.data.dataset.free_memory", lambda device: free)
     synthetic_images(tmp_path / "made", 5, 20, 16, 3)
     dataset = prepare(DataSettings(high_quality=str(tmp_path / "made"), resolution=16), low_quality=True)
     device = torch.device("cuda")

@@ -16,7 +16,7 @@ from ctfgan.bundle.bundle import BANK_IMAGES, bank_for_bundle, commit_of, load_b
 from ctfgan.core.errors import BundleError
 from ctfgan.core.files import sha256
 from ctfgan.data.levels import Scale
-from ctfgan.data.pairing import LowQualityBank
+from ctfgan.data.low_quality_bank import LowQualityBank
 
 
 @pytest.fixture

@@ -29,8 +29,8 @@ from ctfgan.core.files import is_taken, new_folder, read_json, sha256, write_fil
 from ctfgan.core.settings import Settings, first_mistake
 from ctfgan.core.text import excerpt
 from ctfgan.data.levels import Kind, Levels, Scale
+from ctfgan.data.low_quality_bank import LowQualityBank
 from ctfgan.data.npz import NpzFile
-from ctfgan.data.pairing import LowQualityBank
 from ctfgan.data.sources.base import check_names
 from ctfgan.data.sources.hugging_face import HUB
 from ctfgan.data.splits import covering_prefix, stratified_order

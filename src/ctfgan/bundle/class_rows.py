@@ -18,7 +18,7 @@ from ctfgan.bundle.bundle import Bundle
 from ctfgan.core.errors import ConfigError
 from ctfgan.core.text import plural
 from ctfgan.data.images import Bytes
-from ctfgan.data.pairing import LowQualityBank
+from ctfgan.data.low_quality_bank import LowQualityBank
 from ctfgan.nn.class_tables import CLASSES, LOW_QUALITY_LABELS, table_spaces
 from ctfgan.recipes.build import DataSpec, build_generator, with_form
 from ctfgan.recipes.recipe import Recipe

@@ -16,12 +16,13 @@ from ctfgan.bundle.class_rows import NewClasses, check_conditional, rebuilt
 from ctfgan.core.errors import ConfigError, DataError
 from ctfgan.core.progress import Progress, silent
 from ctfgan.core.text import a_few
-from ctfgan.data.degradation import degrade
+from ctfgan.data.dataset import Subset
 from ctfgan.data.images import Bytes
+from ctfgan.data.low_quality_bank import degrade
+from ctfgan.data.pack import pack
 from ctfgan.data.packed import PackedImages
-from ctfgan.data.packing import look, pack
+from ctfgan.data.scan import scan_headers
 from ctfgan.data.sources.registry import open_source
-from ctfgan.data.subset import Subset
 from ctfgan.metrics.eval_classifier import TrainingImages
 from ctfgan.nn.class_tables import CLASSES, LOW_QUALITY_LABELS, table_spaces
 from ctfgan.training.class_codes import ClassCodes, class_means
@@ -122,7 +123,7 @@ def _packed(bundle: Bundle, location: str, size: int, side: Side, progress: Prog
     if not source.classes:
         raise DataError(f"{location} holds images without labels; put one subfolder per new class in it")
     channels: Literal[1, 3] = 1 if bundle.data_spec.channels == 1 else 3
-    survey, fit = look(source, progress), bundle.recipe.data.fit
+    survey, fit = scan_headers(source, progress), bundle.recipe.data.fit
     return pack(source, survey, size, channels, fit, progress, bundle.levels(side))
 
 

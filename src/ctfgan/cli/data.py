@@ -108,15 +108,16 @@ def build(
     """
     from ctfgan.cli import console
     from ctfgan.cli.inspected import show_built
-    from ctfgan.data.packing import build as build_folder
-    from ctfgan.data.packing import check_free, look
+    from ctfgan.data.pack import build as build_folder
+    from ctfgan.data.pack import check_free
+    from ctfgan.data.scan import scan_headers
     from ctfgan.data.settings import DataSettings
     from ctfgan.data.sources.columns import Columns
     from ctfgan.data.sources.registry import open_source
 
     check_free(out)
     source = open_source(path, part, Columns(image_column, label_column, class_level))
-    survey = look(source, console.progress)
+    survey = scan_headers(source, console.progress)
     side = size or max(4, min(survey.sides[1], DataSettings().resolution))
     channels = cast(Literal[1, 3], COLOURS.get(colour, 1 if survey.is_grey else 3))
     show_built(build_folder(source, survey, side, channels, fit, out, console.progress), out)
@@ -132,8 +133,8 @@ def fetch(name: str, to: Path | None) -> None:
 
     from ctfgan.cli import console
     from ctfgan.core.text import format_bytes
-    from ctfgan.data.fetching import fetch as fetch_set
     from ctfgan.data.published import data_home, published
+    from ctfgan.data.published import fetch as fetch_set
 
     wanted = published(name)
     root = to.absolute() if to is not None else data_home()

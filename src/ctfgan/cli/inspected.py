@@ -13,9 +13,15 @@ from ctfgan.cli.console import say
 from ctfgan.core.errors import ConfigError
 from ctfgan.core.files import write_file
 from ctfgan.core.text import format_bytes, plural
-from ctfgan.data.findings import Finding, classes_and_levels, look_alike_names, unreadable_images
-from ctfgan.data.inspection import Inspection, histogram
-from ctfgan.data.packed import PackedImages, Survey
+from ctfgan.data.inspection import (
+    DataFinding,
+    Inspection,
+    classes_and_levels,
+    histogram,
+    look_alike_names,
+    unreadable_images,
+)
+from ctfgan.data.packed import PackedImages, SourceSummary
 from ctfgan.data.sources.base import Labels
 from ctfgan.models.widths import PLANS
 
@@ -40,7 +46,7 @@ def show_inspection(found: Inspection) -> None:
         say(f"  usable as {side}-quality images ({option}): " + ("yes" if reason is None else f"no, {reason}"))
 
 
-def show_summary(survey: Survey, classes: Sequence[str], counts: Labels) -> None:
+def show_summary(survey: SourceSummary, classes: Sequence[str], counts: Labels) -> None:
     """How many images of what kind, and how they are spread over the classes."""
     of = f" of {plural(len(classes), 'class', 'classes')}" if len(classes) else " without labels"
     say(f"{survey.location}: {plural(survey.images, 'image')}{of}")
@@ -69,7 +75,7 @@ def _show_counts(classes: Sequence[str], counts: Labels) -> None:
         say(f"  {what}: " + ", ".join(f"{classes[label]} {counts[label]:,}" for label in labels))
 
 
-def show_findings(findings: Iterable[Finding], location: str) -> None:
+def show_findings(findings: Iterable[DataFinding], location: str) -> None:
     """Each finding with a few examples; names are shown below the location."""
     listed = list(findings)
     say("  findings:" if listed else "  findings: none")
@@ -81,7 +87,7 @@ def show_findings(findings: Iterable[Finding], location: str) -> None:
             say(f"      ... and {finding.count - EXAMPLES:,} more")
 
 
-def show_together(high: Inspection, low: Inspection, pairing: Sequence[str], findings: Sequence[Finding]) -> None:
+def show_together(high: Inspection, low: Inspection, pairing: Sequence[str], findings: Sequence[DataFinding]) -> None:
     """What two sides are to each other."""
     say(f"{high.survey.location} with {low.survey.location}")
     for line in pairing:
@@ -117,7 +123,9 @@ def check_report(path: Path) -> None:
         raise ConfigError(f"folder {path.absolute().parent} does not exist; make it first, or choose another --json")
 
 
-def write_report(path: Path, sides: Sequence[Inspection], pairing: Sequence[str], together: Sequence[Finding]) -> None:
+def write_report(
+    path: Path, sides: Sequence[Inspection], pairing: Sequence[str], together: Sequence[DataFinding]
+) -> None:
     """Everything as JSON: ``sets``, one or two; ``pairing``, lines, and ``together``, the findings about both."""
     content = {
         "sets": [side.as_dict() for side in sides],

@@ -9,10 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ctfgan.data.device_images import shared_tensor
-from ctfgan.data.pairing import LowQualityBank
-from ctfgan.data.prepare import Dataset
-from ctfgan.data.splits import Rows
+from ctfgan.data.dataset import Dataset, shared_tensor
+from ctfgan.data.low_quality_bank import LowQualityBank
+from ctfgan.data.splits import Indices
 from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.distributed.engine import send
 
@@ -147,7 +146,7 @@ class BatchStream:
         self._position = position
         self._order = np.random.default_rng((self._seed, epoch)).permutation(self._rows)
 
-    def _next_rows(self) -> Rows:
+    def _next_rows(self) -> Indices:
         """Of the whole batch, on every process alike."""
         parts = []
         missing = self._batch_size

@@ -23,7 +23,7 @@ NAMES_SHOWN = 3
 
 
 @dataclass(frozen=True)
-class Profile:
+class ColorProfile:
     """What a profile asks for."""
 
     name: str
@@ -38,7 +38,7 @@ class Profile:
         return self.name, self.to_srgb is not None
 
 
-def profile_of(image: Image.Image) -> Profile | None:
+def profile_of(image: Image.Image) -> ColorProfile | None:
     """The colour profile of an image, which speaks of its levels in 8 bits; None without one, or if it means sRGB."""
     content = image.info.get("icc_profile")
     if not isinstance(content, bytes) or not content:
@@ -91,7 +91,7 @@ def profile_notes(profiles: Counter[tuple[str, bool]]) -> tuple[str, ...]:
 
 
 @lru_cache(PROFILES_KEPT)
-def _read(content: bytes, mode: str) -> Profile | None:
+def _read(content: bytes, mode: str) -> ColorProfile | None:
     """The profile in some bytes for pixels of a mode; a set has few different ones."""
     try:
         opened = ImageCms.ImageCmsProfile(BytesIO(content))
@@ -99,12 +99,12 @@ def _read(content: bytes, mode: str) -> Profile | None:
         if SAYS_SRGB.fullmatch(name):
             return None
         if MODES.get(opened.profile.xcolor_space.strip()) != mode:
-            return Profile(name, mode, None)
+            return ColorProfile(name, mode, None)
         srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
         transform = ImageCms.ImageCmsTransform(opened, srgb, mode, "RGB", ImageCms.Intent.PERCEPTUAL)
     except Exception:  # each part of lcms raises what it likes; a damaged profile says nothing about the pixels
-        return Profile("damaged", mode, None)
-    return None if mode != "CMYK" and _changes_nothing(transform, mode) else Profile(name, mode, transform)
+        return ColorProfile("damaged", mode, None)
+    return None if mode != "CMYK" and _changes_nothing(transform, mode) else ColorProfile(name, mode, transform)
 
 
 def _changes_nothing(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from ctfgan.core.text import plural
-from ctfgan.data.findings import small_classes
-from ctfgan.data.leakage import shared_rows
+from ctfgan.data.dataset import Dataset
+from ctfgan.data.inspection import small_classes
 from ctfgan.data.low_quality import LowQuality
+from ctfgan.data.low_quality_bank import UNLABELLED_SHARE
 from ctfgan.data.namesakes import listed, pairing_lines
 from ctfgan.data.packed import PackedImages
-from ctfgan.data.pairing import UNLABELLED_SHARE
-from ctfgan.data.prepare import Dataset
 from ctfgan.data.settings import PUBLISHED, DataSettings
 from ctfgan.data.sources.base import Labels
+from ctfgan.data.splits import shared_rows
 
 EXAMPLES = 5
 
@@ -41,8 +41,8 @@ def describe(dataset: Dataset, settings: DataSettings) -> list[str]:
     if dataset.has_own_reference:
         lines += _reference_lines(dataset, settings)
     lines += _withheld_lines(dataset)
-    if dataset.measured.is_part:
-        lines.append(f"  measured: {dataset.measured.words()}")
+    if dataset.evaluated_classes.is_part:
+        lines.append(f"  measured: {dataset.evaluated_classes.words()}")
     side = dataset.low_quality
     if side is None:
         return [*lines, "low quality: none (this method uses none)"]

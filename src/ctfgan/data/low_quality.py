@@ -10,18 +10,18 @@ import numpy as np
 
 from ctfgan.core.errors import DataError
 from ctfgan.core.progress import Progress
-from ctfgan.data.bitmap_faces import BitmapSource
-from ctfgan.data.image_view import ImageView
-from ctfgan.data.manifest import ClassNames
+from ctfgan.data.bitmap_fonts import BitmapSource
+from ctfgan.data.class_names import ClassNames
+from ctfgan.data.low_quality_bank import ImageView, LowQualityBank
 from ctfgan.data.namesakes import NO_LABELS, Namesakes, ResolvedPairing, resolve_pairing
+from ctfgan.data.pack import pack
 from ctfgan.data.packed import PackedImages
-from ctfgan.data.packing import look, pack
-from ctfgan.data.pairing import LowQualityBank
+from ctfgan.data.scan import scan_headers
 from ctfgan.data.settings import MIN_IMAGES_PER_CLASS, DataSettings
 from ctfgan.data.sources.base import UNLABELLED, ImageSource, Labels
 from ctfgan.data.sources.columns import Columns
 from ctfgan.data.sources.registry import open_source
-from ctfgan.data.splits import Rows, covering_prefix, membership, share, stratified_order, whole_groups, with_copies
+from ctfgan.data.splits import Indices, covering_prefix, membership, share, stratified_order, whole_groups, with_copies
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class LowQuality:
     """Which of its classes are classes of the high-quality side."""
     packed: PackedImages | None
     """The images with their survey; None for degraded copies of high-quality ones."""
-    originals: Rows
+    originals: Indices
     """Rows of the high-quality images that the training bank was degraded from; empty for images of their own."""
     also_high_quality: int
     """How many of the training bank are copies of images that the GAN sees as high-quality ones, too."""
@@ -70,8 +70,8 @@ class LowQuality:
 def low_quality_side(
     settings: DataSettings,
     packed: PackedImages,
-    pool: Rows,
-    high_quality: Rows,
+    pool: Indices,
+    high_quality: Indices,
     progress: Progress,
     small: Sequence[str] = (),
 ) -> LowQuality:
@@ -91,7 +91,7 @@ def low_quality_side(
     source = _source(settings, packed.names, progress)
     if source is None:
         return _derived(settings, packed, pool, high_quality)
-    survey = look(source, progress)
+    survey = scan_headers(source, progress)
     size = settings.low_quality_size
     if size is None:
         if survey.sides[1] > packed.survey.sides[1]:
@@ -139,7 +139,7 @@ def low_quality_side(
     return LowQuality(bank, second, low.names, own, thin, namesakes, low, none, 0, 0, within)
 
 
-def _held_out(settings: DataSettings, low: PackedImages, labels: Labels, namesakes: Namesakes) -> Rows:
+def _held_out(settings: DataSettings, low: PackedImages, labels: Labels, namesakes: Namesakes) -> Indices:
     """Rows of the held-out bank; the only picture of a class trains."""
     fraction = _held_out_fraction(settings)
     if low.groups is not None and fraction:
@@ -165,7 +165,7 @@ def _source(settings: DataSettings, classes: ClassNames, progress: Progress) -> 
     return open_source(settings.low_quality, columns=columns, keep_unlabelled=True)
 
 
-def _derived(settings: DataSettings, packed: PackedImages, pool: Rows, high_quality: Rows) -> LowQuality:
+def _derived(settings: DataSettings, packed: PackedImages, pool: Indices, high_quality: Indices) -> LowQuality:
     """Degrade images of the pool, those that the high-quality fraction left out first."""
     how = settings.degradation
     if how.size > settings.resolution:
@@ -187,8 +187,14 @@ def _derived(settings: DataSettings, packed: PackedImages, pool: Rows, high_qual
 
 
 def _unseen_share(
-    backwards: Rows, training: Rows, high_quality: Rows, packed: PackedImages, settings: DataSettings, *, cover: bool
-) -> Rows:
+    backwards: Indices,
+    training: Indices,
+    high_quality: Indices,
+    packed: PackedImages,
+    settings: DataSettings,
+    *,
+    cover: bool,
+) -> Indices:
     """Originals of the held-out bank: images that the GAN sees in no form; only if there are none of some class
     (a high-quality fraction near 1) images that it sees as high-quality ones.
     """
@@ -212,7 +218,7 @@ def _held_out_fraction(settings: DataSettings) -> float:
     return settings.held_out if settings.low_quality_held_out is None else settings.low_quality_held_out
 
 
-def _first_share(order: Rows, labels: Labels, firsts: Rows, fraction: float, *, cover: bool) -> Rows:
+def _first_share(order: Indices, labels: Labels, firsts: Indices, fraction: float, *, cover: bool) -> Indices:
     """The first rows of an order, at least one; with ``cover`` at least one of every class; none for a share of 0.
 
     Always with all their copies.
@@ -236,7 +242,7 @@ def _bank(view: ImageView, labels: Labels, label_of_class: Labels | None) -> Low
     return LowQualityBank(view.in_memory_if_few(), labels, label_of_class)
 
 
-def _own_labels(namesakes: Namesakes, labels: Labels, banks: tuple[Rows, Rows]) -> tuple[Labels, Labels]:
+def _own_labels(namesakes: Namesakes, labels: Labels, banks: tuple[Indices, Indices]) -> tuple[Labels, Labels]:
     """Labels of the classes that only the low-quality side has: those with images for both banks, and the others.
 
     Args:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ctfgan.core.errors import DataError
 from ctfgan.core.text import a_few, fold_name, plural
-from ctfgan.data.manifest import ClassNames
+from ctfgan.data.class_names import ClassNames
 from ctfgan.data.sources.base import UNLABELLED, Labels
 
 ResolvedPairing = Literal["matched", "independent"]

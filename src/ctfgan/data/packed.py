@@ -14,20 +14,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from pydantic import Field, ValidationError
 
+from ctfgan.core.errors import DataError
 from ctfgan.core.files import read_json
 from ctfgan.core.settings import Settings, first_mistake
 from ctfgan.core.text import excerpt, plural
+from ctfgan.data.class_names import ClassNames, starts_of
 from ctfgan.data.images import GREY_MODES, Bytes, Fit
-from ctfgan.data.leakage import Digests, first_rows
 from ctfgan.data.levels import Scale
-from ctfgan.data.manifest import OFFSETS, ClassNames, Manifest, damaged, open_array, open_manifest
-from ctfgan.data.sources.base import Labels
+from ctfgan.data.sources.base import UNLABELLED, Labels
+from ctfgan.data.splits import Digests, first_rows
 
 CONTENT = "packed.json"
 IMAGES = "images.npy"
@@ -45,7 +46,7 @@ _Side = Annotated[int, Field(ge=1, lt=2**16)]
 
 
 @dataclass(frozen=True)
-class Survey:
+class SourceSummary:
     """What the headers of a source say."""
 
     location: str
@@ -89,7 +90,7 @@ class PackedImages:
     """Memory-mapped ``(N,)``: a number for the pixels of each image; copies have the same."""
     manifest: Manifest
     """Labels, images of each class, names; memory-mapped."""
-    survey: Survey
+    survey: SourceSummary
     fit: Fit
     """How images that were not square became square."""
     fingerprint: str
@@ -199,5 +200,140 @@ class _Content(Settings):
     shape: tuple[_Count, _Side, _Side, Literal[1, 3]]
     classes: _Count
     fit: Fit
-    survey: Survey
+    survey: SourceSummary
     fingerprint: str
+
+
+LABELS = "labels.npy"
+ORDER = "order.npy"
+OFFSETS = "offsets.npy"
+NAMES = "names.npy"
+NAME_OFFSETS = "name_offsets.npy"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Labels, the images of each class, and the names of the classes, all memory-mapped."""
+
+    labels: Labels
+    """``(N,)`` int64; -1 without a label."""
+    order: NDArray[np.int64]
+    """Rows of the labelled images, sorted by label, then by row."""
+    offsets: NDArray[np.int64]
+    """``(C+1,)``; where in ``order`` each class begins, and the end."""
+    names: ClassNames
+    """C class names in label order."""
+
+    def rows_of(self, label: int) -> NDArray[np.int64]:
+        """Rows of the images of a class, ascending; a view of the file, whatever the numbers of images and classes."""
+        return self.order[self.offsets[label] : self.offsets[label + 1]]
+
+    def rows_of_all(self, labels: Labels) -> NDArray[np.int64]:
+        """Rows of the images of several classes, class after class."""
+        starts, ends = self.offsets[labels], self.offsets[labels + 1]
+        counts = ends - starts
+        places = np.repeat(starts - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
+        return self.order[places]
+
+    def counts(self) -> NDArray[np.int64]:
+        """Images of each class, ``(C,)``."""
+        return np.diff(self.offsets)
+
+
+def check_manifest(manifest: Manifest, folder: Path) -> None:
+    """Compare the arrays with each other, entry by entry; :func:`open_manifest` looks at their sizes alone.
+
+    Args:
+        manifest: of images that anybody may have packed.
+        folder: where the arrays are.
+
+    Raises:
+        DataError: labels beyond the classes, rows that are not those of a class, or names that are no names.
+    """
+    labels = manifest.labels
+    _check_starts(manifest.offsets, folder / OFFSETS)
+    _check_starts(manifest.names.offsets, folder / NAME_OFFSETS)
+    if len(labels) and (labels.min() < UNLABELLED or labels.max() >= len(manifest.names)):
+        raise damaged(folder / LABELS, f"labels outside -1 ... {len(manifest.names) - 1}")
+    if not np.array_equal(_counts(labels, len(manifest.names)), manifest.counts()):
+        raise damaged(folder / OFFSETS, f"it does not count the labels of {LABELS}")
+    if not np.array_equal(manifest.order, _order(labels, len(manifest.order))):
+        raise damaged(folder / ORDER, "rows that are not those of the classes")
+    if not manifest.names.are_fit():
+        raise damaged(folder / NAMES, "names that are empty, given twice, no UTF-8, or control a terminal")
+
+
+def _check_starts(offsets: NDArray[np.int64], path: Path) -> None:
+    if offsets[0] != 0 or (np.diff(offsets) < 0).any():
+        raise damaged(path, "its numbers do not ascend from 0")
+
+
+def write_manifest(folder: Path, labels: Labels, classes: Sequence[str]) -> None:
+    """Write the five arrays into a folder.
+
+    Args:
+        folder: where to.
+        labels: ``(N,)`` in ``[0, len(classes))``, or -1 for an image without a label.
+        classes: names in label order.
+    """
+    counts = _counts(labels, len(classes))
+    assert len(counts) == len(classes), "a label beyond the class names"
+    names = ClassNames.of(classes)
+    np.save(folder / LABELS, labels.astype(np.int64))
+    np.save(folder / ORDER, _order(labels, int(counts.sum())))
+    np.save(folder / OFFSETS, starts_of(counts))
+    np.save(folder / NAMES, names.text)
+    np.save(folder / NAME_OFFSETS, names.offsets)
+
+
+def open_manifest(folder: Path, images: int, classes: int) -> Manifest:
+    """Memory-map the arrays of a folder; nothing is read but their headers and ends.
+
+    Raises:
+        DataError: an array is missing, damaged, or does not fit the numbers of images and classes.
+    """
+    offsets = open_array(folder / OFFSETS, np.int64, (classes + 1,))
+    name_offsets = open_array(folder / NAME_OFFSETS, np.int64, (classes + 1,))
+    labelled, letters = int(offsets[-1]), int(name_offsets[-1])
+    if labelled < 0 or letters < 0:
+        raise damaged(folder / (OFFSETS if labelled < 0 else NAME_OFFSETS), "it ends with a negative number")
+    return Manifest(
+        labels=open_array(folder / LABELS, np.int64, (images,)),
+        order=open_array(folder / ORDER, np.int64, (labelled,)),
+        offsets=offsets,
+        names=ClassNames(open_array(folder / NAMES, np.uint8, (letters,)), name_offsets),
+    )
+
+
+def open_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Memory-map an ``.npy`` file that must have a type and a shape.
+
+    Raises:
+        DataError: it is missing or cut off, or holds something else.
+    """
+    if not path.is_file():
+        raise damaged(path, "it is missing")
+    try:
+        array: np.memmap[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # numpy's reader of headers raises whatever the remains run into
+        raise damaged(path, excerpt(error)) from error
+    if array.offset + array.nbytes != path.stat().st_size:
+        raise damaged(path, "it is longer than its header says")
+    if array.dtype != dtype or array.shape != shape:
+        held = excerpt(f"{array.dtype} of shape {array.shape}")
+        raise damaged(path, f"it holds {held}, not {np.dtype(dtype)} of shape {shape}")
+    return array
+
+
+def damaged(path: Path, reason: str) -> DataError:
+    """What to say of a damaged file in a folder of packed images."""
+    return DataError(f"{path} is damaged ({reason}); delete the folder {path.parent} and make it again")
+
+
+def _counts(labels: Labels, classes: int) -> NDArray[np.int64]:
+    return np.bincount(labels[labels >= 0], minlength=classes)
+
+
+def _order(labels: Labels, labelled: int) -> NDArray[np.int64]:
+    """Rows of the labelled images, sorted by label, then by row; those without a label would come first."""
+    return np.argsort(labels, kind="stable")[len(labels) - labelled :].astype(np.int64)

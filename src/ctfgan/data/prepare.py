@@ -2,119 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 import numpy as np
-import torch
 
-from ctfgan.core.errors import DataError
+from ctfgan.core.errors import DataError, suggestion
+from ctfgan.core.files import expanded
 from ctfgan.core.progress import Progress, silent
 from ctfgan.core.text import a_few
-from ctfgan.data.device_images import Stock, Stocks
-from ctfgan.data.evaluated_classes import Measured, measured
-from ctfgan.data.high_quality import high_quality_sources
-from ctfgan.data.images import Bytes
-from ctfgan.data.leakage import shared_rows
+from ctfgan.data.dataset import Dataset, Subset
+from ctfgan.data.glyphs import NAMED_SETS, GlyphSource, is_named, named_characters
 from ctfgan.data.low_quality import LowQuality, low_quality_side
-from ctfgan.data.manifest import ClassNames
 from ctfgan.data.namesakes import NO_LABELS
-from ctfgan.data.packed import PackedImages, Survey
-from ctfgan.data.packing import look, pack
+from ctfgan.data.pack import pack
+from ctfgan.data.packed import PackedImages, SourceSummary
+from ctfgan.data.scan import scan_headers
 from ctfgan.data.settings import MIN_IMAGES_PER_CLASS, PUBLISHED, DataSettings
-from ctfgan.data.sources.base import ImageSource, Labels, of_classes
-from ctfgan.data.splits import Rows, ascending, membership, share, stratified_order, whole_groups, with_copies
-from ctfgan.data.subset import Subset
+from ctfgan.data.sources.base import ImageSource, Labels, of_classes, with_classes
+from ctfgan.data.sources.columns import Columns
+from ctfgan.data.sources.registry import open_source
+from ctfgan.data.splits import (
+    Indices,
+    ascending,
+    membership,
+    share,
+    shared_rows,
+    stratified_order,
+    whole_groups,
+    with_copies,
+)
 
 MIN_CLASSES = 2
 WITHHELD = 1  # tells the random numbers that draw withheld classes from others of the same seed
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """Images and the rows of them that each part of the program may look at."""
-
-    high_quality: PackedImages
-    training: Rows
-    """What the GAN sees: the high-quality fraction of the pool."""
-    pool: Rows
-    """Everything but the reference; the recogniser trains on it."""
-    reference: Subset
-    """Held out from GAN and recogniser: what reported figures compare with. Rows of the high-quality images outside
-    the pool, or images of their own with the same numbering of the classes."""
-    low_quality: LowQuality | None
-    withheld: Labels
-    """Classes whose high-quality images the GAN does not see (``data.without_hq``), ascending."""
-    _stocks: dict[torch.device, Stocks] = field(default_factory=dict, init=False, repr=False, compare=False)
-
-    @cached_property
-    def names(self) -> ClassNames:
-        """Class names in label order: those of the high-quality images, then those with low-quality images only."""
-        side, known = self.low_quality, self.high_quality.names
-        if side is None or len(side.own_labels) == 0:
-            return known
-        return known.followed_by([side.names[label] for label in side.own_labels.tolist()])
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """All class names in label order; for many classes rather :attr:`names`."""
-        return self.high_quality.classes if self.names is self.high_quality.names else self.names.all()
-
-    @property
-    def num_classes(self) -> int:
-        """C, in constant time."""
-        return len(self.names)
-
-    @property
-    def lq_only(self) -> Labels:
-        """Labels of the classes of which the GAN sees low-quality images only, ascending."""
-        return np.concatenate([self.withheld, np.arange(len(self.high_quality.names), self.num_classes)])
-
-    @property
-    def channels(self) -> Literal[1, 3]:
-        """1 for grey, 3 for colour."""
-        return 1 if self.high_quality.images.shape[3] == 1 else 3
-
-    @property
-    def low_quality_size(self) -> int:
-        """Side r of the low-quality images; 0 without any."""
-        return 0 if self.low_quality is None else int(self.low_quality.bank.images.shape[1])
-
-    @property
-    def has_own_reference(self) -> bool:
-        """Whether the reference is images of its own."""
-        return self.reference.packed is not self.high_quality
-
-    @property
-    def packs(self) -> list[PackedImages]:
-        """Everything that was read: high quality, a reference of its own, low quality of its own."""
-        own = [self.reference.packed] if self.has_own_reference else []
-        low = self.low_quality.packed if self.low_quality else None
-        return [self.high_quality, *own, *([] if low is None else [low])]
-
-    @cached_property
-    def measured(self) -> Measured:
-        """What recogniser, checks and evaluations look at."""
-        return measured(self.high_quality, self.names, self.training, self.pool, self.reference, self.withheld)
-
-    def stocks(self, device: torch.device) -> Stocks:
-        """What batches on a device are gathered from; opened once, so that all stages of a run share it."""
-        if device not in self._stocks:
-            bank = self.low_quality.bank.images if self.low_quality else None
-            self._stocks[device] = Stocks(
-                Stock(self.high_quality.images, device), None if bank is None else Stock(bank, device)
-            )
-        return self._stocks[device]
-
-    def images(self, rows: Rows) -> Bytes:
-        """uint8 images ``(N, R, R, K)`` of some rows."""
-        return self.high_quality.images[rows]
-
-    def labels(self, rows: Rows) -> Labels:
-        """Labels ``(N,)`` of some rows."""
-        return self.high_quality.labels[rows]
 
 
 def prepare(settings: DataSettings, *, low_quality: bool, progress: Progress = silent) -> Dataset:
@@ -135,7 +55,7 @@ def prepare(settings: DataSettings, *, low_quality: bool, progress: Progress = s
         if len(packed.names) < len(source.classes):
             other = of_classes(other, packed.classes)
         channels: Literal[1, 3] = 1 if packed.images.shape[3] == 1 else 3
-        of_other = look(other, progress)
+        of_other = scan_headers(other, progress)
         reference = _own_reference(
             pack(other, of_other, settings.resolution, channels, settings.fit, progress, survey.levels)
         )
@@ -207,7 +127,7 @@ def _drawn_classes(settings: DataSettings, packed: PackedImages) -> Labels:
     return np.sort(drawn).astype(np.int64)
 
 
-def _without(packed: PackedImages, training: Rows, withheld: Labels) -> Rows:
+def _without(packed: PackedImages, training: Indices, withheld: Labels) -> Indices:
     """Training rows that show no picture of the withheld classes, under whatever label; ascending.
 
     Raises:
@@ -239,7 +159,7 @@ def _check_withheld(settings: DataSettings, packed: PackedImages, withheld: Labe
         )
 
 
-def _check_held_out(packed: PackedImages, held_out: Rows) -> None:
+def _check_held_out(packed: PackedImages, held_out: Indices) -> None:
     """Refuse a reference of too few images where families of faces are held out whole."""
     different = len(np.unique(packed.firsts[held_out]))
     if different < MIN_IMAGES_PER_CLASS:
@@ -280,7 +200,9 @@ def check_apart(dataset: Dataset, settings: DataSettings) -> None:
         )
 
 
-def _high_quality(settings: DataSettings, source: ImageSource, progress: Progress) -> tuple[PackedImages, Survey]:
+def _high_quality(
+    settings: DataSettings, source: ImageSource, progress: Progress
+) -> tuple[PackedImages, SourceSummary]:
     """The images of the classes that are large enough, and what their headers say.
 
     With images that cannot be read, a class may turn out not to be.
@@ -288,7 +210,7 @@ def _high_quality(settings: DataSettings, source: ImageSource, progress: Progres
     counts, unreadable = np.bincount(source.labels, minlength=len(source.classes)), ""
     while True:
         source = _large_classes(settings, source, counts, unreadable)
-        survey = look(source, progress)
+        survey = scan_headers(source, progress)
         channels = settings.channels if settings.channels != "auto" else (1 if survey.is_grey else 3)
         packed = pack(source, survey, settings.resolution, channels, settings.fit, progress)
         counts = packed.manifest.counts()
@@ -297,7 +219,7 @@ def _high_quality(settings: DataSettings, source: ImageSource, progress: Progres
         unreadable = _first_unreadable(packed.survey, source.classes[int(counts.argmin())])
 
 
-def _first_unreadable(survey: Survey, class_name: str) -> str:
+def _first_unreadable(survey: SourceSummary, class_name: str) -> str:
     """How many images cannot be read, and one of them, best of a certain class."""
     if not survey.unreadable:
         return ""
@@ -337,7 +259,7 @@ def _large_classes(settings: DataSettings, source: ImageSource, counts: Labels, 
     return of_classes(source, [names[label] for label in np.flatnonzero(counts >= fewest).tolist()], (left,))
 
 
-def _check_training(packed: PackedImages, training: Rows, cause: str, way_out: str) -> None:
+def _check_training(packed: PackedImages, training: Indices, cause: str, way_out: str) -> None:
     counts = np.bincount(packed.labels[training], minlength=len(packed.names))
     _check_counts(packed, counts, cause, way_out)
 
@@ -349,3 +271,72 @@ def _check_counts(packed: PackedImages, counts: Labels, cause: str, way_out: str
             f"{cause} leaves class {packed.names[label]!r} without training images{packed.copies_of_class(label)}; use "
             f"a {way_out} or add images of that class"
         )
+
+
+def high_quality_sources(settings: DataSettings, progress: Progress = silent) -> tuple[ImageSource, ImageSource | None]:
+    """The high-quality images and, if they are not to be cut from these, the images of the reference.
+
+    Both are opened, and their classes compared, before anything is decoded.
+
+    Args:
+        settings: the recipe's data settings.
+        progress: shows a first look at fonts.
+
+    Returns:
+        Labelled sources; the reference has the class numbering of the high-quality images.
+
+    Raises:
+        DataError: nothing usable, no published parts, unknown classes.
+    """
+    location, other = settings.high_quality, settings.reference
+    columns = Columns(settings.image_column, settings.label_column, settings.class_level)
+    published = other == PUBLISHED
+    if location is None:
+        if published:
+            raise DataError("the embedded glyphs have no published test part; leave data.reference out")
+        source: ImageSource = GlyphSource(settings.glyphs, settings.resolution, settings.seed, progress)
+    else:
+        source = _labelled(open_source(location, "train" if published else "all", columns), "high-quality")
+    source = _only(source, settings.only, strictly=True)
+    if other is None:
+        return source, None
+    if location and expanded(other).resolve() == expanded(location).resolve():
+        raise DataError(f"data.reference names the high-quality images {location} themselves; use other images")
+    opened = open_source(location, "test", columns) if published and location else open_source(other, "all", columns)
+    reference = _only(_labelled(opened, "reference"), settings.only, strictly=False)
+    return source, with_classes(reference, source.classes, f"the training set {source.location}")
+
+
+def _labelled(source: ImageSource, what: str) -> ImageSource:
+    if not source.classes:
+        why = f" ({'; '.join(source.notes[:2])})" if source.notes else ""
+        raise DataError(
+            f"{source.location} holds images without labels{why}; {what} images need one subfolder per class"
+        )
+    return source
+
+
+def _only(source: ImageSource, only: str | tuple[str, ...] | None, *, strictly: bool) -> ImageSource:
+    """The images of the classes that ``data.only`` names; ``strictly`` if the source must have all that are listed."""
+    if only is None:
+        return source
+    if isinstance(only, str):
+        if not is_named(only):
+            raise DataError(
+                f"data.only is {only!r}, which is no named set of characters. {suggestion(only, list(NAMED_SETS))} "
+                "Class names are written as a list"
+            )
+        wanted: Collection[str] = frozenset(named_characters(only))
+    else:
+        wanted = frozenset(only)
+        known = frozenset(source.classes)
+        missing = [name for name in only if name not in known]
+        if missing and strictly:
+            raise DataError(
+                f"data.only names the class {missing[0]!r}, which {source.location} lacks. "
+                f"{suggestion(missing[0], list(source.classes))}"
+            )
+    chosen = of_classes(source, wanted)
+    if len(chosen.labels) == 0:
+        raise DataError(f"{source.location} has no images of the classes that data.only names; leave data.only out")
+    return chosen

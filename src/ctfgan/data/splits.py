@@ -5,19 +5,22 @@ Everything here is linear in the numbers of images and classes: sets of rows are
 
 from __future__ import annotations
 
+import hashlib
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ctfgan.data.images import Bytes
 from ctfgan.data.sources.base import Labels
 
-Rows = NDArray[np.int64]
+Indices = NDArray[np.int64]
 
 DIGIT = 16  # bits; numpy sorts integers of this width by radix
 
 
-def stable_order(values: NDArray[np.int64]) -> Rows:
+def stable_order(values: NDArray[np.int64]) -> Indices:
     """What ``np.argsort(values, kind="stable")`` gives for integers from 0, several times as fast for many."""
     order = np.argsort((values & 0xFFFF).astype(np.uint16), kind="stable")
     for shift in range(DIGIT, int(values.max(initial=0)).bit_length(), DIGIT):
@@ -26,7 +29,7 @@ def stable_order(values: NDArray[np.int64]) -> Rows:
     return order
 
 
-def stratified_order(labels: Labels, seed: int, firsts: Rows | None = None) -> Rows:
+def stratified_order(labels: Labels, seed: int, firsts: Indices | None = None) -> Indices:
     """An order of all rows in which every prefix holds nearly the same share of every class.
 
     Image number j (shuffled) of the n_c images of class c gets the key (j + 1/2) / n_c; rows are sorted by key, ties
@@ -50,7 +53,7 @@ def stratified_order(labels: Labels, seed: int, firsts: Rows | None = None) -> R
     return stable_order(rank[places])
 
 
-def _stratified(labels: Labels, seed: int) -> Rows:
+def _stratified(labels: Labels, seed: int) -> Indices:
     rng = np.random.default_rng(seed)
     shuffled = rng.permutation(len(labels))
     if len(labels) == 0:
@@ -87,7 +90,7 @@ def share(count: int, fraction: float) -> int:
     return math.floor(fraction * count + 1e-9)
 
 
-def covering_prefix(order: Rows, labels: Labels, count: int) -> Rows:
+def covering_prefix(order: Indices, labels: Labels, count: int) -> Indices:
     """The first ``count`` rows of an order, and the first row of every class that is not among them."""
     ordered = labels[order]
     if len(ordered) == 0:
@@ -96,7 +99,7 @@ def covering_prefix(order: Rows, labels: Labels, count: int) -> Rows:
     return np.concatenate([order[:count], order[np.sort(first[first >= count])]])
 
 
-def _first_places(numbers: NDArray[np.int64]) -> Rows:
+def _first_places(numbers: NDArray[np.int64]) -> Indices:
     """Where each number from 0 stands first; -1 for those that do not occur."""
     first = np.full(int(numbers.max(initial=-1)) + 1, -1)
     # Backwards, so that the first place of a number is the last one written.
@@ -104,7 +107,7 @@ def _first_places(numbers: NDArray[np.int64]) -> Rows:
     return first
 
 
-def with_copies(rows: Rows, firsts: Rows) -> Rows:
+def with_copies(rows: Indices, firsts: Indices) -> Indices:
     """Some rows and all copies of their images, ascending: whatever is cut off this way leaves no copy behind.
 
     Of a prefix of a :func:`stratified_order` it is the prefix that ends with the last image's copies, so that a longer
@@ -117,7 +120,7 @@ def with_copies(rows: Rows, firsts: Rows) -> Rows:
     return np.flatnonzero(membership(firsts[rows], len(firsts))[firsts])
 
 
-def whole_groups(groups: Rows, labels: Labels, firsts: Rows, fraction: float, seed: int) -> Rows:
+def whole_groups(groups: Indices, labels: Labels, firsts: Indices, fraction: float, seed: int) -> Indices:
     """Some groups, whole and with all copies of their images, ascending: what is held out where groups are one hand's.
 
     Groups are taken in random order, each that still fits into ``fraction`` of the images. If none does it is a
@@ -147,20 +150,67 @@ def whole_groups(groups: Rows, labels: Labels, firsts: Rows, fraction: float, se
     return np.flatnonzero(taken)
 
 
-def _taken_too(taken: NDArray[np.bool_], group: NDArray[np.bool_], classes: Labels, firsts: Rows) -> NDArray[np.bool_]:
+def _taken_too(
+    taken: NDArray[np.bool_], group: NDArray[np.bool_], classes: Labels, firsts: Indices
+) -> NDArray[np.bool_]:
     """What is taken and a group with its copies; only what is taken if that left a class nothing else."""
     more = taken | membership(with_copies(np.flatnonzero(group), firsts), len(taken))
     left = np.bincount(classes[~more], minlength=int(classes.max()) + 1)
     return more if (left > 0)[classes[more]].all() else taken
 
 
-def membership(rows: Rows, count: int) -> NDArray[np.bool_]:
+def membership(rows: Indices, count: int) -> NDArray[np.bool_]:
     """Which of ``count`` images are among ``rows``, ``(count,)``."""
     mask = np.zeros(count, dtype=bool)
     mask[rows] = True
     return mask
 
 
-def ascending(rows: Rows, count: int) -> Rows:
+def ascending(rows: Indices, count: int) -> Indices:
     """``np.sort(rows)`` of different rows of ``count`` images."""
     return np.flatnonzero(membership(rows, count))
+
+
+Digests = NDArray[np.uint64]
+
+
+def digest(image: Bytes) -> np.uint64:
+    """A 64-bit number for the pixels of an image; the same pixels in the same shape have the same number.
+
+    Among 2 million different images, two have the same number with a chance of 1 in 10 million.
+    """
+    whole = hashlib.blake2b(repr(image.shape).encode(), digest_size=8)
+    whole.update(np.ascontiguousarray(image).data)
+    return np.frombuffer(whole.digest(), dtype=np.uint64)[0]
+
+
+def digests_of(images: Bytes) -> Digests:
+    """The number of each of some images, ``(N,)``."""
+    return np.array([digest(image) for image in images], dtype=np.uint64)
+
+
+def repeats(digests: Digests) -> Iterator[Indices]:
+    """Rows of the same image, one ascending array for each that occurs more than once."""
+    values = np.sort(digests)  # several times as fast as sorting rows by them, and mostly enough
+    if (values[1:] != values[:-1]).all():
+        return
+    order = np.argsort(digests, kind="stable")
+    values = digests[order]
+    starts = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
+    lengths = np.diff(np.append(starts, len(values)))
+    for start, length in zip(starts[lengths > 1], lengths[lengths > 1], strict=True):
+        yield order[start : start + length]
+
+
+def first_rows(digests: Digests) -> Indices:
+    """For each image the row of the first one with its pixels, ``(N,)``: its own row, but for copies."""
+    firsts = np.arange(len(digests))
+    for copies in repeats(digests):
+        firsts[copies] = copies[0]
+    return firsts
+
+
+def shared_rows(images: Digests, others: Digests) -> Indices:
+    """Rows of the images that are among the others, too."""
+    others = np.sort(others)  # several times as fast as np.isin where these are many
+    return np.flatnonzero(np.searchsorted(others, images, "left") < np.searchsorted(others, images, "right"))

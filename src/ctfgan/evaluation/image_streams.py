@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ctfgan.core.progress import Progress
+from ctfgan.data.dataset import Subset
 from ctfgan.data.images import Bytes
-from ctfgan.data.pairing import LowQualityBank
-from ctfgan.data.subset import Subset
+from ctfgan.data.low_quality_bank import LowQualityBank
 from ctfgan.distributed.engine import Engine, to_device
 from ctfgan.distributed.image_rng import PerImageRng, numbers_in_class
 from ctfgan.evaluation.result import AS_TRAINED, HELD_OUT_BANK, SAMPLES, TRAINING_BANK
@@ -41,7 +41,7 @@ class ImageSet:
 
 def image_sets(work: RunContext, folder: RunFolder) -> list[ImageSet]:
     """Samples for each bank that the method uses, and without the moving average if the recipe says so."""
-    side, measured = work.dataset.low_quality, work.dataset.measured
+    side, measured = work.dataset.low_quality, work.dataset.evaluated_classes
     labels, names = torch.from_numpy(measured.labels), measured.names
     banks: dict[str, LowQualityBank | None] = {"": None}
     if side is not None:

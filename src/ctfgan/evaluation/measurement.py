@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from ctfgan.core.progress import silent
+from ctfgan.data.dataset import Subset
 from ctfgan.data.images import Bytes
-from ctfgan.data.leakage import first_rows
-from ctfgan.data.splits import Rows, stratified_order
-from ctfgan.data.subset import Subset
+from ctfgan.data.splits import Indices, first_rows, stratified_order
 from ctfgan.evaluation.image_streams import CHUNK, ImageSet, Sieve, generated, image_sets, real, reported_set
 from ctfgan.evaluation.result import FLOOR, Evaluation
 from ctfgan.metrics.classification import ClassificationScore, classification_score
@@ -66,7 +65,7 @@ class Measurement:
         self._cards = {extractor.card.key: extractor.card for extractor in extractors}
         self._settings = settings
         self._callbacks = callbacks
-        self._measured = work.dataset.measured
+        self._measured = work.dataset.evaluated_classes
         self._lq_only = self._measured.lq_only.tolist()
         self._numbers, _ = sample_labels(
             self._measured.reference.labels,
@@ -110,7 +109,7 @@ class Measurement:
             notes=tuple(protocol.notes(rows[chosen.name])),
         )
 
-    def _real(self, rows: Rows) -> Iterator[Chunk]:
+    def _real(self, rows: Indices) -> Iterator[Chunk]:
         return real(self._measured.reference, rows, self._callbacks.progress, "reading the reference")
 
     def _generated(self, images: ImageSet, numbers: Tensor, what: str) -> Iterator[Chunk]:
@@ -216,7 +215,7 @@ class Measurement:
         )
 
 
-def floor_split(reference: Subset, images: int, seed: int) -> tuple[Rows, Rows]:
+def floor_split(reference: Subset, images: int, seed: int) -> tuple[Indices, Indices]:
     """Places in the reference of the images that the floor measures, and of those that it compares them with, in order.
 
     As many as ``images``, the number of samples, where that leaves as many for the other side; else one half. Both

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from ctfgan.core.errors import CtfganError
 from ctfgan.core.files import cache_folder, make_room, sha256, write_file
 from ctfgan.core.progress import Progress, silent
-from ctfgan.data.image_view import BothSides, ImageView
+from ctfgan.data.dataset import Subset
 from ctfgan.data.images import Bytes, to_float
-from ctfgan.data.subset import Subset
+from ctfgan.data.low_quality_bank import BothSides, ImageView
 from ctfgan.metrics.features import EVAL_CLASSIFIER, ExtractorCard
 from ctfgan.metrics.settings import EvalClassifierSettings
 

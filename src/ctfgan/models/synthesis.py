@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ctfgan.core.progress import Progress, silent
 from ctfgan.data.images import Bytes, to_bytes
-from ctfgan.data.pairing import LowQualityBank
+from ctfgan.data.low_quality_bank import LowQualityBank
 from ctfgan.data.sources.base import Labels
 from ctfgan.data.splits import stratified_order
 from ctfgan.distributed.batch_rng import BatchRng

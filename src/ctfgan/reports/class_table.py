@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from ctfgan.core.progress import Progress, silent
+from ctfgan.data.dataset import Dataset
 from ctfgan.data.images import Bytes
-from ctfgan.data.prepare import Dataset
-from ctfgan.data.splits import Rows, membership
+from ctfgan.data.splits import Indices, membership
 from ctfgan.evaluation.image_streams import ImageSet, generated
 from ctfgan.metrics.diversity import ClassDiversity, alike_below
 from ctfgan.metrics.memorization import area_averages
@@ -124,7 +124,7 @@ def measure_classes(studio: Studio, images: int, progress: Progress) -> ClassTab
     return ClassTable(tuple(sorted(rows, key=lambda row: row.badness)), per_class, of, below)
 
 
-def samples_of(studio: Studio, chosen: Rows, per_class: int) -> Bytes:
+def samples_of(studio: Studio, chosen: Indices, per_class: int) -> Bytes:
     """Samples of some measured classes, class after class: uint8 ``(len(chosen) * per_class, R, R, K)``."""
     images = ImageSet("samples", studio.model.sampler, studio.bank, torch.from_numpy(studio.labels), studio.names)
     numbers = torch.from_numpy(chosen).repeat_interleave(per_class)
@@ -132,7 +132,7 @@ def samples_of(studio: Studio, chosen: Rows, per_class: int) -> Bytes:
     return np.concatenate(parts)
 
 
-def _looked_at(studio: Studio, chosen: Rows, per_class: int, progress: Progress) -> Iterator[_Look]:
+def _looked_at(studio: Studio, chosen: Indices, per_class: int, progress: Progress) -> Iterator[_Look]:
     together = max(1, AT_ONCE // per_class)
     starts = range(0, len(chosen), together)
     real = None if studio.dataset is None else _RealImages(studio.dataset)

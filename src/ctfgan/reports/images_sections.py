@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ctfgan.core.progress import Progress
-from ctfgan.data.prepare import Dataset
+from ctfgan.data.dataset import Dataset
 from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.models.generator_a import TransferGenerator
 from ctfgan.recipes.recipe import CtfGan

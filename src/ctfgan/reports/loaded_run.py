@@ -12,9 +12,8 @@ from torch import Tensor, nn
 
 from ctfgan.bundle.bundle import Bundle, load_bundle
 from ctfgan.core.errors import CtfganError, RunError
-from ctfgan.data.evaluated_classes import MOST_MEASURED_CLASSES
-from ctfgan.data.pairing import LowQualityBank
-from ctfgan.data.prepare import Dataset
+from ctfgan.data.dataset import MOST_MEASURED_CLASSES, Dataset
+from ctfgan.data.low_quality_bank import LowQualityBank
 from ctfgan.data.sources.base import Labels
 from ctfgan.distributed.engine import Engine, alone, choose_device, to_device
 from ctfgan.metrics.eval_classifier import TrainedEvalClassifier, load_eval_classifier
@@ -113,7 +112,7 @@ def _with_data(folder: RunFolder, work: RunContext, eval_classifier: TrainedEval
         model = _in_training(folder, work)
     for network in (model.whole, model.sampler):
         to_device(network.eval(), work.device)
-    side, measured = work.dataset.low_quality, work.dataset.measured
+    side, measured = work.dataset.low_quality, work.dataset.evaluated_classes
     bank, name = None, "no low-quality images"
     if side is not None:
         bank, name = side.bank, "the training low-quality bank"

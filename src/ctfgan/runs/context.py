@@ -12,9 +12,9 @@ import torch
 from ctfgan.bundle.warm_start import Matched
 from ctfgan.core.files import cache_folder
 from ctfgan.core.progress import Progress, silent
+from ctfgan.data.dataset import MOST_MEASURED_CLASSES, Dataset
 from ctfgan.data.describe import describe
-from ctfgan.data.evaluated_classes import MOST_MEASURED_CLASSES
-from ctfgan.data.prepare import Dataset, prepare
+from ctfgan.data.prepare import prepare
 from ctfgan.distributed.engine import Engine, start_engine
 from ctfgan.metrics.eval_classifier import EvalClassifier, EvalClassifierTrainer, TrainedEvalClassifier, TrainingImages
 from ctfgan.recipes.build import DataSpec, build_method, labels_use_codes, random_codes_for, uses_codes
@@ -76,7 +76,10 @@ class RunContext:
 
     def eval_classifier(self, progress: Progress) -> TrainedEvalClassifier:
         """The recogniser of the pool, trained now or from the cache."""
-        measured, trainer = self.dataset.measured, EvalClassifierTrainer(self.recipe.recogniser, self.device, progress)
+        measured, trainer = (
+            self.dataset.evaluated_classes,
+            EvalClassifierTrainer(self.recipe.recogniser, self.device, progress),
+        )
         return trainer.train(TrainingImages.of(measured.pool), len(measured.labels))
 
     def with_codes(self, progress: Progress, begin: Matched | None = None) -> RunContext:
@@ -121,7 +124,7 @@ class RunContext:
 
     def _code_classifier(self, seen: SeenImages, progress: Progress) -> EvalClassifier:
         """The classifier whose features become codes, on the CPU."""
-        classes = self.dataset.measured.labels
+        classes = self.dataset.evaluated_classes.labels
         if self.dataset.num_classes <= MOST_MEASURED_CLASSES:
             classes = np.arange(self.dataset.num_classes)
         settings = for_codes(self.recipe.recogniser, self.recipe.method.networks.class_code)

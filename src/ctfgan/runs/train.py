@@ -38,8 +38,9 @@ from ctfgan.core.errors import (
 from ctfgan.core.files import read_json, sha256, write_file
 from ctfgan.core.signals import stop_on_signals
 from ctfgan.core.text import excerpt
+from ctfgan.data.dataset import Dataset
 from ctfgan.data.packed import FORMAT
-from ctfgan.data.prepare import Dataset, check_apart
+from ctfgan.data.prepare import check_apart
 from ctfgan.distributed.engine import processor, start_engine
 from ctfgan.distributed.processes import Processes
 from ctfgan.metrics.eval_classifier import TrainedEvalClassifier, load_eval_classifier
@@ -364,7 +365,7 @@ def _own_eval_classifier(
 ) -> TrainedEvalClassifier:
     """The run's own recogniser, known by its name, which holds its hash; from the cache if the run's is damaged."""
     weights = folder.path / RECOGNISER
-    classes = len(place.dataset.measured.labels)
+    classes = len(place.dataset.evaluated_classes.labels)
     with suppress(CtfganError):  # damaged as below
         own = load_eval_classifier(weights, place.data_spec.channels, classes, place.recipe.recogniser, place.device)
         if own.card.name == name:

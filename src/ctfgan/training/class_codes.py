@@ -24,9 +24,9 @@ from torch import Tensor
 from ctfgan.core.files import make_room, write_file
 from ctfgan.core.progress import Progress, silent
 from ctfgan.core.text import excerpt
-from ctfgan.data.image_view import BothSides
+from ctfgan.data.dataset import Dataset
 from ctfgan.data.images import to_float
-from ctfgan.data.prepare import Dataset
+from ctfgan.data.low_quality_bank import BothSides
 from ctfgan.data.sources.base import Labels
 from ctfgan.metrics.eval_classifier import EvalClassifier, TrainingImages
 from ctfgan.metrics.settings import EvalClassifierSettings

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ctfgan.data.batches import BatchStream
-from ctfgan.data.prepare import Dataset
+from ctfgan.data.dataset import Dataset
 from ctfgan.distributed.engine import Engine, wait_for
 from ctfgan.nn.shared_norm import distribute
 from ctfgan.training.loop import GanOptimizers, train_steps

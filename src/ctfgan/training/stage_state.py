@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from ctfgan.data.batches import BatchStream
-from ctfgan.data.prepare import Dataset
+from ctfgan.data.dataset import Dataset
 from ctfgan.distributed.engine import Engine, compile_players
 from ctfgan.training.alarms import Alarms
 from ctfgan.training.divergence import Health
@@ -75,7 +75,7 @@ class StageState:
         )
         self.plateau = EarlyStopping(settings.checks, stage.settings.patience)
         self.health = Health(settings.recovery.window, stage.objective.won, engine.processes, engine.device)
-        measured = dataset.measured
+        measured = dataset.evaluated_classes
         counts = np.bincount(measured.training.labels, minlength=len(measured.labels)).tolist()
         self.alarms = Alarms(settings.alarms, measured.names, counts)
 

@@ -14,7 +14,7 @@ import torch
 from ctfgan.core.errors import Interrupted, ProcessLost, RunError
 from ctfgan.core.progress import silent
 from ctfgan.core.signals import Stopped, StopRequest
-from ctfgan.data.prepare import Dataset
+from ctfgan.data.dataset import Dataset
 from ctfgan.distributed.engine import Engine, wait_for
 from ctfgan.metrics.eval_classifier import TrainedEvalClassifier
 from ctfgan.nn.shared_norm import distribute

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from ctfgan.core.files import write_file
 from ctfgan.core.progress import Progress, silent
+from ctfgan.data.dataset import Dataset
 from ctfgan.data.images import Bytes, sheet, zoom_for
-from ctfgan.data.prepare import Dataset
 from ctfgan.distributed.engine import Engine
 from ctfgan.distributed.image_rng import PerImageRng, numbers_in_class
 from ctfgan.metrics.diversity import ClassDiversity, pick_by_class, relative_diversity
@@ -94,7 +94,7 @@ class Validator:
         *,
         by_class: bool = True,
     ) -> None:
-        self._measured = dataset.measured
+        self._measured = dataset.evaluated_classes
         self._bank = dataset.low_quality.bank if dataset.low_quality else None
         self._eval_classifier = eval_classifier
         self._settings = settings

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from ctfgan.data.batches import Batch, BatchStream
+from ctfgan.data.dataset import Dataset
 from ctfgan.data.images import to_bytes
-from ctfgan.data.prepare import Dataset, prepare
+from ctfgan.data.prepare import prepare
 from ctfgan.data.settings import DataSettings, DegradationSettings
 from ctfgan.distributed.batch_rng import BatchRng
 

@@ -8,7 +8,7 @@ import pytest
 from pcffont import PcfFontBuilder, PcfGlyph
 
 from ctfgan.core.errors import DataError
-from ctfgan.data.bitmap_faces import BitmapSource, read_bitmaps
+from ctfgan.data.bitmap_fonts import BitmapSource, read_bitmaps
 from ctfgan.data.describe import describe
 from ctfgan.data.prepare import prepare
 from ctfgan.data.settings import DataSettings, GlyphSettings

@@ -11,10 +11,11 @@ import pytest
 from PIL import Image
 
 from ctfgan.core.errors import DataError
-from ctfgan.data.manifest import ClassNames, open_manifest, write_manifest
-from ctfgan.data.packed import CONTENT, PackedImages, open_packed
-from ctfgan.data.packing import build, look, pack
+from ctfgan.data.class_names import ClassNames
+from ctfgan.data.pack import build, pack
+from ctfgan.data.packed import CONTENT, PackedImages, open_manifest, open_packed, write_manifest
 from ctfgan.data.prepare import prepare
+from ctfgan.data.scan import scan_headers
 from ctfgan.data.settings import DataSettings
 from ctfgan.data.sources.layout import TreeSource
 from ctfgan.data.sources.packed_set import PackedSource
@@ -34,7 +35,7 @@ def root(tmp_path: Path, cache: Path, write_classes: WriteClasses) -> Path:
 @pytest.fixture
 def built(root: Path, tmp_path: Path) -> Path:
     source = TreeSource(FolderTree(root))
-    build(source, look(source), 16, 1, "crop", tmp_path / "built")
+    build(source, scan_headers(source), 16, 1, "crop", tmp_path / "built")
     return tmp_path / "built"
 
 
@@ -44,7 +45,7 @@ def files_below(folder: Path) -> list[Path]:
 
 def test_a_built_folder_holds_what_the_cache_would(root: Path, built: Path) -> None:
     source = TreeSource(FolderTree(root))
-    packed, ours = pack(source, look(source), 16, 1, "crop"), open_packed(built)
+    packed, ours = pack(source, scan_headers(source), 16, 1, "crop"), open_packed(built)
     assert np.array_equal(ours.images, packed.images)
     assert np.array_equal(ours.labels, packed.labels)
     assert (ours.classes, ours.survey, ours.fingerprint) == (packed.classes, packed.survey, packed.fingerprint)
@@ -111,7 +112,7 @@ def test_names_are_those_of_the_classes(built: Path) -> None:
 def test_a_built_folder_is_used_in_place(built: Path, cache: Path) -> None:
     source = open_source(str(built))
     assert isinstance(source, PackedSource)
-    survey = look(source)
+    survey = scan_headers(source)
     assert survey.sides == (16, 16, 16)
     packed = pack(source, survey, 16, 1, "pad")
     assert Path(packed.images.filename) == built / "images.npy"
@@ -122,7 +123,7 @@ def test_a_built_folder_is_used_in_place(built: Path, cache: Path) -> None:
 
 def test_another_size_is_resampled_from_a_built_folder(built: Path, cache: Path) -> None:
     source = open_source(str(built))
-    packed = pack(source, look(source), 8, 3, "crop")
+    packed = pack(source, scan_headers(source), 8, 3, "crop")
     assert packed.images.shape == (16, 8, 8, 3)
     assert packed.images[:, 3, 3, 1].tolist() == list(range(16))
     assert files_below(cache)
@@ -151,7 +152,7 @@ def test_a_run_on_a_built_folder_sees_the_same_images_as_on_its_source(
 
 def test_low_quality_images_can_be_built_too(built: Path, tmp_path: Path, write_classes: WriteClasses) -> None:
     source = TreeSource(FolderTree(write_classes(tmp_path / "cheap", {"a": 4, "b/c": 4, "字": 4}, size=24)))
-    build(source, look(source), 8, 1, "crop", tmp_path / "low")
+    build(source, scan_headers(source), 8, 1, "crop", tmp_path / "low")
     settings = DataSettings(high_quality=str(built), low_quality=str(tmp_path / "low"), resolution=16)
     dataset = prepare(settings, low_quality=True)
     assert dataset.low_quality_size == 8
@@ -164,7 +165,7 @@ def test_unreadable_images_are_left_out_and_remembered(
 ) -> None:
     (root / "a" / "1x.png").write_bytes(bad_images["truncated"])
     source = TreeSource(FolderTree(root))
-    packed = build(source, look(source), 16, 1, "crop", tmp_path / "built")
+    packed = build(source, scan_headers(source), 16, 1, "crop", tmp_path / "built")
     assert len(packed) == 16
     assert [Path(name).name for name, _ in PackedSource(tmp_path / "built").packed.survey.unreadable] == ["1x.png"]
 
@@ -173,15 +174,15 @@ def test_nothing_is_built_where_something_is(root: Path, built: Path, tmp_path: 
     source = TreeSource(FolderTree(root))
     before = {path: path.read_bytes() for path in built.iterdir()}
     with pytest.raises(DataError, match="exists already and is no empty folder; choose another one"):
-        build(source, look(source), 8, 1, "crop", built)
+        build(source, scan_headers(source), 8, 1, "crop", built)
     assert {path: path.read_bytes() for path in built.iterdir()} == before
     (tmp_path / "empty").mkdir()
-    assert len(build(source, look(source), 8, 1, "crop", tmp_path / "empty")) == 16
+    assert len(build(source, scan_headers(source), 8, 1, "crop", tmp_path / "empty")) == 16
 
 
 def test_an_interrupted_build_leaves_nothing(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = TreeSource(FolderTree(root))
-    survey = look(source)
+    survey = scan_headers(source)
 
     def interrupt(index: int) -> Image.Image:
         raise KeyboardInterrupt
@@ -198,7 +199,7 @@ def test_a_set_of_damaged_images_is_not_built(root: Path, tmp_path: Path, bad_im
         file.write_bytes(bad_images["truncated"])
     source = TreeSource(FolderTree(root))
     with pytest.raises(DataError, match="no image can be decoded"):
-        build(source, look(source), 16, 1, "crop", tmp_path / "built")
+        build(source, scan_headers(source), 16, 1, "crop", tmp_path / "built")
     assert not (tmp_path / "built").exists()
 
 

@@ -11,7 +11,8 @@ from PIL import Image, ImageCms
 
 from ctfgan.data.images import square
 from ctfgan.data.inspection import inspect
-from ctfgan.data.packing import look, pack
+from ctfgan.data.pack import pack
+from ctfgan.data.scan import scan_headers
 from ctfgan.data.sources.encoded import read_image
 from ctfgan.data.sources.layout import TreeSource
 from ctfgan.data.sources.tree import FolderTree
@@ -106,7 +107,7 @@ def test_what_was_done_about_profiles_is_said_in_a_line_each(tmp_path: Path, cac
         pixels = np.arange(256 * 3, dtype=np.uint16).reshape(16, 16, 3) % 251 + number
         Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "a" / f"{number}.png", icc_profile=content)
     source = TreeSource(FolderTree(tmp_path))
-    notes = pack(source, look(source), 16, 3, "crop").survey.notes
+    notes = pack(source, scan_headers(source), 16, 3, "crop").survey.notes
     assert notes == (
         "3 images were converted to sRGB from the colour profile in the file (Adobe RGB (1998) 2, wide 1)",
         "1 image carries a colour profile that is damaged or of another kind of colour; the pixels are used as they "
@@ -122,6 +123,6 @@ def test_a_profile_of_greys_that_a_sixteen_bit_image_carries_counts_as_used(tmp_
         tmp_path / "a" / "0.png", icc_profile=linear
     )
     source = TreeSource(FolderTree(tmp_path))
-    notes = pack(source, look(source), 16, 1, "crop").survey.notes
+    notes = pack(source, scan_headers(source), 16, 1, "crop").survey.notes
     assert notes == ("1 image was converted to sRGB from the colour profile in the file (linear grey 1)",)
     assert inspect(source).survey.notes == notes

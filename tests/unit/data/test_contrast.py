@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ctfgan.data.contrast import extent
-from ctfgan.data.findings import Finding
-from ctfgan.data.inspection import inspect
-from ctfgan.data.packing import look, pack
+from ctfgan.data.inspection import DataFinding, inspect
+from ctfgan.data.levels import extent
+from ctfgan.data.pack import pack
+from ctfgan.data.scan import scan_headers
 from ctfgan.data.sources.layout import TreeSource
 from ctfgan.data.sources.tree import FolderTree
 
@@ -27,11 +27,11 @@ def write(folder: Path, count: int, low: int, high: int) -> Path:
     return folder
 
 
-def said(root: Path) -> tuple[tuple[str, ...], Finding | None]:
+def said(root: Path) -> tuple[tuple[str, ...], DataFinding | None]:
     """The notes of the packed images, and what a check finds."""
     source = TreeSource(FolderTree(root))
     finding = next((found for found in inspect(source).findings if found.topic == "no contrast"), None)
-    return pack(source, look(source), 16, 1, "crop").survey.notes, finding
+    return pack(source, scan_headers(source), 16, 1, "crop").survey.notes, finding
 
 
 def test_a_set_with_contrast_is_not_spoken_of(tmp_path: Path, cache: Path) -> None:

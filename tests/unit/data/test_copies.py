@@ -14,16 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-import ctfgan.data.packing
+import ctfgan.data.pack
 from ctfgan.core.errors import DataError
+from ctfgan.data.dataset import Dataset
 from ctfgan.data.describe import describe
 from ctfgan.data.inspection import inspect
-from ctfgan.data.leakage import digests_of, first_rows, shared_rows
-from ctfgan.data.manifest import open_manifest, write_manifest
-from ctfgan.data.packed import PackedImages, Survey
-from ctfgan.data.prepare import Dataset, divide, prepare
+from ctfgan.data.packed import PackedImages, SourceSummary, open_manifest, write_manifest
+from ctfgan.data.prepare import divide, prepare
 from ctfgan.data.settings import DataSettings, DegradationSettings
 from ctfgan.data.sources.registry import open_source
+from ctfgan.data.splits import digests_of, first_rows, shared_rows
 from ctfgan.metrics.memorization import check_memorization
 from ctfgan.runs.train import _fingerprints
 
@@ -42,7 +42,7 @@ def packed_images(images: Images, labels: list[int]) -> PackedImages:
     with tempfile.TemporaryDirectory() as name:
         folder, classes = Path(name), max(labels) + 1
         write_manifest(folder, np.array(labels), tuple(map(str, range(classes))))
-        survey = Survey("some", len(images), (16, 16, 16), {"L": len(images)}, (), ())
+        survey = SourceSummary("some", len(images), (16, 16, 16), {"L": len(images)}, (), ())
         manifest = open_manifest(folder, len(images), classes)
         return PackedImages(images, digests_of(images), manifest, survey, "crop", "none")
 
@@ -222,7 +222,7 @@ def test_pixels_are_looked_at_while_packing_and_not_at_each_start(
 ) -> None:
     path = write_copies(tmp_path / "four.npz", 24, 4, 3)
     first, _ = prepared(path)
-    monkeypatch.setattr(ctfgan.data.packing, "digest", lambda image: pytest.fail("an image was hashed"))
+    monkeypatch.setattr(ctfgan.data.pack, "digest", lambda image: pytest.fail("an image was hashed"))
     again, _ = prepared(path)
     assert isinstance(again.high_quality.digests, np.memmap)
     assert again.training.tolist() == first.training.tolist()

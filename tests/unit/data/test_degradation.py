@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ctfgan.data.degradation import box_averages, degrade
 from ctfgan.data.images import to_picture
+from ctfgan.data.low_quality_bank import box_averages, degrade
 from ctfgan.data.settings import DegradationSettings
 
 

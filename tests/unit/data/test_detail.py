@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ctfgan.data.pairing import LowQualityBank
+from ctfgan.data.low_quality_bank import LowQualityBank
 
 
 def bank(sides: int, size: int = 16, noise: float = 0.0) -> LowQualityBank:

@@ -19,9 +19,7 @@ from pathlib import Path
 import pytest
 
 from ctfgan.core.errors import DataError
-from ctfgan.data import fetching
-from ctfgan.data.fetching import fetch
-from ctfgan.data.published import PublishedFile, PublishedSet
+from ctfgan.data.published import PublishedFile, PublishedSet, fetch
 from tests.conftest import snapshot
 
 
@@ -168,7 +166,7 @@ def test_an_interrupted_program_goes_on_where_it_stopped(
     server: Server, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     published = toy(server, ARCHIVE)
-    monkeypatch.setattr(fetching, "CHUNK", 1_000)
+    monkeypatch.setattr("ctfgan.data.published.CHUNK", 1_000)
 
     def stop_in_the_middle(items: range, total: int, what: str) -> Iterator[int]:
         for item in items:

@@ -12,8 +12,7 @@ from fontTools.ttLib import TTFont
 from PIL import Image, ImageDraw, ImageFont
 
 from ctfgan.core.errors import DataError
-from ctfgan.data.characters import NAMED_SETS
-from ctfgan.data.glyphs import Face, GlyphSource, faces_of
+from ctfgan.data.glyphs import NAMED_SETS, Face, GlyphSource, faces_of
 from ctfgan.data.settings import GlyphSettings
 
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 from synthetic_images import synthetic_images
 
-from ctfgan.data import image_view
 from ctfgan.data.batches import BatchStream
-from ctfgan.data.image_view import ImageView
+from ctfgan.data.dataset import Dataset
+from ctfgan.data.low_quality_bank import ImageView
 from ctfgan.data.packed import PackedImages
-from ctfgan.data.prepare import Dataset, prepare
+from ctfgan.data.prepare import prepare
 from ctfgan.data.settings import DataSettings, DegradationSettings
 from ctfgan.distributed.batch_rng import BatchRng
 
@@ -35,7 +35,7 @@ def test_a_degraded_image_does_not_depend_on_what_it_is_read_with(
 ) -> None:
     view = ImageView(packed, ROWS, NOISY, 5)
     together = view[np.arange(4)]
-    monkeypatch.setattr(image_view, "CHUNK", 3)
+    monkeypatch.setattr("ctfgan.data.low_quality_bank.CHUNK", 3)
     assert np.array_equal(view[np.arange(4)], together)
     assert view.shape == together.shape == (4, 8, 8, 3)
     assert np.array_equal(view[np.array([3, 1])], together[[3, 1]])
@@ -63,7 +63,7 @@ def test_batches_of_images_read_when_drawn_are_those_of_images_in_memory(
 ) -> None:
     synthetic_images(tmp_path / "low", 4, 10, 8, 3)
     in_memory = dataset(tmp_path, low_quality)
-    monkeypatch.setattr(image_view, "MOST_READ_AT_ONCE", 0)
+    monkeypatch.setattr("ctfgan.data.low_quality_bank.MOST_READ_AT_ONCE", 0)
     on_demand = dataset(tmp_path, low_quality)
     assert in_memory.low_quality is not None
     assert on_demand.low_quality is not None

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ctfgan.core.errors import DataError
-from ctfgan.data.findings import Finding
-from ctfgan.data.inspection import Inspection, compare, digest_of, histogram, inspect
-from ctfgan.data.leakage import repeats
-from ctfgan.data.packing import build, look
+from ctfgan.data.inspection import DataFinding, Inspection, compare, digest_of, histogram, inspect
+from ctfgan.data.pack import build
+from ctfgan.data.scan import scan_headers
 from ctfgan.data.sources.layout import TreeSource
 from ctfgan.data.sources.registry import open_source
 from ctfgan.data.sources.tree import FolderTree
+from ctfgan.data.splits import repeats
 from tests.conftest import snapshot
 
 WriteClasses = Callable[..., Path]
@@ -29,7 +29,7 @@ def inspected(root: Path) -> Inspection:
     return inspect(open_source(str(root)))
 
 
-def topics(found: Inspection) -> dict[str, Finding]:
+def topics(found: Inspection) -> dict[str, DataFinding]:
     return {finding.topic: finding for finding in found.findings}
 
 
@@ -201,7 +201,7 @@ def test_two_sides_that_have_nothing_in_common_or_everything_are_fine(
 
 def test_a_built_folder_that_was_tampered_with_is_noticed(root: Path, tmp_path: Path) -> None:
     source = TreeSource(FolderTree(root))
-    build(source, look(source), 16, 1, "crop", tmp_path / "built")
+    build(source, scan_headers(source), 16, 1, "crop", tmp_path / "built")
     assert topics(inspected(tmp_path / "built")) == {}
     for name, at in (("images", (5, 5, 5)), ("digests", (5,))):
         array = np.load(tmp_path / f"built/{name}.npy", mmap_mode="r+")

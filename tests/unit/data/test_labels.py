@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from ctfgan.core.errors import DataError
-from ctfgan.data.high_quality import high_quality_sources
+from ctfgan.data.prepare import high_quality_sources
 from ctfgan.data.settings import DataSettings
 from ctfgan.data.sources.base import ImageSource
 from ctfgan.data.sources.columns import Columns, text_labels, whole_labels

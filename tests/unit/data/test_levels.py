@@ -14,8 +14,9 @@ from PIL import Image
 from ctfgan.core.errors import DataError
 from ctfgan.data.images import plain, square
 from ctfgan.data.levels import scale_of
+from ctfgan.data.pack import pack
 from ctfgan.data.packed import PackedImages
-from ctfgan.data.packing import look, pack
+from ctfgan.data.scan import scan_headers
 from ctfgan.data.sources.encoded import read_image
 from ctfgan.data.sources.layout import TreeSource
 from ctfgan.data.sources.tree import FolderTree
@@ -31,7 +32,7 @@ def saved(folder: Path, name: str, levels: NDArray[np.generic]) -> None:
 
 def packed(root: Path) -> PackedImages:
     source = TreeSource(FolderTree(root))
-    return pack(source, look(source), 16, 1, "crop")
+    return pack(source, scan_headers(source), 16, 1, "crop")
 
 
 def alone(levels: NDArray[np.generic]) -> NDArray[np.uint8]:
@@ -153,7 +154,7 @@ def test_a_set_whose_images_are_plain_alone_and_not_together_is_refused(tmp_path
     saved(tmp_path / "a", "one", np.linspace(-1, 1, 256, dtype=np.float32).reshape(16, 16))
     saved(tmp_path / "a", "two", np.linspace(0, 5, 256, dtype=np.float32).reshape(16, 16))
     with pytest.raises(DataError, match=r"of 2 floating-point images together, its levels go from -1 to 5"):
-        look(TreeSource(FolderTree(tmp_path)))
+        scan_headers(TreeSource(FolderTree(tmp_path)))
 
 
 def test_fractions_among_as_many_bytes_are_refused_by_name(tmp_path: Path, cache: Path) -> None:
@@ -165,14 +166,14 @@ def test_fractions_among_as_many_bytes_are_refused_by_name(tmp_path: Path, cache
         r"\(first: .*/a/bytes0\.tif\), and beside these they would be black; .*, save all of them with 8 bits"
     )
     with pytest.raises(DataError, match=message):
-        look(TreeSource(FolderTree(tmp_path)))
+        scan_headers(TreeSource(FolderTree(tmp_path)))
 
 
 def test_bytes_among_as_many_images_of_sixteen_bits_are_said_by_name(tmp_path: Path, cache: Path) -> None:
     for number in range(4):
         saved(tmp_path / "a", f"bytes{number}", GREYS.astype(np.uint16))
         saved(tmp_path / "a", f"wide{number}", GREYS.astype(np.uint16) * 257)
-    [note] = look(TreeSource(FolderTree(tmp_path))).notes
+    [note] = scan_headers(TreeSource(FolderTree(tmp_path))).notes
     assert note.startswith("4 of 8 images of more than 8 bits have levels up to 255 (first: ")
     assert "a/bytes0.tif), others up to 65,535 (first: " in note
 
@@ -193,8 +194,8 @@ def test_a_few_dark_or_blank_images_among_bright_ones_stay_as_they_are(
 def test_a_reference_is_read_with_the_scale_of_the_training_images(tmp_path: Path, cache: Path) -> None:
     saved(tmp_path / "test" / "a", "dark", np.full((16, 16), 400, np.uint16))
     source = TreeSource(FolderTree(tmp_path / "test"))
-    own = pack(source, look(source), 16, 1, "crop")
-    theirs = pack(source, look(source), 16, 1, "crop", levels={"whole": scale_of("whole", 0, 4_000)})
+    own = pack(source, scan_headers(source), 16, 1, "crop")
+    theirs = pack(source, scan_headers(source), 16, 1, "crop", levels={"whole": scale_of("whole", 0, 4_000)})
     assert own.images[0, 0, 0, 0] == 400 * 255 // 1_023
     assert theirs.images[0, 0, 0, 0] == 400 * 255 // 4_095
     assert "read as those of the training images, 0 black and 4,095 white" in theirs.survey.notes[1]

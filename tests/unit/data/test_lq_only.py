@@ -13,11 +13,11 @@ import torch
 import ctfgan
 from ctfgan.bundle.bundle import bank_for_bundle
 from ctfgan.core.errors import DataError
-from ctfgan.data import evaluated_classes
 from ctfgan.data.batches import BatchStream
+from ctfgan.data.dataset import Dataset
 from ctfgan.data.describe import describe
 from ctfgan.data.images import to_bytes
-from ctfgan.data.prepare import Dataset, prepare
+from ctfgan.data.prepare import prepare
 from ctfgan.data.settings import DataSettings, DegradationSettings
 from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.runs.context import Callbacks, open_context
@@ -86,7 +86,7 @@ def test_a_bundle_keeps_a_low_quality_image_of_every_class(folders: DataSettings
 
 
 def test_only_classes_with_real_images_are_measured(folders: DataSettings) -> None:
-    found = prepared(folders).measured
+    found = prepared(folders).evaluated_classes
     assert found.names == HIGH
     assert not found.is_part
     assert found.lq_only.tolist() == []
@@ -165,7 +165,7 @@ def test_withheld_classes_are_in_pool_and_reference_and_never_in_training(npz: D
     assert side is not None
     assert set(side.bank.labels.tolist()) == set(range(10))
     assert dataset.num_classes == 10
-    assert dataset.measured.lq_only.tolist() == withheld
+    assert dataset.evaluated_classes.lq_only.tolist() == withheld
     text = said(dataset, npz)
     assert "3 of 10 classes have low-quality images only and take part as conditions" in text
     assert "3 classes without high-quality images for the GAN (data.without_hq)" in text
@@ -205,10 +205,10 @@ def test_what_cannot_be_withheld_is_refused(npz: DataSettings, changes: dict[str
 
 
 def test_probe_classes_know_which_of_them_are_withheld(npz: DataSettings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluated_classes, "MOST_MEASURED_CLASSES", 9)
-    monkeypatch.setattr(evaluated_classes, "PROBE_CLASSES", 4)
+    monkeypatch.setattr("ctfgan.data.dataset.MOST_MEASURED_CLASSES", 9)
+    monkeypatch.setattr("ctfgan.data.dataset.PROBE_CLASSES", 4)
     dataset = prepared(npz, without_hq=5)
-    found = dataset.measured
+    found = dataset.evaluated_classes
     assert found.labels[found.lq_only].tolist() == [c for c in found.labels.tolist() if c in dataset.lq_only]
     assert not set(found.lq_only.tolist()) & set(found.training.labels.tolist())
 

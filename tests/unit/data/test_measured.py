@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from ctfgan.data import evaluated_classes
+from ctfgan.data.dataset import Dataset
 from ctfgan.data.describe import describe
-from ctfgan.data.prepare import Dataset, prepare
+from ctfgan.data.prepare import prepare
 from ctfgan.data.settings import DataSettings
 
 CLASSES = 20
@@ -30,13 +30,13 @@ def write(tmp_path: Path, cache: Path, write_npz: Callable[..., Path]) -> Callab
 
 @pytest.fixture
 def probed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluated_classes, "MOST_MEASURED_CLASSES", 19)
-    monkeypatch.setattr(evaluated_classes, "PROBE_CLASSES", 4)
+    monkeypatch.setattr("ctfgan.data.dataset.MOST_MEASURED_CLASSES", 19)
+    monkeypatch.setattr("ctfgan.data.dataset.PROBE_CLASSES", 4)
 
 
 def test_few_classes_are_all_measured_by_their_own_labels(write: Callable[..., Dataset]) -> None:
     dataset = write()
-    found = dataset.measured
+    found = dataset.evaluated_classes
     assert not found.is_part
     assert found.names == dataset.classes
     assert found.labels.tolist() == list(range(CLASSES))
@@ -49,7 +49,7 @@ def test_few_classes_are_all_measured_by_their_own_labels(write: Callable[..., D
 @pytest.mark.usefixtures("probed")
 def test_of_many_classes_an_even_selection_is_measured(write: Callable[..., Dataset]) -> None:
     dataset = write(held_out=0.3)
-    found = dataset.measured
+    found = dataset.evaluated_classes
     assert found.labels.tolist() == [0, 6, 13, 19]
     assert found.names == tuple(dataset.classes[label] for label in (0, 6, 13, 19))
     assert found.labels_of(torch.tensor([3, 0, 1])).tolist() == [19, 0, 6]
@@ -68,7 +68,7 @@ def test_probe_classes_are_among_those_that_the_reference_has(write: Callable[..
     greys = np.arange(200, 215, dtype=np.uint8)[:, None, None]
     labels = np.arange(5).repeat(3) + 2  # classes 2 ... 6 only
     np.savez(tmp_path / "other.npz", images=np.broadcast_to(greys, (15, 16, 16)), labels=labels)
-    found = write(reference=str(tmp_path / "other.npz")).measured
+    found = write(reference=str(tmp_path / "other.npz")).evaluated_classes
     assert found.labels.tolist() == [2, 3, 5, 6]
     assert found.reference.labels.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
     assert found.reference.images[:, 0, 0, 0].tolist() == [*range(200, 206), *range(209, 215)]

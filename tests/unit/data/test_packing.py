@@ -9,8 +9,9 @@ import pytest
 from PIL import Image, ImageFile
 
 from ctfgan.core.errors import CtfganError, DataError
+from ctfgan.data.pack import pack
 from ctfgan.data.packed import PackedImages
-from ctfgan.data.packing import look, pack
+from ctfgan.data.scan import scan_headers
 from ctfgan.data.sources.layout import TreeSource
 from ctfgan.data.sources.tree import FolderTree
 
@@ -31,7 +32,7 @@ def packed(root: Path, size: int = 16, fit: str = "crop") -> tuple[PackedImages,
     """The packed images of a folder, and how many had to be decoded for it."""
     source = Counting(FolderTree(root))
     before = Counting.reads
-    return pack(source, look(source), size, 1, fit), Counting.reads - before
+    return pack(source, scan_headers(source), size, 1, fit), Counting.reads - before
 
 
 @pytest.fixture

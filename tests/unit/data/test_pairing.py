@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ctfgan.data.images import to_bytes
-from ctfgan.data.pairing import UNLABELLED_SHARE, LowQualityBank
+from ctfgan.data.low_quality_bank import UNLABELLED_SHARE, LowQualityBank
 from ctfgan.distributed.batch_rng import BatchRng
 
 LABELS = np.array([2, 0, 2, 1, 0, 2, 3, 1, 2], dtype=np.int64)

@@ -12,9 +12,10 @@ from pydantic import ValidationError
 
 from ctfgan.core.errors import DataError
 from ctfgan.data.batches import BatchStream
+from ctfgan.data.dataset import Dataset
 from ctfgan.data.describe import describe
-from ctfgan.data.pairing import LowQualityBank
-from ctfgan.data.prepare import Dataset, prepare
+from ctfgan.data.low_quality_bank import LowQualityBank
+from ctfgan.data.prepare import prepare
 from ctfgan.data.settings import DataSettings, DegradationSettings, GlyphSettings
 from ctfgan.distributed.batch_rng import BatchRng
 

@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 
 from ctfgan.core.errors import DataError
+from ctfgan.data.dataset import Dataset, Subset
 from ctfgan.data.describe import describe
-from ctfgan.data.leakage import digests_of, shared_rows
-from ctfgan.data.manifest import open_manifest, write_manifest
-from ctfgan.data.packed import PackedImages, Survey
-from ctfgan.data.prepare import Dataset, check_apart, divide, prepare
+from ctfgan.data.packed import PackedImages, SourceSummary, open_manifest, write_manifest
+from ctfgan.data.prepare import check_apart, divide, prepare
 from ctfgan.data.settings import DataSettings, DegradationSettings, GlyphSettings
-from ctfgan.data.subset import Subset
+from ctfgan.data.splits import digests_of, shared_rows
 
 WriteClasses = Callable[..., Path]
 
@@ -73,7 +72,7 @@ def packed_labels(folder: Path, labels: np.ndarray[Any, np.dtype[np.int64]], cla
     folder.mkdir()
     write_manifest(folder, labels, tuple(map(str, range(classes))))
     images = np.broadcast_to(np.zeros((), np.uint8), (count, 16, 16, 1))
-    survey = Survey("many", count, (16, 16, 16), {"L": count}, (), ())
+    survey = SourceSummary("many", count, (16, 16, 16), {"L": count}, (), ())
     digests = np.arange(count, dtype=np.uint64)  # as if all differed
     return PackedImages(images, digests, open_manifest(folder, count, classes), survey, "crop", "none")
 

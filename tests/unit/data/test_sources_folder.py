@@ -11,7 +11,8 @@ import pytest
 from PIL import Image, features
 
 from ctfgan.core.errors import DataError
-from ctfgan.data.packing import look, pack
+from ctfgan.data.pack import pack
+from ctfgan.data.scan import scan_headers
 from ctfgan.data.sources.encoded import SUFFIXES
 from ctfgan.data.sources.layout import TreeSource
 from ctfgan.data.sources.registry import open_source
@@ -203,7 +204,7 @@ def test_a_start_looks_once_at_each_file_that_it_has_in_its_cache(
     tmp_path: Path, cache: Path, write_classes: WriteClasses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = write_classes(tmp_path / "root", {"a": 2, "b": 2})
-    pack(TreeSource(FolderTree(root)), look(TreeSource(FolderTree(root))), 16, 1, "crop")
+    pack(TreeSource(FolderTree(root)), scan_headers(TreeSource(FolderTree(root))), 16, 1, "crop")
     looks: list[str] = []
     stat = os.stat
 
@@ -213,7 +214,7 @@ def test_a_start_looks_once_at_each_file_that_it_has_in_its_cache(
 
     monkeypatch.setattr(os, "stat", counted)
     source = TreeSource(FolderTree(root))
-    pack(source, look(source), 16, 1, "crop")
+    pack(source, scan_headers(source), 16, 1, "crop")
     images = [path for path in looks if path.endswith(".png")]
     assert len(images) == len(set(images)) == 4
 

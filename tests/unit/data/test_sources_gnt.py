@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ctfgan.core.errors import DataError
-from ctfgan.data.packing import look
+from ctfgan.data.scan import scan_headers
 from ctfgan.data.sources.base import ImageSource
 from ctfgan.data.sources.gnt import GntSource
 from ctfgan.data.sources.registry import open_source
@@ -115,7 +115,7 @@ def test_records_of_no_character_are_left_out_and_counted(tmp_path: Path, tag: b
 def test_headers_are_read_without_bitmaps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = open_source(str(write_gnt(tmp_path / "1.gnt", [*SAMPLES, (b"B\0", 3, 9), (b"B\0", 0, 9)])))
     monkeypatch.setattr(GntSource, "read", lambda self, index: pytest.fail("decoded"))
-    survey = look(source)
+    survey = scan_headers(source)
     assert (survey.images, survey.sides, survey.modes) == (4, (4, 4, 8), {"L": 4})
     assert [reason for _, reason in survey.unreadable] == [
         "3x9 pixels; each side must have at least 4", "0x9 pixels; each side must have at least 4",
@@ -144,5 +144,5 @@ def test_a_damaged_file_never_raises_anything_else(tmp_path: Path) -> None:
         (tmp_path / "x.gnt").write_bytes(content[: rng.integers(len(whole) // 2, len(whole) * 2)])
         with suppress(DataError):
             source = open_source(str(tmp_path / "x.gnt"))
-            look(source)
+            scan_headers(source)
             assert len(source.labels) <= len(SAMPLES) + 3

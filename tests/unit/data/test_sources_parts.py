@@ -8,7 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from ctfgan.core.errors import DataError
-from ctfgan.data.packing import look, pack
+from ctfgan.data.pack import pack
+from ctfgan.data.scan import scan_headers
 from ctfgan.data.sources.arrays import ArraySource
 from ctfgan.data.sources.base import (
     ImageSource,
@@ -126,7 +127,7 @@ def test_a_damaged_image_of_one_part_does_not_hide_its_namesake_in_another(
     root = write_classes(tmp_path, {"train/a": 3, "val/a": 3})
     (root / "val" / "a" / "1.png").write_text("text")
     images = open_source(str(root))
-    packed = pack(images, look(images), 16, 1, "crop")
+    packed = pack(images, scan_headers(images), 16, 1, "crop")
     assert packed.images[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 5]
 
 

@@ -16,7 +16,8 @@ import pytest
 from PIL import Image
 
 from ctfgan.core.errors import ConfigError, DataError
-from ctfgan.data.packing import look, pack
+from ctfgan.data.pack import pack
+from ctfgan.data.scan import scan_headers
 from ctfgan.data.sources.base import ImageSource
 from ctfgan.data.sources.columns import Columns, TableColumn, choose_columns, numbered
 from ctfgan.data.sources.registry import open_source
@@ -177,7 +178,7 @@ def test_a_damaged_image_of_a_table_is_skipped_by_its_row(tmp_path: Path, cache:
     column[5] = {"bytes": None, "path": str(tmp_path / "5.png")}
     path = write_parquet(tmp_path / "data" / "x.parquet", {"image": column, "label": [0, 1] * 3})
     source = open_source(str(path))
-    packed = pack(source, look(source), 16, 1, "crop")
+    packed = pack(source, scan_headers(source), 16, 1, "crop")
     assert packed.images[:, 0, 0, 0].tolist() == [0, 5]
     reasons = dict(packed.survey.unreadable)
     assert reasons[f"{path} row 1"] == "not an image that Pillow can read"
@@ -213,7 +214,7 @@ def test_a_damaged_parquet_file_never_raises_anything_else(tmp_path: Path) -> No
         (tmp_path / "x.parquet").write_bytes(content[: rng.integers(len(whole) // 2, len(whole) * 2)])
         with suppress(DataError):
             source = open_source(str(tmp_path / "x.parquet"))
-            look(source)
+            scan_headers(source)
             assert len(source.labels) <= 6
 
 
@@ -259,7 +260,7 @@ def test_one_saved_split_is_a_whole_and_its_damaged_images_are_skipped_by_row(tm
         tmp_path / "one"
     )
     source = open_source(str(tmp_path / "one"))
-    packed = pack(source, look(source), 16, 1, "crop")
+    packed = pack(source, scan_headers(source), 16, 1, "crop")
     assert packed.images[:, 0, 0, 0].tolist() == [1, 2, 3]
     assert packed.survey.unreadable == ((f"{tmp_path / 'one'} row 0", "not an image that Pillow can read"),)
     with pytest.raises(DataError, match="no published training and test parts"):

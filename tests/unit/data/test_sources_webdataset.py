@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from ctfgan.core.errors import DataError
-from ctfgan.data.packing import look
+from ctfgan.data.scan import scan_headers
 from ctfgan.data.sources.base import ImageSource
 from ctfgan.data.sources.registry import open_source
 
@@ -203,7 +203,7 @@ def test_a_damaged_image_is_skipped_by_name(tmp_path: Path, bad_images: dict[str
     files = samples(2) | {f"bad{i}.png": content for i, content in enumerate(bad_images.values())}
     files |= {f"bad{i}.cls": b"0" for i in range(len(bad_images))}
     path = write_tar(tmp_path / "x.tar", files)
-    survey = look(open_source(str(path)))
+    survey = scan_headers(open_source(str(path)))
     assert survey.images == 3  # the truncated one has a header
     assert (f"{path}:bad0.png", "zero bytes") in survey.unreadable
 
@@ -254,5 +254,5 @@ def test_a_damaged_shard_never_raises_anything_else(tmp_path: Path) -> None:
         (tmp_path / "x.tar").write_bytes(content[: rng.integers(len(whole) // 2, len(whole) * 2)])
         with suppress(DataError):
             source = open_source(str(tmp_path / "x.tar"))
-            look(source)
+            scan_headers(source)
             assert len(source.labels) <= 8

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ctfgan.data import device_images
-from ctfgan.data.device_images import Stock, shared_tensor
+from ctfgan.data.dataset import DeviceImages, shared_tensor
 from ctfgan.data.images import to_bytes
 
 CPU = torch.device("cpu")
@@ -18,7 +17,7 @@ ROWS = torch.tensor([4, 4, 29, 0])
 
 @pytest.mark.parametrize("is_resident", [True, False])
 def test_gathered_images_are_those_of_the_rows_as_floats_in_channels_last_order(is_resident: bool) -> None:
-    images = Stock(PIXELS, CPU)
+    images = DeviceImages(PIXELS, CPU)
     images.is_resident = is_resident
     gathered = images.gather(ROWS)
     assert gathered.dtype == torch.float32
@@ -31,8 +30,8 @@ def test_gathered_images_are_those_of_the_rows_as_floats_in_channels_last_order(
 def test_a_device_takes_images_that_fit_into_a_quarter_of_what_is_free(
     free: int, is_resident: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(device_images, "free_memory", lambda device: free)
-    images = Stock(PIXELS, torch.device("meta"))
+    monkeypatch.setattr("ctfgan.data.dataset.free_memory", lambda device: free)
+    images = DeviceImages(PIXELS, torch.device("meta"))
     assert images.is_resident == is_resident
     gathered = images.gather(torch.zeros(4, dtype=torch.int64, device="meta") if is_resident else ROWS)
     assert (gathered.shape, gathered.device.type) == ((4, 3, 8, 8), "meta")

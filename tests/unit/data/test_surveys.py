@@ -21,18 +21,17 @@ from PIL import Image
 from ctfgan.core.errors import DataError
 from ctfgan.core.files import LONGEST_JSON
 from ctfgan.data.describe import describe
-from ctfgan.data.in_order import AHEAD, TOGETHER, in_order
 from ctfgan.data.inspection import inspect
+from ctfgan.data.pack import build, pack
 from ctfgan.data.packed import UNREADABLE_KEPT, PackedImages
-from ctfgan.data.packing import build, look, pack
 from ctfgan.data.prepare import prepare
+from ctfgan.data.scan import AHEAD, PIXEL_BYTES, TOGETHER, in_order, scan_headers
 from ctfgan.data.settings import DataSettings
 from ctfgan.data.sources.base import ChosenSource, JoinedSource
 from ctfgan.data.sources.encoded import EncodedSource
 from ctfgan.data.sources.layout import TreeSource
 from ctfgan.data.sources.registry import open_source
 from ctfgan.data.sources.tree import FolderTree
-from ctfgan.data.surveys import PIXEL_BYTES
 
 WriteClasses = Callable[..., Path]
 
@@ -73,9 +72,9 @@ class Listed(EncodedSource):
 def test_a_source_that_is_packed_is_not_looked_at_again(cache: Path) -> None:
     files = [png(level) for level in range(9)] + [b"", Path(__file__).read_bytes()]
     first, second = Listed(files), Listed([b""] * len(files))
-    survey = look(first)
+    survey = scan_headers(first)
     packed = pack(first, survey, 8, 3, "crop")
-    assert look(second) == survey
+    assert scan_headers(second) == survey
     assert pack(second, survey, 8, 3, "crop").fingerprint == packed.fingerprint
     assert (first.asked["headers"], second.asked["headers"]) == (11, 0)
     assert survey.notes == second.notes
@@ -97,9 +96,9 @@ def test_a_second_start_with_the_same_folders_opens_no_image(
 
 def test_a_changed_file_is_looked_at(tmp_path: Path, cache: Path, write_classes: WriteClasses) -> None:
     root = write_classes(tmp_path / "root", {"a": 4})
-    pack(TreeSource(FolderTree(root)), look(TreeSource(FolderTree(root))), 16, 1, "crop")
+    pack(TreeSource(FolderTree(root)), scan_headers(TreeSource(FolderTree(root))), 16, 1, "crop")
     Image.new("RGB", (32, 32)).save(root / "a" / "0.png")
-    assert look(TreeSource(FolderTree(root))).sides == (16, 16, 32)
+    assert scan_headers(TreeSource(FolderTree(root))).sides == (16, 16, 32)
 
 
 @pytest.mark.parametrize(
@@ -109,12 +108,12 @@ def test_a_survey_in_the_cache_that_is_damaged_or_of_something_else_is_made_anew
     content: str | None, cache: Path
 ) -> None:
     source = Listed([png(level) for level in range(9)])
-    survey = look(source)
+    survey = scan_headers(source)
     pack(source, survey, 8, 3, "crop")
     [file] = cache.rglob("survey.json")
     whole = file.read_text()
     file.write_text(json.dumps(json.loads(whole) | {"of": 5}) if content is None else content)
-    assert look(source) == survey
+    assert scan_headers(source) == survey
     pack(source, survey, 8, 3, "crop")
     assert file.read_text() == whole
 
@@ -148,7 +147,7 @@ def damaged(count: int) -> list[bytes]:
 def test_of_many_unreadable_images_all_are_counted_and_a_thousand_named(tmp_path: Path, cache: Path) -> None:
     many = UNREADABLE_KEPT + 234
     source = Listed(damaged(many))
-    survey = look(source)
+    survey = scan_headers(source)
     packed = build(source, survey, 8, 3, "crop", tmp_path / "built")
     for one in (survey, packed.survey, inspect(source).survey, open_source(str(tmp_path / "built")).packed.survey):  # type: ignore[attr-defined]
         assert (one.images, one.unreadable_count, len(one.unreadable)) == (3, many, UNREADABLE_KEPT)
@@ -163,12 +162,13 @@ def test_of_many_unreadable_images_all_are_counted_and_a_thousand_named(tmp_path
 def test_a_thousand_names_of_any_length_can_be_read_again(tmp_path: Path, cache: Path) -> None:
     source = Listed(damaged(3 * UNREADABLE_KEPT))
     source.name = lambda index: "字" * 1_300 + str(index)  # type: ignore[method-assign]  # 4,096 bytes are a path's most
-    assert build(source, look(source), 8, 3, "crop", tmp_path / "built").survey.unreadable_count == 3 * UNREADABLE_KEPT
+    built = build(source, scan_headers(source), 8, 3, "crop", tmp_path / "built")
+    assert built.survey.unreadable_count == 3 * UNREADABLE_KEPT
 
 
 def packed_by(processors: int, source: Any, monkeypatch: pytest.MonkeyPatch, out: Path) -> PackedImages:
-    monkeypatch.setattr("ctfgan.data.surveys.usable_processors", lambda: processors)
-    return build(source, look(source), 32, 3, "crop", out)
+    monkeypatch.setattr("ctfgan.data.scan.usable_processors", lambda: processors)
+    return build(source, scan_headers(source), 32, 3, "crop", out)
 
 
 def test_any_number_of_processors_makes_the_same_bytes(
@@ -191,7 +191,7 @@ def test_a_row_group_of_a_table_is_read_once_whatever_the_number_of_threads(
     files = [png(level, 64) for level in range(100)]
     pq.write_table(pa.table({"image": files, "label": [0, 1] * 50}), tmp_path / "t.parquet", row_group_size=7)
     source = open_source(str(tmp_path / "t.parquet"))
-    survey = look(source)
+    survey = scan_headers(source)
     reads: Counter[int] = Counter()
     real = pq.ParquetFile.read_row_group
 
@@ -200,7 +200,7 @@ def test_a_row_group_of_a_table_is_read_once_whatever_the_number_of_threads(
         return real(self, number, **options)
 
     monkeypatch.setattr(pq.ParquetFile, "read_row_group", read)
-    monkeypatch.setattr("ctfgan.data.surveys.usable_processors", lambda: 8)
+    monkeypatch.setattr("ctfgan.data.scan.usable_processors", lambda: 8)
     packed = build(source, survey, 64, 3, "crop", tmp_path / "built")
     assert set(reads.values()) == {1}
     assert np.array_equal(packed.images, [np.asarray(Image.open(io.BytesIO(file))) for file in files])
@@ -217,8 +217,8 @@ def test_several_threads_decode_through_views_of_a_source(cache: Path, monkeypat
 
     inner = Watched([png(level, 64) for level in range(80)])
     source = ChosenSource(JoinedSource("joined", [inner]), np.arange(80), inner.labels, ("a", "b"))
-    monkeypatch.setattr("ctfgan.data.surveys.usable_processors", lambda: 4)
-    pack(source, look(source), 64, 3, "crop")
+    monkeypatch.setattr("ctfgan.data.scan.usable_processors", lambda: 4)
+    pack(source, scan_headers(source), 64, 3, "crop")
     assert len(threads) > 1
     assert threading.get_ident() not in threads
 
@@ -235,10 +235,10 @@ def test_as_many_threads_decode_as_half_of_the_free_memory_holds_images_for(
 
     source = Listed([png(0, 64), png(1, 64), png(2, 80)])
     free = SimpleNamespace(available=int(images * 80 * 80 * PIXEL_BYTES))
-    monkeypatch.setattr("ctfgan.data.surveys.psutil", SimpleNamespace(virtual_memory=lambda: free))
-    monkeypatch.setattr("ctfgan.data.surveys.usable_processors", lambda: 8)
-    monkeypatch.setattr("ctfgan.data.surveys.in_order", noted)
-    survey = look(source)
+    monkeypatch.setattr("ctfgan.data.scan.psutil", SimpleNamespace(virtual_memory=lambda: free))
+    monkeypatch.setattr("ctfgan.data.scan.usable_processors", lambda: 8)
+    monkeypatch.setattr("ctfgan.data.scan.in_order", noted)
+    survey = scan_headers(source)
     asked.clear()
     pack(source, survey, 64, 3, "crop")
     inspect(source)
@@ -312,4 +312,4 @@ def test_a_run_counts_unreadable_images_that_it_does_not_name(
     lines = describe(dataset, settings)
     assert "  170,001 unreadable images were skipped:" in lines
     with pytest.raises(DataError, match="none of 3 images can be read"):
-        look(Listed([b"", b"", b""]))
+        scan_headers(Listed([b"", b"", b""]))

@@ -73,7 +73,7 @@ class Player(nn.Module):
 
 
 def training_images(work: RunContext) -> list[np.ndarray]:
-    training = work.dataset.measured.training
+    training = work.dataset.evaluated_classes.training
     return [training.images[training.labels == label][..., 0] for label in range(len(COUNTS))]
 
 

@@ -12,7 +12,7 @@ from torch import nn
 
 import ctfgan
 from ctfgan.core.progress import silent
-from ctfgan.data.evaluated_classes import Measured
+from ctfgan.data.dataset import EvaluatedClasses
 from ctfgan.evaluation import measurement
 from ctfgan.evaluation.image_streams import ImageSet
 from ctfgan.evaluation.result import FLOOR
@@ -55,7 +55,7 @@ def place(recipe: ctfgan.Recipe) -> RunContext:
     return open_context(recipe, Callbacks())
 
 
-def player(images: np.ndarray, measured: Measured, for_lq_only: int) -> Player:
+def player(images: np.ndarray, measured: EvaluatedClasses, for_lq_only: int) -> Player:
     """A generator that shows each class its own images, but classes without high-quality ones those of one class."""
     known = list(np.split(images, CLASSES))
     return Player([known[for_lq_only] if c in measured.lq_only else known[c] for c in range(CLASSES)])
@@ -72,7 +72,7 @@ def checked(place: RunContext, generator: nn.Module, folder: Path, count: int) -
 def test_checks_give_top_1_apart_and_say_nothing_of_the_variety_of_such_classes(
     place: RunContext, images: np.ndarray, tmp_path: Path, count: int
 ) -> None:
-    measured = place.dataset.measured
+    measured = place.dataset.evaluated_classes
     seen = next(c for c in range(CLASSES) if c not in measured.lq_only)
     good = checked(place, player(images, measured, seen), tmp_path, count)
     assert good.top_1 is not None
@@ -88,7 +88,7 @@ def test_checks_give_top_1_apart_and_say_nothing_of_the_variety_of_such_classes(
 
 
 def test_no_alarm_is_raised_for_want_of_real_images(place: RunContext, images: np.ndarray, tmp_path: Path) -> None:
-    measured = place.dataset.measured
+    measured = place.dataset.evaluated_classes
     own = list(np.split(images, CLASSES))
     alike = Player([own[c][:1] if c in measured.lq_only else own[c] for c in range(CLASSES)])
     report = checked(place, alike, tmp_path, 120)
@@ -102,7 +102,7 @@ def test_evaluate_splits_top_1_and_a_run_without_the_real_images_trains_checks_a
     recipe: ctfgan.Recipe, place: RunContext, images: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = ctfgan.train(recipe, tmp_path / "run")
-    measured = place.dataset.measured
+    measured = place.dataset.evaluated_classes
     assert read_run(run).counts["lq_only"] == read_run(run).counts["withheld"] == 2
     assert len(ctfgan.load(run).sample(n=1).images) == CLASSES
     seen = next(c for c in range(CLASSES) if c not in measured.lq_only)

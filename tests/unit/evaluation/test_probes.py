@@ -8,15 +8,14 @@ import pytest
 from safetensors.torch import load_file
 
 import ctfgan
-from ctfgan.data import evaluated_classes
 from tests.conftest import TINY_RUN
 
 
 def test_a_run_of_many_classes_is_checked_and_evaluated_by_its_probe_classes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluated_classes, "MOST_MEASURED_CLASSES", 5)
-    monkeypatch.setattr(evaluated_classes, "PROBE_CLASSES", 3)
+    monkeypatch.setattr("ctfgan.data.dataset.MOST_MEASURED_CLASSES", 5)
+    monkeypatch.setattr("ctfgan.data.dataset.PROBE_CLASSES", 3)
     settings = ("data.glyphs.characters=ABCDEF", "evaluation.images=100", "evaluation.classification_score=true")
     run = ctfgan.train(ctfgan.recipe("ctf-glyphs", *TINY_RUN, *settings), tmp_path / "run")
     assert len(load_file(run / "recogniser.safetensors")["to_logits.bias"]) == 3

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ctfgan.core.progress import silent
-from ctfgan.data.pairing import LowQualityBank
+from ctfgan.data.low_quality_bank import LowQualityBank
 from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.distributed.engine import alone
 from ctfgan.evaluation import image_streams

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from ctfgan.data.prepare import Dataset, prepare
+from ctfgan.data.dataset import Dataset
+from ctfgan.data.prepare import prepare
 from ctfgan.data.settings import DataSettings
 from ctfgan.metrics.eval_classifier import EvalClassifier
 from ctfgan.metrics.settings import EvalClassifierSettings

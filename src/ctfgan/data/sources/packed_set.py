@@ -9,8 +9,7 @@ from PIL import Image
 
 from ctfgan.core.text import printable
 from ctfgan.data.images import to_picture
-from ctfgan.data.manifest import check_manifest
-from ctfgan.data.packed import Survey, open_packed
+from ctfgan.data.packed import SourceSummary, check_manifest, open_packed
 from ctfgan.data.sources.base import ImageSource, file_identity
 
 
@@ -42,7 +41,7 @@ class PackedSource(ImageSource):
     def read(self, index: int) -> Image.Image:
         return to_picture(self.packed.images[index])
 
-    def survey(self) -> Survey:
+    def survey(self) -> SourceSummary:
         """The stored survey, with size and colour as they are now."""
         mode, (side, _) = self.header(0)
         return replace(

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+import hashlib
+import json
+import threading
+import warnings
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from itertools import islice
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -14,10 +21,24 @@ import psutil
 from PIL import Image
 
 from ctfgan.core.errors import DataError
+from ctfgan.core.files import cache_folder, new_folder, read_json
 from ctfgan.core.progress import Progress, silent
-from ctfgan.data.in_order import in_order
-from ctfgan.data.levels import OVERSHOOT, SMALLEST_WHITE, Kind, Scale, kind_of, range_of, scale_of, words
-from ctfgan.data.packed import UNREADABLE_KEPT, Survey
+from ctfgan.core.settings import Settings
+from ctfgan.data.levels import (
+    OVERSHOOT,
+    SMALLEST_WHITE,
+    Kind,
+    Scale,
+    kind_of,
+    range_of,
+    scale_of,
+    words,
+)
+from ctfgan.data.packed import (
+    FORMAT,
+    UNREADABLE_KEPT,
+    SourceSummary,
+)
 from ctfgan.data.sources.base import ImageSource
 from ctfgan.data.sources.packed_set import PackedSource
 from ctfgan.distributed.launch import usable_processors
@@ -57,7 +78,7 @@ class Unreadable:
         return DataError(f"{self.source.location}: none of {self.count:,} images can be read (first: {name}: {reason})")
 
 
-def read_survey(source: ImageSource, progress: Progress = silent) -> Survey:
+def read_headers(source: ImageSource, progress: Progress = silent) -> SourceSummary:
     """Read every header, and decode the images whose levels are no bytes; unreadable ones are counted, not raised.
 
     Args:
@@ -86,7 +107,7 @@ def read_survey(source: ImageSource, progress: Progress = silent) -> Survey:
         raise unreadable.refusal()
     sides = sides[readable]
     named = unreadable.named()
-    return Survey(
+    return SourceSummary(
         location=source.location,
         images=len(sides),
         sides=(int(sides.min()), int(np.median(sides)), int(sides.max())),
@@ -208,3 +229,99 @@ def _readers(source: ImageSource, rows: Sequence[int]) -> Iterator[Callable[[], 
 
 def _fail(error: Exception) -> Image.Image:
     raise error
+
+
+S = TypeVar("S")
+
+TOGETHER = 16
+"""Images that a thread takes at once; handing them over one by one costs as much as decoding a small one."""
+AHEAD = 2
+"""Such parts for each thread that are begun before their results are taken."""
+
+
+def in_order(work: Callable[[S], T], items: Iterable[S], workers: int) -> Generator[T]:
+    """What ``work`` makes of each item, in their order; a bounded number of items is taken ahead.
+
+    Decoders work outside Python's lock, so that threads are as fast as processes, and share what is in memory. Closed
+    early, it waits for the items that are being worked on, and begins no more.
+
+    Args:
+        work: called in one of the threads; what it raises is raised here.
+        items: taken in the thread that asks for results.
+        workers: threads; with one of them, the work is done here.
+    """
+    if workers == 1:
+        yield from map(work, items)
+        return
+    has_ended = threading.Event()
+
+    def part(some: tuple[S, ...]) -> list[T]:
+        return [work(item) for item in some if not has_ended.is_set()]
+
+    left = iter(items)
+    pending: deque[Future[list[T]]] = deque()
+    # Readers silence warnings of damaged files, each for itself; threads that do so undo each other's work.
+    with warnings.catch_warnings(action="ignore"), ThreadPoolExecutor(workers, "images") as pool:
+        try:
+            while some := tuple(islice(left, TOGETHER)):
+                pending.append(pool.submit(part, some))
+                if len(pending) >= AHEAD * workers:
+                    yield from pending.popleft().result()
+            while pending:
+                yield from pending.popleft().result()
+        finally:
+            has_ended.set()
+            pool.shutdown(cancel_futures=True)
+
+
+SURVEY = "survey.json"
+
+
+def scan_headers(source: ImageSource, progress: Progress = silent) -> SourceSummary:
+    """What :func:`read_headers` says of a source; of one that was packed and did not change, from the cache.
+
+    Then no image is opened: tables and archives would be read to their last byte.
+    """
+    if isinstance(source, PackedSource):
+        return source.survey()
+    is_costly = source.is_concurrent  # headers of other sources are in memory
+    kept = kept_summary(source, source.identity()) if is_costly else None
+    return read_headers(source, progress) if kept is None else kept
+
+
+def kept_summary(source: ImageSource, identity: str) -> SourceSummary | None:
+    """The survey of a source in the cache; None if there is none that can be used, so that it is made anew."""
+    try:
+        kept = _KeptSummary.model_validate(read_json(_summary_folder(identity) / SURVEY))
+    except (OSError, ValueError):
+        return None
+    return of_source(source, kept.survey) if kept.of == len(source.labels) else None
+
+
+def own_summary(source: ImageSource, survey: SourceSummary) -> SourceSummary:
+    """What a survey says of the images alone, for the cache: what opening a source says, it says again."""
+    return replace(survey, location="", notes=survey.notes[len(source.notes) :])
+
+
+def of_source(source: ImageSource, own: SourceSummary) -> SourceSummary:
+    """A survey from the cache with what the opened source says: folders without images, say, change no image."""
+    return replace(own, location=source.location, notes=source.notes + own.notes)
+
+
+def keep_summary(source: ImageSource, identity: str, survey: SourceSummary) -> None:
+    """Put the summary of a source into the cache."""
+    with new_folder(_summary_folder(identity)) as partial:
+        content = {"survey": asdict(own_summary(source, survey)), "of": len(source.labels)}
+        (partial / SURVEY).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+
+
+def _summary_folder(identity: str) -> Path:
+    return cache_folder() / "surveys" / hashlib.sha256(f"{identity} surveyed-{FORMAT}".encode()).hexdigest()[:24]
+
+
+class _KeptSummary(Settings):
+    """``survey.json``."""
+
+    survey: SourceSummary
+    of: int
+    """Images that were looked at."""

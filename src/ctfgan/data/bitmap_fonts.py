@@ -25,7 +25,7 @@ from ctfgan.core.errors import DataError
 from ctfgan.core.files import expanded
 from ctfgan.core.progress import Progress, silent
 from ctfgan.core.text import a_few
-from ctfgan.data.faces import (
+from ctfgan.data.fonts import (
     OUTLINE_SUFFIXES,
     Drawing,
     FontKind,
@@ -57,7 +57,7 @@ class _Glyph:
     left: int
     """Columns from the pen to the first one."""
     ascent: int
-    """Rows above the baseline."""
+    """Indices above the baseline."""
     advance: int
 
 

@@ -14,15 +14,11 @@ import numpy as np
 from PIL import Image
 
 from ctfgan.core.errors import DataError
-from ctfgan.core.files import cache_folder, is_taken, new_folder, read_json
+from ctfgan.core.files import cache_folder, is_taken, new_folder
 from ctfgan.core.progress import Progress, silent
-from ctfgan.core.settings import Settings
 from ctfgan.data.color_profiles import profile_notes, profile_of
-from ctfgan.data.contrast import contrast_notes, extent
 from ctfgan.data.images import Bytes, Fit, square
-from ctfgan.data.leakage import digest
-from ctfgan.data.levels import Levels
-from ctfgan.data.manifest import write_manifest
+from ctfgan.data.levels import Levels, contrast_notes, extent
 from ctfgan.data.packed import (
     CONTENT,
     DIGESTS,
@@ -30,69 +26,20 @@ from ctfgan.data.packed import (
     GROUPS,
     IMAGES,
     PackedImages,
-    Survey,
+    SourceSummary,
     fingerprint_of,
     open_packed,
+    write_manifest,
 )
+from ctfgan.data.scan import Unreadable, decoded, keep_summary, kept_summary, of_source, own_summary
 from ctfgan.data.sources.base import ImageSource
 from ctfgan.data.sources.packed_set import PackedSource
-from ctfgan.data.surveys import Unreadable, decoded, read_survey
-
-SURVEY = "survey.json"
-
-
-def look(source: ImageSource, progress: Progress = silent) -> Survey:
-    """What :func:`read_survey` says of a source; of one that was packed and did not change, from the cache.
-
-    Then no image is opened: tables and archives would be read to their last byte.
-    """
-    if isinstance(source, PackedSource):
-        return source.survey()
-    is_costly = source.is_concurrent  # headers of other sources are in memory
-    kept = _kept_survey(source, source.identity()) if is_costly else None
-    return read_survey(source, progress) if kept is None else kept
-
-
-def _kept_survey(source: ImageSource, identity: str) -> Survey | None:
-    """The survey of a source in the cache; None if there is none that can be used, so that it is made anew."""
-    try:
-        kept = _KeptSurvey.model_validate(read_json(_survey_folder(identity) / SURVEY))
-    except (OSError, ValueError):
-        return None
-    return _of_source(source, kept.survey) if kept.of == len(source.labels) else None
-
-
-def _own(source: ImageSource, survey: Survey) -> Survey:
-    """What a survey says of the images alone, for the cache: what opening a source says, it says again."""
-    return replace(survey, location="", notes=survey.notes[len(source.notes) :])
-
-
-def _of_source(source: ImageSource, own: Survey) -> Survey:
-    """A survey from the cache with what the opened source says: folders without images, say, change no image."""
-    return replace(own, location=source.location, notes=source.notes + own.notes)
-
-
-def _keep_survey(source: ImageSource, identity: str, survey: Survey) -> None:
-    with new_folder(_survey_folder(identity)) as partial:
-        content = {"survey": asdict(_own(source, survey)), "of": len(source.labels)}
-        (partial / SURVEY).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
-
-
-def _survey_folder(identity: str) -> Path:
-    return cache_folder() / "surveys" / hashlib.sha256(f"{identity} surveyed-{FORMAT}".encode()).hexdigest()[:24]
-
-
-class _KeptSurvey(Settings):
-    """``survey.json``."""
-
-    survey: Survey
-    of: int
-    """Images that were looked at."""
+from ctfgan.data.splits import digest
 
 
 def pack(
     source: ImageSource,
-    survey: Survey,
+    survey: SourceSummary,
     size: int,
     channels: Literal[1, 3],
     fit: Fit,
@@ -114,14 +61,14 @@ def pack(
     folder = cache_folder() / "images" / hashlib.sha256(recipe.encode()).hexdigest()[:24]
     if not (folder / CONTENT).is_file():
         with new_folder(folder, unless=CONTENT) as partial:
-            _decode(source, _own(source, here), size, channels, fit, progress, partial)
-    if source.is_concurrent and _kept_survey(source, identity) is None:
-        _keep_survey(source, identity, survey)
+            _decode(source, own_summary(source, here), size, channels, fit, progress, partial)
+    if source.is_concurrent and kept_summary(source, identity) is None:
+        keep_summary(source, identity, survey)
     packed = open_packed(folder)
-    return replace(packed, survey=_of_source(source, packed.survey))
+    return replace(packed, survey=of_source(source, packed.survey))
 
 
-def _compared_with(survey: Survey, levels: Levels) -> Survey:
+def _compared_with(survey: SourceSummary, levels: Levels) -> SourceSummary:
     """A survey with the levels of another set in the place of its own, where it has images of that kind."""
     others = {kind: scale for kind, scale in levels.items() if survey.levels.get(kind, scale) != scale}
     notes = tuple(
@@ -143,7 +90,7 @@ def check_free(out: Path) -> None:
 
 def build(
     source: ImageSource,
-    survey: Survey,
+    survey: SourceSummary,
     size: int,
     channels: Literal[1, 3],
     fit: Fit,
@@ -167,7 +114,7 @@ def build(
 
 
 def _decode(
-    source: ImageSource, survey: Survey, size: int, channels: int, fit: Fit, progress: Progress, folder: Path
+    source: ImageSource, survey: SourceSummary, size: int, channels: int, fit: Fit, progress: Progress, folder: Path
 ) -> None:
     def one(image: Image.Image) -> tuple[Bytes, np.uint64, tuple[int, int, int], tuple[str, bool] | None]:
         squared = square(image, size, channels, fit, survey.levels)
