@@ -40,7 +40,7 @@ from ctfgan.nn.class_tables import CodeTable
 from ctfgan.recipes.catalogue import named_recipe
 from ctfgan.recipes.overlay import with_settings
 from ctfgan.recipes.recipe import Recipe
-from ctfgan.reports.comparison import as_png
+from ctfgan.reports.curves import as_png
 from ctfgan.runs.context import Callbacks, RunContext, open_context
 from ctfgan.training.ema import Ema
 from ctfgan.training.loop import GanOptimizers, train_steps

@@ -16,8 +16,8 @@ from statistics import fmean
 
 from matplotlib.figure import Figure
 
-from ctfgan.reports.csv_rows import Row, read_csv
-from ctfgan.reports.plots_of_metrics import spread
+from ctfgan.reports.csv_rows import CsvRow, read_csv
+from ctfgan.reports.run_results import spread
 
 SETTINGS = {
     ("cifar10-jpeg.npz", "degraded 16x16"): "CIFAR-10 JPEGs, LQ 16x16 of the same class",
@@ -28,11 +28,11 @@ SETTINGS = {
 BASELINE, OURS, PAPER_LOSS = "SN-GAN + Projection", "CTF-GAN", "CTF-GAN, paper's loss"
 COLOURS = {BASELINE: "tab:grey", OURS: "tab:blue", PAPER_LOSS: "tab:orange"}
 
-Arms = dict[tuple[str, float], list[Row]]
+Arms = dict[tuple[str, float], list[CsvRow]]
 """Runs by method and share of good images."""
 
 
-def arms_of(rows: list[Row], setting: tuple[str, str]) -> Arms:
+def arms_of(rows: list[CsvRow], setting: tuple[str, str]) -> Arms:
     """The arms of a setting; the baseline sees no low-quality images, so that all settings of a set share it."""
     arms: Arms = defaultdict(list)
     for row in rows:
@@ -43,7 +43,7 @@ def arms_of(rows: list[Row], setting: tuple[str, str]) -> Arms:
     return dict(sorted(arms.items(), key=lambda arm: (list(COLOURS).index(arm[0][0]), -arm[0][1])))
 
 
-def cell(rows: list[Row], column: str, form: str) -> str:
+def cell(rows: list[CsvRow], column: str, form: str) -> str:
     """Mean over seeds, and their standard deviation if there are several."""
     values = [float(row[column]) for row in rows if row[column]]
     if not values:
@@ -52,7 +52,7 @@ def cell(rows: list[Row], column: str, form: str) -> str:
     return spread([scale * value for value in values], form.rstrip("%")) + (" %" if scale == 100 else "")
 
 
-def table(rows: list[Row]) -> str:
+def table(rows: list[CsvRow]) -> str:
     """A Markdown table: an arm a row, below the name of its setting."""
     columns = {
         "distance ↓": ("distance", ".1f"), "top-1 ↑": ("top_1", ".1f%"), "precision": ("precision", ".2f"),
@@ -76,7 +76,7 @@ def table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def plot(rows: list[Row]) -> Figure:
+def plot(rows: list[CsvRow]) -> Figure:
     """Distance and top-1 against the share of good images, every seed a point, lines through the means."""
     shown = [setting for setting in SETTINGS if arms_of(rows, setting)]
     figure = Figure(figsize=(3.3 * len(shown), 6), layout="constrained")

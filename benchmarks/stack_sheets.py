@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from ctfgan.data.images import HEADING_FONT
-from ctfgan.reports.metric_tables import last_sheet
+from ctfgan.reports.pictures import sheets_of
 
 HEADING = 22  # pixels that a sheet's own heading takes
 
@@ -21,9 +21,9 @@ def main(out: Path, rows: int, width: int, runs: list[tuple[str, Path]]) -> None
     font = ImageFont.truetype(str(HEADING_FONT), 15)
     strips = []
     for label, run in runs:
-        sheet_path = last_sheet(run)
-        assert sheet_path is not None, f"{run} has no sheet"
-        sheet = Image.open(sheet_path)
+        sheets = sheets_of(run)
+        assert sheets, f"{run} has no sheet"
+        sheet = Image.open(sheets[-1])
         all_rows = json.loads((run / "recipe.json").read_text())["training"]["checks"]["sheet_rows"]
         cell = (sheet.height - HEADING) // all_rows
         strip = sheet.crop((0, 0, min(width or sheet.width, sheet.width), HEADING + rows * cell))

@@ -55,7 +55,7 @@ def evaluate(
     from ctfgan.cli import console
     from ctfgan.evaluation import Evaluation, load_extractors
     from ctfgan.evaluation import evaluate as evaluate_run
-    from ctfgan.reports.plots_of_metrics import figure_table
+    from ctfgan.reports.run_results import metric_table
     from ctfgan.runs.context import Callbacks
     from ctfgan.storage.run_folder import FIGURES, RunFolder
 
@@ -63,7 +63,7 @@ def evaluate(
         content = result.as_dict()
         for key, card in result.protocol.extractors.items():
             console.say(f"\n{card.name}:")
-            console.print_table(*figure_table(content, key))
+            console.print_table(*metric_table(content, key))
         console.say("")
         if result.classification is not None:
             console.say(result.classification.sentence())

@@ -31,10 +31,10 @@ def report(runs: tuple[Path, ...], out: Path | None, images: int, device: str) -
     from ctfgan.cli import console
     from ctfgan.core.text import format_bytes
     from ctfgan.distributed.engine import choose_device
-    from ctfgan.reports.run_page import Options, is_report, stories, write_report
+    from ctfgan.reports.run_page import ReportOptions, is_report, read_runs, write_report
     from ctfgan.runs.context import Callbacks
 
-    told = stories(runs)
+    summaries = read_runs(runs)
     place = out or (runs[0] / "report.html" if len(runs) == 1 else Path("report.html"))
     if place.suffix.lower() not in {".html", ".htm"}:
         raise ConfigError(f"{place} does not end in .html; the report is one HTML page, name it so")
@@ -43,5 +43,6 @@ def report(runs: tuple[Path, ...], out: Path | None, images: int, device: str) -
     if not os.access(place.absolute().parent, os.W_OK):
         raise ConfigError(f"you may not write into {place.absolute().parent}; choose another place with --out HTML")
     choose_device(device)  # a misspelt device must not turn into a page without pictures
-    write_report(told, Options(images, device), place, Callbacks(progress=console.progress, say=console.say))
+    options = ReportOptions(images, device)
+    write_report(summaries, options, place, Callbacks(progress=console.progress, say=console.say))
     console.say(f"report: {place} ({format_bytes(place.stat().st_size)})")

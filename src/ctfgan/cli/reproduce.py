@@ -59,10 +59,10 @@ def reproduce(
     from ctfgan.evaluation.reproduction import plan_table
     from ctfgan.evaluation.table_profiles import named_profile
     from ctfgan.evaluation.table_rows import named_table
-    from ctfgan.reports.comparison import measured
     from ctfgan.reports.csv_rows import write_csv
-    from ctfgan.reports.markdown import write_document
-    from ctfgan.reports.metric_tables import earlier, table_report, table_rows
+    from ctfgan.reports.document import write_document
+    from ctfgan.reports.run_results import run_outcome
+    from ctfgan.reports.table_report import earlier, table_report, table_rows
 
     plan = plan_table(
         named_table(table), named_profile(profile), _places(data), seeds=seeds, sections=sections, device=device
@@ -87,7 +87,7 @@ def reproduce(
     with console.callbacks() as watch:
         outcomes = run_campaign([cell.cell for cell in cells], folder, watch, extractors)
         for cell, outcome in zip(cells, outcomes, strict=True):
-            found.append(measured(cell, outcome))
+            found.append(run_outcome(cell, outcome))
             failed += outcome.why_not is not None
             folder.mkdir(parents=True, exist_ok=True)
             report = write_document(table_report(plan, found, command), folder, "report")

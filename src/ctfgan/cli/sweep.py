@@ -50,11 +50,11 @@ def sweep(
     from ctfgan.evaluation.sweeps import plan_sweep, vary
     from ctfgan.recipes.catalogue import DEFAULT, DEFAULT_FOR_OWN_IMAGES, named_recipe
     from ctfgan.recipes.overlay import with_settings
-    from ctfgan.reports.comparison import measured
+    from ctfgan.reports.comparison import compare
     from ctfgan.reports.csv_rows import csv_rows, write_csv
-    from ctfgan.reports.equal import compared
-    from ctfgan.reports.markdown import write_document
-    from ctfgan.reports.sweep_page import PointOutcome, arms, plot, sweep_report
+    from ctfgan.reports.document import write_document
+    from ctfgan.reports.run_results import run_outcome
+    from ctfgan.reports.sweep_report import PointOutcome, plot, run_groups, sweep_report
 
     if (name is None) == (not varied):
         raise click.UsageError("name a sweep (hq-fraction, lq-share, ablations), or settings with --vary, not both")
@@ -75,12 +75,12 @@ def sweep(
     command = shlex.join(["ctfgan", *sys.argv[1:]])
     with console.callbacks() as watch:
         for point, outcome in zip(planned.points, run_campaign(cells, folder, watch), strict=True):
-            found.append(measured(point, outcome))
+            found.append(run_outcome(point, outcome))
             if any(one.result for one in found):
                 write_file(picture, plot(planned, found))
                 report = write_document(sweep_report(planned, found, picture, command), folder, "report")
                 results = [one.result for one in found if one.result]
-                write_csv(folder / "report.csv", csv_rows(results, compared(arms(found))[0]))
+                write_csv(folder / "report.csv", csv_rows(results, compare(run_groups(found))[0]))
     failed = sum(1 for one in found if one.why_not)
     if failed == len(found):
         raise CtfganError(f"no run of the sweep could be made: {found[0].why_not}")

@@ -18,9 +18,9 @@ from ctfgan.metrics.features import EVAL_CLASSIFIER
 from ctfgan.recipes.grants import shareable
 from ctfgan.recipes.overlay import changed_settings
 from ctfgan.recipes.recipe import Recipe
-from ctfgan.reports.comparison import RunResult
-from ctfgan.reports.curves import Over
-from ctfgan.reports.equal import Comparison, machine
+from ctfgan.reports.comparison import Comparison, machine
+from ctfgan.reports.curves import XAxis
+from ctfgan.reports.run_results import RunResult
 
 HEADER = (
     "run", "commit", "version", "recipe", "settings", "set", "low_quality", "pairing", "share", "seed", "hq_images",
@@ -29,16 +29,14 @@ HEADER = (
     "floor_distance", "floor_top_1", "equal_steps", "equal_steps_distance", "equal_steps_top_1", "equal_seconds",
     "equal_seconds_distance", "equal_seconds_top_1", "machine", "date", "top_1_lq_only", "floor_top_1_lq_only",
 )  # fmt: skip
-FIRST_HEADER = HEADER[: HEADER.index("top_1_lq_only")]
-"""Of tables that earlier versions wrote."""
 RUN, EVALUATION = ("run", "commit", "recipe", "settings", "seed", "recogniser"), ("evaluation_seed", "images", "real")
 """What tells lines apart."""
 
-Row = dict[str, str]
+CsvRow = dict[str, str]
 """Texts by the names of :data:`HEADER`; empty where something is unknown."""
 
 
-def csv_rows(runs: Sequence[RunResult], comparison: Comparison | None) -> list[Row]:
+def csv_rows(runs: Sequence[RunResult], comparison: Comparison | None) -> list[CsvRow]:
     """A line for each run.
 
     Args:
@@ -48,7 +46,7 @@ def csv_rows(runs: Sequence[RunResult], comparison: Comparison | None) -> list[R
     return [_row(run, comparison) for run in runs]
 
 
-def write_csv(path: Path, rows: Sequence[Row]) -> None:
+def write_csv(path: Path, rows: Sequence[CsvRow]) -> None:
     """Write a table; a file at its place is replaced."""
     text = StringIO()
     writer = csv.DictWriter(text, HEADER, lineterminator="\n")
@@ -57,7 +55,7 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
     write_file(path, text.getvalue().encode())
 
 
-def add_to_csv(path: Path, rows: Sequence[Row]) -> None:
+def add_to_csv(path: Path, rows: Sequence[CsvRow]) -> None:
     """Write a table, or add lines to the one that is there; those of the same evaluations of the same runs go away.
 
     So do lines of these runs from before they were evaluated.
@@ -68,21 +66,21 @@ def add_to_csv(path: Path, rows: Sequence[Row]) -> None:
     write_csv(path, [*kept, *rows])
 
 
-def read_csv(path: Path) -> list[Row] | None:
+def read_csv(path: Path) -> list[CsvRow] | None:
     """The lines of a table that was written here; None for anything else."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             header, *rows = csv.reader(file, strict=True)
     except (OSError, ValueError, csv.Error):
         return None
-    if tuple(header) not in {HEADER, FIRST_HEADER} or any(len(row) != len(header) for row in rows):
+    if tuple(header) != HEADER or any(len(row) != len(HEADER) for row in rows):
         return None
-    return [dict.fromkeys(HEADER, "") | dict(zip(header, row, strict=True)) for row in rows]
+    return [dict(zip(HEADER, row, strict=True)) for row in rows]
 
 
-def _row(run: RunResult, comparison: Comparison | None) -> Row:
+def _row(run: RunResult, comparison: Comparison | None) -> CsvRow:
     recipe, versions = run.recipe, run.data.get("versions", {})
-    found: dict[str, Any] = {
+    values: dict[str, Any] = {
         "run": run.path.resolve().name,
         "commit": run.data.get("commit"),
         "recipe": recipe.name,
@@ -101,8 +99,8 @@ def _row(run: RunResult, comparison: Comparison | None) -> Row:
         "seconds": run.seconds,
         "recogniser": run.data.get("extractor"),
     }
-    found |= _figures(run) | _equal(run, comparison)
-    return {name: "" if (value := found.get(name)) is None else str(value) for name in HEADER}
+    values |= _figures(run) | _equal(run, comparison)
+    return {name: "" if (value := values.get(name)) is None else str(value) for name in HEADER}
 
 
 def _settings(recipe: Recipe) -> str:
@@ -135,31 +133,31 @@ def _figures(run: RunResult) -> dict[str, Any]:
         return {}
     chosen, rows, protocol = run.figures["reported_set"], run.figures["rows"], run.figures["protocol"]
     row = rows[chosen][EVAL_CLASSIFIER]
-    found = {name: row[name] for name in ("real", "top_1", "top_5", "score", "kernel")}
-    found["top_1_lq_only"] = row.get("top_1_lq_only")
-    found |= {"images": row["fake"], "distance": row["frechet"], "evaluation_seed": protocol["evaluation_seed"]}
-    found |= row["neighbours"] or {}
+    values = {name: row[name] for name in ("real", "top_1", "top_5", "score", "kernel")}
+    values["top_1_lq_only"] = row.get("top_1_lq_only")
+    values |= {"images": row["fake"], "distance": row["frechet"], "evaluation_seed": protocol["evaluation_seed"]}
+    values |= row["neighbours"] or {}
     for name, images in (("training_bank", with_training_bank(chosen)), ("floor", FLOOR)):
         if images in rows:
             other = rows[images][EVAL_CLASSIFIER]
-            found |= {f"{name}_distance": other["frechet"], f"{name}_top_1": other["top_1"]}
-            found[f"{name}_top_1_lq_only"] = other.get("top_1_lq_only")
-    return found
+            values |= {f"{name}_distance": other["frechet"], f"{name}_top_1": other["top_1"]}
+            values[f"{name}_top_1_lq_only"] = other.get("top_1_lq_only")
+    return values
 
 
 def _equal(run: RunResult, comparison: Comparison | None) -> dict[str, Any]:
-    """What a run's checks had found by the equal steps and seconds."""
-    if comparison is None or not any(run is other for arm in comparison.arms for other in arm.runs):
+    """What a run's checks had measured by the equal steps and seconds."""
+    if comparison is None or not any(run is other for group in comparison.groups for other in group.runs):
         return {}
-    overs: tuple[tuple[Over, float], ...] = ("steps", comparison.steps), ("seconds", comparison.seconds)
-    found: dict[str, Any] = {}
+    overs: tuple[tuple[XAxis, float], ...] = ("steps", comparison.steps), ("seconds", comparison.seconds)
+    values: dict[str, Any] = {}
     for over, limit in overs:
         check = comparison.at(run, over)
         line = {} if check is None else check.line
-        found |= {f"equal_{over}": limit, f"equal_{over}_distance": line.get("distance")}
-        found[f"equal_{over}_top_1"] = line.get("top_1")
-    return found
+        values |= {f"equal_{over}": limit, f"equal_{over}_distance": line.get("distance")}
+        values[f"equal_{over}_top_1"] = line.get("top_1")
+    return values
 
 
-def _key(row: Row, names: Sequence[str]) -> tuple[str, ...]:
+def _key(row: CsvRow, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(row[name] for name in names)

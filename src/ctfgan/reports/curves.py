@@ -13,22 +13,22 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from ctfgan.data.images import drawable
-from ctfgan.reports.page_blocks import Embedded
+from ctfgan.reports.document import Embedded
 
-Line = dict[str, Any]
+JournalLine = dict[str, Any]
 """A line of a journal."""
 
-Over = Literal["steps", "seconds"]
+XAxis = Literal["steps", "seconds"]
 
-KNOWN = {
+DRAWN_EVENTS = {
     "step": ("stage", "step", "seconds"),
     "check": ("stage", "step", "seconds", "distance"),
     "stage-end": ("stage", "step"),
 }
 """Events that are drawn, with what they must say."""
 
-AXES: dict[Over, str] = {"steps": "generator steps over all stages", "seconds": "training time in seconds"}
-FIGURES = {
+AXES: dict[XAxis, str] = {"steps": "generator steps over all stages", "seconds": "training time in seconds"}
+CHECK_METRICS = {
     "distance": "Frechet distance to training images\n(recogniser features, lower is better)",
     "top_1": "top-1 of the recogniser\n(higher is better)",
     "top_1_lq_only": "top-1 of classes with LQ images only\n(higher is better)",
@@ -37,16 +37,16 @@ MOST_POINTS = 500  # of a curve; where there are more, neighbours are averaged
 
 
 @dataclass(frozen=True)
-class Moment:
+class CurvePoint:
     """A line of a journal, with where it stands."""
 
-    line: Line
+    line: JournalLine
     steps: int
     """Generator steps over all stages."""
     seconds: float
     """Of training, without checks."""
 
-    def at(self, over: Over) -> float:
+    def at(self, over: XAxis) -> float:
         """Its place on an axis."""
         return self.steps if over == "steps" else self.seconds
 
@@ -64,15 +64,15 @@ class StageTime:
 
 
 @dataclass(frozen=True)
-class Course:
-    """The course of a run."""
+class TrainingHistory:
+    """What a run did, by its journal."""
 
-    steps: tuple[Moment, ...]
-    checks: tuple[Moment, ...]
-    switches: tuple[Moment, ...]
-    """The last known moment of each stage that was followed by another."""
+    steps: tuple[CurvePoint, ...]
+    checks: tuple[CurvePoint, ...]
+    switches: tuple[CurvePoint, ...]
+    """The last known point of each stage that was followed by another."""
     stages: tuple[StageTime, ...]
-    others: tuple[Line, ...]
+    others: tuple[JournalLine, ...]
     """Lines of all other events, in order."""
 
     @property
@@ -86,11 +86,11 @@ class Course:
         return sum(stage.seconds for stage in self.stages)
 
 
-def course_of(lines: Iterable[Line]) -> Course:
-    """The course of a run, from its journal; known events that do not say what they must count as others."""
+def history_of(lines: Iterable[JournalLine]) -> TrainingHistory:
+    """The history of a run from its journal; known events that do not say what they must count as others."""
     steps, checks, switches, others = [], [], [], []
     stages: list[StageTime] = []
-    before, now = 0, Moment({}, 0, 0.0)
+    before, now = 0, CurvePoint({}, 0, 0.0)
     for line in lines:
         if not _is_known(line):
             others.append(line)
@@ -101,7 +101,7 @@ def course_of(lines: Iterable[Line]) -> Course:
             before = now.steps
             stages.append(StageTime(line["stage"], 0, 0.0, 0, None))
             began = now.seconds
-        now = Moment(line, before + line["step"], float(line.get("seconds", now.seconds)))
+        now = CurvePoint(line, before + line["step"], float(line.get("seconds", now.seconds)))
         if line["event"] == "step":
             steps.append(now)
         elif line["event"] == "check":
@@ -110,28 +110,28 @@ def course_of(lines: Iterable[Line]) -> Course:
         stages[-1] = StageTime(
             last.name, line["step"], now.seconds - began, last.checks + is_check, line.get("reason", last.ended)
         )
-    return Course(tuple(steps), tuple(checks), tuple(switches), tuple(stages), tuple(others))
+    return TrainingHistory(tuple(steps), tuple(checks), tuple(switches), tuple(stages), tuple(others))
 
 
-def _is_known(line: Line) -> bool:
-    needed = KNOWN.get(line["event"])
+def _is_known(line: JournalLine) -> bool:
+    needed = DRAWN_EVENTS.get(line["event"])
     if needed is None or not all(name in line for name in needed):
         return False
     return all(name == "stage" or isinstance(line[name], int | float) for name in needed)
 
 
-def loss_plots(course: Course, label: str) -> tuple[Embedded, ...]:
+def loss_plots(history: TrainingHistory, label: str) -> tuple[Embedded, ...]:
     """A small plot for each term of the losses and each other reading of the journal."""
     known = {"event", "stage", "step", "seconds"}
-    names = dict.fromkeys(name for moment in course.steps for name in moment.line if name not in known)
+    names = dict.fromkeys(name for point in history.steps for name in point.line if name not in known)
     plots = []
     for name in names:
-        said = [moment for moment in course.steps if isinstance(moment.line.get(name), int | float)]
+        points = [point for point in history.steps if isinstance(point.line.get(name), int | float)]
         figure = Figure(figsize=(4.6, 2.5), layout="constrained")
         axis = figure.subplots()
-        places, values = _thinned([m.at("steps") for m in said], [float(m.line[name]) for m in said])
+        places, values = _thinned([m.at("steps") for m in points], [float(m.line[name]) for m in points])
         axis.plot(places, values, linewidth=1.2)
-        _mark(axis, course, "steps", "grey")
+        _mark(axis, history, "steps", "grey")
         axis.set_title(name.replace("_", " ", 1).replace("_", "-"), fontsize="medium")
         _tidy(axis, "steps")
         alt = f"{name} of {label} over {AXES['steps']}; last value {values[-1]:.4g}" if values else f"no {name}"
@@ -139,32 +139,32 @@ def loss_plots(course: Course, label: str) -> tuple[Embedded, ...]:
     return tuple(plots)
 
 
-def check_plots(courses: Sequence[tuple[str, Course]]) -> tuple[Embedded, ...]:
+def check_plots(histories: Sequence[tuple[str, TrainingHistory]]) -> tuple[Embedded, ...]:
     """Distance and top-1 of the checks over generator steps and over training time, the stage switches dotted."""
     plots = []
-    for name, meaning in FIGURES.items():
-        if not any(_said(course, name) for _, course in courses):
+    for name, meaning in CHECK_METRICS.items():
+        if not any(_with(history, name) for _, history in histories):
             continue
         for over, axis_name in AXES.items():
             figure = Figure(figsize=(5.6, 3.4), layout="constrained")
             axis = figure.subplots()
-            draw_checks(axis, courses, name, over)
+            draw_checks(axis, histories, name, over)
             axis.set_ylabel(meaning)
-            if len(courses) > 1:
+            if len(histories) > 1:
                 axis.legend(fontsize="small")
-            alt = f"{meaning} over {axis_name}: {'; '.join(_ends(run, course, name) for run, course in courses)}"
+            alt = f"{meaning} over {axis_name}: {'; '.join(_ends(run, history, name) for run, history in histories)}"
             plots.append(Embedded(as_svg(figure), alt.replace("\n", " "), "", is_plot=True))
     return tuple(plots)
 
 
-def draw_checks(axis: Axes, courses: Sequence[tuple[str, Course]], name: str, over: Over) -> None:
+def draw_checks(axis: Axes, histories: Sequence[tuple[str, TrainingHistory]], name: str, over: XAxis) -> None:
     """Draw a figure of the checks, a curve for each run; distances on a logarithmic axis."""
-    for number, (label, course) in enumerate(courses):
-        said = _said(course, name)
+    for number, (label, history) in enumerate(histories):
+        points = _with(history, name)
         colour = f"C{number % 10}"
-        places = [moment.at(over) for moment in said]
-        axis.plot(places, [moment.line[name] for moment in said], marker=".", color=colour, label=shown(label))
-        _mark(axis, course, over, "grey" if len(courses) == 1 else colour)
+        places = [point.at(over) for point in points]
+        axis.plot(places, [point.line[name] for point in points], marker=".", color=colour, label=drawable_label(label))
+        _mark(axis, history, over, "grey" if len(histories) == 1 else colour)
     if name == "distance":
         scale_distances(axis)
     else:
@@ -180,37 +180,44 @@ def scale_distances(axis: Axes) -> None:
     axis.yaxis.set_minor_formatter(NullFormatter())
 
 
-def shown(label: str) -> str:
+def drawable_label(label: str) -> str:
     """A text as matplotlib can draw it: no formula, no letter that its font lacks, no leading underscore."""
     return "".join(drawable(label)).replace("$", r"\$").lstrip("_") or " "
 
 
 def as_svg(figure: Figure) -> bytes:
-    """A finished plot as an SVG without background; the same for the same figures."""
+    """A finished plot as an SVG without background; equal plots are equal files."""
     content = BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "ctfgan"}):
         figure.savefig(content, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     return content.getvalue()
 
 
-def _said(course: Course, name: str) -> list[Moment]:
-    return [moment for moment in course.checks if isinstance(moment.line.get(name), int | float)]
+def as_png(figure: Figure) -> bytes:
+    """A finished plot as a PNG."""
+    content = BytesIO()
+    figure.savefig(content, format="png", dpi=110)
+    return content.getvalue()
 
 
-def _ends(run: str, course: Course, name: str) -> str:
-    said = _said(course, name)
-    if not said:
+def _with(history: TrainingHistory, name: str) -> list[CurvePoint]:
+    return [point for point in history.checks if isinstance(point.line.get(name), int | float)]
+
+
+def _ends(run: str, history: TrainingHistory, name: str) -> str:
+    points = _with(history, name)
+    if not points:
         return f"{run} has no check"
     form = ".2f" if name == "distance" else ".1%"
-    return f"{run} from {format(said[0].line[name], form)} to {format(said[-1].line[name], form)}"
+    return f"{run} from {format(points[0].line[name], form)} to {format(points[-1].line[name], form)}"
 
 
-def _mark(axis: Axes, course: Course, over: Over, colour: str) -> None:
-    for switch in course.switches:
+def _mark(axis: Axes, history: TrainingHistory, over: XAxis, colour: str) -> None:
+    for switch in history.switches:
         axis.axvline(switch.at(over), color=colour, linestyle=":", linewidth=1.2)
 
 
-def _tidy(axis: Axes, over: Over) -> None:
+def _tidy(axis: Axes, over: XAxis) -> None:
     axis.set_xlabel(AXES[over])
     axis.grid(alpha=0.3)
     axis.spines[["top", "right"]].set_visible(False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from ctfgan.bundle.bundle import Bundle, load_bundle
+from ctfgan.bundle.bundle import load_bundle
 from ctfgan.core.errors import CtfganError, RunError
 from ctfgan.data.dataset import MOST_MEASURED_CLASSES, Dataset
 from ctfgan.data.low_quality_bank import LowQualityBank
@@ -27,8 +26,8 @@ TRIES = 3  # to read a checkpoint: a run that trains meanwhile deletes old ones
 
 
 @dataclass(frozen=True)
-class Model:
-    """A generator as it stands in a run."""
+class RunGenerator:
+    """A run's generator, what it is fed with, and who judges its images."""
 
     sampler: nn.Module
     """What makes images: of an unfinished run the network that its newest stage trains."""
@@ -36,24 +35,17 @@ class Model:
     """The generator with all its parts, trained or not yet."""
     weights: str
     """Which weights these are, in words."""
-
-
-@dataclass(frozen=True)
-class Studio:
-    """A generator, what it is fed with, and who judges its images."""
-
-    model: Model
     bank: LowQualityBank | None
     bank_name: str
     labels: Labels
-    """The generator's labels of the classes that are shown: the measured ones, then those that the recogniser does not
-    know, ``(P',)``."""
+    """The generator's labels of the classes that are looked at: the measured ones, then those that the recogniser does
+    not know, ``(P',)``."""
     names: tuple[str, ...]
     """Their names."""
     measured: int
     """P, how many of them the recogniser knows."""
     lq_only: frozenset[int]
-    """Numbers of those that the GAN has seen low-quality images of only; without the data those alone that have no
+    """Places of those that the GAN has seen low-quality images of only; without the data those alone that have no
     high-quality image at all."""
     engine: Engine
     eval_classifier: TrainedEvalClassifier | None
@@ -63,19 +55,19 @@ class Studio:
 
 
 @dataclass(frozen=True)
-class Opened:
+class LoadedRun:
     """What could be opened of a run."""
 
-    studio: Studio | None
-    found: tuple[str, ...]
-    """What was found of the data, line by line."""
+    generator: RunGenerator | None
+    data_notes: tuple[str, ...]
+    """What the data are, line by line."""
     no_data: str | None
     """Why the data cannot be opened, in one sentence; None if they can."""
-    no_studio: str | None
+    no_images: str | None
     """Why no images can be made; None if they can."""
 
 
-def open_run(folder: RunFolder, recipe: Recipe, device: str, callbacks: Callbacks) -> Opened:
+def load_run(folder: RunFolder, recipe: Recipe, device: str, callbacks: Callbacks) -> LoadedRun:
     """Open the data and the generator of a run, or say why they cannot be.
 
     Args:
@@ -84,51 +76,60 @@ def open_run(folder: RunFolder, recipe: Recipe, device: str, callbacks: Callback
         device: where the generator works.
         callbacks: sees how data are decoded.
     """
-    found: list[str] = []
-    work: RunContext | None = None
+    notes: list[str] = []
+    context: RunContext | None = None
     no_data = None
     try:
-        work, eval_classifier = reopen(folder, Callbacks(progress=callbacks.progress, say=found.append), device)
+        context, eval_classifier = reopen(folder, Callbacks(progress=callbacks.progress, say=notes.append), device)
     except CtfganError as error:
         no_data = str(error)
     try:
-        if work is not None:
-            studio = _with_data(folder, work, eval_classifier)
+        if context is not None:
+            generator = _with_data(folder, context, eval_classifier)
         elif (folder.path / BUNDLE).is_dir():
-            studio = _without_data(folder, recipe, alone(choose_device(device)))
+            generator = _without_data(folder, recipe, alone(choose_device(device)))
         else:
             raise RunError(
                 "the run has no bundle yet, and the data that its networks take their sizes from are missing"
             )
     except CtfganError as error:
-        return Opened(None, tuple(found), no_data, str(error))
-    return Opened(studio, tuple(found), no_data, None)
+        return LoadedRun(None, tuple(notes), no_data, str(error))
+    return LoadedRun(generator, tuple(notes), no_data, None)
 
 
-def _with_data(folder: RunFolder, work: RunContext, eval_classifier: TrainedEvalClassifier) -> Studio:
+def _with_data(folder: RunFolder, context: RunContext, eval_classifier: TrainedEvalClassifier) -> RunGenerator:
     if is_finished(folder):
-        model = _released(folder, work.recipe, load_bundle(folder.path / BUNDLE))
+        whole = sampler = load_bundle(folder.path / BUNDLE).generator
+        weights = _released_weights(folder, context.recipe)
     else:
-        model = _in_training(folder, work)
-    for network in (model.whole, model.sampler):
-        to_device(network.eval(), work.device)
-    side, measured = work.dataset.low_quality, work.dataset.evaluated_classes
-    bank, name = None, "no low-quality images"
+        sampler, whole, weights = _in_training(folder, context)
+    for network in (whole, sampler):
+        to_device(network.eval(), context.device)
+    side, measured = context.dataset.low_quality, context.dataset.evaluated_classes
+    bank, bank_name = None, "no low-quality images"
     if side is not None:
-        bank, name = side.bank, "the training low-quality bank"
+        bank, bank_name = side.bank, "the training low-quality bank"
         if side.held_out is not None:
-            bank, name = side.held_out, "the held-out low-quality bank"
-    known, shown = len(measured.labels), measured.shown
-    lq_only = frozenset(np.flatnonzero(np.isin(shown, work.dataset.lq_only)).tolist())
-    return Studio(
-        model, bank, name, shown, measured.shown_names, known, lq_only, work.engine, eval_classifier, work.dataset
+            bank, bank_name = side.held_out, "the held-out low-quality bank"
+    return RunGenerator(
+        sampler,
+        whole,
+        weights,
+        bank,
+        bank_name,
+        measured.shown,
+        measured.shown_names,
+        len(measured.labels),
+        frozenset(np.flatnonzero(np.isin(measured.shown, context.dataset.lq_only)).tolist()),
+        context.engine,
+        eval_classifier,
+        context.dataset,
     )
 
 
-def _without_data(folder: RunFolder, recipe: Recipe, engine: Engine) -> Studio:
+def _without_data(folder: RunFolder, recipe: Recipe, engine: Engine) -> RunGenerator:
     bundle = load_bundle(folder.path / BUNDLE)
-    model = _released(folder, recipe, bundle)
-    to_device(model.whole, engine.device)
+    to_device(bundle.generator, engine.device)
     eval_classifier, weights = None, folder.path / RECOGNISER
     counts = bundle.provenance["counts"]
     known = len(bundle.classes) - (counts.get("lq_only", 0) - counts.get("withheld", 0))
@@ -136,45 +137,58 @@ def _without_data(folder: RunFolder, recipe: Recipe, engine: Engine) -> Studio:
         eval_classifier = load_eval_classifier(
             weights, bundle.data_spec.channels, known, recipe.recogniser, engine.device
         )
-    name = "no low-quality images" if bundle.bank is None else "the bundle's part of the training low-quality bank"
     labels = np.arange(len(bundle.classes))
-    lq_only = frozenset(labels[known:].tolist())
-    return Studio(model, bundle.bank, name, labels, bundle.classes, known, lq_only, engine, eval_classifier, None)
+    return RunGenerator(
+        bundle.generator,
+        bundle.generator,
+        _released_weights(folder, recipe),
+        bundle.bank,
+        "no low-quality images" if bundle.bank is None else "the bundle's part of the training low-quality bank",
+        labels,
+        bundle.classes,
+        known,
+        frozenset(labels[known:].tolist()),
+        engine,
+        eval_classifier,
+        None,
+    )
 
 
-def _released(folder: RunFolder, recipe: Recipe, bundle: Bundle) -> Model:
+def _released_weights(folder: RunFolder, recipe: Recipe) -> str:
     manifest = folder.manifest(released_checkpoint(recipe, folder))
-    return Model(bundle.generator, bundle.generator, _words(recipe, manifest, "the released weights"))
+    return _weights_in_words(recipe, manifest, "the released weights")
 
 
-def _in_training(folder: RunFolder, work: RunContext) -> Model:
-    """The generator of the checkpoint that would be released now, with the moving average of what its stage trains."""
-    chosen, manifest, tensors = _weights_now(folder, work.recipe)
-    method = work.method()
+def _in_training(folder: RunFolder, context: RunContext) -> tuple[nn.Module, nn.Module, str]:
+    """What the newest stage trains, with its moving average, and the whole generator, of the checkpoint that would be
+    released now.
+    """
+    checkpoint, manifest, tensors = _read_checkpoint(folder, context.recipe)
+    method = context.method()
     whole = method.networks["generator"]
     stage = next(stage for stage in method.stages if stage.name == manifest["stage"])
     stage.enter()
     sampler = stage.objective.generator
     whole.load_state_dict(below(tensors, "networks.generator."))
-    if work.recipe.training.ema_decay is not None:
+    if context.recipe.training.ema_decay is not None:
         sampler.load_state_dict(below(tensors, "average."))
-    return Model(sampler, whole, _words(work.recipe, manifest, f"unfinished, {chosen.name}"))
+    return sampler, whole, _weights_in_words(context.recipe, manifest, f"unfinished, {checkpoint.name}")
 
 
-def _weights_now(folder: RunFolder, recipe: Recipe) -> tuple[Path, dict[str, Any], dict[str, Tensor]]:
+def _read_checkpoint(folder: RunFolder, recipe: Recipe) -> tuple[Path, dict[str, Any], dict[str, Tensor]]:
     """The checkpoint that would be released now: its folder, its manifest, its generator's weights and average."""
-    for _ in range(TRIES - 1):
-        with suppress(RunError):
-            return _weights(folder, released_checkpoint(recipe, folder))
-    return _weights(folder, released_checkpoint(recipe, folder))
+    for attempt in range(TRIES):
+        try:
+            path = released_checkpoint(recipe, folder)
+            stored = folder.load_tensors(path)
+            wanted = [name for name in stored if name.startswith(("networks.generator.", "average."))]
+            return path, folder.manifest(path), {name: stored[name] for name in wanted}
+        except RunError:
+            if attempt == TRIES - 1:
+                raise
+    raise AssertionError("unreachable")
 
 
-def _weights(folder: RunFolder, chosen: Path) -> tuple[Path, dict[str, Any], dict[str, Tensor]]:
-    stored = folder.load_tensors(chosen)
-    wanted = ("networks.generator.", "average.")
-    return chosen, folder.manifest(chosen), {name: stored[name] for name in stored if name.startswith(wanted)}
-
-
-def _words(recipe: Recipe, manifest: dict[str, Any], what: str) -> str:
+def _weights_in_words(recipe: Recipe, manifest: dict[str, Any], what: str) -> str:
     kind = "as trained" if recipe.training.ema_decay is None else "moving average"
     return f"{what}: stage {manifest['stage']}, step {manifest['stage_step']:,}, {kind}"

@@ -17,9 +17,8 @@ from ctfgan.evaluation import measurement
 from ctfgan.evaluation.image_streams import ImageSet
 from ctfgan.evaluation.result import FLOOR
 from ctfgan.metrics.features import EVAL_CLASSIFIER
-from ctfgan.reports.comparison import read_run
 from ctfgan.reports.csv_rows import csv_rows
-from ctfgan.reports.plots_of_metrics import figure_table
+from ctfgan.reports.run_results import metric_table, read_run
 from ctfgan.runs.context import Callbacks, RunContext, open_context
 from ctfgan.training.alarms import Alarms
 from ctfgan.training.settings import AlarmSettings
@@ -127,7 +126,7 @@ def test_evaluate_splits_top_1_and_a_run_without_the_real_images_trains_checks_a
     assert floor.top_1_lq_only > 0.9, "recogniser and reference know the withheld classes"
     assert found.protocol.lq_only == 2
     assert "means over classes apart from 2 with low-quality images only" in found.protocol.sentence()
-    headings, _ = figure_table(found.as_dict(), EVAL_CLASSIFIER)
+    headings, _ = metric_table(found.as_dict(), EVAL_CLASSIFIER)
     assert "top-1, LQ only ↑" in headings
     (row,) = csv_rows([read_run(run)], None)
     assert float(row["top_1_lq_only"]) == found.reported.top_1_lq_only

@@ -16,10 +16,10 @@ from ctfgan.evaluation.sweeps import baseline_of
 from ctfgan.recipes.grants import shareable
 from ctfgan.recipes.overlay import with_settings
 from ctfgan.recipes.recipe import Recipe
-from ctfgan.reports.comparison import RunResult
-from ctfgan.reports.csv_rows import FIRST_HEADER, HEADER, add_to_csv, csv_rows, read_csv, write_csv
-from ctfgan.reports.equal import compared
-from tests.unit.reports.test_equal import BASE, MINE, arms, run
+from ctfgan.reports.comparison import compare
+from ctfgan.reports.csv_rows import HEADER, add_to_csv, csv_rows, read_csv, write_csv
+from ctfgan.reports.run_results import RunResult
+from tests.unit.reports.test_equal import BASE, MINE, groups, run
 
 
 def figures(images: int = 100, seed: int = 1) -> dict[str, Any]:
@@ -46,9 +46,9 @@ def test_a_line_says_what_a_run_is_and_what_was_measured() -> None:
                "data.low_quality=/data/mnist.npz", "high_quality_fraction=0.5", commit="c0ffee", pairing="matched",
                versions={"ctfgan": "0.1.0", "date": "2026-01-02"})  # fmt: skip
     base = run("base", "projection-folders", BASE)
-    comparison, _ = compared(arms(mine, base))
+    comparison, _ = compare(groups(mine, base))
     assert comparison is not None
-    first, second = csv_rows([comparison.arms[0].runs[0], base], comparison)
+    first, second = csv_rows([comparison.groups[0].runs[0], base], comparison)
     evaluated = csv_rows([replace(mine, figures=figures())], None)[0]
     assert tuple(first) == HEADER
     known = {"run": "mine", "commit": "c0ffee", "version": "0.1.0", "recipe": "ctf-folders", "set": "good scans",
@@ -73,7 +73,7 @@ def again(recipe: Recipe, *settings: str) -> None:
     """The settings of a line, given to the recipe that it names, make the run's recipe but for its seed and places."""
     own = with_settings(recipe, {}, settings)
     (row,) = csv_rows([RunResult(Path("x"), own, {"counts": {"high_quality": 1, "low_quality": 0}},
-                                 run("x", "ctf-glyphs", []).course, None)], None)  # fmt: skip
+                                 run("x", "ctf-glyphs", []).history, None)], None)  # fmt: skip
     assert with_settings(recipe, {"seed": own.seed}, tuple(shlex.split(row["settings"]))) == shareable(own)
     assert "/" not in row["settings"]
 
@@ -125,13 +125,3 @@ def test_only_a_table_of_this_kind_is_read_back(tmp_path: Path, content: str) ->
     found = read_csv(path)
     assert found is not None
     assert [row["run"] for row in found] == ['näme, "x"\n']
-
-
-def test_a_table_of_an_earlier_version_is_read_and_gets_the_new_columns(tmp_path: Path) -> None:
-    table = tmp_path / "table.csv"
-    table.write_text(",".join(FIRST_HEADER) + "\n" + ",".join(f"{n}" for n in range(len(FIRST_HEADER))) + "\n")
-    add_to_csv(table, csv_rows([run("base", "projection-folders", BASE)], None))
-    first, second = told(table)
-    assert tuple(first) == HEADER
-    assert (first["run"], first["date"], first["top_1_lq_only"]) == ("0", str(len(FIRST_HEADER) - 1), "")
-    assert second["run"] == "base"

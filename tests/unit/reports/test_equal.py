@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 import ctfgan
-from ctfgan.reports.comparison import RunResult
-from ctfgan.reports.curves import course_of
-from ctfgan.reports.equal import Arm, compared, equal_blocks
-from ctfgan.reports.page_blocks import Items, Paragraph, TableBlock
+from ctfgan.reports.comparison import RunGroup, compare, equal_blocks
+from ctfgan.reports.curves import history_of
+from ctfgan.reports.document import Items, Paragraph, TableBlock
+from ctfgan.reports.run_results import RunResult
 
 Check = tuple[str, int, float, float, float | None]
 """Stage, step within it, seconds, distance, top-1."""
@@ -35,15 +35,15 @@ def run(name: str, recipe: str, checks: Sequence[Check], *settings: str, **data:
         lines.append({"event": "step", "stage": stage, "step": step + 5, "seconds": seconds + 4, "loss": 1.0})
     counts = {"classes": 4, "high_quality": 90, "low_quality": 30}
     known = {"counts": counts, "extractor": "recogniser-1", "device": "cpu, 1 thread", "processor": "P"} | data
-    return RunResult(Path(name), ctfgan.recipe(recipe, *settings), known, course_of(lines), None)
+    return RunResult(Path(name), ctfgan.recipe(recipe, *settings), known, history_of(lines), None)
 
 
-def arms(*runs: RunResult) -> list[Arm]:
-    return [Arm(result.path.name, (result,)) for result in runs]
+def groups(*runs: RunResult) -> list[RunGroup]:
+    return [RunGroup(result.path.name, (result,)) for result in runs]
 
 
-def table(*given: Arm) -> list[tuple[str, ...]]:
-    comparison, notes = compared(given)
+def table(*given: RunGroup) -> list[tuple[str, ...]]:
+    comparison, notes = compare(given)
     assert comparison is not None
     assert notes == []
     return [comparison.headings(), *comparison.rows()]
@@ -52,20 +52,20 @@ def table(*given: Arm) -> list[tuple[str, ...]]:
 def test_runs_stand_at_the_smallest_totals_with_their_last_check_by_then_and_not_with_their_best() -> None:
     mine, base = run("mine", "ctf-glyphs", MINE), run("base", "projection-glyphs", BASE)
     # 30 steps: of 40 and 30. 10 s: of 22 and 10; by then mine has only its second check.
-    assert table(*arms(mine, base)) == [
+    assert table(*groups(mine, base)) == [
         ("run", "distance at 30 steps", "top-1", "checked at step", "distance at 10.0 s", "top-1", "checked at s",
          "s to 45.00", "steps to 45.00"),
         ("mine", "30.00", "40.0%", "30", "50.00", "20.0%", "6.0", "14.0", "30"),
         ("base (baseline)", "45.00", "30.0%", "30", "45.00", "30.0%", "10.0", "10.0", "30"),
     ]  # fmt: skip
     longer = run("longer", "projection-glyphs", [*BASE, ("adversarial", 60, 22.0, 10.0, 0.9)])
-    (at_steps,) = [row for row in table(*arms(mine, longer)) if row[0] == "mine"]
+    (at_steps,) = [row for row in table(*groups(mine, longer)) if row[0] == "mine"]
     assert at_steps[1:4] == ("35.00", "50.0%", "40")  # its last, although the one before was nearer
 
 
 def test_what_never_comes_to_the_baseline_and_what_was_not_checked_by_then_says_so() -> None:
     slow, base = run("slow", "ac-gan-folders", SLOW), run("base", "projection-glyphs", BASE)
-    rows = table(*arms(slow, base))
+    rows = table(*groups(slow, base))
     assert rows[1] == ("slow", "no check yet", "", "", "no check yet", "", "", "never", "never")
 
 
@@ -82,7 +82,7 @@ def test_what_never_comes_to_the_baseline_and_what_was_not_checked_by_then_says_
 def test_the_baseline_is_projection_else_without_low_quality_images_else_the_first(
     recipes: tuple[str, ...], baseline: int
 ) -> None:
-    comparison, _ = compared(arms(*(run(str(place), name, BASE) for place, name in enumerate(recipes))))
+    comparison, _ = compare(groups(*(run(str(place), name, BASE) for place, name in enumerate(recipes))))
     assert comparison is not None
     assert comparison.baseline.name == str(baseline)
 
@@ -93,16 +93,16 @@ def test_seeds_are_a_mean_with_the_least_and_the_greatest() -> None:
 
     near = run("near", "ctf-glyphs", [("transfer", 30, 8.0, 40.0, 0.5)])
     far = run("far", "ctf-glyphs", [("transfer", 20, 6.0, 70.0, 0.1), ("transfer", 30, 9.0, 60.0, 0.3)])
-    headings, ours, theirs = table(Arm("ours", (near, far)), Arm("theirs", (base(0, 44.0), base(1, 48.0))))
+    headings, ours, theirs = table(RunGroup("ours", (near, far)), RunGroup("theirs", (base(0, 44.0), base(1, 48.0))))
     # 30 steps and 8 s are the smallest totals; the target is 46, which of ours one run alone comes to.
     assert headings[7] == "s to 46.00"
     assert ours == ("ours", "50.00 (40.00 to 60.00)", "40.0% (30.0% to 50.0%)", "30", "55.00 (40.00 to 70.00)",
                     "30.0% (10.0% to 50.0%)", "7.0 (6.0 to 8.0)", "8.0, 1 of 2", "30, 1 of 2")  # fmt: skip
     assert theirs[:5] == ("theirs (baseline)", "46.00 (44.00 to 48.00)", "25.0%", "30", "no check yet")
-    comparison, _ = compared([Arm("ours", (near, far)), Arm("theirs", (base(0, 44.0),))])
+    comparison, _ = compare([RunGroup("ours", (near, far)), RunGroup("theirs", (base(0, 44.0),))])
     assert comparison is not None
     assert "Over seeds: mean (least to greatest)" in comparison.sentence()
-    alone, _ = compared(arms(near, base(0, 44.0)))
+    alone, _ = compare(groups(near, base(0, 44.0)))
     assert alone is not None
     assert "Over seeds" not in alone.sentence()
 
@@ -119,23 +119,23 @@ def test_seeds_are_a_mean_with_the_least_and_the_greatest() -> None:
 )  # fmt: skip
 def test_checks_that_do_not_compare_are_not_set_side_by_side(other: Callable[[], RunResult], words: str) -> None:
     mine = run("a", "ctf-glyphs", MINE, "checks.images=1000")
-    comparison, notes = compared(arms(mine, other()))
+    comparison, notes = compare(groups(mine, other()))
     assert comparison is None
     assert notes == [f"not at equal steps and seconds: {words}"]
-    blocks = equal_blocks(arms(mine, other()))
+    blocks = equal_blocks(groups(mine, other()))
     assert [type(block) for block in blocks[1:]] == [Items]
 
 
 def test_another_machine_and_a_trained_start_are_told_beside_the_table() -> None:
     base = run("base", "projection-glyphs", BASE, processor="Q")
     mine = run("mine", "ctf-glyphs", MINE, "start.path=x")
-    comparison, notes = compared(arms(mine, base))
+    comparison, notes = compare(groups(mine, base))
     assert comparison is not None
     assert notes == [
         "seconds do not compare: the runs were trained on different machines (cpu, 1 thread, P; cpu, 1 thread, Q)",
         "what the trained weights took that mine began with is not counted",
     ]
-    assert [type(block) for block in equal_blocks(arms(mine, base))[1:]] == [TableBlock, Paragraph, Items]
+    assert [type(block) for block in equal_blocks(groups(mine, base))[1:]] == [TableBlock, Paragraph, Items]
 
 
 def test_a_run_without_a_check_is_left_out_and_a_single_run_has_nothing_beside_it() -> None:
@@ -144,9 +144,9 @@ def test_a_run_without_a_check_is_left_out_and_a_single_run_has_nothing_beside_i
         run("base", "projection-glyphs", BASE),
         run("new", "ctf-glyphs", []),
     )
-    comparison, notes = compared(arms(new, mine, base))
+    comparison, notes = compare(groups(new, mine, base))
     assert comparison is not None
-    assert [arm.name for arm in comparison.arms] == ["mine", "base"]
+    assert [group.name for group in comparison.groups] == ["mine", "base"]
     assert notes == ["not at equal steps and seconds: new has no check yet"]
-    assert compared(arms(mine)) == (None, [])
-    assert equal_blocks(arms(new)) == []
+    assert compare(groups(mine)) == (None, [])
+    assert equal_blocks(groups(new)) == []

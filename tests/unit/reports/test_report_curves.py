@@ -8,12 +8,12 @@ from matplotlib.figure import Figure
 
 from ctfgan.reports.curves import (
     MOST_POINTS,
-    Course,
+    TrainingHistory,
     _thinned,
     as_svg,
     check_plots,
-    course_of,
     draw_checks,
+    history_of,
     loss_plots,
 )
 from ctfgan.storage.run_folder import Journal
@@ -29,37 +29,37 @@ LINES = [
 
 
 def test_steps_and_seconds_run_on_over_the_stages() -> None:
-    course = course_of(LINES)
-    assert [(moment.steps, moment.seconds) for moment in course.steps] == [(5, 1.0), (15, 5.0)]
-    assert [(moment.steps, moment.seconds) for moment in course.checks] == [(10, 2.0), (30, 12.0)]
-    assert [(moment.steps, moment.seconds) for moment in course.switches] == [(10, 2.0)]
-    assert [(s.name, s.steps, s.seconds, s.checks, s.ended) for s in course.stages] == [
+    history = history_of(LINES)
+    assert [(point.steps, point.seconds) for point in history.steps] == [(5, 1.0), (15, 5.0)]
+    assert [(point.steps, point.seconds) for point in history.checks] == [(10, 2.0), (30, 12.0)]
+    assert [(point.steps, point.seconds) for point in history.switches] == [(10, 2.0)]
+    assert [(s.name, s.steps, s.seconds, s.checks, s.ended) for s in history.stages] == [
         ("transfer", 10, 2.0, 1, "enough"),
         ("generate", 20, 10.0, 1, None),
     ]
-    assert (course.generator_steps, course.seconds) == (30, 12.0)
+    assert (history.generator_steps, history.seconds) == (30, 12.0)
 
 
 def test_what_it_does_not_know_is_kept_and_moves_nothing() -> None:
     strange = {"event": "check", "stage": "generate", "step": "many", "seconds": 1.0, "distance": 1.0}
-    course = course_of([*LINES, {"event": "rollback"}, strange])
-    assert [line["event"] for line in course.others] == ["alarm", "rollback", "check"]
-    assert course.checks == course_of(LINES).checks
+    history = history_of([*LINES, {"event": "rollback"}, strange])
+    assert [line["event"] for line in history.others] == ["alarm", "rollback", "check"]
+    assert history.checks == history_of(LINES).checks
 
 
 def test_there_is_a_plot_for_each_term_and_two_for_each_figure() -> None:
-    course = course_of(LINES)
-    assert [plot.alt.split(" of ")[0] for plot in loss_plots(course, "x")] == ["generator_box", "extra"]
-    assert "last value 0.4" in loss_plots(course, "x")[0].alt
-    plots = check_plots([("x", course), ("empty", course_of([]))])
+    history = history_of(LINES)
+    assert [plot.alt.split(" of ")[0] for plot in loss_plots(history, "x")] == ["generator_box", "extra"]
+    assert "last value 0.4" in loss_plots(history, "x")[0].alt
+    plots = check_plots([("x", history), ("empty", history_of([]))])
     assert len(plots) == 4
     assert "x from 90.00 to 30.00; empty has no check" in plots[0].alt
     assert all(plot.content.startswith(b"<?xml") and plot.is_plot for plot in plots)
-    assert check_plots([("empty", course_of([]))]) == ()
+    assert check_plots([("empty", history_of([]))]) == ()
 
 
 def test_the_same_curves_are_the_same_file() -> None:
-    first, second = (check_plots([("x", course_of(LINES))]) for _ in range(2))
+    first, second = (check_plots([("x", history_of(LINES))]) for _ in range(2))
     assert [plot.content for plot in first] == [plot.content for plot in second]
 
 
@@ -67,7 +67,7 @@ def test_the_same_curves_are_the_same_file() -> None:
 def test_any_name_of_a_run_can_stand_in_a_legend(label: str) -> None:
     figure = Figure()
     axis = figure.subplots()
-    draw_checks(axis, [(label, course_of(LINES))] * 2, "distance", "steps")
+    draw_checks(axis, [(label, history_of(LINES))] * 2, "distance", "steps")
     axis.legend()
     assert as_svg(figure)
     assert len(axis.get_legend().get_texts()) == 2
@@ -94,4 +94,4 @@ def test_lines_of_a_journal_that_are_damaged_are_counted_and_passed_over(tmp_pat
 def test_a_plot_says_nothing_of_when_and_where_it_was_made() -> None:
     content = as_svg(Figure()).decode()
     assert "<dc:date>" not in content
-    assert isinstance(course_of([]), Course)
+    assert isinstance(history_of([]), TrainingHistory)

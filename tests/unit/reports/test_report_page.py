@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,12 @@ from ctfgan.core.errors import RunError
 from ctfgan.core.progress import silent
 from ctfgan.reports import curves
 from ctfgan.reports.class_table import measure_classes
-from ctfgan.reports.comparison import HEADINGS, read_run, table
-from ctfgan.reports.loaded_run import open_run
-from ctfgan.reports.page_blocks import Items
-from ctfgan.reports.run_page import Options, is_report, stories, write_report
-from ctfgan.reports.summary_sections import recipe_section
+from ctfgan.reports.comparison import HEADINGS, table
+from ctfgan.reports.document import Items, Paragraph
+from ctfgan.reports.loaded_run import load_run
+from ctfgan.reports.run_page import ReportOptions, data_section, is_report, read_runs, write_report
+from ctfgan.reports.run_results import read_run
+from ctfgan.reports.run_summary import recipe_section
 from ctfgan.runs.context import Callbacks
 from tests.conftest import TINY_RUN
 from tests.unit.reports.conftest import KEPT, cut_back
@@ -42,7 +44,7 @@ def _plots_are_not_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def written(*runs: Path, images: int = 64) -> Path:
     out = runs[-1].parent / f"{runs[-1].name}.html"
-    write_report(stories(runs), Options(images, "cpu"), out, Callbacks())
+    write_report(read_runs(runs), ReportOptions(images, "cpu"), out, Callbacks())
     return out
 
 
@@ -84,10 +86,10 @@ def test_the_page_of_an_evaluated_run_has_every_section_with_the_runs_own_number
 
 def test_the_table_of_classes_is_what_was_measured_in_that_order(evaluated: Path, read_page: Read) -> None:
     section = read_page(written(evaluated)).sections["Class by class"]
-    (run,) = stories([evaluated])
-    studio = open_run(run.folder, run.recipe, "cpu", Callbacks()).studio
-    assert studio is not None
-    found = measure_classes(studio, 64, silent)
+    (run,) = read_runs([evaluated])
+    generator = load_run(run.folder, run.recipe, "cpu", Callbacks()).generator
+    assert generator is not None
+    found = measure_classes(generator, 64, silent)
     assert [row[0] for row in section.rows[1:]] == [row.name for row in found.rows]
     assert [row[1] for row in section.rows[1:]] == [f"{row.accuracy:.1%}" for row in found.rows]
     assert f"{found.rows[0].diversity:.2f}" in section.rows[1][4]
@@ -200,11 +202,11 @@ def test_a_half_grown_network_is_looked_at_as_it_is(folders_run: Path, tmp_path:
     run = ctfgan.train(ctfgan.recipe("prog-gan-folders", *SMALL, *data, *settings), tmp_path / "run")
     finished = read_page(written(run)).sections["Class by class"]
     cut_back(run, "grow-8", 1)
-    (told,) = stories([run])
-    studio = open_run(told.folder, told.recipe, "cpu", Callbacks()).studio
-    assert studio is not None
-    assert studio.model.sampler.level == 1
-    assert float(studio.model.sampler.alpha) < 1
+    (told,) = read_runs([run])
+    generator = load_run(told.folder, told.recipe, "cpu", Callbacks()).generator
+    assert generator is not None
+    assert generator.sampler.level == 1
+    assert float(generator.sampler.alpha) < 1
     page = read_page(written(run))
     assert page.title.endswith("unfinished: stage grow-8, step 1")
     assert [len(page.sections["Class by class"].rows), len(finished.rows)] == [5, 5]
@@ -257,7 +259,7 @@ def test_several_runs_stand_side_by_side_first(evaluated: Path, folders_run: Pat
 
 def test_only_a_page_of_its_own_is_known_as_a_report(kept_run: Path, tmp_path: Path) -> None:
     out = tmp_path / "page.html"
-    write_report(stories([kept_run]), Options(64, "cpu"), out, Callbacks())
+    write_report(read_runs([kept_run]), ReportOptions(64, "cpu"), out, Callbacks())
     assert is_report(out)
     for content in ("", "<!doctype html><title>ctfgan report</title>"):
         out.write_text(content)
@@ -270,14 +272,14 @@ def test_a_run_without_its_counts_is_refused(kept_run: Path, tmp_path: Path) -> 
     run = Path(shutil.copytree(kept_run, tmp_path / "run"))
     (run / "data.json").write_text("{}")
     with pytest.raises(RunError, match=r"data\.json is damaged"):
-        stories([run])
+        read_runs([run])
 
 
 def test_the_time_by_the_clock_is_told_only_where_files_have_kept_it(kept_run: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(kept_run, tmp_path / "run"))
     os.utime(run / "recipe.json", (1_000_000, 1_000_000))
     os.utime(run / "journal.jsonl", (1_003_661, 1_003_661))
-    (told,) = stories([run])
+    (told,) = read_runs([run])
     wall = told.wall_time()
     assert wall is not None
     assert str(wall[1]) == "1:01:01"
@@ -287,24 +289,24 @@ def test_the_time_by_the_clock_is_told_only_where_files_have_kept_it(kept_run: P
 
 def test_the_recipe_is_told_by_its_difference_from_the_named_one(kept_run: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(kept_run, tmp_path / "run"))
-    (told,) = stories([run])
+    (told,) = read_runs([run])
     changes = told.changes()
     assert changes is not None
     assert "data.resolution = 16 (not 32)" in changes
     assert len(changes) == len({setting.split("=")[0] for setting in KEPT})
     recipe = json.loads((run / "recipe.json").read_text())
     (run / "recipe.json").write_text(json.dumps(recipe | {"name": "my-own"}))
-    assert stories([run])[0].changes() is None
+    assert read_runs([run])[0].changes() is None
 
 
 def test_what_was_changed_on_resuming_is_told_with_the_step_and_both_values(kept_run: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(kept_run, tmp_path / "run"))
-    (before,) = stories([run])
+    (before,) = read_runs([run])
     began = before.wall_time()
     steps = before.recipe.method.generate.steps  # type: ignore[union-attr]
     ctfgan.resume(run, settings=(f"generate.steps={steps + 1}",))
     os.utime(run / "recipe.json", ((run / "recipe.json").stat().st_mtime + 100,) * 2)  # as if resumed much later
-    (told,) = stories([run])
+    (told,) = read_runs([run])
     items = [item for block in recipe_section(told, 2) if isinstance(block, Items) for item in block.texts]
     total = sum(stage.steps for name, stage in before.recipe.method if name in ("transfer", "generate"))
     assert f"after {total:,} steps: method.generate.steps = {steps + 1} (before: {steps})" in items
@@ -313,3 +315,17 @@ def test_what_was_changed_on_resuming_is_told_with_the_step_and_both_values(kept
     assert after is not None
     assert abs(after[0] - began[0]).total_seconds() < 1
     assert after[1] > began[1]
+
+
+@pytest.mark.parametrize(
+    ("summary", "count"),
+    [
+        ({"unreadable": [["x.png", "zero bytes"]], "unreadable_count": 170_001}, "170,001"),
+        ({"unreadable": [["x.png", "zero bytes"]] * 1_234}, "1,234"),  # a run from before, which names all of them
+    ],
+)
+def test_the_report_counts_unreadable_images_that_are_not_named(summary: dict[str, Any], count: str) -> None:
+    run: Any = SimpleNamespace(result=SimpleNamespace(counts={}), data=summary)
+    loaded: Any = SimpleNamespace(no_data=None, data_notes=[], generator=None)
+    paragraphs = [block for block in data_section(run, loaded, 2) if isinstance(block, Paragraph)]
+    assert f"{count} images could not be read" in str(paragraphs)

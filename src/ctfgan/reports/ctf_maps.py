@@ -19,11 +19,13 @@ from ctfgan.models.generator_a import TransferGenerator
 from ctfgan.models.interfaces import Condition, Noise
 from ctfgan.models.synthesis import balanced_labels, draw_inputs, synthesise
 from ctfgan.models.transfer_features import TransferFeature, TransferTrace
-from ctfgan.reports.loaded_run import Studio
-from ctfgan.reports.page_blocks import Block, Cell, Gallery, Heading, Items, Paragraph, TableBlock, Tile, Tiles
-from ctfgan.reports.tiles import image_tile, map_tile
+from ctfgan.recipes.recipe import CtfGan
+from ctfgan.reports.document import Block, Gallery, Heading, Items, Paragraph, TableBlock, Tiles
+from ctfgan.reports.loaded_run import LoadedRun, RunGenerator
+from ctfgan.reports.pictures import image_tile, map_tile
+from ctfgan.reports.run_summary import RunSummary
 
-SHOWN = 4  # samples that are looked into
+EXAMPLES = 4  # samples whose maps are drawn
 MEASURED = 256  # samples that a block's part is measured on
 AT_ONCE = 64
 SEED = 20_260_802  # of noise and low-quality images; any constant would do
@@ -31,6 +33,10 @@ WIDTH = 96  # CSS pixels of a map
 
 T = TypeVar("T")
 
+ABLATIONS = {
+    "shuffled": "This run is the ablation that hands G_A the CTFs of other images, so H_m and Embed are those.",
+    "zero": "This run is the ablation that hands G_A zeros in the place of the CTFs.",
+}
 EXPLANATION = (
     "F_m: the feature maps of block m of G_LH, mean of their magnitudes (black 0, light yellow the largest)",
     "H_m = F_m - the resized mean of F_(m-1): what block m adds to what it was given, mean over its maps (red adds, "
@@ -53,7 +59,7 @@ class BlockPart:
 
 
 @dataclass(frozen=True)
-class Look:
+class SampleMaps:
     """A few samples, taken apart."""
 
     low_quality: Bytes
@@ -67,46 +73,54 @@ class Look:
     """G_A's images without CTF_1 ... CTF_M, each ``(N, R, R, K)``; empty while G_A is not trained."""
 
 
-def maps_section(studio: Studio, level: int, progress: Progress) -> list[Block]:
-    """CTF maps of a few samples, and what each block means to the images.
+def maps_section(run: RunSummary, loaded: LoadedRun, level: int, progress: Progress) -> list[Block]:
+    """CTF maps of a few samples, and what each block means to the images; nothing for another method than CTF-GAN.
 
     Args:
-        studio: of a CTF-GAN.
-        level: of the headings of the samples.
+        run: the run.
+        loaded: its generator, if it can be opened.
+        level: of the heading.
         progress: shows how far it is.
     """
-    numbers = torch.from_numpy(np.linspace(0, len(studio.labels) - 1, min(SHOWN, len(studio.labels))).round())
-    chosen = numbers.long()
-    look = look_into(studio, *_drawn(studio, chosen, SEED))
-    blocks: list[Block] = []
-    if look.image is None:
+    method = run.recipe.method
+    if not isinstance(method, CtfGan):
+        return []
+    blocks: list[Block] = [Heading("Conditional transferring features", level)]
+    source = loaded.generator
+    if source is None:
+        return [*blocks, Paragraph(f"No samples can be made: {loaded.no_images}.")]
+    if method.features.ctf in ABLATIONS:
+        blocks.append(Paragraph(ABLATIONS[method.features.ctf]))
+    numbers = torch.from_numpy(np.linspace(0, len(source.labels) - 1, min(EXAMPLES, len(source.labels))).round()).long()
+    maps = sample_maps(source, *_draw(source, numbers, SEED))
+    if maps.image is None:
         blocks.append(Paragraph("G_A is not trained yet (that is stage 2), so there are only G_LH's maps to see."))
     else:
-        blocks += _parts(studio, progress)
-    blocks.append(_shares(studio))
-    blocks.append(Items(EXPLANATION[: 3 if look.image is None else 4]))
-    for row, number in enumerate(chosen.tolist()):
-        blocks += _sample(look, row, studio.names[number], level)
+        blocks.append(_parts_table(source, progress))
+    blocks.append(_shares_table(source))
+    blocks.append(Items(EXPLANATION[: 3 if maps.image is None else 4]))
+    for row, number in enumerate(numbers.tolist()):
+        blocks += _sample(maps, row, source.names[number], level + 1)
     return blocks
 
 
 @torch.no_grad()
-def look_into(studio: Studio, condition: Condition, noise: Noise) -> Look:
+def sample_maps(source: RunGenerator, condition: Condition, noise: Noise) -> SampleMaps:
     """Take samples apart."""
-    generator = studio.model.whole
+    generator = source.whole
     assert isinstance(generator, TransferGenerator)
     low_quality, labels = condition.required_low_quality()
     lh = generator.generator_lh
     trace = lh.trace(condition, noise)
     features = generator.features(trace, labels)
     image, without = None, []
-    if studio.model.sampler is generator:
+    if source.sampler is generator:
         image = to_bytes(generator.generator_a(noise.latent, features))
         without = [
             to_bytes(generator.generator_a(noise.latent, without_block(features, block)))
             for block in range(len(features))
         ]
-    return Look(to_bytes(low_quality), trace, features, to_bytes(lh(condition, noise)), image, without)
+    return SampleMaps(to_bytes(low_quality), trace, features, to_bytes(lh(condition, noise)), image, without)
 
 
 def without_block(features: list[TransferFeature], block: int) -> list[TransferFeature]:
@@ -116,25 +130,25 @@ def without_block(features: list[TransferFeature], block: int) -> list[TransferF
     ]
 
 
-def block_parts(studio: Studio, numbers: Tensor, progress: Progress) -> tuple[float | None, list[BlockPart]]:
+def block_parts(source: RunGenerator, numbers: Tensor, progress: Progress) -> tuple[float | None, list[BlockPart]]:
     """Top-1 of images of some measured classes ``(N,)``, and what each block's CTF means to these images."""
     parts = numbers.split(AT_ONCE)
     squares: list[NDArray[np.float64]] = []  # (images, blocks) each
     hits: list[list[Tensor]] = []
     for index in progress(range(len(parts)), len(parts), "taking samples apart, block by block"):
-        look = look_into(studio, *_drawn(studio, parts[index], SEED + 1 + index))
-        assert look.image is not None
-        whole = look.image.astype(np.float64)
-        squares.append(np.stack([((whole - image) ** 2).mean(axis=(1, 2, 3)) for image in look.without], axis=1))
-        if studio.eval_classifier is not None:
-            read = [studio.eval_classifier.read(image)[1].argmax(dim=1) for image in (look.image, *look.without)]
-            hits.append([found == parts[index] for found in read])
+        maps = sample_maps(source, *_draw(source, parts[index], SEED + 1 + index))
+        assert maps.image is not None
+        whole = maps.image.astype(np.float64)
+        squares.append(np.stack([((whole - image) ** 2).mean(axis=(1, 2, 3)) for image in maps.without], axis=1))
+        if source.eval_classifier is not None:
+            read = [source.eval_classifier.read(image)[1].argmax(dim=1) for image in (maps.image, *maps.without)]
+            hits.append([labels == parts[index] for labels in read])
     changes = np.sqrt(np.concatenate(squares).mean(axis=0))
     if not hits:
         return None, [BlockPart(float(change), None) for change in changes]
     shares = [torch.cat(column).double().mean().item() for column in zip(*hits, strict=True)]
-    found = [BlockPart(float(change), share) for change, share in zip(changes, shares[1:], strict=True)]
-    return shares[0], found
+    blocks = [BlockPart(float(change), share) for change, share in zip(changes, shares[1:], strict=True)]
+    return shares[0], blocks
 
 
 def variance_shares(
@@ -175,18 +189,20 @@ def variance_shares(
     return shares
 
 
-def _shares(studio: Studio) -> TableBlock:
+def _shares_table(source: RunGenerator) -> TableBlock:
     """What G_LH's and G_A's images depend on."""
-    generator = studio.model.whole
+    generator = source.whole
     assert isinstance(generator, TransferGenerator)
-    count = len(studio.labels)
+    count = len(source.labels)
     numbers, others = torch.randint(count, (2, MEASURED), generator=torch.Generator().manual_seed(SEED))
-    drawn, other = _drawn(studio, numbers, SEED), _drawn(studio, others, SEED + 1)
-    anew, _ = _drawn(studio, numbers, SEED + 1)
+    drawn, other = _draw(source, numbers, SEED), _draw(source, others, SEED + 1)
+    anew, _ = _draw(source, numbers, SEED + 1)
     networks: dict[str, nn.Module] = {"G_LH's image": generator.generator_lh}
-    if studio.model.sampler is generator:
+    if source.sampler is generator:
         networks["G_A's image"] = generator
-    found = {name: variance_shares(network, *drawn, anew, other, studio.engine) for name, network in networks.items()}
+    by_image = {
+        name: variance_shares(network, *drawn, anew, other, source.engine) for name, network in networks.items()
+    }
     meanings = {
         "z_A": "noise of G_A",
         "z_m": "noise of G_LH's blocks",
@@ -195,28 +211,28 @@ def _shares(studio: Studio) -> TableBlock:
         "class and I_L": "another class with an I_L that goes with it",
     }
     rows = tuple(
-        (key, meaning, *(f"{shares[key]:.1%}" for shares in found.values())) for key, meaning in meanings.items()
+        (key, meaning, *(f"{shares[key]:.1%}" for shares in by_image.values())) for key, meaning in meanings.items()
     )
-    told = (
+    caption = (
         "How much of the variance of images each input explains: half the mean squared change of "
         f"{MEASURED} images when it alone is drawn anew, over the variance of all. What inputs do only together counts "
         "for each of them, so the shares may add up to more than 100 %. An input at 0 % does nothing; G_LH has no z_A."
     )
-    return TableBlock(("input", "what it is", *found), rows, told)
+    return TableBlock(("input", "what it is", *by_image), rows, caption)
 
 
-def _drawn(studio: Studio, numbers: Tensor, seed: int) -> tuple[Condition, Noise]:
-    generator = studio.model.whole
+def _draw(source: RunGenerator, numbers: Tensor, seed: int) -> tuple[Condition, Noise]:
+    generator = source.whole
     assert isinstance(generator, TransferGenerator)
-    names = [studio.names[number] for number in numbers.tolist()]
+    names = [source.names[number] for number in numbers.tolist()]
     rng = PerImageRng(seed, names, numbers_in_class(names))
-    condition, noise = draw_inputs(generator, torch.from_numpy(studio.labels)[numbers], studio.bank, rng)
-    return condition.to(studio.engine.device), noise.to(studio.engine.device)
+    condition, noise = draw_inputs(generator, torch.from_numpy(source.labels)[numbers], source.bank, rng)
+    return condition.to(source.engine.device), noise.to(source.engine.device)
 
 
-def _parts(studio: Studio, progress: Progress) -> list[Block]:
-    numbers = balanced_labels(MEASURED, studio.measured)
-    whole, parts = block_parts(studio, numbers, progress)
+def _parts_table(source: RunGenerator, progress: Progress) -> TableBlock:
+    numbers = balanced_labels(MEASURED, source.measured)
+    whole, parts = block_parts(source, numbers, progress)
     judged = "" if whole is None else f" With all CTFs the recogniser reads {whole:.1%} of them as meant."
     known = parts[0].top_1 is not None
     headings = ("block", "change of the image without CTF_m, grey levels", *(["top-1 without CTF_m"] if known else []))
@@ -224,56 +240,47 @@ def _parts(studio: Studio, progress: Progress) -> list[Block]:
         (f"block {number}", f"{part.change:.1f}", *([f"{part.top_1:.1%}"] if known else []))
         for number, part in enumerate(parts, start=1)
     )
-    told = (
+    caption = (
         f"What each block's CTF means to G_A's images: root mean square over {len(numbers):,} images, spread "
         f"over the classes.{judged} G_A never saw a CTF of zeros, so a large change says that G_A relies on the "
         "block, not how much better the block makes an image."
     )
-    return [TableBlock(headings, rows, told)]
+    return TableBlock(headings, rows, caption)
 
 
-def _sample(look: Look, row: int, name: str, level: int) -> list[Block]:
-    first: list[tuple[Tile, str]] = [
-        (image_tile(look.low_quality[row], f"the low-quality image of a sample of {name}", WIDTH), "I_L, low quality"),
-        (image_tile(look.from_lh[row], f"G_LH's image of {name}", WIDTH), "G_LH's image (Task 2)"),
+def _sample(maps: SampleMaps, row: int, name: str, level: int) -> list[Block]:
+    def image(pixels: Bytes, what: str, text: str = "") -> Tiles:
+        return Tiles((image_tile(pixels[row], f"{what} of {name}", WIDTH),), text)
+
+    images = [
+        image(maps.low_quality, "the low-quality image of a sample", "I_L, low quality"),
+        image(maps.from_lh, "G_LH's image", "G_LH's image (Task 2)"),
     ]
-    if look.image is not None:
-        first.append((image_tile(look.image[row], f"G_A's image of {name}", WIDTH), "G_A's image (Task 1)"))
-    sizes = [f"{maps.shape[-1]}x{maps.shape[-1]}, {maps.shape[1]} maps" for maps in look.trace.maps]
-    headings = ("", *(f"block {number}: {size}" for number, size in enumerate(sizes, start=1)))
-    lines: list[tuple[Cell, ...]] = [
-        ("F_m", *(_maps(maps[row].abs(), f"F_{m} of {name}") for m, maps in _numbered(look.trace.maps))),
-        ("H_m", *(_maps(ctf.difference[row], f"H_{m} of {name}", signed=True) for m, ctf in _numbered(look.features))),
-        ("Embed", *(_stripes(ctf.embedding[row], f"Embed_{m} of {name}") for m, ctf in _numbered(look.features))),
+    sizes = [f"{f.shape[-1]}x{f.shape[-1]}, {f.shape[1]} maps" for f in maps.trace.maps]
+    features = list(_numbered(maps.features))
+    rows: list[tuple[str | Tiles, ...]] = [
+        ("F_m", *(_mean_map(f[row].abs(), f"F_{m} of {name}") for m, f in _numbered(maps.trace.maps))),
+        ("H_m", *(_mean_map(ctf.difference[row], f"H_{m} of {name}", signed=True) for m, ctf in features)),
+        ("Embed", *(_stripes(ctf.embedding[row], f"Embed_{m} of {name}") for m, ctf in features)),
     ]
-    if look.image is not None:
-        whole = look.image[row].astype(np.float32)
-        lost = [np.abs(whole - image[row]).mean(axis=2) for image in look.without]
-        lines.append(
-            (
-                "without CTF_m",
-                *(
-                    Tiles((image_tile(image[row], f"G_A's image of {name} without CTF_{m}", WIDTH),))
-                    for m, image in _numbered(look.without)
-                ),
-            )
-        )
-        lines.append(
+    if maps.image is not None:
+        images.append(image(maps.image, "G_A's image", "G_A's image (Task 1)"))
+        without = list(_numbered(maps.without))
+        rows += [
+            ("without CTF_m", *(image(pixels, f"G_A's image without CTF_{m}") for m, pixels in without)),
             (
                 "difference",
                 *(
-                    Tiles(
-                        (map_tile(found, f"what {name} loses without CTF_{m}", WIDTH, signed=False, most=255),),
-                        f"mean {found.mean():.1f}",
-                    )
-                    for m, found in _numbered(lost)
+                    _difference(maps.image[row], pixels[row], f"what {name} loses without CTF_{m}")
+                    for m, pixels in without
                 ),
-            )
-        )
-    return [Heading(f"A sample of {name}", level), Gallery(tuple(first)), TableBlock(headings, tuple(lines))]
+            ),
+        ]
+    headings = ("", *(f"block {m}: {size}" for m, size in _numbered(sizes)))
+    return [Heading(f"A sample of {name}", level), Gallery(tuple(images)), TableBlock(headings, tuple(rows))]
 
 
-def _maps(maps: Tensor, alt: str, *, signed: bool = False) -> Tiles:
+def _mean_map(maps: Tensor, alt: str, *, signed: bool = False) -> Tiles:
     """The mean over maps ``(T, H, W)``, with its largest magnitude."""
     mean = maps.mean(dim=0).float().cpu().numpy()
     reach = f"±{np.abs(mean).max():.2g}" if signed else f"0 ... {mean.max():.2g}"
@@ -283,8 +290,14 @@ def _maps(maps: Tensor, alt: str, *, signed: bool = False) -> Tiles:
 def _stripes(vector: Tensor, alt: str) -> Tiles:
     """The numbers of a vector ``(D,)`` beside each other."""
     values = vector.float().cpu().numpy()
-    shown = np.repeat(values[None], max(1, len(values) // 6), axis=0)
-    return Tiles((map_tile(shown, alt, WIDTH, signed=True),), f"±{np.abs(values).max():.2g}")
+    stripes = np.repeat(values[None], max(1, len(values) // 6), axis=0)
+    return Tiles((map_tile(stripes, alt, WIDTH, signed=True),), f"±{np.abs(values).max():.2g}")
+
+
+def _difference(image: Bytes, other: Bytes, alt: str) -> Tiles:
+    """How much each pixel of two images ``(R, R, K)`` differs."""
+    levels = np.abs(image.astype(np.float32) - other).mean(axis=2)
+    return Tiles((map_tile(levels, alt, WIDTH, signed=False, most=255),), f"mean {levels.mean():.1f}")
 
 
 def _numbered(items: Sequence[T]) -> Iterator[tuple[int, T]]:
