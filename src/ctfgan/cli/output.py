@@ -6,12 +6,12 @@ from pathlib import Path
 
 from ctfgan.cli.options import check_image_name, write_new
 from ctfgan.sampling.model import Model, Samples
-from ctfgan.sampling.set_folder import check_set_folder
+from ctfgan.sampling.sets import check_set_folder
 from ctfgan.sampling.sheets import check_sheet, columns_that_fit, png, sheet_of_columns
 from ctfgan.training.validation import spread_evenly
 
 
-def check_set_output(out: Path) -> None:
+def check_set_output(out: Path) -> Path:
     """Refuse an output for a set of samples, which may be there in part already.
 
     Raises:
@@ -19,6 +19,7 @@ def check_set_output(out: Path) -> None:
     """
     check_image_name(out)
     check_set_folder(out)
+    return out
 
 
 def sheet_classes(model: Model, chosen: list[str] | None, count: int, *, all_classes: bool) -> list[str] | None:

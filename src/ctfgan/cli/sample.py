@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ctfgan.cli.options import DEVICE, SEED, free_output
 from ctfgan.core.text import plural
+
+if TYPE_CHECKING:
+    from ctfgan.data.images import Bytes
+    from ctfgan.sampling.layouts import Layout
+    from ctfgan.sampling.model import Model
+    from ctfgan.sampling.plan import SamplePlan
 
 SHEET_COUNT = 16
 SHEET = "samples.png"
@@ -58,11 +64,11 @@ def sample(
     ctfgan evaluate runs/mine --cas        do such images help a classifier?
 
     A set holds exactly -n images of each class, or what --balance-with finds missing. The same command goes on with a
-    set that was interrupted, checks one that is complete, and mends what is damaged. An image depends on model, class,
-    number and seed alone: a larger -n makes the same ones and more, and a sheet shows the first ones of a set.
+    set that was interrupted, and makes again what is missing. An image depends on model, class, number and seed alone:
+    a larger -n makes the same ones and more, and a sheet shows the first ones of a set.
 
-    manifest.json says what was made of what, with a hash of every piece. 'ctfgan train --hq' and 'ctfgan data check'
-    read a set in every format; the Hugging Face 'datasets' read it too, 'webdataset' its tar files.
+    manifest.json says what was made of what. 'ctfgan train --hq' and 'ctfgan data check' read a set in every format;
+    the Hugging Face 'datasets' read it too, 'webdataset' its tar files.
     """
     is_sheet = out is None or out.suffix.lower() == ".png"
     if all_classes and classes:
@@ -79,11 +85,9 @@ def sample(
     from ctfgan.sampling.model import load
     from ctfgan.sampling.own_images import read_own_images
 
-    engine = start_engine(device)
-    if out is not None and not is_sheet:
-        engine.processes.on_main(partial(check_set_output, out))
-    else:
-        out = sheet = Path(engine.processes.on_main(lambda: str(free_output(out, SHEET))))
+    engine, form = start_engine(device), form or "folders"
+    on_main = engine.processes.on_main
+    place = Path(on_main(lambda: str(free_output(out, SHEET) if is_sheet else check_set_output(out or Path()))))
     loaded = load(model, engine=engine)
     chosen = list(dict.fromkeys(classes)) or None
     if is_sheet:
@@ -93,14 +97,12 @@ def sample(
     for note in own.notes if own is not None else ():
         console.say(f"note: {note}")
     if not is_sheet:
-        from ctfgan.cli.sample_set import make_set
-
-        make_set(loaded, chosen, count, real, seed, images, out, form or "folders", dry_run=dry_run)
+        plan = _plan(loaded, chosen, count, real)
+        _make_set(loaded, plan, form, seed, images, place, dry_run=dry_run)
         return
-    count = count or SHEET_COUNT
-    samples = loaded.sample(chosen, count, seed=seed, low_quality=images)
-    place = engine.processes.on_main(lambda: str(write_sheet(samples, count, sheet)))
-    of = len(samples.images) // count
+    samples = loaded.sample(chosen, count or SHEET_COUNT, seed=seed, low_quality=images)
+    place = Path(on_main(lambda: str(write_sheet(samples, count or SHEET_COUNT, place))))
+    of = len(samples.images) // (count or SHEET_COUNT)
     kinds = f" of {plural(of, 'class', 'classes')}" if loaded.bundle.recipe.method.is_conditional else ""
     console.say(f"{plural(len(samples.images), 'image')}{kinds}: {place}")
     if chosen is not None and not classes:
@@ -108,3 +110,76 @@ def sample(
             f"These {of:,} of {len(loaded.classes):,} classes are spread evenly over all; choose others with --class, "
             "or make a set of all with --all-classes --out DIR"
         )
+
+
+def _plan(model: Model, classes: list[str] | None, count: int | None, real: str | None) -> SamplePlan:
+    """How many images of which class; with real images to balance with, it is said how many of these there are."""
+    from ctfgan.cli.console import say
+    from ctfgan.data.sources.registry import open_source
+    from ctfgan.sampling.plan import plan, plan_balanced
+
+    if real is None:
+        return plan(model, classes, count or SHEET_COUNT)
+    wanted = plan_balanced(model, classes, open_source(real), count)
+    balance = wanted.balance
+    assert balance is not None, "it is balanced with real images"
+    numbers, full = balance.real, int((wanted.counts == 0).sum())
+    say(
+        f"{balance.source}: {numbers.sum():,} real images of {len(numbers):,} classes, {numbers.min():,} to "
+        f"{numbers.max():,} each, to be filled up to {balance.target:,} each ({full:,} full already)"
+    )
+    for note in balance.notes:
+        say(f"  {note}")
+    return wanted
+
+
+def _make_set(
+    model: Model, plan: SamplePlan, form: str, seed: int, low_quality: Bytes | None, out: Path, *, dry_run: bool
+) -> None:
+    """Say what is to be made, make it, say what there is now."""
+    import shlex
+
+    from ctfgan.cli.console import progress, say
+    from ctfgan.core.text import duration, format_bytes
+    from ctfgan.sampling.sets import layout_for, write_set
+
+    if plan.total == 0:
+        say("nothing to make: no class lacks an image")
+        return
+    layout = layout_for(model, plan, form, seed)
+    _say_size(layout, out)
+    if dry_run:
+        return
+    made = write_set(
+        model,
+        layout,
+        out,
+        low_quality=low_quality,
+        progress=progress,
+        on_estimate=lambda seconds, size: say(f"about {duration(seconds)} left; about {format_bytes(size)} in the end"),
+    )
+    if made.made == 0:
+        say(f"{out} is complete already: {plural(made.images, 'image')}")
+        return
+    there = f" ({made.images - made.made:,} were there already)" if made.made < made.images else ""
+    name = shlex.quote(str(out))
+    say(
+        f"{plural(made.images, 'image')}{there}, {format_bytes(made.bytes)}: {out}. Look at them with "
+        f"'ctfgan data check {name}'"
+    )
+
+
+def _say_size(layout: Layout, out: Path) -> None:
+    import shutil
+
+    from ctfgan.cli.console import say
+    from ctfgan.core.text import format_bytes
+
+    made = layout.plan.counts[layout.plan.counts > 0]
+    each = f"{made.min():,} each" if made.min() == made.max() else f"{made.min():,} to {made.max():,} each"
+    say(
+        f"{out}: {plural(layout.plan.total, 'image')} of {plural(len(made), 'class', 'classes')}, {each}, "
+        f"as {layout.name}"
+    )
+    disk = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    say(f"  at most {format_bytes(layout.most_bytes())} on disk, {format_bytes(shutil.disk_usage(disk).free)} are free")

@@ -29,7 +29,7 @@ class Balance:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SamplePlan:
     """How many images of which class."""
 
     classes: tuple[str, ...]
@@ -47,7 +47,7 @@ class Plan:
         return int(self.counts.sum())
 
 
-def plan(model: Model, classes: Sequence[str] | None, count: int) -> Plan:
+def plan(model: Model, classes: Sequence[str] | None, count: int) -> SamplePlan:
     """The same number of images of each class.
 
     Args:
@@ -59,10 +59,10 @@ def plan(model: Model, classes: Sequence[str] | None, count: int) -> Plan:
         ConfigError: an unknown class, or classes of a model without any.
     """
     names, labels = _chosen(model, classes)
-    return Plan(names, labels, np.full(len(labels), count))
+    return SamplePlan(names, labels, np.full(len(labels), count))
 
 
-def plan_balanced(model: Model, classes: Sequence[str] | None, real: ImageSource, target: int | None) -> Plan:
+def plan_balanced(model: Model, classes: Sequence[str] | None, real: ImageSource, target: int | None) -> SamplePlan:
     """As many images of each class as real ones are missing to a number that is the same for all.
 
     Classes are matched by name. A class without real images gets all of them; a real class that the model does not
@@ -108,7 +108,7 @@ def plan_balanced(model: Model, classes: Sequence[str] | None, real: ImageSource
     if over:
         notes.append(f"{_classes(over)} with more than {largest:,} real images, to which nothing is added")
     counts = np.maximum(largest - found, 0)
-    return Plan(names, labels, counts, Balance(real.location, largest, found, tuple(notes)))
+    return SamplePlan(names, labels, counts, Balance(real.location, largest, found, tuple(notes)))
 
 
 def _chosen(model: Model, classes: Sequence[str] | None) -> tuple[tuple[str, ...], Labels]:

@@ -1,10 +1,16 @@
-"""Sets of samples on disk: exact numbers of images of each class, made in bounded memory, stopped and gone on with."""
+"""Sets of samples on disk: exact numbers of images of each class, made in bounded memory, stopped and gone on with.
+
+The manifest comes first and says what is to be made (:mod:`~ctfgan.data.sources.sample_set`); what is missing is made.
+Files appear whole or not at all, and an image follows from bundle, class, number and seed: so a set is the same, byte
+for byte, however often its making was interrupted.
+"""
 
 from __future__ import annotations
 
-import io
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -12,15 +18,26 @@ from typing import Any
 
 import numpy as np
 
-from ctfgan.core.errors import Interrupted
+from ctfgan.bundle.bundle import environment
+from ctfgan.core.errors import ConfigError, Interrupted
+from ctfgan.core.files import clear_remains, flush_all, is_taken, lock, write_file
 from ctfgan.core.progress import Progress, silent
 from ctfgan.core.signals import stop_on_signals
+from ctfgan.core.text import plural
 from ctfgan.data.images import Bytes, to_picture
-from ctfgan.sampling.layouts import Layout, Row, layout_named
+from ctfgan.data.sources.sample_set import (
+    SET_KIND,
+    SET_MANIFEST,
+    SET_VERSION,
+    SetLowQuality,
+    SetManifest,
+    set_manifest,
+)
+from ctfgan.sampling.layouts import EncodedImage, Layout, layout_named
 from ctfgan.sampling.model import ImageId, Model
 from ctfgan.sampling.names import folder_names
-from ctfgan.sampling.plan import Plan
-from ctfgan.sampling.set_folder import SetFolder
+from ctfgan.sampling.plan import SamplePlan
+from ctfgan.sampling.sheets import png
 
 ROUND = 64  # images that a process makes before they are written
 WARM = 2  # rounds before the time that is left can be told
@@ -39,7 +56,7 @@ class MadeSet:
     """Images that were not there before."""
 
 
-def layout_for(model: Model, plan: Plan, form: str, seed: int) -> Layout:
+def layout_for(model: Model, plan: SamplePlan, form: str, seed: int) -> Layout:
     """How a set of a model will lie on disk.
 
     Args:
@@ -58,6 +75,20 @@ def layout_for(model: Model, plan: Plan, form: str, seed: int) -> Layout:
     return layout_named(form)(plan, folders, recipe.data.resolution**2 * spec.channels, seed)
 
 
+def check_set_folder(out: Path) -> None:
+    """Refuse a place where a set can neither begin nor go on, before any work.
+
+    Raises:
+        ConfigError: something else is at ``out``, or its parent folder is missing.
+    """
+    if not out.absolute().parent.is_dir():
+        raise ConfigError(f"folder {out.absolute().parent} does not exist; make it first, or choose another --out")
+    if is_taken(out) and set_manifest(out) is None:
+        raise ConfigError(
+            f"{out} exists already; choose another --out, or move it away: it is no set of samples to go on with"
+        )
+
+
 def write_set(
     model: Model,
     layout: Layout,
@@ -67,10 +98,9 @@ def write_set(
     progress: Progress = silent,
     on_estimate: OnEstimate | None = None,
 ) -> MadeSet:
-    """Make a set of samples, or go on with one; under a launcher all processes of it must call this.
+    """Make a set of samples, or what is missing of one; under a launcher all processes of it must call this.
 
-    An image depends on the bundle, its class, its number in the class and the seed, not on what else is made with it;
-    to the bit on a CPU with the same number of threads. Memory holds one shard, or 1,000 images, at most.
+    Memory holds one shard, or one round of images.
 
     Args:
         model: the generator.
@@ -81,119 +111,191 @@ def write_set(
         on_estimate: told once how long it takes.
 
     Raises:
-        ConfigError: something else is at ``out``, or a set that was begun with other arguments.
-        Interrupted: a signal ended it early; complete pieces stay.
+        ConfigError: something else is at ``out``, a set that was begun with other arguments, or another process makes
+            it.
+        Interrupted: a signal ended it early; complete files stay.
     """
     processes = model.engine.processes
-    folder = SetFolder(out, layout, _told(model, layout, low_quality))
-    try:
-        todo = processes.on_main(lambda: folder.begin(progress))
-        before = folder.images
-        maker = _Maker(model, layout, out, folder, todo, low_quality)
-        signal_number = maker.make(progress, on_estimate)
-        if signal_number:
-            raise Interrupted(
-                f"stopped after {folder.images:,} of {layout.plan.total:,} images, which stay in {out}; run the same "
-                "command again to go on",
-                signal_number,
-            )
-        processes.on_main(folder.finish)
-    finally:
-        folder.close()
-    return MadeSet(folder.images, folder.bytes, folder.images - before)
+    manifest = _manifest(model, layout, low_quality)
+    with ExitStack() as held:
+        present = processes.on_main(lambda: _begin(out, layout, manifest, held))
+        files = _Files(layout, out, present)
+        signal_number = _make(files, model, layout, low_quality, progress, on_estimate)
+    if signal_number:
+        raise Interrupted(
+            f"stopped after {files.images:,} of {layout.plan.total:,} images, which stay in {out}; run the same "
+            "command again to go on",
+            signal_number,
+        )
+    processes.on_main(lambda: _finish(out, manifest))
+    return MadeSet(layout.plan.total, files.bytes, len(files.rows))
 
 
-class _Maker:
-    """Makes the images of missing pieces in rounds, writes each piece as soon as it is whole.
+class _Files:
+    """The files of a set: which images are still to be made, and the writing of a file as soon as it has all of its.
 
-    Rounds begin at the same images whatever is missing, so that a set that was interrupted has the bits of one that
-    was not.
+    Args:
+        layout: of the set.
+        out: its folder.
+        present: bytes of each file that is there, by its number.
+
+    Attributes:
+        rows: the missing images in the order of the set.
+        images: how many there are.
+        bytes: of all files that there are.
     """
 
-    def __init__(
-        self, model: Model, layout: Layout, out: Path, folder: SetFolder, todo: list[int], low_quality: Bytes | None
-    ) -> None:
-        self._model, self._layout, self._out, self._folder = model, layout, out, folder
-        self._low_quality = low_quality
-        self._pieces = layout.pieces()
-        self._stops = np.array([piece.stop for piece in self._pieces])
-        self._places, self._numbers = layout.order()
-        self._is_wanted = np.zeros(len(self._places), dtype=bool)
-        for number in todo:
-            self._is_wanted[self._pieces[number].start : self._pieces[number].stop] = True
-        self._rows: list[Row] = []
+    def __init__(self, layout: Layout, out: Path, present: Mapping[int, int]) -> None:
+        sizes = layout.sizes()
+        self._layout, self._out = layout, out
+        self._file, self._stops = np.repeat(np.arange(len(sizes)), sizes), np.cumsum(sizes)
+        self._unwritten: list[EncodedImage] = []
+        self.rows = np.flatnonzero(~np.isin(self._file, list(present)))
+        self.images, self.bytes = layout.plan.total - len(self.rows), sum(present.values())
 
-    def make(self, progress: Progress, on_estimate: OnEstimate | None) -> int:
-        """Make what is missing; returns the number of the signal that ended it early, or 0."""
-        processes, size = self._model.engine.processes, ROUND * self._model.engine.processes.count
-        rounds = np.unique(np.flatnonzero(self._is_wanted) // size)
-        signal_number, started = 0, time.monotonic()
-        with stop_on_signals(patient=processes.count > 1) as stop:
-            for turn in progress(range(len(rounds)), len(rounds), f"making images, {size} at a time"):
-                signal_number = processes.agreed(stop.signal_number or 0)
-                if signal_number:
-                    break
-                start = int(rounds[turn]) * size
-                images = self._images(slice(start, start + size))
-                processes.on_main(lambda start=start, images=images: self._take(start, images))  # type: ignore[misc]
-                if turn + 1 == WARM:
-                    started = time.monotonic()
-                elif turn == WARM and on_estimate is not None:
-                    on_estimate((time.monotonic() - started) * (len(rounds) - turn - 1), self._bytes())
-        processes.forget_requests()
-        return signal_number
+    def add(self, row: int, image: EncodedImage) -> None:
+        """Take the next of the missing images."""
+        self._unwritten.append(image)
+        file = int(self._file[row])
+        if row + 1 == self._stops[file]:
+            path = self._out / self._layout.path(file)
+            self._layout.write(path, self._unwritten, row + 1 - len(self._unwritten))
+            self.images += len(self._unwritten)
+            self.bytes += path.stat().st_size
+            self._unwritten = []
 
-    def _images(self, rows: slice) -> Bytes:
-        conditional = self._model.bundle.recipe.method.is_conditional
-        names = self._layout.plan.classes if conditional else [None]
-        ids = [
-            ImageId(names[place], number)
-            for place, number in zip(self._places[rows].tolist(), self._numbers[rows].tolist(), strict=True)
-        ]
-        return self._model.images(ids, seed=self._layout.seed, low_quality=self._low_quality)
-
-    def _take(self, start: int, images: Bytes) -> None:
-        for row, image in enumerate(images, start):
-            if not self._is_wanted[row]:
-                continue
-            self._rows.append(Row(_encoded(image), int(self._places[row]), int(self._numbers[row])))
-            number = int(np.searchsorted(self._stops, row, side="right"))
-            if row + 1 == self._stops[number]:
-                self._layout.write(self._out, self._pieces[number], self._rows)
-                self._folder.complete(number)
-                self._rows = []
-
-    def _bytes(self) -> int:
+    def expected_bytes(self) -> int:
         """What the set will take on disk, judged by the images so far."""
-        sizes = [len(row.content) for row in self._rows]
-        known = self._folder.images + len(sizes)
-        return round((self._folder.bytes + sum(sizes)) / max(known, 1) * self._layout.plan.total)
+        sizes = [len(image.content) for image in self._unwritten]
+        return round((self.bytes + sum(sizes)) / max(self.images + len(sizes), 1) * self._layout.plan.total)
 
 
-def _encoded(image: Bytes) -> bytes:
-    content = io.BytesIO()
-    to_picture(image).save(content, format="PNG")
-    return content.getvalue()
+def _make(
+    files: _Files,
+    model: Model,
+    layout: Layout,
+    low_quality: Bytes | None,
+    progress: Progress,
+    on_estimate: OnEstimate | None,
+) -> int:
+    """Make what is missing; returns the number of the signal that ended it early, or 0."""
+    processes, names = model.engine.processes, list[str | None](layout.plan.classes)
+    if not model.bundle.recipe.method.is_conditional:
+        names = [None]
+    size = ROUND * processes.count
+    rounds = -(-len(files.rows) // size)
+    signal_number, started = 0, time.monotonic()
+
+    def take(part: list[int], images: Bytes) -> None:
+        for row, image in zip(part, images, strict=True):
+            content = png(to_picture(image))
+            files.add(row, EncodedImage(content, int(layout.places[row]), int(layout.numbers[row])))
+
+    with stop_on_signals() as stop:
+        for turn in progress(range(rounds), rounds, f"making images, {size} at a time"):
+            signal_number = processes.agreed(stop.signal_number or 0)
+            if signal_number:
+                break
+            part = files.rows[turn * size : (turn + 1) * size].tolist()
+            ids = [ImageId(names[layout.places[row]], int(layout.numbers[row])) for row in part]
+            images = model.images(ids, seed=layout.seed, low_quality=low_quality)
+            processes.on_main(lambda part=part, images=images: take(part, images))  # type: ignore[misc]
+            if turn + 1 == WARM:
+                started = time.monotonic()
+            elif turn == WARM and on_estimate is not None:
+                on_estimate((time.monotonic() - started) * (rounds - turn - 1), files.expected_bytes())
+    processes.forget_requests()
+    return signal_number
 
 
-def _told(model: Model, layout: Layout, low_quality: Bytes | None) -> dict[str, Any]:
+def _begin(out: Path, layout: Layout, manifest: dict[str, Any], held: ExitStack) -> dict[int, int]:
+    """Bytes of each file that is there already, by its number; the set is locked until ``held`` is closed."""
+    check_set_folder(out)
+    before, place = set_manifest(out), out / SET_MANIFEST
+    difference = before and _difference(before, SetManifest.model_validate(manifest))
+    if difference:
+        raise ConfigError(
+            f"{out} was begun {difference}; repeat the command that it was begun with, or choose another --out"
+        )
+    out.mkdir(exist_ok=True)
+    if before is None:
+        _write_manifest(out, manifest)
+    try:
+        lock(held.enter_context(place.open("r+b")))
+    except BlockingIOError as error:
+        raise ConfigError(f"another process is making {out}; wait for it, or stop it") from error
+    except OSError:  # a file system without locks: two at once would only do everything twice
+        pass
+    if before is not None:
+        clear_remains(out)
+    paths = (out / layout.path(file) for file in range(len(layout.sizes())))
+    sizes = ((file, path.stat().st_size) for file, path in enumerate(paths) if path.is_file())
+    present = {file: size for file, size in sizes if size}  # a computer that lost power may leave empty ones
+    if before is not None and before.complete and len(present) < len(layout.sizes()):
+        _write_manifest(out, manifest)
+    return present
+
+
+def _finish(out: Path, manifest: dict[str, Any]) -> None:
+    known = set_manifest(out)
+    if known is None or not known.complete:
+        flush_all()
+        _write_manifest(out, {**manifest, "complete": True})
+
+
+def _write_manifest(out: Path, content: Mapping[str, Any]) -> None:
+    write_file(out / SET_MANIFEST, json.dumps(content, ensure_ascii=False, indent=1).encode())
+
+
+def _manifest(model: Model, layout: Layout, low_quality: Bytes | None) -> dict[str, Any]:
     """What decides the images of a set, and what its readers want to know."""
     recipe, plan = model.bundle.recipe, layout.plan
-    folders = layout.folders if layout.name == "folders" else None
     classes = []
     for place, name in enumerate(plan.classes):
+        folder = {"folder": layout.folders[place]} if layout.name == "folders" else {}
         entry = {"name": name, "label": int(plan.labels[place]), "images": int(plan.counts[place])}
-        classes.append(entry | ({} if folders is None else {"folder": folders[place]}))
+        classes.append(entry | folder)
     own = None
     if low_quality is not None:
         own = {"images": len(low_quality), "sha256": sha256(np.ascontiguousarray(low_quality).data).hexdigest()}
-    balance = plan.balance and {"source": plan.balance.source, "target": plan.balance.target}
     return {
+        "kind": SET_KIND,
+        "format_version": SET_VERSION,
+        "complete": False,
         "model": {"recipe": recipe.name, "sha256": model.bundle.provenance["sha256"]},
         "format": layout.name,
         "seed": layout.seed,
         "image": {"encoding": "png", "side": recipe.data.resolution, "channels": model.bundle.data_spec.channels},
         "low_quality": own,
-        "balanced_with": balance,
+        "balanced_with": plan.balance and {"source": plan.balance.source, "target": plan.balance.target},
+        "images": plan.total,
+        "made_with": environment(),
         "classes": classes,
     }
+
+
+def _difference(before: SetManifest, now: SetManifest) -> str | None:
+    """How a set that was begun differs from the one that is asked for, in words; None if it does not."""
+    if before.model.sha256 != now.model.sha256:
+        return f"with another model (recipe {before.model.recipe})"
+    if before.format != now.format:
+        return f"with --format {before.format}, not {now.format}"
+    if before.seed != now.seed:
+        return f"with --seed {before.seed}, not {now.seed}"
+    if before.low_quality != now.low_quality:
+        return f"with {_lq_words(before.low_quality)}, not {_lq_words(now.low_quality)}"
+    old, new = before.classes, now.classes
+    if len(old) != len(new):
+        return f"for {plural(len(old), 'class', 'classes')}, not {plural(len(new), 'class', 'classes')}"
+    for one, other in zip(old, new, strict=True):
+        if one.name != other.name:
+            return "for other classes"
+        if one.images != other.images:
+            return f"with {one.images:,} images of class {one.name!r}, not {other.images:,}"
+    return None
+
+
+def _lq_words(low_quality: SetLowQuality | None) -> str:
+    if low_quality is None:
+        return "the bundle's low-quality images"
+    return f"{low_quality.images:,} own low-quality images (SHA-256 {low_quality.sha256[:8]})"

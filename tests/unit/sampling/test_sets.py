@@ -8,6 +8,7 @@ import os
 import signal
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,8 @@ from PIL import Image
 from ctfgan.bundle.bundle import load_bundle, save_bundle
 from ctfgan.bundle.class_editing import rename
 from ctfgan.core.errors import ConfigError, CtfganError, DataError, Interrupted
-from ctfgan.core.files import sha256
 from ctfgan.data.sources.registry import open_source
-from ctfgan.sampling import layouts, set_folder, sets
+from ctfgan.sampling import layouts, sets
 from ctfgan.sampling.model import ImageId, Model, load
 from ctfgan.sampling.plan import plan, plan_balanced
 from ctfgan.sampling.sets import layout_for, write_set
@@ -36,8 +36,7 @@ def model(finished_run: Path) -> Model:
 
 
 @pytest.fixture
-def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layouts, "FOLDER_PIECE", 4)
+def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layouts, "SHARD_IMAGES", 9)
 
 
@@ -89,7 +88,7 @@ def test_a_sheet_and_a_set_of_one_seed_show_the_same_images(model: Model, tmp_pa
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.usefixtures("_small_pieces")
+@pytest.mark.usefixtures("_small_shards")
 def test_a_set_that_was_interrupted_ends_byte_for_byte_as_one_that_was_not(
     model: Model, form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,8 +99,8 @@ def test_a_set_that_was_interrupted_ends_byte_for_byte_as_one_that_was_not(
     def failing(path: Path, content: bytes, *, durable: bool = True) -> None:
         nonlocal calls
         calls += 1
-        if calls % 7 == 0:
-            path.with_name(f".{path.name}.partial-1").write_bytes(content[:10])  # as a killed process leaves it
+        if calls % (37 if form == "folders" else 7) == 0:
+            path.with_name(f".{path.name}.partial-12345678").write_bytes(content[:10])  # as a killed process leaves it
             raise CtfganError("killed")
         write(path, content, durable=durable)
 
@@ -113,8 +112,6 @@ def test_a_set_that_was_interrupted_ends_byte_for_byte_as_one_that_was_not(
             break
         except CtfganError:
             stopped += 1
-            with (tmp_path / "parts/.unfinished.jsonl").open("a") as record:
-                record.write('{"piece": 1')  # a line without its end
             with pytest.raises(DataError, match="not finished; run its 'ctfgan sample' command again first"):
                 open_source(str(tmp_path / "parts"))
     assert stopped >= 1
@@ -123,32 +120,34 @@ def test_a_set_that_was_interrupted_ends_byte_for_byte_as_one_that_was_not(
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.usefixtures("_small_pieces")
-def test_a_complete_set_is_checked_and_what_is_damaged_is_mended(model: Model, form: str, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("_small_shards")
+def test_what_is_missing_of_a_complete_set_is_made_again(model: Model, form: str, tmp_path: Path) -> None:
     out = tmp_path / "set"
     make(model, out, form)
     whole = snapshot(out)
     assert make(model, out, form).made == 0
     assert snapshot(out) == whole
     victims = [path for path in sorted(out.rglob("*")) if path.suffix in (".png", ".parquet", ".tar")]
-    victims[0].write_bytes(b"changed")
+    victims[0].write_bytes(b"")  # as a computer that lost power leaves it
     victims[-1].unlink()
     assert 0 < make(model, out, form).made < 40
     assert snapshot(out) == whole
 
 
-def test_a_set_whose_manifest_alone_is_missing_gets_it(
+def test_the_manifest_comes_first_and_says_in_the_end_that_all_is_there(
     model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt() -> None:
+        assert json.loads((tmp_path / "set/manifest.json").read_text())["complete"] is False
         raise KeyboardInterrupt
 
     make(model, tmp_path / "one-go", n=2)
     with monkeypatch.context() as patch:
-        patch.setattr(set_folder, "flush_all", interrupt)
+        patch.setattr(sets, "flush_all", interrupt)
         with pytest.raises(KeyboardInterrupt):
             make(model, tmp_path / "set", n=2)
-    assert not (tmp_path / "set/manifest.json").exists()
+    with pytest.raises(DataError, match="not finished; run its 'ctfgan sample' command again first"):
+        open_source(str(tmp_path / "set"))
     assert make(model, tmp_path / "set", n=2).made == 0
     assert relative(tmp_path / "set") == relative(tmp_path / "one-go")
 
@@ -184,11 +183,11 @@ def test_another_model_other_images_and_another_process_are_refused(model: Model
     layout = layout_for(model, plan(model, None, 2), "folders", 0)
     with pytest.raises(ConfigError, match="with the bundle's low-quality images, not 3 own low-quality images"):
         write_set(model, layout, out, low_quality=own)
-    folder = sets.SetFolder(tmp_path / "new", layout, sets._told(model, layout, None))
-    assert folder.begin(sets.silent) == [0, 1, 2, 3]
-    with pytest.raises(ConfigError, match="another process is making"):
-        make(model, tmp_path / "new", n=2)
-    folder.close()
+    manifest = sets._manifest(model, layout, None)
+    with ExitStack() as held:
+        assert sets._begin(tmp_path / "new", layout, manifest, held) == {}
+        with pytest.raises(ConfigError, match="another process is making"):
+            make(model, tmp_path / "new", n=2)
     assert make(model, tmp_path / "new", n=2).made == 8
 
 
@@ -218,7 +217,7 @@ def test_every_class_is_filled_up_to_the_largest_or_to_a_number(
         plan_balanced(model, None, strange, None)
 
 
-@pytest.mark.usefixtures("_small_pieces")
+@pytest.mark.usefixtures("_small_shards")
 def test_shards_are_read_by_others_and_by_ourselves_and_hold_the_images_of_the_folders(
     model: Model, tmp_path: Path
 ) -> None:
@@ -267,13 +266,12 @@ def assert_same(found: dict[tuple[str, int], np.ndarray], expected: dict[tuple[s
     assert all(np.array_equal(found[key], expected[key]) for key in expected)
 
 
-def test_the_hashes_of_the_manifest_are_those_of_the_files(model: Model, tmp_path: Path) -> None:
+def test_the_manifest_says_what_was_made_of_what(model: Model, tmp_path: Path) -> None:
     make(model, tmp_path / "set", "webdataset")
     manifest = json.loads((tmp_path / "set/manifest.json").read_text())
-    (piece,) = manifest["pieces"]
-    assert piece["sha256"] == sha256(tmp_path / "set" / piece["path"])
-    assert (manifest["images"], manifest["bytes"]) == (40, (tmp_path / "set" / piece["path"]).stat().st_size)
+    assert (manifest["images"], manifest["complete"], manifest["seed"]) == (40, True, 0)
     assert manifest["model"] == {"recipe": "ctf-glyphs", "sha256": model.bundle.provenance["sha256"]}
+    assert manifest["classes"][1] == {"name": "B", "label": 1, "images": 10}
     assert not list((tmp_path / "set").glob(".*"))
 
 
@@ -304,8 +302,7 @@ def test_whatever_a_class_is_called_stays_in_the_folder_and_is_read_back(
     assert read == {image.tobytes() for image in renamed.images([ImageId(names[1], 0), ImageId(names[1], 1)])}
 
 
-@pytest.mark.usefixtures("_small_pieces")
-def test_a_signal_keeps_whole_pieces_and_says_how_to_go_on(model: Model, tmp_path: Path) -> None:
+def test_a_signal_keeps_whole_files_and_says_how_to_go_on(model: Model, tmp_path: Path) -> None:
     def after_one_round(items: Iterable[int], total: int, what: str) -> Iterator[int]:
         for item in items:
             yield item
@@ -322,7 +319,7 @@ def test_a_signal_keeps_whole_pieces_and_says_how_to_go_on(model: Model, tmp_pat
 
 
 @pytest.mark.parametrize("damage", [
-    lambda told: told.pop("model"), lambda told: told.update(classes=3), lambda told: told["pieces"][0].pop("sha256"),
+    lambda told: told.pop("model"), lambda told: told.update(classes=3), lambda told: told["model"].pop("sha256"),
     lambda told: told["classes"][0].pop("name"), lambda told: told.update(low_quality="x"),
 ])  # fmt: skip
 def test_a_damaged_manifest_is_named_and_not_stumbled_over(

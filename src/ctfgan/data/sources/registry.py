@@ -32,7 +32,7 @@ from ctfgan.data.sources.gnt import GntSource
 from ctfgan.data.sources.hugging_face import HUB, ParquetSource, hub_parts, is_saved, saved_parts
 from ctfgan.data.sources.layout import tree_parts
 from ctfgan.data.sources.packed_set import PackedSource
-from ctfgan.data.sources.sample_set import check_finished, classes_of_folders
+from ctfgan.data.sources.sample_set import classes_of_folders
 from ctfgan.data.sources.tree import FolderTree
 from ctfgan.data.sources.webdataset import tar_parts
 
@@ -105,7 +105,7 @@ def _splits(location: str, columns: Columns) -> dict[str, Opener]:
 
 
 def _folder(path: Path, columns: Columns) -> dict[str, Opener]:
-    check_finished(path)
+    class_of_folder = classes_of_folders(path)
     if is_packed(path):
         return {WHOLE: partial(PackedSource, path)}
     if idx_images(path):
@@ -125,7 +125,7 @@ def _folder(path: Path, columns: Columns) -> dict[str, Opener]:
         raise DataError(f"{path} holds images in more than one form ({both}); give the folder or file of one of them")
     if shards:
         return _shard_parts(path, shards, columns)
-    return tree_parts(tree, columns, class_of_folder=classes_of_folders(path))
+    return tree_parts(tree, columns, class_of_folder=class_of_folder)
 
 
 def _shards(tree: FolderTree) -> list[Path]:

@@ -1,10 +1,22 @@
-"""What a set of generated images says of itself: whether it is finished, what it holds, which folder which class."""
+"""What a set of generated images says of itself: whether it is complete, what it holds, which folder which class.
+
+``manifest.json`` is written before the images and once more behind the last one:
+
+    kind, format_version      "ctfgan set of samples", 1
+    complete                  false until all images are there
+    model                     recipe's name and the SHA-256 of each file of the bundle
+    format, seed              as --format and --seed said
+    image                     encoding, side in pixels, channels
+    low_quality               number and SHA-256 of own low-quality images; null if the bundle's were used
+    balanced_with             source and target of --balance-with; null without
+    classes                   name, label in the model, images, and for class folders the folder; in parquet files and
+                              .cls entries the label is the place in this list
+    images, made_with         of all classes; date and versions
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
@@ -15,94 +27,63 @@ from ctfgan.core.settings import first_mistake
 SET_MANIFEST = "manifest.json"
 SET_KIND = "ctfgan set of samples"
 SET_VERSION = 1
-UNFINISHED = ".unfinished.jsonl"
-LONGEST_MANIFEST = 1 << 29  # bytes; a million classes and the pieces of their folders
+LONGEST_MANIFEST = 1 << 29  # bytes; a million classes and their folders
 
 
-class _Class(BaseModel):
+class SetClass(BaseModel):
+    """One class of a set."""
+
     name: str
     images: int
     folder: str | None = None
 
 
-class _Origin(BaseModel):
-    sha256: str | dict[str, str]
+class SetModel(BaseModel):
+    """What made the images."""
 
-
-class _Model(_Origin):
     recipe: str
+    sha256: dict[str, str]
 
 
-class _LowQuality(_Origin):
+class SetLowQuality(BaseModel):
+    """Own low-quality images that they were made from."""
+
     images: int
-
-
-class SetHead(BaseModel):
-    """What decides the images of a set; all else that is written is for people."""
-
-    model: _Model
-    format: str
-    seed: int
-    low_quality: _LowQuality | None
-    classes: list[_Class]
-
-
-class PieceRecord(BaseModel):
-    """How a complete piece looks."""
-
-    bytes: int
     sha256: str
 
 
-class NumberedRecord(PieceRecord):
-    """The same, of a set that is being made."""
+class SetManifest(BaseModel):
+    """What decides the images of a set; all else that is written is for people."""
 
-    piece: int
-
-
-class _Whole(SetHead):
-    pieces: list[PieceRecord]
-
-
-def require(form: type[BaseModel], content: Mapping[str, Any], place: Path) -> None:
-    """Compare what a set says of itself with the form that it must have.
-
-    Raises:
-        DataError: it is another one.
-    """
-    try:
-        form.model_validate(content)
-    except ValidationError as error:
-        raise DataError(
-            f"{place} is damaged ({first_mistake(error)}); delete the folder, or choose another --out"
-        ) from error
+    complete: bool
+    model: SetModel
+    format: str
+    seed: int
+    low_quality: SetLowQuality | None
+    classes: list[SetClass]
 
 
-def set_manifest(root: Path) -> dict[str, Any] | None:
-    """The manifest of a finished set that ``ctfgan sample`` made; None for any other folder.
+def set_manifest(root: Path) -> SetManifest | None:
+    """The manifest of a set that ``ctfgan sample`` made or began to make; None for any other folder.
 
     Raises:
-        DataError: it is one, and damaged.
+        DataError: it is one, and damaged or of another version.
     """
+    place = root / SET_MANIFEST
     try:
-        content = read_json(root / SET_MANIFEST, LONGEST_MANIFEST)
+        content = read_json(place, LONGEST_MANIFEST)
     except (OSError, ValueError):  # no manifest, or somebody else's
         return None
     if content.get("kind") != SET_KIND:
         return None
-    if content.get("format_version") == SET_VERSION:
-        require(_Whole, content, root / SET_MANIFEST)
-    return content
-
-
-def check_finished(root: Path) -> None:
-    """Refuse a set that ``ctfgan sample`` has begun and not finished.
-
-    Raises:
-        DataError: it is one.
-    """
-    if (root / UNFINISHED).exists():
-        raise DataError(f"{root} is a set of samples that is not finished; run its 'ctfgan sample' command again first")
+    if content.get("format_version") != SET_VERSION:
+        raise DataError(f"{place} was written by another version of ctfgan; make the set again")
+    try:
+        return SetManifest.model_validate(content)
+    except ValidationError as error:
+        raise DataError(
+            f"{place} is damaged ({first_mistake(error)}); delete the folder, or choose another --out"
+        ) from error
 
 
 def classes_of_folders(root: Path) -> dict[str, str]:
@@ -111,11 +92,11 @@ def classes_of_folders(root: Path) -> dict[str, str]:
     Not every class name can be a folder's name, and A and a would be one folder on some file systems.
 
     Raises:
-        DataError: the set's manifest is damaged, or of another version.
+        DataError: the set is not complete, or its manifest is damaged or of another version.
     """
-    content = set_manifest(root)
-    if content is None:
+    manifest = set_manifest(root)
+    if manifest is None:
         return {}
-    if content.get("format_version") != SET_VERSION:
-        raise DataError(f"{root / SET_MANIFEST} was written by another version of ctfgan; make the set again")
-    return {entry["folder"]: entry["name"] for entry in content["classes"] if "folder" in entry}
+    if not manifest.complete:
+        raise DataError(f"{root} is a set of samples that is not finished; run its 'ctfgan sample' command again first")
+    return {entry.folder: entry.name for entry in manifest.classes if entry.folder is not None}
