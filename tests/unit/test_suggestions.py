@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from ctfgan.bundle.bundle import class_numbers, look_up
+from ctfgan.core.class_index import ClassIndex
 from ctfgan.core.errors import ConfigError, suggestion
 
 
@@ -31,16 +31,16 @@ def test_a_name_that_differs_in_case_form_blanks_or_zeros_alone_is_nearest(
 
 def test_a_class_is_suggested_and_never_taken() -> None:
     with pytest.raises(ConfigError, match=r"^Unknown class 'STAR'. Did you mean 'star'\?$"):
-        look_up(class_numbers(["moon", "star"]), ["STAR"])
+        ClassIndex(["moon", "star"]).require(["STAR"])
     with pytest.raises(ConfigError, match=r"^Unknown class '001'. Did you mean '1'\?$"):
-        look_up(class_numbers([str(number) for number in range(2_000)]), ["001"])
+        ClassIndex([str(number) for number in range(2_000)]).require(["001"])
 
 
 def test_among_very_many_classes_the_same_name_in_another_case_is_still_suggested_soon() -> None:
-    numbers = class_numbers([f"class {number:05d}" for number in range(50_000)])
+    index = ClassIndex([f"class {number:05d}" for number in range(50_000)])
     started = time.monotonic()
     with pytest.raises(ConfigError, match=r"Did you mean 'class 04711'\?"):
-        look_up(numbers, ["Class 4711"])
+        index.require(["Class 4711"])
     with pytest.raises(ConfigError, match=r"Unknown class 'klass 4711'. The model has 50,000 classes."):
-        look_up(numbers, ["klass 4711"])
+        index.require(["klass 4711"])
     assert time.monotonic() - started < 10

@@ -6,8 +6,7 @@ import json
 import os
 import platform
 import subprocess
-import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache
@@ -24,7 +23,7 @@ from torch import nn
 
 from ctfgan.bundle.card import Rights, model_card
 from ctfgan.bundle.hub_download import fetch_bundle, split_revision
-from ctfgan.core.errors import BundleError, ConfigError, CtfganError, suggestion
+from ctfgan.core.errors import BundleError, ConfigError, CtfganError
 from ctfgan.core.files import is_taken, new_folder, read_json, sha256, write_file
 from ctfgan.core.settings import Settings, first_mistake
 from ctfgan.core.text import excerpt
@@ -157,33 +156,6 @@ def load_bundle(path: Path) -> Bundle:
     return Bundle(
         recipe, content.shape, content.classes, content.low_quality_classes, bank, generator, provenance, codes
     )
-
-
-def labels_of(classes: tuple[str, ...], names: Sequence[str]) -> list[int]:
-    """Labels of class names, however their accents are encoded.
-
-    Raises:
-        ConfigError: an unknown class, with the nearest match.
-    """
-    return look_up(class_numbers(classes), names)
-
-
-def class_numbers(classes: Sequence[str]) -> dict[str, int]:
-    """Labels by class name, for those who look up more than once."""
-    return {unicodedata.normalize("NFC", name): index for index, name in enumerate(classes)}
-
-
-def look_up(numbers: Mapping[str, int], names: Sequence[str]) -> list[int]:
-    """The same as :func:`labels_of`, in the table that :func:`class_numbers` made."""
-    names = [unicodedata.normalize("NFC", name) for name in names]
-    for name in names:
-        if name not in numbers:
-            near = suggestion(name, list(numbers))
-            short = near.startswith("Did") or len(numbers) <= 30
-            raise ConfigError(
-                f"Unknown class {name!r}. {near if short else f'The model has {len(numbers):,} classes.'}"
-            )
-    return [numbers[name] for name in names]
 
 
 def find_bundle(folder: Path) -> Path:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import torch
 
-from ctfgan.bundle.bundle import Bundle, labels_of
+from ctfgan.bundle.bundle import Bundle
 from ctfgan.bundle.class_rows import check_conditional, rebuilt
+from ctfgan.core.class_index import ClassIndex
 from ctfgan.core.errors import ConfigError
 from ctfgan.core.text import a_few
 
@@ -23,7 +24,7 @@ def rename(bundle: Bundle, names: Mapping[str, str]) -> Bundle:
     """
     check_conditional(bundle)
     classes = list(bundle.classes)
-    for label, new in zip(labels_of(bundle.classes, list(names)), names.values(), strict=True):
+    for label, new in zip(ClassIndex(bundle.classes).require(list(names)), names.values(), strict=True):
         classes[label] = new
     pairs = [f"{old} to {new}" for old, new in names.items()]
     return rebuilt(bundle, tuple(classes), torch.arange(len(classes)), f"renamed {a_few(pairs)}")
@@ -37,7 +38,7 @@ def drop(bundle: Bundle, names: Sequence[str]) -> Bundle:
     """
     check_conditional(bundle)
     stays = torch.ones(len(bundle.classes), dtype=torch.bool)
-    stays[labels_of(bundle.classes, names)] = False
+    stays[ClassIndex(bundle.classes).require(names)] = False
     kept = stays.nonzero().squeeze(1)
     classes = tuple(bundle.classes[label] for label in kept.tolist())
     return rebuilt(bundle, classes, kept, f"dropped {a_few(list(names))}")
@@ -52,7 +53,7 @@ def map_classes(bundle: Bundle, table: Mapping[str, str]) -> Bundle:
         ConfigError: an unknown class, fewer than two left, or two of one name.
     """
     check_conditional(bundle)
-    labels = labels_of(bundle.classes, list(table.values()))
+    labels = ClassIndex(bundle.classes).require(list(table.values()))
     change = f"mapped {len(set(labels)):,} of {len(bundle.classes):,} classes to {len(table):,}"
     return rebuilt(bundle, tuple(table), torch.tensor(labels, dtype=torch.int64), change)
 

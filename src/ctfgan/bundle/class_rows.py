@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ctfgan.bundle.bundle import Bundle
+from ctfgan.core.class_index import ClassIndex
 from ctfgan.core.errors import ConfigError
 from ctfgan.core.text import plural
 from ctfgan.data.images import Bytes
@@ -121,12 +121,9 @@ def _check(bundle: Bundle, names: tuple[str, ...]) -> None:
         )
     if not all(names):
         raise ConfigError("a class name is empty; give every class a name")
-    seen = set()
-    for name in names:
-        known = unicodedata.normalize("NFC", name)
-        if known in seen:
+    for label, (name, last) in enumerate(zip(names, ClassIndex(names).find(names), strict=True)):
+        if label != last:
             raise ConfigError(f"two classes would be called {name!r}; class names must differ, choose another one")
-        seen.add(known)
 
 
 def generator_of(bundle: Bundle, rows: Mapping[str, Rows], count: int) -> nn.Module:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from unicodedata import normalize
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from ctfgan.bundle.bundle import Bundle, Side, bank_images
 from ctfgan.bundle.class_rows import NewClasses, check_conditional, rebuilt
+from ctfgan.core.class_index import ClassIndex
 from ctfgan.core.errors import ConfigError, DataError
 from ctfgan.core.progress import Progress, silent
 from ctfgan.core.text import a_few
@@ -128,9 +128,9 @@ def _packed(bundle: Bundle, location: str, size: int, side: Side, progress: Prog
 
 
 def _check_classes(bundle: Bundle, packed: PackedImages) -> None:
-    known = {normalize("NFC", name) for name in bundle.classes}
-    for name, count in zip(packed.classes, packed.manifest.counts().tolist(), strict=True):
-        if normalize("NFC", name) in known:
+    known = ClassIndex(bundle.classes).find(packed.classes)
+    for name, old, count in zip(packed.classes, known, packed.manifest.counts().tolist(), strict=True):
+        if old >= 0:
             raise ConfigError(
                 f"the model has a class {name!r} already; give the new one another name, or drop or rename the old one"
             )
@@ -148,9 +148,9 @@ def _low_quality(bundle: Bundle, packed: PackedImages, location: str | None, pro
         rows = [packed.rows_of(label)[:quota] for label in range(len(packed.names))]
         return [degrade(np.asarray(packed.images[part]), how, settings.seed, part) for part in rows]
     low = _packed(bundle, location, size, "low_quality", progress)
-    number = {normalize("NFC", name): label for label, name in enumerate(low.classes)}
-    names = [normalize("NFC", name) for name in packed.classes]
-    missing = [name for name in names if name not in number or not len(low.rows_of(number[name]))]
-    if missing:
-        raise DataError(f"{Path(location)} holds no images of the new class {missing[0]!r}; add some")
-    return [low.images[low.rows_of(number[name])[:quota]] for name in names]
+    labels = ClassIndex(low.classes).find(packed.classes)
+    rows = [low.rows_of(label)[:quota] if label >= 0 else np.empty(0, np.int64) for label in labels]
+    for name, part in zip(packed.classes, rows, strict=True):
+        if not len(part):
+            raise DataError(f"{Path(location)} holds no images of the new class {name!r}; add some")
+    return [low.images[part] for part in rows]

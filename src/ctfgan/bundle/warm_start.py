@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -13,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ctfgan.bundle.bundle import MODEL, Bundle, open_bundle
+from ctfgan.core.class_index import ClassIndex
 from ctfgan.core.errors import ConfigError
 from ctfgan.nn.class_tables import CLASSES, LOW_QUALITY_LABELS, table_spaces
 from ctfgan.recipes.build import DataSpec, labels_use_codes, uses_codes
@@ -55,13 +55,13 @@ class Start:
         """
         self._check(recipe, spec, matched)
         bundle = self.bundle
-        ids = {CLASSES: _found(names, _numbered(bundle.classes))}
-        known = _numbered(bundle.low_quality_classes)
+        ids = {CLASSES: torch.tensor(ClassIndex(bundle.classes).find(names), dtype=torch.int64)}
+        known, labels = bundle.low_quality_classes, list(range(len(bundle.low_quality_classes)))
         if bundle.bank is not None and bundle.bank.label_of_class is not None:
             # Classes that began as one share a label, which only one of them can give its name.
-            known = _numbered(bundle.classes, bundle.bank.label_of_class.tolist()) | known
-        last = torch.tensor([bundle.data_spec.num_low_quality_labels])  # images without a label
-        ids[LOW_QUALITY_LABELS] = torch.cat([_found(label_names, known), last])
+            known, labels = bundle.classes + known, bundle.bank.label_of_class.tolist() + labels
+        last = bundle.data_spec.num_low_quality_labels  # images without a label
+        ids[LOW_QUALITY_LABELS] = torch.tensor([*ClassIndex(known, labels).find(label_names), last])
         return Matched(self, ids)
 
     def _check(self, recipe: Recipe, spec: DataSpec, matched: bool) -> None:
@@ -205,15 +205,6 @@ def _of_discriminator(old: Recipe, new: Recipe) -> dict[str, object]:
 
 def _value(recipe: Recipe, name: str) -> object:
     return reduce(getattr, name.split("."), recipe)
-
-
-def _numbered(names: Sequence[str], numbers: Sequence[int] | None = None) -> dict[str, int]:
-    numbers = range(len(names)) if numbers is None else numbers
-    return {unicodedata.normalize("NFC", name): number for name, number in zip(names, numbers, strict=True)}
-
-
-def _found(names: Sequence[str], known: Mapping[str, int]) -> Tensor:
-    return torch.tensor([known.get(unicodedata.normalize("NFC", name), -1) for name in names], dtype=torch.int64)
 
 
 @torch.no_grad()

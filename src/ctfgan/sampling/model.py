@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ctfgan.bundle.bundle import FILES, Bundle, class_numbers, look_up, open_bundle, publish
+from ctfgan.bundle.bundle import FILES, Bundle, open_bundle, publish
 from ctfgan.bundle.card import Rights
 from ctfgan.bundle.class_rows import Rows, generator_of
 from ctfgan.bundle.hub_download import REPOSITORY, fetch_bundle
+from ctfgan.core.class_index import ClassIndex
 from ctfgan.core.errors import ConfigError
 from ctfgan.data.images import Bytes, square, to_float
 from ctfgan.data.sources.base import UNLABELLED
@@ -82,16 +83,9 @@ class Model:
         return self.bundle.classes
 
     @cached_property
-    def _numbers(self) -> dict[str, int]:
-        return class_numbers(self.classes)
-
-    def labels_of(self, names: Sequence[str]) -> list[int]:
-        """Labels of class names.
-
-        Raises:
-            ConfigError: an unknown class, with the nearest match.
-        """
-        return look_up(self._numbers, names)
+    def index(self) -> ClassIndex:
+        """Labels by class name."""
+        return ClassIndex(self.classes)
 
     def sample(
         self, classes: Sequence[str] | None = None, n: int = 16, *, seed: int = 0, low_quality: Bytes | None = None
@@ -198,7 +192,7 @@ class Model:
             return torch.zeros(len(ids), dtype=torch.int64)
         if len(known) < len(names):
             raise ConfigError("an image has no class, which this model needs; name one")
-        return torch.tensor(self.labels_of(known), dtype=torch.int64)
+        return torch.tensor(self.index.require(known), dtype=torch.int64)
 
     def fitted(self, image: Image.Image) -> Bytes:
         """A low-quality image in the model's size and colour, ``(r, r, K)``, its levels read as in training.

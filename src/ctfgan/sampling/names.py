@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import re
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import PurePath
+
+from ctfgan.core.class_index import caseless
 
 UNSAFE = frozenset('/\\:*?"<>|%') | {chr(code) for code in range(32)}
 DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\..*)?", re.IGNORECASE | re.DOTALL)
@@ -73,8 +74,3 @@ def _short(name: str) -> str:
         return name
     mark = f"~{sha256(encoded).hexdigest()[:16]}"
     return encoded[: LONGEST - len(mark)].decode(errors="ignore") + mark
-
-
-def caseless(name: str) -> str:
-    """A name of which neither case nor the encoding of accents counts."""
-    return unicodedata.normalize("NFC", name).casefold()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -82,8 +81,7 @@ def plan_balanced(model: Model, classes: Sequence[str] | None, real: ImageSource
         raise ConfigError(f"a {model.bundle.recipe.method.kind} model makes images of no chosen class and cannot "
                           "balance any; use -n alone")  # fmt: skip
     names, labels = _chosen(model, classes)
-    number = {unicodedata.normalize("NFC", name): index for index, name in enumerate(model.classes)}
-    own = np.array([number.get(unicodedata.normalize("NFC", name), -1) for name in real.classes], dtype=np.int64)
+    own = np.array(model.index.find(real.classes), dtype=np.int64)
     known = own >= 0
     if not known.any():
         raise ConfigError(
@@ -117,7 +115,7 @@ def _chosen(model: Model, classes: Sequence[str] | None) -> tuple[tuple[str, ...
         if classes is not None:
             raise ConfigError(f"a {method.kind} model makes images of no chosen class; leave the classes out")
         return (ANY_CLASS,), np.zeros(1, dtype=np.int64)
-    labels = range(len(model.classes)) if classes is None else dict.fromkeys(model.labels_of(classes))
+    labels = range(len(model.classes)) if classes is None else dict.fromkeys(model.index.require(classes))
     return tuple(model.classes[label] for label in labels), np.array(list(labels), dtype=np.int64)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from unicodedata import normalize
 
-from ctfgan.sampling.names import caseless
+from ctfgan.core.class_index import caseless
 
 MAX_LIMIT = 200
 MAX_OFFSET = 10_000  # of a search; who has seen so many hits rather types another letter

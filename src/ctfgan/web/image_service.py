@@ -215,7 +215,7 @@ class ImageService:
         if names and not self.is_conditional:
             raise Refusal(422, f"a {self.method} model makes images of no chosen class; leave the classes out")
         try:
-            self._model.labels_of(names)
+            self._model.index.require(names)
         except ConfigError as error:
             raise Refusal(404, str(error)) from error
 
