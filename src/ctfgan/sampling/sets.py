@@ -191,7 +191,7 @@ def _make(
             content = png(to_picture(image))
             files.add(row, EncodedImage(content, int(layout.places[row]), int(layout.numbers[row])))
 
-    with stop_on_signals() as stop:
+    with stop_on_signals(patient=processes.count > 1) as stop:
         for turn in progress(range(rounds), rounds, f"making images, {size} at a time"):
             signal_number = processes.agreed(stop.signal_number or 0)
             if signal_number:
