@@ -11,19 +11,19 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 
 from ctfgan.core.errors import DataError
-from ctfgan.core.text import a_few, excerpt, plural, printable
+from ctfgan.core.text import MOST_LISTED, a_few, excerpt, plural, printable
 from ctfgan.data.sources.archives import COMPRESSED, TAR, ZIP
 from ctfgan.data.sources.base import TEST, TRAIN, VALIDATION, WHOLE, Opener, label_identity
 from ctfgan.data.sources.columns import LABEL_SETTING, Columns, LabelValue, numbered
 from ctfgan.data.sources.encoded import HEIF_SUFFIXES, EncodedSource, suffix_of
 from ctfgan.data.sources.metadata import CSV, FILE_NAME, JSONL, TableLabels, labels_in_tables, tables_in
 from ctfgan.data.sources.sample_set import SET_MANIFEST
-from ctfgan.data.sources.tree import Tree, readable
+from ctfgan.data.sources.tree import Tree, folders_around, readable
 
 SPLIT_FOLDERS = {
     **dict.fromkeys(("train", "training"), TRAIN),
@@ -227,7 +227,7 @@ def _passed_over(tree: Tree, base: str, used: frozenset[str]) -> tuple[str, ...]
             f"{plural(len(heif), 'HEIC image is', 'HEIC images are')} not read (first: {readable(heif[0])}); what "
             "reads HEIC is installed by: pip install pillow-heif"
         )
-    kinds = Counter(suffix_of(path) or "no suffix" for path in others if suffix_of(path) not in HEIF_SUFFIXES)
+    kinds = _kinds(path for path in others if suffix_of(path) not in HEIF_SUFFIXES)
     if kinds:
         named = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
         were = plural(kinds.total(), "file that is no image was", "files that are no images were")
@@ -237,12 +237,7 @@ def _passed_over(tree: Tree, base: str, used: frozenset[str]) -> tuple[str, ...]
 
 def _without_images(tree: Tree) -> list[str]:
     """The outermost folders without an image in or below them, and links and folders that cannot be opened."""
-    holding = {""}
-    for path in tree.listing.images:
-        folder = path.rpartition("/")[0]
-        while folder not in holding:
-            holding.add(folder)
-            folder = folder.rpartition("/")[0]
+    holding = {"", *folders_around(tree.listing.images)}
     places = [*tree.listing.folders, *tree.listing.unusable]
     return sorted({path for path in places if path not in holding and path.rpartition("/")[0] in holding})
 
@@ -251,19 +246,20 @@ def _folders_note(tree: Tree, base: str, folders: Sequence[str]) -> tuple[str, .
     """A sentence about folders without images: what they hold instead."""
     if not folders:
         return ()
-    kinds: dict[str, Counter[str]] = {folder: Counter() for folder in folders}
-    for path in tree.listing.others:
-        at = path.find("/", len(base))
-        while at >= 0 and path[:at] not in kinds:
-            at = path.find("/", at + 1)
-        if at >= 0:
-            kinds[path[:at]][suffix_of(path) or "no suffix"] += 1
-    names = []
-    for folder, held in kinds.items():
-        what = ", ".join(f"{count} {kind}" for kind, count in held.most_common(3)) or "empty"
-        names.append(f"{folder[len(base) :]} ({tree.listing.unusable.get(folder, what)})")
-    are = plural(len(names), "folder without images is no class", "folders without images are no classes")
-    return (readable(f"{are}: {a_few(names)}"),)
+    names = [f"{folder[len(base) :]} ({_content(tree, folder)})" for folder in folders[:MOST_LISTED]]
+    are = plural(len(folders), "folder without images is no class", "folders without images are no classes")
+    return (readable(f"{are}: {a_few([*names, *folders[MOST_LISTED:]])}"),)
+
+
+def _content(tree: Tree, folder: str) -> str:
+    """What a folder without images holds, in a few words."""
+    kinds = _kinds(path for path in tree.listing.others if path.startswith(f"{folder}/"))
+    content = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(3)) or "empty"
+    return tree.listing.unusable.get(folder, content)
+
+
+def _kinds(paths: Iterable[str]) -> Counter[str]:
+    return Counter(suffix_of(path) or "no suffix" for path in paths)
 
 
 def _tables_unread(tree: Tree, base: str) -> tuple[str, ...]:

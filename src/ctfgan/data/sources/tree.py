@@ -218,7 +218,7 @@ class ArchiveTree(Tree):
         location: what the user called it.
         archives: all of them.
         members: regular files, by :func:`inner_path`.
-        folders: the same of folders that are told of.
+        folders: that the archives list, the same way.
         outside: how many members had no inner path.
         damage: what could not be listed.
     """
@@ -246,13 +246,8 @@ class ArchiveTree(Tree):
         self.listing = Listing()
         for path in sorted(members, key=lambda path: (path.split("/")[:-1], path)):
             self.listing.add(path)
-        above: set[str] = set()
-        for path in (*members, *(f"{folder}/" for folder in folders)):
-            folder = path.rpartition("/")[0]
-            while folder and folder not in above:
-                above.add(folder)
-                folder = folder.rpartition("/")[0]
-        self.listing.folders.extend(sorted(folder for folder in above if stray_part(folder) is None))
+        around = folders_around([*members, *(f"{folder}/" for folder in folders)])
+        self.listing.folders.extend(sorted(folder for folder in around if stray_part(folder) is None))
         if self.listing.images:
             self.base = _common_folder(self.listing.images)
 
@@ -282,6 +277,17 @@ class ArchiveTree(Tree):
         # Several parts may lie in one archive, each with an identity of its own.
         chosen = "\0".join(paths).encode(errors="surrogatepass")
         return f"{file_identity(self._archives)} {hashlib.sha256(chosen).hexdigest()}"
+
+
+def folders_around(paths: Iterable[str]) -> set[str]:
+    """All folders that some files lie in, but for the root."""
+    around: set[str] = set()
+    for path in paths:
+        folder = path.rpartition("/")[0]
+        while folder and folder not in around:
+            around.add(folder)
+            folder = folder.rpartition("/")[0]
+    return around
 
 
 def inner_path(name: str) -> str | None:
