@@ -18,7 +18,7 @@ PRINTING = ("recipes", "doctor", "data check", "data list", "classes show")
 READER_GONE = (errno.EPIPE, errno.EIO, *([errno.EINVAL] if sys.platform == "win32" else []))
 """Of a pipe; of a terminal; of a pipe as Windows says it."""
 
-SPELLED = {"↑": "^", "↓": "v", "±": "+-", "…": "...", "×": "x"}
+ASCII_FORMS = {"↑": "^", "↓": "v", "±": "+-", "…": "...", "×": "x"}
 
 
 def _spell(error: UnicodeError) -> tuple[str, int]:
@@ -26,15 +26,15 @@ def _spell(error: UnicodeError) -> tuple[str, int]:
     names stay two.
     """
     assert isinstance(error, UnicodeEncodeError)
-    lacking = error.object[error.start : error.end]
-    spelled = "".join(SPELLED.get(letter, letter.encode("ascii", "backslashreplace").decode()) for letter in lacking)
-    return spelled, error.end
+    letters = error.object[error.start : error.end]
+    text = "".join(ASCII_FORMS.get(letter, letter.encode("ascii", "backslashreplace").decode()) for letter in letters)
+    return text, error.end
 
 
 codecs.register_error("ctfgan-spell", _spell)
 
 
-class Lasting:
+class DurableStream:
     """A text stream that can be written to whatever becomes of its reader.
 
     What cannot be written is lost, for the work goes on without it; but where a command does nothing but print, it ends
@@ -64,7 +64,7 @@ class Lasting:
         try:
             self._stream.write(self._writable(text))
         except OSError as error:
-            self._heed(error)
+            self._on_error(error)
         return len(text)
 
     def flush(self) -> None:
@@ -72,7 +72,7 @@ class Lasting:
         try:
             self._stream.flush()
         except OSError as error:
-            self._heed(error)
+            self._on_error(error)
 
     def give_up_rest(self) -> None:
         """What could not be written does not make Python complain when it ends."""
@@ -87,7 +87,7 @@ class Lasting:
         encoding = self._stream.encoding or "utf-8"
         return text.encode(encoding, "ctfgan-spell").decode(encoding)
 
-    def _heed(self, error: OSError) -> None:
+    def _on_error(self, error: OSError) -> None:
         if not (self._prints and _command() in PRINTING):
             return
         if error.errno in READER_GONE:
@@ -96,11 +96,11 @@ class Lasting:
 
 
 @contextmanager
-def lasting_streams() -> Iterator[None]:
-    """While the block lasts, standard output and error are :class:`Lasting`; those that were closed lead nowhere."""
+def durable_streams() -> Iterator[None]:
+    """While the block lasts, standard output and error are :class:`DurableStream`; closed ones lead nowhere."""
     _open_closed()
     before = sys.stdout, sys.stderr
-    out, err = Lasting(sys.stdout, prints=True), Lasting(sys.stderr, prints=False)
+    out, err = DurableStream(sys.stdout, prints=True), DurableStream(sys.stderr, prints=False)
     sys.stdout, sys.stderr = cast(TextIO, out), cast(TextIO, err)
     try:
         yield

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ctfgan.web.messages import MIB, Limits, Refusal, json_response
+from ctfgan.core.text import format_bytes
+from ctfgan.web.messages import Limits, Refusal, json_response
 
 UPLOADS = ("/api/enhance",)
 DRAIN_SECONDS = 2.0  # in which a body that is too large is read and thrown away, so that its sender hears why
@@ -122,8 +123,7 @@ def bounded(receive: Receive, max_bytes: int, seconds: float) -> Receive:
         if size > max_bytes:
             if not is_whole:
                 await _drain(receive)
-            words = f"{max_bytes / MIB:g} MiB" if max_bytes >= MIB else f"{max_bytes:,} bytes"
-            raise Refusal(413, f"the request is larger than {words}; send a smaller one", CLOSE)
+            raise Refusal(413, f"the request is larger than {format_bytes(max_bytes)}; send a smaller one", CLOSE)
         return message
 
     return receive_bounded

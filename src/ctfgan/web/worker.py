@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from ctfgan.core.text import plural
 from ctfgan.web.messages import Refusal
 
 T = TypeVar("T")
@@ -39,7 +40,8 @@ class Worker:
             Refusal: the line is full, there is too little memory for the work, or the client is gone.
         """
         if self.waiting >= self._room:
-            raise Refusal(503, f"{self.waiting} requests are in line already; try again soon", RETRY)
+            line = plural(self.waiting, "request is", "requests are")
+            raise Refusal(503, f"{line} in line already; try again soon", RETRY)
         self.waiting += 1
         future = self._thread.submit(work)
         result = asyncio.wrap_future(future)

@@ -168,11 +168,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("impatient")
 def test_more_bytes_than_allowed_are_refused_whether_announced_or_not(visit: Callable[..., TestClient]) -> None:
     client = visit(random_bundle("ctf-folders"), upload_bytes=20_000, json_bytes=1_000)
-    assert "larger than 20,000 bytes" in error_in(
-        client.post("/api/enhance", data=FORM, files={"image": bytes(20_000)}), 413
-    )
+    assert "larger than 20 KiB" in error_in(client.post("/api/enhance", data=FORM, files={"image": bytes(20_000)}), 413)
     headers = {"Content-Type": "application/json"}
-    assert "larger than 1,000 bytes" in error_in(client.post("/api/sample", content=bytes(1_001), headers=headers), 413)
+    assert "larger than 1000 bytes" in error_in(client.post("/api/sample", content=bytes(1_001), headers=headers), 413)
     pieces = (b"x" for _ in range(2_000))
     error_in(client.post("/api/sample", content=pieces, headers=headers), 413)
     assert client.post("/api/sample", json=ASKED).status_code == 200

@@ -16,14 +16,14 @@ from rich.progress import Progress
 from rich.table import Table
 
 from ctfgan.cli.main import cli
-from ctfgan.cli.output_streams import PRINTING, Lasting, lasting_streams
+from ctfgan.cli.output_streams import PRINTING, DurableStream, durable_streams
 
 NAMES = ["一", "é", "×", "\udcff"]
 
 
 def written(text: str, encoding: str) -> str:
     raw = io.BytesIO()
-    stream = Lasting(io.TextIOWrapper(raw, encoding=encoding), prints=True)
+    stream = DurableStream(io.TextIOWrapper(raw, encoding=encoding), prints=True)
     stream.write(text)
     stream.flush()
     return raw.getvalue().decode(encoding)
@@ -55,8 +55,8 @@ class Broken(io.RawIOBase):
         raise OSError(self.number, os.strerror(self.number))
 
 
-def broken(number: int, *, prints: bool = True) -> Lasting:
-    return Lasting(io.TextIOWrapper(io.BufferedWriter(Broken(number)), encoding="utf-8"), prints=prints)
+def broken(number: int, *, prints: bool = True) -> DurableStream:
+    return DurableStream(io.TextIOWrapper(io.BufferedWriter(Broken(number)), encoding="utf-8"), prints=prints)
 
 
 @pytest.mark.parametrize("number", [5, 28, 32])  # EIO, ENOSPC, EPIPE
@@ -107,7 +107,7 @@ def test_a_command_that_works_does_not(name: str) -> None:
         _print(broken(32))
 
 
-def _print(stream: Lasting) -> None:
+def _print(stream: DurableStream) -> None:
     stream.write("text\n")
     stream.flush()
 
@@ -127,8 +127,8 @@ def test_a_table_that_does_not_fit_on_the_disk_is_a_mistake() -> None:
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_get_a_place_so_that_no_file_takes_theirs(closed: str) -> None:
     program = (
-        "import os, sys; from ctfgan.cli.output_streams import lasting_streams\n"
-        "with lasting_streams():\n"
+        "import os, sys; from ctfgan.cli.output_streams import durable_streams\n"
+        "with durable_streams():\n"
         "    number = os.open(os.devnull, os.O_RDONLY); print('x'); print('y', file=sys.stderr); sys.exit(10 + number)"
     )
     ended = subprocess.run(["sh", "-c", f'"$0" -c "$1" {closed}', sys.executable, program], check=False)
@@ -146,7 +146,7 @@ def test_a_pipe_that_is_closed_early_leaves_no_complaint(tmp_path: Path) -> None
 
 def test_streams_are_what_they_were_afterwards(run_cli: Callable[..., object]) -> None:
     before = sys.stdout, sys.stderr
-    with lasting_streams():
+    with durable_streams():
         assert sys.stdout is not before[0]
     assert (sys.stdout, sys.stderr) == before
 
