@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ctfgan.evaluation.campaign import Cell, check_campaign, run_campaign
+from ctfgan.evaluation.campaign import CampaignRun, check_campaign, run_campaign
 from ctfgan.evaluation.sweeps import baseline_of
 from ctfgan.recipes.catalogue import named_recipe
 from ctfgan.recipes.overlay import with_settings
@@ -34,7 +34,7 @@ SETTINGS: dict[str, tuple[str, dict[str, object]]] = {
 }
 
 
-def arm(name: str, share: float, setting: str, steps: int, seed: int, data: dict[str, str]) -> Cell:
+def arm(name: str, share: float, setting: str, steps: int, seed: int, data: dict[str, str]) -> CampaignRun:
     """One run. The baseline sees no low-quality images, so that both settings of a set share its runs."""
     where, changes = SETTINGS[setting]
     changes = {key: data.get(str(value), value) for key, value in changes.items()}
@@ -56,7 +56,7 @@ def arm(name: str, share: float, setting: str, steps: int, seed: int, data: dict
             "method.features.noise_maps": "tiled" if setting != "hwdb-mnist" else "spatial",
         }  # fmt: skip
         recipe = with_settings(recipe, paper, ())
-    return Cell(f"{folder}/{name}-{share:g}-seed{seed}", recipe)
+    return CampaignRun(f"{folder}/{name}-{share:g}-seed{seed}", recipe)
 
 
 def baseline_like(recipe: Recipe) -> Recipe:
@@ -86,9 +86,9 @@ def main() -> None:
     arms = [(*one, seed) for seed in asked.seeds for one in CLAIM]
     if asked.extra:
         arms += [(*one, asked.seeds[0]) for one in EXTRA if asked.setting != "hwdb-mnist" or one[0] != "ctf-paper-loss"]
-    cells = [arm(name, share, asked.setting, asked.steps, seed, data) for name, share, seed in arms]
-    check_campaign(cells, asked.folder)
-    for outcome in run_campaign(cells, asked.folder, Callbacks(say=lambda line: print(line, flush=True))):
+    runs = [arm(name, share, asked.setting, asked.steps, seed, data) for name, share, seed in arms]
+    check_campaign(runs, asked.folder)
+    for outcome in run_campaign(runs, asked.folder, Callbacks(say=lambda line: print(line, flush=True))):
         print(outcome.path, outcome.why_not or "done", flush=True)
 
 

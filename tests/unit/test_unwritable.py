@@ -154,10 +154,11 @@ def test_a_cache_that_cannot_be_written_names_the_variable_that_moves_it(
 def test_the_folder_of_a_recogniser_is_made_before_it_is_trained(
     no_cache: Path, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ctfgan.metrics.eval_classifier._train", lambda *_: pytest.fail("trained"))
-    monkeypatch.setattr("ctfgan.runs.context.cache_folder", lambda: no_cache)
-    monkeypatch.delenv("CTFGAN_CACHE")
-    monkeypatch.setattr("ctfgan.core.files.cache_folder", lambda: no_cache)
+    monkeypatch.setattr(
+        "ctfgan.metrics.eval_classifier.EvalClassifierTrainer._train", lambda *_: pytest.fail("trained")
+    )
+    monkeypatch.delenv("CTFGAN_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(no_cache))
     recipe = json.loads((run / "recipe.json").read_text())
     assert recipe["recogniser"]
     with pytest.raises(CtfganError, match="set CTFGAN_CACHE"):

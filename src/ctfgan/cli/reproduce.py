@@ -53,29 +53,30 @@ def reproduce(
     ctfgan reproduce table2 --profile cpu --data hwdb1.0=characters.npz --data mnist=mnist.npz --only hwdb
     """
     from ctfgan.cli import console
-    from ctfgan.core.errors import CtfganError
+    from ctfgan.core.errors import CtfganError, pick
     from ctfgan.evaluation import load_extractors
     from ctfgan.evaluation.campaign import check_campaign, run_campaign
     from ctfgan.evaluation.reproduction import plan_table
-    from ctfgan.evaluation.table_profiles import named_profile
-    from ctfgan.evaluation.table_rows import named_table
+    from ctfgan.evaluation.table_profiles import PROFILES
+    from ctfgan.evaluation.table_rows import TABLES
     from ctfgan.reports.csv_rows import write_csv
     from ctfgan.reports.document import write_document
     from ctfgan.reports.run_results import run_outcome
     from ctfgan.reports.table_report import earlier, table_report, table_rows
 
     plan = plan_table(
-        named_table(table), named_profile(profile), _places(data), seeds=seeds, sections=sections, device=device
-    )
+        pick(TABLES, table, "table"), pick(PROFILES, profile, "profile"), _places(data),
+        seeds=seeds, sections=sections, device=device,
+    )  # fmt: skip
     folder = out or Path("reproduced", f"{table}-{profile}")
     cells = plan.runnable()
-    check_campaign([cell.cell for cell in cells], folder)
+    check_campaign(cells, folder)
     for sentence in (*plan.stand_ins.values(), *(f"not run: {reason}" for reason in plan.missing.values())):
         console.say(sentence)
-    console.say(f"{plan.table.title}, profile {profile} ({plan.profile.note}): {len(cells)} of {len(plan.cells)} cells")
+    console.say(f"{plan.table.title}, profile {profile} ({plan.profile.note}): {len(cells)} of {len(plan.runs)} cells")
     if dry_run:
         for cell in cells:
-            console.say(f"  {cell.cell.name}: {cell.row.label}")
+            console.say(f"  {cell.name}: {cell.row.label}")
         return
 
     extractors = load_extractors(
@@ -85,7 +86,7 @@ def reproduce(
     found = earlier(plan, folder)
     failed = 0
     with console.callbacks() as watch:
-        outcomes = run_campaign([cell.cell for cell in cells], folder, watch, extractors)
+        outcomes = run_campaign(cells, folder, watch, extractors)
         for cell, outcome in zip(cells, outcomes, strict=True):
             found.append(run_outcome(cell, outcome))
             failed += outcome.why_not is not None

@@ -63,18 +63,17 @@ def sweep(
     base = with_settings(base, {key: value for key, value in places.items() if value}, assignments)
     planned = plan_sweep(name, base, seeds) if name else vary(base, [_values(text) for text in varied], seeds)
     folder = out or Path("sweeps", planned.name)
-    cells = [point.cell for point in planned.points]
-    check_campaign(cells, folder)
-    console.say(f"sweep {planned.name}: {len(cells)} runs into {folder}")
+    check_campaign(planned.points, folder)
+    console.say(f"sweep {planned.name}: {len(planned.points)} runs into {folder}")
     if dry_run:
         for point in planned.points:
-            console.say(f"  {point.cell.name}")
+            console.say(f"  {point.name}")
         return
     found: list[PointOutcome] = []
     picture = folder / "sweep.png"
     command = shlex.join(["ctfgan", *sys.argv[1:]])
     with console.callbacks() as watch:
-        for point, outcome in zip(planned.points, run_campaign(cells, folder, watch), strict=True):
+        for point, outcome in zip(planned.points, run_campaign(planned.points, folder, watch), strict=True):
             found.append(run_outcome(point, outcome))
             if any(one.result for one in found):
                 write_file(picture, plot(planned, found))

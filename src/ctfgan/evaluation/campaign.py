@@ -1,11 +1,10 @@
-"""A campaign: cells that are trained, resumed and evaluated until all that can be run has been run."""
+"""A campaign: runs that are trained, resumed and evaluated until all that can be made has been made."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -21,7 +20,7 @@ from ctfgan.storage.run_folder import FIGURES, RECIPE, RunFolder
 
 
 @dataclass(frozen=True)
-class Cell:
+class CampaignRun:
     """One run of a campaign."""
 
     name: str
@@ -30,73 +29,72 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of a cell."""
+class CampaignOutcome:
+    """What became of a run."""
 
-    cell: Cell
+    run: CampaignRun
     path: Path
     why_not: str | None
     """Why it has no figures, in one sentence; None if it has."""
 
 
-def check_campaign(cells: Sequence[Cell], folder: Path) -> None:
+def check_campaign(runs: Sequence[CampaignRun], folder: Path) -> None:
     """Refuse a folder that holds runs of other settings, or something else: nothing is overwritten or mixed.
 
-    The device may differ: it decides how long a run takes, not what it is. The hash of starting weights is found out.
+    The device may differ: it decides how long a run takes, not what it is. So may the hash of starting weights, which
+    training finds out.
 
     Raises:
-        ConfigError: a run there differs from its cell, with the first setting that does.
+        ConfigError: a run there has other settings, with the first that differs.
     """
-    for cell in cells:
-        path = folder / cell.name
+    for run in runs:
+        path = folder / run.name
         if not (path / RECIPE).is_file():
             if is_taken(path):
                 raise ConfigError(f"{path} exists already and is no run; choose another --out")
             continue
-        there = parse_recipe(RunFolder(path).read_json(RECIPE), str(path / RECIPE))
-        old, new = _settings(there), _settings(cell.recipe)
-        for name in sorted({*old, *new}):
-            if old.get(name) != new.get(name):
+        there, wanted = (
+            flatten(recipe.model_dump(exclude={"device": True, "start": {"sha256": True}}))
+            for recipe in (parse_recipe(RunFolder(path).read_json(RECIPE), str(path / RECIPE)), run.recipe)
+        )
+        for name in sorted(there.keys() | wanted.keys()):
+            if there.get(name) != wanted.get(name):
                 raise ConfigError(
-                    f"{path} was made with {name} = {old.get(name)!r}, not {new.get(name)!r}; choose another --out, or "
-                    "delete that run"
+                    f"{path} was made with {name} = {there.get(name)!r}, not {wanted.get(name)!r}; choose another "
+                    "--out, or delete that run"
                 )
 
 
-def _settings(recipe: Recipe) -> dict[str, Any]:
-    return flatten(recipe.model_dump(exclude={"device": True, "start": {"sha256": True}}))
-
-
 def run_campaign(
-    cells: Sequence[Cell], folder: Path, callbacks: Callbacks, extractors: Sequence[Extractor] = ()
-) -> Iterator[Outcome]:
-    """Bring every cell as far as it will go; what is done already is left alone.
+    runs: Sequence[CampaignRun], folder: Path, callbacks: Callbacks, extractors: Sequence[Extractor] = ()
+) -> Iterator[CampaignOutcome]:
+    """Bring every run as far as it will go; what is done already is left alone.
 
-    A cell that cannot be trained (no data, divergence, too little memory) is reported and does not stop the others.
+    A run that cannot be trained (no data, divergence, too little memory) is reported and does not stop the others.
 
     Args:
-        cells: what to run, in this order.
+        runs: in this order.
         folder: of the campaign; see :func:`check_campaign`.
         callbacks: who is told what happens.
         extractors: what to measure with besides each run's own recogniser; a finished run that lacks one is measured
             again.
 
     Raises:
-        Interrupted: a signal; the cell at work is saved, and the next call goes on from there.
+        Interrupted: a signal; the run at work is saved, and the next call goes on from there.
     """
-    for number, cell in enumerate(cells, start=1):
-        callbacks.say(f"\n[{number}/{len(cells)}] {cell.name}")
-        path = folder / cell.name
+    for number, run in enumerate(runs, start=1):
+        callbacks.say(f"\n[{number}/{len(runs)}] {run.name}")
+        path = folder / run.name
         try:
-            _complete(path, cell.recipe, callbacks, extractors)
+            _complete(path, run.recipe, callbacks, extractors)
         except Interrupted:
             raise
         except (CtfganError, OSError, MemoryError, torch.OutOfMemoryError) as error:
             reason = str(error) or type(error).__name__
             callbacks.say(f"not run: {reason}")
-            yield Outcome(cell, path, reason)
+            yield CampaignOutcome(run, path, reason)
         else:
-            yield Outcome(cell, path, None)
+            yield CampaignOutcome(run, path, None)
 
 
 def _complete(path: Path, recipe: Recipe, callbacks: Callbacks, extractors: Sequence[Extractor]) -> None:
@@ -112,12 +110,12 @@ def _complete(path: Path, recipe: Recipe, callbacks: Callbacks, extractors: Sequ
 
 
 def _is_measured(folder: RunFolder, recipe: Recipe, extractors: Sequence[Extractor]) -> bool:
-    """Whether there are figures by all these extractors, weights included, on the recipe's number of images."""
+    """Whether there are scores by all these extractors, weights included, on the recipe's number of images."""
     if not (folder.path / FIGURES).is_file():
         return False
-    figures = folder.read_json(FIGURES)
-    if figures.get("format") != FORMAT:
+    content = folder.read_json(FIGURES)
+    if content.get("format") != FORMAT:
         return False
-    protocol = figures["protocol"]
+    protocol = content["protocol"]
     names = {card["name"] for card in protocol["extractors"].values()}
     return protocol["fake"] == recipe.evaluation.images and {extractor.card.name for extractor in extractors} <= names

@@ -1,4 +1,7 @@
-"""Real and generated images in chunks: 50,000 images of 128x128 pixels are never in memory together."""
+"""Real and generated images in chunks, and processes that read them together.
+
+So 50,000 images of 128x128 pixels are never in memory together.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,12 @@ from ctfgan.core.progress import Progress
 from ctfgan.data.dataset import Subset
 from ctfgan.data.images import Bytes
 from ctfgan.data.low_quality_bank import LowQualityBank
+from ctfgan.data.splits import Indices, first_rows, stratified_order
 from ctfgan.distributed.engine import Engine, to_device
 from ctfgan.distributed.image_rng import PerImageRng, numbers_in_class
+from ctfgan.distributed.processes import Processes
 from ctfgan.evaluation.result import AS_TRAINED, HELD_OUT_BANK, SAMPLES, TRAINING_BANK
-from ctfgan.metrics.features import Chunk
+from ctfgan.metrics.features import Chunk, Extractor, ExtractorCard
 from ctfgan.models.synthesis import draw_inputs, synthesise
 from ctfgan.runs.context import RunContext
 from ctfgan.runs.train import released_generator
@@ -97,6 +102,26 @@ def real(subset: Subset, rows: NDArray[np.int64], progress: Progress, what: str)
         yield subset.packed.images[part], torch.from_numpy(subset.labels_at(part))
 
 
+def floor_split(reference: Subset, images: int, seed: int) -> tuple[Indices, Indices]:
+    """Places in the reference of the images that the floor measures, and of those that it compares them with, in order.
+
+    As many as ``images``, the number of samples, where that leaves as many for the other side; else one half. Both
+    sides share every class evenly, and no picture; many copies of one may make the first side smaller, or larger.
+
+    Args:
+        reference: of at least 4 different pictures.
+        images: samples.
+        seed: of the choice.
+    """
+    firsts = first_rows(reference.packed.digests[reference.rows])
+    order = stratified_order(reference.labels, seed, firsts)
+    pictures = np.flatnonzero(firsts[order] == order)  # where a new one begins: a cut there parts no copies
+    cuts = pictures[(pictures >= 2) & (pictures <= len(order) - 2)]
+    wanted = cuts[cuts <= min(images, len(order) // 2)]
+    cut = int(wanted[-1] if len(wanted) else cuts[0])
+    return np.sort(order[:cut]), np.sort(order[cut:])
+
+
 class Sieve:
     """Keeps some images of a stream, chosen by a seed.
 
@@ -123,3 +148,30 @@ class Sieve:
     def kept(self) -> Bytes:
         """What stayed behind, uint8 ``(N, R, R, K)``."""
         return np.concatenate(self._parts)
+
+
+class SharedExtractor:
+    """An extractor whose images are shared out among processes; all of them must show it the same ones.
+
+    Args:
+        extractor: works on this process's device.
+        processes: who shares the work.
+    """
+
+    def __init__(self, extractor: Extractor, processes: Processes) -> None:
+        self._extractor = extractor
+        self._processes = processes
+
+    @property
+    def card(self) -> ExtractorCard:
+        """The extractor's own."""
+        return self._extractor.card
+
+    def read(self, images: Bytes) -> tuple[Tensor, Tensor | None]:
+        """What the extractor makes of the images, on every process."""
+        if len(images) < self._processes.count:
+            return self._extractor.read(images)
+        share = np.array_split(images, self._processes.count)[self._processes.rank]
+        parts = self._processes.all_of(self._extractor.read(share))
+        probabilities = [part for _, part in parts if part is not None]
+        return torch.cat([part for part, _ in parts]), torch.cat(probabilities) if probabilities else None

@@ -1,4 +1,4 @@
-"""A table of the paper as a campaign: which cells it has at a profile, on whose data."""
+"""A table of the paper as a campaign: which runs it has at a profile, on whose data."""
 
 from __future__ import annotations
 
@@ -9,30 +9,29 @@ from ctfgan.core.errors import ConfigError, DataError, suggestion
 from ctfgan.data.published import locate
 from ctfgan.data.settings import PUBLISHED
 from ctfgan.data.sources.registry import absolute, open_source
-from ctfgan.evaluation.campaign import Cell
-from ctfgan.evaluation.table_profiles import Profile, reduced
-from ctfgan.evaluation.table_rows import Row, Section, Table
+from ctfgan.evaluation.campaign import CampaignRun
+from ctfgan.evaluation.table_profiles import TableProfile, reduced
+from ctfgan.evaluation.table_rows import PaperTable, TableRow, TableSection
 from ctfgan.recipes.catalogue import named_recipe
 from ctfgan.recipes.recipe import Recipe, parse_recipe
 
 
 @dataclass(frozen=True)
-class TableCell:
+class TableRun(CampaignRun):
     """One run of one row."""
 
-    section: Section
-    row: Row
+    section: TableSection
+    row: TableRow
     seed: int
-    cell: Cell
 
 
 @dataclass(frozen=True)
-class Plan:
+class TablePlan:
     """What a table will run."""
 
-    table: Table
-    profile: Profile
-    cells: tuple[TableCell, ...]
+    table: PaperTable
+    profile: TableProfile
+    runs: tuple[TableRun, ...]
     """All of the table."""
     sections: tuple[str, ...]
     """Names of those to run."""
@@ -41,33 +40,33 @@ class Plan:
     stand_ins: dict[str, str]
     """Sentences on data that stand in a published data set's place, by its name."""
 
-    def runnable(self) -> list[TableCell]:
-        """The cells that are asked for and whose data are here."""
-        return [cell for cell in self.cells if self.why_not(cell) is None]
+    def runnable(self) -> list[TableRun]:
+        """Those that are asked for and whose data are here."""
+        return [run for run in self.runs if self.why_not(run) is None]
 
-    def stands_in(self, section: Section) -> bool:
+    def stands_in(self, section: TableSection) -> bool:
         """Whether a section runs on other data than the published ones."""
         return named_recipe(section.rows[0].recipe).data.high_quality in self.stand_ins
 
-    def why_not(self, cell: TableCell) -> str | None:
-        """Why a cell is not to be run now; None if it is."""
-        data = cell.cell.recipe.data
+    def why_not(self, run: TableRun) -> str | None:
+        """Why a run is not to be made now; None if it is."""
+        data = run.recipe.data
         reasons = [self.missing[name] for name in (data.high_quality, data.low_quality) if name in self.missing]
         if reasons:
             return "; ".join(reasons)
-        return None if cell.section.name in self.sections else f"section {cell.section.name} was not asked for"
+        return None if run.section.name in self.sections else f"section {run.section.name} was not asked for"
 
 
 def plan_table(
-    table: Table,
-    profile: Profile,
+    table: PaperTable,
+    profile: TableProfile,
     data: Mapping[str, str],
     *,
     seeds: int | None = None,
     sections: Sequence[str] = (),
     device: str | None = None,
-) -> Plan:
-    """The cells of a table.
+) -> TablePlan:
+    """The runs of a table.
 
     Args:
         table: what to reproduce.
@@ -75,7 +74,7 @@ def plan_table(
         data: locations by the name of the published data set that they hold or stand in for.
         seeds: runs of each row, seeds 0 ... n - 1; None takes the profile's number.
         sections: names of the sections to run; all if empty.
-        device: for all cells; None leaves it to each.
+        device: for all runs; None leaves it to each.
 
     Raises:
         ConfigError: an unknown section or data set, or a location where nothing is.
@@ -90,15 +89,15 @@ def plan_table(
     used = _data_sets(recipes.values())
     tested = {recipe.data.high_quality for recipe in recipes.values() if recipe.data.reference == PUBLISHED}
     places, stand_ins = _places(used, tested, data)
-    cells = []
+    runs = []
     for section, row in rows:
         for seed in range(profile.seeds if seeds is None else seeds):
             recipe = _placed(reduced(recipes[row.recipe], profile.cut), places, stand_ins)
             content = recipe.model_dump() | {"seed": seed} | ({"device": device} if device else {})
             name = f"{section.name}/{row.recipe.removeprefix(f'{table.name}-{section.name}-')}-seed{seed}"
-            cells.append(TableCell(section, row, seed, Cell(name, parse_recipe(content, row.recipe))))
+            runs.append(TableRun(name, parse_recipe(content, row.recipe), section, row, seed))
     missing = _missing(used, tested, places)
-    plan = Plan(table, profile, tuple(cells), tuple(sections or known), missing, stand_ins)
+    plan = TablePlan(table, profile, tuple(runs), tuple(sections or known), missing, stand_ins)
     if not plan.runnable():
         raise DataError(f"{table.name} has no data here: {'; '.join(missing.values())}")
     return plan

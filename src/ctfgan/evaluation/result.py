@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
+from ctfgan.bundle.bundle import add_figures
+from ctfgan.core.errors import ConfigError, CtfganError, RunError
+from ctfgan.core.files import read_json, write_file
+from ctfgan.core.text import excerpt
+from ctfgan.data.sources.registry import name_of
 from ctfgan.metrics.classification import ClassificationScore
 from ctfgan.metrics.features import EVAL_CLASSIFIER, ExtractorCard
 from ctfgan.metrics.memorization import MemorizationCheck
-from ctfgan.metrics.protocol import Protocol, sentence
+from ctfgan.metrics.protocol import Protocol, in_words
 from ctfgan.metrics.scores import Scores
+from ctfgan.storage.run_folder import BUNDLE, FIGURES, RunFolder
 
 SAMPLES, AS_TRAINED = "samples", "samples without moving average"
 """What names of sets of samples begin with: of the released weights, and of those that they are the average of."""
@@ -63,9 +71,9 @@ class Evaluation:
         """One line for each image set and extractor, for the classifiers and for all notes."""
         cards = self.protocol.extractors
         lines = {
-            name if key == EVAL_CLASSIFIER else f"{name} ({key})": sentence(cards[key], figures)
+            name if key == EVAL_CLASSIFIER else f"{name} ({key})": in_words(cards[key], scores)
             for name, row in self.rows.items()
-            for key, figures in row.items()
+            for key, scores in row.items()
         }
         if self.classification is not None:
             lines["classification accuracy score"] = self.classification.sentence()
@@ -74,23 +82,41 @@ class Evaluation:
         return lines
 
 
-def with_earlier(now: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
-    """Figures as in ``figures.json``, with those of extractors that an earlier evaluation had and this one has not.
+def read_figures(file: Path) -> dict[str, Any]:
+    """The content of a file like ``figures.json``, of whatever version.
 
-    Nothing is taken over unless both measured the same images: all of the protocol but the extractors is equal.
+    Raises:
+        ConfigError: it is something else.
     """
-    if (
-        before.get("format") != FORMAT
-        or not are_figures(before)
-        or _images(before["protocol"]) != _images(now["protocol"])
-    ):
-        return now
-    extractors = before["protocol"]["extractors"] | now["protocol"]["extractors"]
-    rows = {name: before["rows"].get(name, {}) | row for name, row in now["rows"].items()}
-    protocol = now["protocol"] | {"extractors": extractors}
-    cards = {key: ExtractorCard(**card) for key, card in extractors.items()}
-    told = Protocol(**(protocol | {"extractors": cards})).sentence()
-    return now | {"rows": rows, "protocol": protocol, "protocol_sentence": told}
+    reason = ""
+    try:
+        content = read_json(file)
+        if are_figures(content):
+            return content
+    except (OSError, ValueError) as error:
+        reason = f" ({excerpt(error)})"
+    raise ConfigError(f"{file} exists already and holds no figures{reason}; choose another --out")
+
+
+def store(folder: RunFolder, result: Evaluation, out: Path | None) -> None:
+    """Write a result into the run and its bundle, or into another file; what other extractors measured stays there.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    try:
+        if out is None:
+            earlier = folder.read_json(FIGURES) if (folder.path / FIGURES).is_file() else {}
+            folder.write_json(FIGURES, _with_earlier(result.as_dict(), earlier))
+            # A bundle is made to be given away: it does not say in which folder of this machine the reference was.
+            shared = replace(result, protocol=replace(result.protocol, reference=name_of(result.protocol.reference)))
+            texts = {"protocol": shared.protocol.sentence(), "summary": shared.summary()}
+            add_figures(folder.path / BUNDLE, shared.as_dict() | texts)
+        else:
+            content = _with_earlier(result.as_dict(), read_figures(out) if out.exists() else {})
+            write_file(out, json.dumps(content, ensure_ascii=False, indent=1).encode())
+    except CtfganError as error:
+        raise RunError(f"the figures are not stored: {error}; --out FILE stores them elsewhere") from error
 
 
 def are_figures(content: dict[str, Any]) -> bool:
@@ -100,5 +126,20 @@ def are_figures(content: dict[str, Any]) -> bool:
     return is_protocol and isinstance(rows, dict) and all(isinstance(row, dict) for row in rows.values())
 
 
-def _images(protocol: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in protocol.items() if name != "extractors"}
+def _with_earlier(now: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
+    """Figures as in ``figures.json``, with those of extractors that an earlier evaluation had and this one has not.
+
+    Nothing is taken over unless both measured the same images: all of the protocol but the extractors is equal.
+    """
+    if (
+        before.get("format") != FORMAT
+        or not are_figures(before)
+        or before["protocol"] | {"extractors": {}} != now["protocol"] | {"extractors": {}}
+    ):
+        return now
+    extractors = before["protocol"]["extractors"] | now["protocol"]["extractors"]
+    rows = {name: before["rows"].get(name, {}) | row for name, row in now["rows"].items()}
+    protocol = now["protocol"] | {"extractors": extractors}
+    cards = {key: ExtractorCard(**card) for key, card in extractors.items()}
+    sentence = Protocol(**(protocol | {"extractors": cards})).sentence()
+    return now | {"rows": rows, "protocol": protocol, "protocol_sentence": sentence}

@@ -6,10 +6,11 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ctfgan.core.errors import ConfigError, pick
 from ctfgan.data.sources.registry import open_source
-from ctfgan.evaluation.campaign import Cell
+from ctfgan.evaluation.campaign import CampaignRun
 from ctfgan.recipes.catalogue import RECIPES, named_recipe
 from ctfgan.recipes.overlay import with_settings
 from ctfgan.recipes.recipe import CtfGan, Recipe, SnGan, parse_recipe
@@ -25,13 +26,12 @@ BASELINE_OF = "-baseline"  # what the name of a baseline's recipe adds to that o
 
 
 @dataclass(frozen=True)
-class Point:
+class SweepPoint(CampaignRun):
     """One run of a sweep."""
 
     series: str
     x: float | str
     """A number where the axis is one; else what was changed."""
-    cell: Cell
 
 
 @dataclass(frozen=True)
@@ -40,24 +40,28 @@ class Sweep:
 
     name: str
     axis: str
-    points: tuple[Point, ...]
+    points: tuple[SweepPoint, ...]
 
 
-Arm = tuple[str, float | str, Recipe]
-"""Series, place on the axis, recipe."""
+class Variant(NamedTuple):
+    """A place of a sweep, whatever the seed."""
+
+    series: str
+    x: float | str
+    recipe: Recipe
 
 
-def hq_fraction(base: Recipe) -> list[Arm]:
+def hq_fraction(base: Recipe) -> list[Variant]:
     """Fewer and fewer good images, for CTF-GAN and for the baseline."""
-    arms: list[Arm] = []
+    variants: list[Variant] = []
     for fraction in HQ_FRACTIONS:
         setting = {"data.high_quality_fraction": fraction}
-        arms.append((OURS, fraction, with_settings(base, setting, ())))
-        arms.append((BASELINE, fraction, with_settings(baseline_of(base), setting, ())))
-    return arms
+        variants.append(Variant(OURS, fraction, with_settings(base, setting, ())))
+        variants.append(Variant(BASELINE, fraction, with_settings(baseline_of(base), setting, ())))
+    return variants
 
 
-def lq_share(base: Recipe) -> list[Arm]:
+def lq_share(base: Recipe) -> list[Variant]:
     """More and more cheap images per good one, of the same class and of any; with none there is the baseline alone."""
     if base.data.glyphs.low_quality_font_folders:
         raise ConfigError("the sweep lq-share degrades images; leave data.glyphs.low_quality_font_folders out")
@@ -65,15 +69,15 @@ def lq_share(base: Recipe) -> list[Arm]:
         raise ConfigError(
             f"data.low_quality is {base.data.low_quality!r}; the sweep lq-share degrades images, leave --lq out"
         )
-    arms: list[Arm] = []
+    variants: list[Variant] = []
     fewer = {"data.high_quality_fraction": LQ_SWEEP_FRACTION}
     for pairing, ratio in itertools.product(("matched", "independent"), LQ_RATIOS):
         share = {"data.degradation.share": ratio * LQ_SWEEP_FRACTION, "data.pairing": pairing}
-        arms.append((f"{pairing} pairing", ratio, with_settings(base, fewer | share, ())))
-    return [*arms, (BASELINE, 0.0, with_settings(baseline_of(base), fewer, ()))]
+        variants.append(Variant(f"{pairing} pairing", ratio, with_settings(base, fewer | share, ())))
+    return [*variants, Variant(BASELINE, 0.0, with_settings(baseline_of(base), fewer, ()))]
 
 
-def ablations(base: Recipe) -> list[Arm]:
+def ablations(base: Recipe) -> list[Variant]:
     """What each part contributes: self-supervision, the features, statistics and noise of G_LH, the pairing."""
     changes: dict[str, dict[str, object]] = {
         "whole method": {},
@@ -89,11 +93,11 @@ def ablations(base: Recipe) -> list[Arm]:
         # Without a common class there is nothing to be consistent with, so this is two changes.
         "independent, no consistency": {"data.pairing": "independent"},
     }
-    arms: list[Arm] = [(OURS, name, with_settings(base, change, ())) for name, change in changes.items()]
-    return [*arms, (OURS, "no LQ: baseline", baseline_of(base))]
+    variants = [Variant(OURS, name, with_settings(base, change, ())) for name, change in changes.items()]
+    return [*variants, Variant(OURS, "no LQ: baseline", baseline_of(base))]
 
 
-SWEEPS: dict[str, tuple[str, Callable[[Recipe], list[Arm]]]] = {
+SWEEPS: dict[str, tuple[str, Callable[[Recipe], list[Variant]]]] = {
     "hq-fraction": ("share of the good images", hq_fraction),
     "lq-share": ("cheap images per good one", lq_share),
     "ablations": ("what was changed", ablations),
@@ -106,8 +110,8 @@ def plan_sweep(name: str, base: Recipe, seeds: int) -> Sweep:
     Raises:
         ConfigError: an unknown sweep, or a recipe of another method than CTF-GAN.
     """
-    axis, arms = pick(SWEEPS, name, "sweep")
-    return _sweep(name, axis, arms(base), seeds)
+    axis, variants_of = pick(SWEEPS, name, "sweep")
+    return _sweep(name, axis, variants_of(base), seeds)
 
 
 def vary(base: Recipe, settings: Sequence[tuple[str, tuple[str, ...]]], seeds: int) -> Sweep:
@@ -125,14 +129,15 @@ def vary(base: Recipe, settings: Sequence[tuple[str, tuple[str, ...]]], seeds: i
         raise ConfigError(f"--vary is given {len(settings)} times; vary one setting, or two")
     axis, xs = settings[0]
     series, kinds = settings[1] if len(settings) == 2 else ("", ("",))
-    arms: list[Arm] = []
+    variants: list[Variant] = []
     for kind, x in itertools.product(kinds, xs):
         assignments = (f"{axis}={x}", *([f"{series}={kind}"] if series else []))
-        arms.append((f"{series}={kind}" if series else base.name, _place(x), with_settings(base, {}, assignments)))
+        name = f"{series}={kind}" if series else base.name
+        variants.append(Variant(name, _place(x), with_settings(base, {}, assignments)))
     name = "vary-" + _plain("-".join(name.split(".")[-1] for name, _ in settings))
     values = [f"{kind} {x}".strip() for kind, x in itertools.product(kinds, xs) for _ in range(seeds)]
-    sweep = _sweep(name, axis, arms, seeds)
-    _check_apart([point.cell.recipe for point in sweep.points], values)
+    sweep = _sweep(name, axis, variants, seeds)
+    _check_apart([point.recipe for point in sweep.points], values)
     return sweep
 
 
@@ -173,17 +178,17 @@ def origin_of(recipe: Recipe) -> Recipe | None:
     return None
 
 
-def _sweep(name: str, axis: str, arms: Sequence[Arm], seeds: int) -> Sweep:
+def _sweep(name: str, axis: str, variants: Sequence[Variant], seeds: int) -> Sweep:
     points = []
-    series_folders = _folders([series for series, *_ in arms])
-    x_folders = _folders([str(x) for _, x, _ in arms])
-    for series, x, recipe in arms:
+    series_folders = _folders([series for series, *_ in variants])
+    x_folders = _folders([str(x) for _, x, _ in variants])
+    for series, x, recipe in variants:
         for number in range(seeds):
             seed = recipe.seed + number
             seeded = parse_recipe(recipe.model_dump() | {"seed": seed}, recipe.name)
             folder = f"{series_folders[series]}/{x_folders[str(x)]}-seed{seed}"
-            points.append(Point(series, x, Cell(folder, seeded)))
-    _check([point.cell.recipe for point in points])
+            points.append(SweepPoint(folder, seeded, series, x))
+    _check([point.recipe for point in points])
     return Sweep(name, axis, tuple(points))
 
 

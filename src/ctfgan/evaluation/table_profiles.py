@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ctfgan.core.errors import pick
 from ctfgan.core.settings import Settings
 from ctfgan.data.settings import DataSettings
 from ctfgan.models.settings import NetworkSettings
@@ -19,7 +18,7 @@ from ctfgan.training.settings import StageSettings
 LEAST_SIDE = 4  # of a low-quality image
 
 
-class Cut(Settings):
+class Reduction(Settings):
     """What a reduced profile changes."""
 
     resolution: dict[int, int]
@@ -47,7 +46,7 @@ class Cut(Settings):
 
 
 @dataclass(frozen=True)
-class Profile:
+class TableProfile:
     """One size of a table."""
 
     name: str
@@ -55,7 +54,7 @@ class Profile:
     """Stands in the title of every report."""
     note: str
     """What is reduced."""
-    cut: Cut | None
+    cut: Reduction | None
     """None is the paper's size."""
     seeds: int
     """Runs of each arm, unless the user says otherwise."""
@@ -64,11 +63,11 @@ class Profile:
 PROFILES = {
     profile.name: profile
     for profile in (
-        Profile(
+        TableProfile(
             "smoke",
             "only to see that it runs",
             "a test that the machinery runs: 16x16, tiny networks, a few steps; its figures mean nothing",
-            Cut(
+            Reduction(
                 resolution={side: 16 for side in PLANS if side > 16},
                 generator_width=0.03125,
                 discriminator_width=0.0625,
@@ -87,12 +86,12 @@ PROFILES = {
             ),
             seeds=1,
         ),
-        Profile(
+        TableProfile(
             "cpu",
             "reduced for two CPU cores",
             "smaller images, an eighth of the published channels (a quarter in D), 3,000 "
             "generator steps; only the arms compare with each other",
-            Cut(
+            Reduction(
                 resolution={48: 24, 64: 32, 128: 32},
                 generator_width=0.125,
                 discriminator_width=0.25,
@@ -111,12 +110,12 @@ PROFILES = {
             ),
             seeds=1,
         ),
-        Profile(
+        TableProfile(
             "gpu",
             "reduced for half an hour on one GPU",
             "the published channels, images of at most 64 pixels, 4,000 "
             "generator steps with one discriminator step each; only the arms compare with each other",
-            Cut(
+            Reduction(
                 resolution={128: 64},
                 generator_width=1.0,
                 discriminator_width=1.0,
@@ -135,21 +134,12 @@ PROFILES = {
             ),
             seeds=1,
         ),
-        Profile("full", "in full", "the published sizes and schedules", None, seeds=3),
+        TableProfile("full", "in full", "the published sizes and schedules", None, seeds=3),
     )
 }
 
 
-def named_profile(name: str) -> Profile:
-    """The profile of that name.
-
-    Raises:
-        ConfigError: no such profile, with the nearest match.
-    """
-    return pick(PROFILES, name, "profile")
-
-
-def reduced(recipe: Recipe, cut: Cut | None) -> Recipe:
+def reduced(recipe: Recipe, cut: Reduction | None) -> Recipe:
     """A row's recipe at the size of a profile; the row itself for the paper's size."""
     if cut is None:
         return recipe
@@ -169,7 +159,7 @@ def reduced(recipe: Recipe, cut: Cut | None) -> Recipe:
     )
 
 
-def _smaller(data: DataSettings, cut: Cut) -> DataSettings:
+def _smaller(data: DataSettings, cut: Reduction) -> DataSettings:
     side = cut.resolution.get(data.resolution, data.resolution)
     degraded = max(LEAST_SIDE, data.degradation.size * side // data.resolution)
     degradation = data.degradation.model_copy(update={"size": degraded})
@@ -177,7 +167,7 @@ def _smaller(data: DataSettings, cut: Cut) -> DataSettings:
     return data.model_copy(update={"resolution": side, "low_quality_size": low, "degradation": degradation})
 
 
-def _shorter(method: MethodSettings, cut: Cut, resolution: int) -> MethodSettings:
+def _shorter(method: MethodSettings, cut: Reduction, resolution: int) -> MethodSettings:
     narrow = NetworkSettings(
         generator_width=cut.generator_width, discriminator_width=cut.discriminator_width, noise=cut.noise
     )
@@ -196,7 +186,7 @@ def _shorter(method: MethodSettings, cut: Cut, resolution: int) -> MethodSetting
             return _shorter_growth(method, cut, resolution)
 
 
-def _shorter_growth(method: ProgGan, cut: Cut, resolution: int) -> ProgGan:
+def _shorter_growth(method: ProgGan, cut: Reduction, resolution: int) -> ProgGan:
     """The same number of generator steps in all, cut into phases of one length."""
     levels = PLANS[cut.resolution.get(resolution, resolution)].blocks + 1
     phases = 2 * levels - 1
@@ -209,7 +199,7 @@ def _shorter_growth(method: ProgGan, cut: Cut, resolution: int) -> ProgGan:
     return method.model_copy(update={"networks": networks, "grow": grow, "phase_steps": phase})
 
 
-def _stage(stage: StageSettings, cut: Cut, steps: int) -> StageSettings:
+def _stage(stage: StageSettings, cut: Reduction, steps: int) -> StageSettings:
     return stage.model_copy(
         update={
             "steps": steps,

@@ -133,7 +133,7 @@ class Protocol:
         return list(dict.fromkeys(notes))
 
 
-def sentence(card: ExtractorCard, scores: Scores) -> str:
+def in_words(card: ExtractorCard, scores: Scores) -> str:
     """One line with all scores of a set on one extractor."""
     parts = []
     if scores.top_1 is not None:

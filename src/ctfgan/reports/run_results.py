@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from ctfgan.core.errors import RunError
 from ctfgan.evaluation import FORMAT
-from ctfgan.evaluation.campaign import Outcome
+from ctfgan.evaluation.campaign import CampaignOutcome
 from ctfgan.recipes.recipe import Recipe, parse_recipe
 from ctfgan.reports.curves import JournalLine, TrainingHistory, history_of
 from ctfgan.storage.run_folder import DATA, FIGURES, RECIPE, RunFolder
@@ -72,7 +72,7 @@ class RunOutcome(Generic[Place]):
     """Then why, in one sentence."""
 
 
-def run_outcome(place: Place, outcome: Outcome) -> RunOutcome[Place]:
+def run_outcome(place: Place, outcome: CampaignOutcome) -> RunOutcome[Place]:
     """What came of one run of a campaign."""
     return RunOutcome(place, None if outcome.why_not else read_run(outcome.path), outcome.why_not)
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from ctfgan.evaluation import FLOOR
-from ctfgan.evaluation.sweeps import Point, Sweep
+from ctfgan.evaluation.sweeps import Sweep, SweepPoint
 from ctfgan.metrics.features import EVAL_CLASSIFIER
 from ctfgan.reports.comparison import RunGroup, equal_blocks, warnings
 from ctfgan.reports.curves import as_png, scale_distances
@@ -20,7 +20,7 @@ from ctfgan.reports.run_results import RunOutcome, RunResult, spread
 
 PANELS = (("frechet", "Frechet distance\n(recogniser features, lower is better)"),
           ("top_1", "top-1 of the recogniser\n(higher is better)"))  # fmt: skip
-PointOutcome = RunOutcome[Point]
+PointOutcome = RunOutcome[SweepPoint]
 
 
 def sweep_report(sweep: Sweep, outcomes: Sequence[PointOutcome], picture: Path, command: str) -> list[TextBlock]:
@@ -44,7 +44,7 @@ def sweep_report(sweep: Sweep, outcomes: Sequence[PointOutcome], picture: Path, 
     notes = warnings([outcome.result for outcome in outcomes if outcome.result])
     if notes:
         blocks.append(Items(tuple(f"Not comparable: {note}." for note in notes)))
-    reasons = [f"{outcome.place.cell.name}: not run: {outcome.why_not}." for outcome in outcomes if outcome.why_not]
+    reasons = [f"{outcome.place.name}: not run: {outcome.why_not}." for outcome in outcomes if outcome.why_not]
     if reasons:
         blocks.append(Items(tuple(reasons)))
     blocks += equal_blocks(run_groups(outcomes))

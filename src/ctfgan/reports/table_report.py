@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ctfgan.evaluation import FLOOR, without_average
-from ctfgan.evaluation.reproduction import Plan, TableCell
-from ctfgan.evaluation.table_rows import Row, Section
+from ctfgan.evaluation.reproduction import TablePlan, TableRun
+from ctfgan.evaluation.table_rows import TableRow, TableSection
 from ctfgan.metrics.features import EVAL_CLASSIFIER
 from ctfgan.reports.comparison import RunGroup, compare, equal_blocks, warnings
 from ctfgan.reports.csv_rows import CsvRow, csv_rows
@@ -21,24 +21,24 @@ NO_FIGURE = "no figure"
 NOT_RUN = "not run"
 
 
-CellOutcome = RunOutcome[TableCell]
+CellOutcome = RunOutcome[TableRun]
 Metric = Callable[[RunResult, str], float | None]
 """A metric of one set of images of a run; None if it has none."""
 
 
-def earlier(plan: Plan, folder: Path) -> list[CellOutcome]:
+def earlier(plan: TablePlan, folder: Path) -> list[CellOutcome]:
     """The cells that are not to be run now, with the results of an earlier run of theirs."""
     outcomes = []
-    for cell in plan.cells:
+    for cell in plan.runs:
         reason = plan.why_not(cell)
         if reason is not None:
-            path = folder / cell.cell.name
+            path = folder / cell.name
             result = read_run(path) if (path / FIGURES).is_file() else None
             outcomes.append(RunOutcome(cell, result, None if result else reason))
     return outcomes
 
 
-def table_report(plan: Plan, outcomes: Sequence[CellOutcome], command: str) -> list[TextBlock]:
+def table_report(plan: TablePlan, outcomes: Sequence[CellOutcome], command: str) -> list[TextBlock]:
     """The report of a table.
 
     Args:
@@ -46,7 +46,7 @@ def table_report(plan: Plan, outcomes: Sequence[CellOutcome], command: str) -> l
         outcomes: what came of each cell, in any order; those left out are still to be run.
         command: what reproduces the report.
     """
-    by_cell = {outcome.place.cell.name: outcome for outcome in outcomes}
+    by_cell = {outcome.place.name: outcome for outcome in outcomes}
     blocks: list[TextBlock] = [
         Heading(f"{plan.table.title}, {plan.profile.title}", 1),
         Paragraph(f"Profile {plan.profile.name}: {plan.profile.note}."),
@@ -61,12 +61,12 @@ def table_report(plan: Plan, outcomes: Sequence[CellOutcome], command: str) -> l
     if plan.stand_ins:
         blocks.append(Items(tuple(f"{sentence}." for sentence in plan.stand_ins.values())))
     for section in plan.table.sections:
-        cells = [cell for cell in plan.cells if cell.section == section]
+        cells = [cell for cell in plan.runs if cell.section == section]
         blocks += _section(plan, section, cells, by_cell)
     return blocks
 
 
-def table_rows(plan: Plan, outcomes: Sequence[CellOutcome]) -> list[CsvRow]:
+def table_rows(plan: TablePlan, outcomes: Sequence[CellOutcome]) -> list[CsvRow]:
     """A line for each run that was measured, compared with those of its section."""
     lines: list[CsvRow] = []
     for section in plan.table.sections:
@@ -79,20 +79,20 @@ def table_rows(plan: Plan, outcomes: Sequence[CellOutcome]) -> list[CsvRow]:
     return lines
 
 
-def _groups(results: dict[Row, list[RunResult]]) -> list[RunGroup]:
+def _groups(results: dict[TableRow, list[RunResult]]) -> list[RunGroup]:
     return [RunGroup(row.label, tuple(runs)) for row, runs in results.items() if runs]
 
 
 def _section(
-    plan: Plan, section: Section, cells: Sequence[TableCell], by_cell: dict[str, CellOutcome]
+    plan: TablePlan, section: TableSection, cells: Sequence[TableRun], by_cell: dict[str, CellOutcome]
 ) -> list[TextBlock]:
-    data = cells[0].cell.recipe.data
+    data = cells[0].recipe.data
     side = f"here {data.resolution}x{data.resolution}"
     stands = ", on data that stand in for it" if plan.stands_in(section) else ""
     blocks: list[TextBlock] = [Heading(f"{section.title} ({side}{stands})")]
     if section.note:
         blocks.append(Paragraph(section.note))
-    outcomes = {row: [by_cell.get(cell.cell.name) for cell in cells if cell.row == row] for row in section.rows}
+    outcomes = {row: [by_cell.get(cell.name) for cell in cells if cell.row == row] for row in section.rows}
     results = {row: [m.result for m in runs if m and m.result] for row, runs in outcomes.items()}
     every = [result for runs in results.values() for result in runs]
     columns = _columns(every)
@@ -129,7 +129,7 @@ def _metric(key: str, name: str) -> Metric:
     return read
 
 
-def _rows(row: Row, results: Sequence[RunResult], columns: dict[str, tuple[Metric, str]]) -> list[tuple[str, ...]]:
+def _rows(row: TableRow, results: Sequence[RunResult], columns: dict[str, tuple[Metric, str]]) -> list[tuple[str, ...]]:
     """The row, and a second one for the weights as trained if they were measured beside their moving average."""
     known = (row.label, row.paper or NO_FIGURE, row.source)
     if not results:
@@ -171,7 +171,7 @@ def _cell(values: Sequence[float | None], form: str) -> str:
     return spread(known, form) if known else "none"
 
 
-def _protocols(results: dict[Row, list[RunResult]]) -> list[TextBlock]:
+def _protocols(results: dict[TableRow, list[RunResult]]) -> list[TextBlock]:
     lines = []
     for row, runs in results.items():
         for run in runs:
@@ -180,7 +180,7 @@ def _protocols(results: dict[Row, list[RunResult]]) -> list[TextBlock]:
     return [Heading("Protocols", 3), Items(tuple(lines))] if lines else []
 
 
-def _sheets(results: dict[Row, list[RunResult]]) -> list[TextBlock]:
+def _sheets(results: dict[TableRow, list[RunResult]]) -> list[TextBlock]:
     first = [(row, runs[0].path) for row, runs in results.items() if runs]
     pictures = [
         Picture(sheet, f"{row.label}, {path.name}: one class a column, end of training")

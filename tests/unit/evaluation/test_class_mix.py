@@ -13,7 +13,7 @@ import ctfgan
 from ctfgan.core.progress import silent
 from ctfgan.data.images import to_float
 from ctfgan.distributed.batch_rng import BatchRng
-from ctfgan.evaluation import measurement
+from ctfgan.evaluation import evaluator
 from ctfgan.evaluation.image_streams import ImageSet
 from ctfgan.evaluation.result import FLOOR, Evaluation
 from ctfgan.models.interfaces import Condition, Noise, normal_noise
@@ -81,7 +81,7 @@ def evaluated(run: Path, generator: nn.Module, monkeypatch: pytest.MonkeyPatch) 
     sets = [
         ImageSet("samples", generator, None, torch.arange(len(COUNTS)), [str(label) for label in range(len(COUNTS))])
     ]
-    monkeypatch.setattr(measurement, "image_sets", lambda *_: sets)
+    monkeypatch.setattr(evaluator, "image_sets", lambda *_: sets)
     return ctfgan.evaluate(run)
 
 

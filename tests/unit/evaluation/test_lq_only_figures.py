@@ -13,7 +13,7 @@ from torch import nn
 import ctfgan
 from ctfgan.core.progress import silent
 from ctfgan.data.dataset import EvaluatedClasses
-from ctfgan.evaluation import measurement
+from ctfgan.evaluation import evaluator
 from ctfgan.evaluation.image_streams import ImageSet
 from ctfgan.evaluation.result import FLOOR
 from ctfgan.metrics.features import EVAL_CLASSIFIER
@@ -109,7 +109,7 @@ def test_evaluate_splits_top_1_and_a_run_without_the_real_images_trains_checks_a
     side = place.dataset.low_quality
     assert side is not None
     sets = [ImageSet("samples", made, side.bank, torch.arange(CLASSES), [str(label) for label in range(CLASSES)])]
-    monkeypatch.setattr(measurement, "image_sets", lambda *_: sets)
+    monkeypatch.setattr(evaluator, "image_sets", lambda *_: sets)
     found = ctfgan.evaluate(run)
 
     # The oracle: the images that the player has for each class, read one class at a time.

@@ -16,7 +16,12 @@ def test_a_run_of_many_classes_is_checked_and_evaluated_by_its_probe_classes(
 ) -> None:
     monkeypatch.setattr("ctfgan.data.dataset.MOST_MEASURED_CLASSES", 5)
     monkeypatch.setattr("ctfgan.data.dataset.PROBE_CLASSES", 3)
-    settings = ("data.glyphs.characters=ABCDEF", "evaluation.images=100", "evaluation.classification_score=true")
+    settings = (
+        "data.glyphs.characters=ABCDEF",
+        "evaluation.images=100",
+        "evaluation.classification_score=true",
+        "evaluation.classification_seeds=1",
+    )
     run = ctfgan.train(ctfgan.recipe("ctf-glyphs", *TINY_RUN, *settings), tmp_path / "run")
     assert len(load_file(run / "recogniser.safetensors")["to_logits.bias"]) == 3
     found = ctfgan.evaluate(run)

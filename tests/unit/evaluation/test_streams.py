@@ -14,8 +14,7 @@ from ctfgan.data.low_quality_bank import LowQualityBank
 from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.distributed.engine import alone
 from ctfgan.evaluation import image_streams
-from ctfgan.evaluation.image_streams import ImageSet, Sieve, generated, reported_set
-from ctfgan.evaluation.measurement import floor_split
+from ctfgan.evaluation.image_streams import ImageSet, Sieve, floor_split, generated, reported_set
 from ctfgan.models.interfaces import Condition, Noise, normal_noise
 from tests.unit.metrics.extractors import numbered_images
 

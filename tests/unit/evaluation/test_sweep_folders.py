@@ -16,7 +16,7 @@ BASE = named_recipe("ctf-glyphs")
 
 
 def folders(*settings: tuple[str, tuple[str, ...]], seeds: int = 1) -> list[str]:
-    return [point.cell.name for point in vary(BASE, settings, seeds).points]
+    return [point.name for point in vary(BASE, settings, seeds).points]
 
 
 def test_ordinary_values_keep_their_folders() -> None:
@@ -29,7 +29,7 @@ def test_ordinary_values_keep_their_folders() -> None:
         "ctf-glyphs/1e-05-seed0",
         "ctf-glyphs/0.0002-seed0",
     ]
-    names = {point.cell.name for point in plan_sweep("ablations", BASE, 1).points}
+    names = {point.name for point in plan_sweep("ablations", BASE, 1).points}
     assert {"ctf-gan/whole-method-seed0", "ctf-gan/no-lq-baseline-seed0"} <= names
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from ctfgan.metrics.features import ExtractorCard
 from ctfgan.metrics.inception import CARD
-from ctfgan.metrics.protocol import Protocol, sentence
+from ctfgan.metrics.protocol import Protocol, in_words
 from ctfgan.metrics.scores import PerClass, Prdc, Scores
 
 OWN = ExtractorCard("recogniser", "own-0123", 64, "none", "Frechet distance", "kernel distance", "recogniser score",
@@ -70,12 +70,12 @@ def test_asking_for_classes_that_cannot_be_measured_is_told() -> None:
 
 
 def test_figures_bear_the_names_of_their_extractor() -> None:
-    assert "FID 12.50 (13.50 at the floor's size), KID 0.0100" in sentence(CARD, SCORES)
-    assert "Inception score 3.00 ± 0.10" in sentence(CARD, SCORES)
-    said = sentence(OWN, replace(SCORES, top_1=None, top_5=None, score=None, neighbours=None, frechet_at_floor=None))
+    assert "FID 12.50 (13.50 at the floor's size), KID 0.0100" in in_words(CARD, SCORES)
+    assert "Inception score 3.00 ± 0.10" in in_words(CARD, SCORES)
+    said = in_words(OWN, replace(SCORES, top_1=None, top_5=None, score=None, neighbours=None, frechet_at_floor=None))
     assert said == "Frechet distance 12.50, kernel distance 0.0100 (50,000 images against 10,000 real)"
 
 
 def test_a_score_of_too_few_images_is_said_to_be_none() -> None:
-    said = sentence(OWN, replace(SCORES, score=None, too_few_for_score=True))
+    said = in_words(OWN, replace(SCORES, score=None, too_few_for_score=True))
     assert "no recogniser score of so few images" in said
