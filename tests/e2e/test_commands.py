@@ -164,7 +164,7 @@ def test_a_sheet_without_chosen_classes_shows_some_that_are_evenly_spread_and_sa
     run_cli: Callable, finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("ctfgan.cli.output.columns_that_fit", lambda most, count, side: min(most, 3))
+    monkeypatch.setattr("ctfgan.sampling.sheets.columns_that_fit", lambda most, count, side: min(most, 3))
     some = run_cli("sample", finished_run, "-n", 2, "--out", "some.png")
     assert "6 images of 3 classes: some.png" in some.out
     assert "3 of 4 classes are spread evenly over all; choose others with --class, or make a set of all" in some.out

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ctfgan.cli.options import DEVICE, SEED, free_output
-from ctfgan.core.text import plural
+from ctfgan.cli.options import DEVICE, MODEL, PATH, SEED, check_image_name, free_output, write_new
+from ctfgan.core.text import duration, format_bytes, plural
 
 if TYPE_CHECKING:
     from ctfgan.data.images import Bytes
     from ctfgan.sampling.layouts import Layout
-    from ctfgan.sampling.model import Model
+    from ctfgan.sampling.model import Model, Samples
     from ctfgan.sampling.plan import SamplePlan
 
 SHEET_COUNT = 16
@@ -21,7 +23,7 @@ SHEET = "samples.png"
 
 
 @click.command()
-@click.argument("model", metavar="RUN_OR_BUNDLE", type=click.Path(path_type=Path))
+@MODEL
 @click.option("--class", "classes", multiple=True, metavar="NAME",
               help="A class; may be repeated. Without it: all; on a sheet, of very many, some that are evenly "
               "spread.")  # fmt: skip
@@ -32,9 +34,9 @@ SHEET = "samples.png"
 @click.option("--balance-with", "real", metavar="PATH",
               help="Real images, in any form that 'ctfgan train --hq' takes: make what each class lacks.")  # fmt: skip
 @SEED
-@click.option("--lq", "low_quality", multiple=True, metavar="IMAGES", type=click.Path(path_type=Path),
+@click.option("--lq", "low_quality", multiple=True, metavar="IMAGES", type=PATH,
               help="Own low-quality images, files or folders, in place of the bundle's; may be repeated.")  # fmt: skip
-@click.option("--out", metavar="DIR|PNG", type=click.Path(path_type=Path),
+@click.option("--out", metavar="DIR|PNG", type=PATH,
               help="A sheet if it ends in .png, else a folder for a set of samples "
               f"[default: {SHEET}, or the next free name].")  # fmt: skip
 @click.option("--format", "form", type=click.Choice(["folders", "parquet", "webdataset"]),
@@ -80,14 +82,13 @@ def sample(
         )
 
     from ctfgan.cli import console
-    from ctfgan.cli.output import check_set_output, sheet_classes, write_sheet
     from ctfgan.distributed.engine import start_engine
     from ctfgan.sampling.model import load
     from ctfgan.sampling.own_images import read_own_images
 
-    engine, form = start_engine(device), form or "folders"
+    engine = start_engine(device)
     on_main = engine.processes.on_main
-    place = Path(on_main(lambda: str(free_output(out, SHEET) if is_sheet else check_set_output(out or Path()))))
+    place = Path(on_main(lambda: _output(out, is_sheet=is_sheet)))
     loaded = load(model, engine=engine)
     chosen = list(dict.fromkeys(classes)) or None
     if is_sheet:
@@ -98,18 +99,59 @@ def sample(
         console.say(f"note: {note}")
     if not is_sheet:
         plan = _plan(loaded, chosen, count, real)
-        _make_set(loaded, plan, form, seed, images, place, dry_run=dry_run)
+        _make_set(loaded, plan, form or "folders", seed, images, place, dry_run=dry_run)
         return
-    samples = loaded.sample(chosen, count or SHEET_COUNT, seed=seed, low_quality=images)
-    place = Path(on_main(lambda: str(write_sheet(samples, count or SHEET_COUNT, place))))
-    of = len(samples.images) // (count or SHEET_COUNT)
+    count = count or SHEET_COUNT
+    samples = loaded.sample(chosen, count, seed=seed, low_quality=images)
+    sheet = on_main(lambda: _write_sheet(samples, count, place))
+    of = len(samples.images) // count
     kinds = f" of {plural(of, 'class', 'classes')}" if loaded.bundle.recipe.method.is_conditional else ""
-    console.say(f"{plural(len(samples.images), 'image')}{kinds}: {place}")
+    console.say(f"{plural(len(samples.images), 'image')}{kinds}: {sheet}")
     if chosen is not None and not classes:
         console.say(
             f"These {of:,} of {len(loaded.classes):,} classes are spread evenly over all; choose others with --class, "
             "or make a set of all with --all-classes --out DIR"
         )
+
+
+def _output(out: Path | None, *, is_sheet: bool) -> str:
+    """Where a sheet goes, or a set, which may be there in part already."""
+    from ctfgan.sampling.sets import check_set_folder
+
+    if out is None or is_sheet:
+        return str(free_output(out, SHEET))
+    check_image_name(out)
+    check_set_folder(out)
+    return str(out)
+
+
+def sheet_classes(model: Model, chosen: list[str] | None, count: int, *, all_classes: bool) -> list[str] | None:
+    """Classes of a sheet with ``count`` images of each: the chosen ones, all if they are few, else some of all.
+
+    These are as many as a sheet of training has, spread as evenly. None stands for all.
+
+    Raises:
+        ConfigError: the sheet would be too large.
+    """
+    from ctfgan.sampling.sheets import check_sheet, columns_that_fit
+    from ctfgan.training.validation import spread_evenly
+
+    recipe, side = model.bundle.recipe, model.bundle.recipe.data.resolution
+    if chosen is None and not all_classes and recipe.method.is_conditional:
+        most = columns_that_fit(min(recipe.training.checks.sheet_classes, len(model.classes)), count, side)
+        if most < len(model.classes):
+            chosen = [model.classes[label] for label in spread_evenly(len(model.classes), most)]
+    everything = len(model.classes) if recipe.method.is_conditional else 1
+    check_sheet(everything if chosen is None else len(chosen), count, side)
+    return chosen
+
+
+def _write_sheet(samples: Samples, count: int, out: Path) -> str:
+    """A sheet with one column per class; returns where it is, as :func:`write_new` does."""
+    from ctfgan.sampling.sheets import png, sheet_of_columns
+
+    headings = [samples.classes[label] for label in samples.labels[::count]]
+    return str(write_new(out, png(sheet_of_columns(samples.images, count, headings))))
 
 
 def _plan(model: Model, classes: list[str] | None, count: int | None, real: str | None) -> SamplePlan:
@@ -137,10 +179,7 @@ def _make_set(
     model: Model, plan: SamplePlan, form: str, seed: int, low_quality: Bytes | None, out: Path, *, dry_run: bool
 ) -> None:
     """Say what is to be made, make it, say what there is now."""
-    import shlex
-
     from ctfgan.cli.console import progress, say
-    from ctfgan.core.text import duration, format_bytes
     from ctfgan.sampling.sets import layout_for, write_set
 
     if plan.total == 0:
@@ -170,10 +209,7 @@ def _make_set(
 
 
 def _say_size(layout: Layout, out: Path) -> None:
-    import shutil
-
     from ctfgan.cli.console import say
-    from ctfgan.core.text import format_bytes
 
     made = layout.plan.counts[layout.plan.counts > 0]
     each = f"{made.min():,} each" if made.min() == made.max() else f"{made.min():,} to {made.max():,} each"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ctfgan.cli.output import sheet_classes
+from ctfgan.cli.sample import sheet_classes
 from ctfgan.core.errors import ConfigError
 from ctfgan.recipes.catalogue import named_recipe
 from ctfgan.recipes.overlay import with_settings
