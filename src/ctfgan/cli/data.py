@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+import json
+import shlex
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import click
 
+from ctfgan.cli.options import PATH, check_output
+from ctfgan.core.files import write_file
+from ctfgan.core.text import format_bytes, plural
+
+if TYPE_CHECKING:
+    from ctfgan.data.inspection import DataFinding, Inspection
+    from ctfgan.data.packed import PackedImages, SourceSummary
+    from ctfgan.data.sources.base import Labels
+
 COLOURS = {"grey": 1, "colour": 3}
+MODES = {
+    "1": "black and white", "L": "grey", "LA": "grey with transparency", "I;16": "16-bit grey", "I;16B": "16-bit grey",
+    "I": "32-bit grey", "F": "floating-point grey", "P": "palette", "PA": "palette with transparency", "RGB": "colour",
+    "RGBA": "colour with transparency", "CMYK": "CMYK colour", "YCbCr": "YCbCr colour",
+}  # fmt: skip
+EXAMPLES = 5  # of a finding, and of the smallest and largest classes
+BAR = 40  # letters of the longest bar of a histogram
 
 PART = click.option("--part", type=click.Choice(["all", "train", "test"]), default="all", show_default=True,
                     help="All labelled images, or one part of the split that the data set publishes.")  # fmt: skip
@@ -25,7 +44,7 @@ def data() -> None:
 @data.command()
 @click.argument("path", metavar="PATH")
 @click.option("--lq", metavar="PATH", help="Check these as the low-quality images that go with PATH.")
-@click.option("--json", "report", metavar="FILE", type=click.Path(path_type=Path), help="Write all of it as JSON, too.")
+@click.option("--json", "report", metavar="FILE", type=PATH, help="Write all of it as JSON, too.")
 @PART
 @IMAGE_COLUMN
 @LABEL_COLUMN
@@ -51,31 +70,37 @@ def check(
     anything that 'ctfgan train --hq' takes.
     """
     from ctfgan.cli import console
-    from ctfgan.cli.inspected import check_report, show_inspection, show_together, write_report
     from ctfgan.data.inspection import compare, inspect, pairing_of
     from ctfgan.data.sources.columns import Columns
     from ctfgan.data.sources.registry import open_source
 
     if report is not None:
-        check_report(report)
+        check_output(report, "--json")
     sources = [open_source(path, part, Columns(image_column, label_column, class_level))]
     if lq is not None:
         columns = Columns(lq_image_column, lq_label_column, lq_class_level)
         sources.append(open_source(lq, columns=columns, keep_unlabelled=True))
     sides = [inspect(source, console.progress) for source in sources]
+    pairing, together = (pairing_of(*sides), compare(*sides)) if len(sides) == 2 else ([], [])
     for side in sides:
-        show_inspection(side)
-    together = compare(*sides) if len(sides) == 2 else []
-    pairing = pairing_of(*sides) if len(sides) == 2 else []
+        for line in _inspection(side):
+            console.say(line)
     if len(sides) == 2:
-        show_together(sides[0], sides[1], pairing, together)
+        for line in _comparison(sides[0], sides[1], pairing, together):
+            console.say(line)
     if report is not None:
-        write_report(report, sides, pairing, together)
+        content = {
+            "sets": [side.as_dict() for side in sides],
+            "pairing": pairing,
+            "together": [vars(finding) for finding in together],
+        }
+        write_file(report, json.dumps(content, ensure_ascii=False, indent=1).encode())
+        console.say(f"report: {report}")
 
 
 @data.command()
 @click.argument("path", metavar="PATH")
-@click.argument("out", metavar="OUT", type=click.Path(path_type=Path))
+@click.argument("out", metavar="OUT", type=PATH)
 @click.option("--size", type=click.IntRange(min=4), metavar="PIXELS",
               help="Side of the packed images; without it their median side, at most 32.")  # fmt: skip
 @click.option("--colour", type=click.Choice(["auto", *COLOURS]), default="auto", show_default=True,
@@ -107,7 +132,6 @@ def build(
     ctfgan train --hq imagenet-train --reference imagenet-test
     """
     from ctfgan.cli import console
-    from ctfgan.cli.inspected import show_built
     from ctfgan.data.pack import build as build_folder
     from ctfgan.data.pack import check_free
     from ctfgan.data.scan import scan_headers
@@ -120,7 +144,8 @@ def build(
     survey = scan_headers(source, console.progress)
     side = size or max(4, min(survey.sides[1], DataSettings().resolution))
     channels = cast(Literal[1, 3], COLOURS.get(colour, 1 if survey.is_grey else 3))
-    show_built(build_folder(source, survey, side, channels, fit, out, console.progress), out)
+    for line in _packed(build_folder(source, survey, side, channels, fit, out, console.progress), out):
+        console.say(line)
 
 
 @data.command()
@@ -129,10 +154,7 @@ def build(
               help="Keep it below DIR instead of $CTFGAN_DATA or the user's data folder.")  # fmt: skip
 def fetch(name: str, to: Path | None) -> None:
     """Download the published data set NAME, verify and unpack it; 'ctfgan data list' shows the names."""
-    import shlex
-
     from ctfgan.cli import console
-    from ctfgan.core.text import format_bytes
     from ctfgan.data.published import data_home, published
     from ctfgan.data.published import fetch as fetch_set
 
@@ -150,7 +172,6 @@ def fetch(name: str, to: Path | None) -> None:
 def list_() -> None:
     """List the published data sets that are known by name, and which of them are here."""
     from ctfgan.cli import console
-    from ctfgan.core.text import format_bytes
     from ctfgan.data.published import CATALOGUE, data_home
 
     root = data_home()
@@ -164,3 +185,85 @@ def list_() -> None:
         else:
             state = f"not here: {published.needs(root)} ({format_bytes(published.size)})"
         console.say(f"{name:<{width}}{published.title}\n{'':<{width}}{state}")
+
+
+def _inspection(side: Inspection) -> Iterator[str]:
+    """Lines on one set: what is in it, what may be wrong, and what it can be used for."""
+    yield from _summary(side.survey, side.classes, side.counts)
+    yield from _findings(side.findings, side.survey.location)
+    for quality, option, reason in (
+        ("high", "--hq", side.no_high_quality_because()),
+        ("low", "--lq", side.no_low_quality_because()),
+    ):
+        yield f"  usable as {quality}-quality images ({option}): " + ("yes" if reason is None else f"no, {reason}")
+
+
+def _comparison(
+    high: Inspection, low: Inspection, pairing: Sequence[str], findings: Sequence[DataFinding]
+) -> Iterator[str]:
+    """Lines on what two sets are to each other."""
+    yield f"{high.survey.location} with {low.survey.location}"
+    yield from (f"  {line}" for line in pairing)
+    yield from _findings(findings, "")
+
+
+def _packed(packed: PackedImages, out: Path) -> Iterator[str]:
+    """Lines on a new folder of packed images, and what to type next."""
+    from ctfgan.data.inspection import classes_and_levels, look_alike_names, unreadable_images
+    from ctfgan.models.widths import PLANS
+
+    survey, counts = packed.survey, packed.manifest.counts()
+    yield from _summary(survey, packed.names, counts)
+    findings = (
+        *unreadable_images(survey),
+        *classes_and_levels(survey.location, packed.classes, counts),
+        *look_alike_names(packed.names),
+    )
+    yield from _findings(findings, survey.location)
+    name, side = shlex.quote(str(out)), packed.images.shape[1]
+    option = f" --set data.resolution={side}" if side in PLANS else ""
+    command = f"ctfgan train --hq {name}{option}" if len(packed.names) else f"ctfgan train --hq GOOD --lq {name}"
+    yield f"built: {name}, {packed.form}, {format_bytes(packed.images.nbytes)}. Next: {command}"
+
+
+def _summary(survey: SourceSummary, classes: Sequence[str], counts: Labels) -> Iterator[str]:
+    """Lines on how many images of what kind there are, and how they are spread over the classes."""
+    of = f" of {plural(len(classes), 'class', 'classes')}" if len(classes) else " without labels"
+    yield f"{survey.location}: {plural(survey.images, 'image')}{of}"
+    low, median, high = survey.sides
+    yield f"  shorter side: {low} pixels" + (f" to {high}, median {median}" if high > low else "")
+    yield "  modes: " + ", ".join(f"{count:,} {MODES.get(mode, mode)} ({mode})" for mode, count in survey.modes.items())
+    yield from (f"  {note}" for note in survey.notes)
+    if len(classes):
+        yield from _images_per_class(classes, counts)
+
+
+def _images_per_class(classes: Sequence[str], counts: Labels) -> Iterator[str]:
+    """Lines of a histogram, and the smallest and largest classes."""
+    import numpy as np
+
+    from ctfgan.data.inspection import histogram
+
+    if counts.min() == counts.max():
+        yield f"  images per class: {counts.min():,} each"
+        return
+    yield f"  images per class: {counts.min():,} to {counts.max():,}, median {int(np.median(counts)):,}"
+    bins = [(f"{low:,}" if low == high else f"{low:,} to {high:,}", number) for low, high, number in histogram(counts)]
+    width, most = max(len(label) for label, _ in bins), max(number for _, number in bins)
+    for label, number in bins:
+        bar = "#" * -(-number * BAR // most)
+        yield f"    {label:>{width}} | {bar}{' ' * bool(bar)}{plural(number, 'class', 'classes')}"
+    order = np.argsort(counts, kind="stable")
+    for extreme, labels in (("smallest", order[:EXAMPLES]), ("largest", order[::-1][:EXAMPLES])):
+        yield f"  {extreme}: " + ", ".join(f"{classes[label]} {counts[label]:,}" for label in labels)
+
+
+def _findings(findings: Sequence[DataFinding], location: str) -> Iterator[str]:
+    """Lines on each finding with a few examples; names are written as they are below the location."""
+    yield "  findings:" if findings else "  findings: none"
+    for finding in findings:
+        yield f"    {finding.topic}: {finding.summary}"
+        for example in finding.examples[:EXAMPLES]:
+            yield f"      {example.replace(f'{location}/', '') if location else example}"
+        if finding.count > EXAMPLES and finding.examples:
+            yield f"      ... and {finding.count - EXAMPLES:,} more"
