@@ -1,22 +1,32 @@
-"""An exported folder: the graphs, each compared with the original, and all that their user needs beside them."""
+"""Exported folders: graphs, each compared with the original, and what their user needs; or a bundle for the Hub."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ctfgan.bundle.bundle import BANK, CARD, CLASSES, MODEL, Bundle, class_names, environment, write_bank
+from ctfgan.bundle.bundle import (
+    BANK,
+    CARD,
+    CLASSES,
+    MODEL,
+    Bundle,
+    class_names,
+    environment,
+    load_bundle,
+    publish,
+    write_bank,
+)
 from ctfgan.bundle.card import Rights
-from ctfgan.core.errors import ConfigError, library, pick
+from ctfgan.core.errors import ConfigError, CtfganError, library, pick
 from ctfgan.core.files import is_taken, new_folder, sha256
-from ctfgan.export.graph import Graph, Port, graphs_of
-from ctfgan.export.onnx_graph import write_onnx
-from ctfgan.export.parity import BATCHES, TOLERANCE, Run, max_error
-from ctfgan.export.program import write_program
+from ctfgan.export.formats import FORMATS, GraphFormat
+from ctfgan.export.graph import BATCHES, TOLERANCE, Graph, Port, graphs_of, max_error
 from ctfgan.export.readme import readme
 
 EXPORT = "export.json"
@@ -24,29 +34,7 @@ NAMED_INSIDE = 10_000  # class names that a graph file itself holds at most; cla
 
 
 @dataclass(frozen=True)
-class Format:
-    """A kind of graph file."""
-
-    suffix: str
-    write: Callable[[Graph, Path, Mapping[str, str]], Run]
-    """Writes a graph's file with texts about it inside; returns what runs it."""
-    needs: tuple[str, ...]
-    """Optional libraries, the one that runs the graph last; without any, torch runs it."""
-
-    @property
-    def runner(self) -> str:
-        """The library that runs the graph."""
-        return self.needs[-1] if self.needs else "torch"
-
-
-FORMATS = {
-    "onnx": Format(".onnx", write_onnx, ("onnx", "onnxscript", "onnxruntime")),
-    "torch-export": Format(".pt2", write_program, ()),
-}
-
-
-@dataclass(frozen=True)
-class Exported:
+class GraphFile:
     """A graph that was written and compared."""
 
     file: Path
@@ -64,7 +52,7 @@ def export_graphs(
     part: str | None = None,
     license: str | None = None,
     say: Callable[[str], None] = lambda text: None,
-) -> list[Exported]:
+) -> list[GraphFile]:
     """Write the graphs of a bundle to a new folder, each compared with the original on random inputs.
 
     Args:
@@ -94,15 +82,42 @@ def export_graphs(
         for graph in graphs:
             say(f"{graph.part}: tracing and writing")
             file = folder / f"{graph.part}{form.suffix}"
-            run = form.write(graph, file, _metadata(bundle, graph, rights))
-            error = max_error(graph, run)
+            runner = form.write(graph, file, _metadata(bundle, graph, rights))
+            error = max_error(graph, runner)
             say(f"{graph.part}: max error {error:.2e} on batches of {', '.join(map(str, BATCHES))} random inputs")
-            exported.append(Exported(out / file.name, error, sum(one.stat().st_size for one in _files(file))))
-        described = _description(bundle, to, form, folder, graphs, exported, rights)
-        (folder / EXPORT).write_text(json.dumps(described, ensure_ascii=False, indent=1), encoding="utf-8")
+            exported.append(GraphFile(out / file.name, error, sum(one.stat().st_size for one in _files(file))))
+        description = _description(bundle, to, form, folder, graphs, exported, rights)
+        (folder / EXPORT).write_text(json.dumps(description, ensure_ascii=False, indent=1), encoding="utf-8")
         files = [one.file.name for one in exported]
         (folder / CARD).write_text(readme(bundle, graphs, files, form.runner, rights), encoding="utf-8")
     return exported
+
+
+def export_hub(bundle: Bundle, out: Path, *, license: str | None = None, datasets: Sequence[str] = ()) -> float:
+    """Write a bundle and its model card to a new folder, and read it again as whoever downloads it will.
+
+    Args:
+        bundle: from :func:`~ctfgan.bundle.bundle.load_bundle`.
+        out: must not exist, or be empty.
+        license: of the weights, as the Hub writes it (``cc-by-4.0``); None keeps what the bundle says, if anything.
+        datasets: names on the Hub of the training data; none keeps what the bundle says.
+
+    Returns:
+        The largest difference of a pixel from the original, on random inputs; always 0.
+
+    Raises:
+        ConfigError: something is at ``out`` already, or a licence or name that the Hub could not read.
+        CtfganError: what was read makes other images; nothing is then left at ``out``.
+    """
+    publish(bundle, out, Rights.stated(bundle.provenance, license, datasets))
+    pairs = zip(graphs_of(bundle), graphs_of(load_bundle(out)), strict=True)
+    error = max(max_error(original, again.run) for original, again in pairs)
+    if error > 0:
+        shutil.rmtree(out)
+        raise CtfganError(
+            f"the bundle read again differs by up to {error:.2e}; nothing was written, please report this"
+        )
+    return error
 
 
 def _files(file: Path) -> list[Path]:
@@ -112,7 +127,7 @@ def _files(file: Path) -> list[Path]:
 
 def _metadata(bundle: Bundle, graph: Graph, rights: Rights) -> dict[str, str]:
     """What a graph's file says of itself."""
-    found = {
+    texts = {
         "ctfgan": version("ctfgan"),
         "part": graph.part,
         "inputs": json.dumps([_port(one) for one in graph.inputs]),
@@ -122,8 +137,8 @@ def _metadata(bundle: Bundle, graph: Graph, rights: Rights) -> dict[str, str]:
         "classes_file": CLASSES,
     }
     if len(bundle.classes) <= NAMED_INSIDE:
-        found["classes"] = json.dumps(bundle.classes)
-    return found
+        texts["classes"] = json.dumps(bundle.classes)
+    return texts
 
 
 def _port(port: Port) -> dict[str, Any]:
@@ -133,13 +148,13 @@ def _port(port: Port) -> dict[str, Any]:
 def _description(
     bundle: Bundle,
     to: str,
-    form: Format,
+    form: GraphFormat,
     folder: Path,
     graphs: list[Graph],
-    exported: list[Exported],
+    exported: list[GraphFile],
     rights: Rights,
 ) -> dict[str, Any]:
-    described = {
+    by_file = {
         one.file.name: {
             "part": graph.part,
             "inputs": [_port(port) for port in graph.inputs],
@@ -152,7 +167,7 @@ def _description(
     return {
         "format": 1,
         "to": to,
-        "graphs": described,
+        "graphs": by_file,
         "parity": {"batches": BATCHES, "inputs": "random, seeds 1, 3 and 8", "tolerance": TOLERANCE},
         "noise": "draw from N(0, 1)",
         "license": rights.licence_text(),

@@ -1,4 +1,4 @@
-"""A generator as one function of named tensors, which is what graph formats can hold."""
+"""A generator as one function of named tensors, as graph formats hold it; and whether such a graph makes its images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ctfgan.bundle.bundle import Bundle
-from ctfgan.core.errors import ConfigError
+from ctfgan.core.errors import ConfigError, CtfganError
 from ctfgan.data.sources.base import UNLABELLED
 from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.models.generator_a import TransferGenerator
@@ -18,6 +18,14 @@ from ctfgan.models.progressive import GrowingGenerator
 
 GENERATOR, ENHANCER = "generator", "enhancer"
 PARTS = (GENERATOR, ENHANCER)
+
+BATCHES = (1, 3, 8)
+TOLERANCE = 1 / 255
+"""Half a grey level. Rounding is no error: instance norm divides maps that are nearly constant by little more than the
+root of its epsilon, so the last bits of another order of summation grow a hundredfold (decision 27)."""
+
+GraphRunner = Callable[[dict[str, Tensor]], Tensor]
+"""Runs an exported graph: inputs by name to images."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +119,30 @@ def graphs_of(bundle: Bundle, part: str | None = None) -> list[Graph]:
         raise ConfigError(f"a {bundle.recipe.method.kind} model has no {part}; only ctf-gan has one, leave --part out")
     chosen = parts if part is None else {part: parts[part]}
     return [_graph(bundle, name, module) for name, module in chosen.items()]
+
+
+def max_error(graph: Graph, runner: GraphRunner, seed: int = 0) -> float:
+    """The largest difference of a pixel, in [-1, 1], between the graph and the original, on random inputs.
+
+    Raises:
+        CtfganError: it is not within :data:`TOLERANCE`, or the images have another shape.
+    """
+    worst = torch.zeros(())
+    for count in BATCHES:
+        inputs = graph.random_inputs(count, seed + count)
+        original, exported = graph.run(inputs), runner(inputs)
+        if exported.shape != original.shape:
+            raise CtfganError(
+                f"the exported {graph.part} makes images of shape {tuple(exported.shape)}, the original "
+                f"{tuple(original.shape)}; nothing was written, please report this"
+            )
+        worst = torch.maximum(worst, (exported - original).abs().max())  # a NaN stays
+    if not worst <= TOLERANCE:
+        raise CtfganError(
+            f"the exported {graph.part} differs from the original by up to {worst:.2e}, more than half a grey level "
+            f"({TOLERANCE:.2e}); nothing was written, please report this"
+        )
+    return float(worst)
 
 
 def _graph(bundle: Bundle, part: str, network: nn.Module) -> Graph:

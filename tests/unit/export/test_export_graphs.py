@@ -19,9 +19,8 @@ from torch import Tensor
 
 from ctfgan.bundle.bundle import Bundle
 from ctfgan.core.errors import ConfigError, CtfganError
-from ctfgan.export import FORMATS, export_graphs, onnx_graph, program
-from ctfgan.export.graph import FlatGenerator, Graph, graphs_of
-from ctfgan.export.parity import max_error
+from ctfgan.export import FORMATS, export_graphs, formats
+from ctfgan.export.graph import FlatGenerator, Graph, graphs_of, max_error
 from ctfgan.models.generator_a import TransferGenerator
 from ctfgan.models.interfaces import Condition, Noise
 from ctfgan.recipes.build import DataSpec
@@ -220,7 +219,7 @@ def test_what_torch_cannot_trace_is_one_sentence(tmp_path: Path, monkeypatch: py
 def test_the_first_call_of_a_dct_is_no_trace() -> None:
     """A matrix kept from a trace would break every later call in this process."""
     graph = graphs_of(random_bundle("ctf-folders", "frequency=high-pass", "data.resolution=16"), "generator")[0]
-    program.traced(graph)
+    formats._trace(graph)
     assert graph.run(graph.random_inputs(2, 0)).isfinite().all()
 
 
@@ -236,7 +235,7 @@ def test_an_onnx_graph_of_hostile_names_says_what_it_is_and_its_readme_works(
     check_folder(folder, bundle)
     model = onnx.load(folder / "generator.onnx")
     onnx.checker.check_model(model, full_check=True)
-    assert [(one.domain, one.version) for one in model.opset_import] == [("", onnx_graph.OPSET)]
+    assert [(one.domain, one.version) for one in model.opset_import] == [("", formats.OPSET)]
     told = {one.key: one.value for one in model.metadata_props}
     assert tuple(json.loads(told["classes"])) == HOSTILE
     assert told["license"] == "mit"
@@ -287,7 +286,7 @@ def test_graphs_of_every_kind_make_the_images_of_the_original(
 
 @pytest.mark.slow
 def test_weights_too_large_for_one_file_stand_beside_the_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_graph, "EXTERNAL_BYTES", 1_000)
+    monkeypatch.setattr(formats, "EXTERNAL_BYTES", 1_000)
     bundle = saved(random_bundle("projection-folders"), tmp_path / "bundle")
     (exported,) = export_graphs(bundle, "onnx", tmp_path / "out")
     files = {file.name: file.stat().st_size for file in (tmp_path / "out").glob("generator*")}
