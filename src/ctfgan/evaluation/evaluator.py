@@ -25,32 +25,24 @@ from ctfgan.data.splits import Indices
 from ctfgan.distributed.engine import start_engine
 from ctfgan.evaluation.image_streams import (
     CHUNK,
+    ImageSample,
     ImageSet,
     SharedExtractor,
-    Sieve,
     floor_split,
-    generated,
+    generated_chunks,
     image_sets,
-    real,
+    real_chunks,
     reported_set,
 )
 from ctfgan.evaluation.result import FLOOR, Evaluation, read_figures, store
 from ctfgan.metrics.classification import ClassificationScore, classification_score
 from ctfgan.metrics.eval_classifier import EvalClassifierTrainer, TrainingImages
-from ctfgan.metrics.features import SCORE_SPLITS, Chunk, ExtractedFeatures, Extractor, extract_features
+from ctfgan.metrics.features import Chunk, ExtractedFeatures, Extractor, extract_features
 from ctfgan.metrics.inception import load_inception
 from ctfgan.metrics.memorization import MemorizationCheck, check_memorization
 from ctfgan.metrics.plugin import load_plugin
 from ctfgan.metrics.protocol import Protocol
-from ctfgan.metrics.scores import (
-    KERNEL_SUBSET_SIZE,
-    KERNEL_SUBSETS,
-    PRDC_IMAGES,
-    ClassReference,
-    PerClass,
-    Scores,
-    score_features,
-)
+from ctfgan.metrics.scores import ClassReference, PerClass, Scores, score_features
 from ctfgan.metrics.settings import EvaluationSettings
 from ctfgan.models.synthesis import balanced_labels, sample_labels
 from ctfgan.recipes.recipe import Recipe, parse_recipe
@@ -199,10 +191,10 @@ class _Evaluator:
         self._cards = {extractor.card.key: extractor.card for extractor in extractors}
         self._settings = settings
         self._progress = callbacks.progress
-        self._measured = context.dataset.evaluated_classes
-        self._reference = self._measured.reference
-        self._num_classes = len(self._measured.labels)
-        self._lq_only = self._measured.lq_only.tolist()
+        self._classes = context.dataset.evaluated_classes
+        self._reference = self._classes.reference
+        self._num_classes = len(self._classes.labels)
+        self._lq_only = self._classes.lq_only.tolist()
         self._numbers, _ = sample_labels(
             self._reference.labels,
             self._num_classes,
@@ -218,18 +210,18 @@ class _Evaluator:
         order = np.concatenate(split)
         reference = {key: torch.cat([part[key].features, rest[key].features]) for key in part}
         labels = torch.from_numpy(self._reference.labels[order])
-        by_class = ClassReference(reference, labels, self._measured.names, settings.per_class, self._lq_only)
+        by_class = ClassReference(reference, labels, self._classes.names, settings.per_class, self._lq_only)
         rest_features = {key: extracted.features for key, extracted in rest.items()}
         # Of a single class one half is compared with the other: a smaller part would have too few images of it.
         halves = floor_split(self._reference, len(self._reference), seed)
         places = [torch.from_numpy(np.argsort(order)[rows]) for rows in halves]
         floor = self._score(part, rest_features, None, by_class.floor(places[0], places[1]))
         sets = image_sets(self._context, self._folder)
-        sieve = Sieve(settings.images, MEMORIZATION_SAMPLES, settings.seed)
+        sample = ImageSample(settings.images, MEMORIZATION_SAMPLES, settings.seed)
         rows: dict[str, dict[str, Scores]] = {}
         for images in sets:
             chunks = self._samples(images)
-            extracted = self._extract(sieve.passing(chunks) if images is sets[0] else chunks, settings.images)
+            extracted = self._extract(sample.collect(chunks) if images is sets[0] else chunks, settings.images)
             at_floor = len(split[0]), rest_features
             rows[images.name] = self._score(extracted, reference, at_floor, self._class_by_class(images, by_class))
         rows[FLOOR] = floor
@@ -239,15 +231,15 @@ class _Evaluator:
             rows=rows,
             reported_set=chosen.name,
             classification=self._classification(sets[0]) if settings.classification_score else None,
-            copies=self._memorization(sieve.kept()),
+            copies=self._memorization(sample.images()),
             notes=tuple(protocol.notes(rows[chosen.name])),
         )
 
     def _real(self, rows: Indices) -> Iterator[Chunk]:
-        return real(self._reference, rows, self._progress, "reading the reference")
+        return real_chunks(self._reference, rows, self._progress, "reading the reference")
 
     def _generated(self, images: ImageSet, numbers: Tensor, what: str) -> Iterator[Chunk]:
-        return generated(images, numbers, self._settings.seed, self._context.engine, self._progress, what)
+        return generated_chunks(images, numbers, self._settings.seed, self._context.engine, self._progress, what)
 
     def _samples(self, images: ImageSet) -> Iterator[Chunk]:
         chunks = self._generated(images, self._numbers, f"measuring {images.name}")
@@ -277,7 +269,9 @@ class _Evaluator:
         count = self._settings.per_class_images
 
         def draw(label: int) -> Iterator[Chunk]:
-            return generated(images, torch.full((count,), label), self._settings.seed, self._context.engine, silent, "")
+            return generated_chunks(
+                images, torch.full((count,), label), self._settings.seed, self._context.engine, silent, ""
+            )
 
         return by_class.measure(self._extractors, draw, count, self._progress)
 
@@ -286,20 +280,20 @@ class _Evaluator:
         numbers = balanced_labels(self._settings.images, self._num_classes)
         return classification_score(
             EvalClassifierTrainer(self._context.recipe.recogniser, self._context.device, self._progress),
-            TrainingImages.of(self._measured.training),
+            TrainingImages.of(self._classes.training),
             self._generated(images, numbers, "generating images to train classifiers on"),
             len(numbers),
             self._real(np.arange(len(self._reference))),
-            self._measured.names,
+            self._classes.names,
             self._settings.classification_seeds,
         )
 
     def _memorization(self, samples: Bytes) -> MemorizationCheck:
         dataset, reference = self._context.dataset, self._reference
         chosen = np.random.default_rng(self._settings.seed).permutation(len(reference))[:MEMORIZATION_REAL]
-        originals = self._measured.training.rows
+        originals = self._classes.training.rows
         if dataset.low_quality:
-            originals = np.union1d(originals, self._measured.only(dataset.low_quality.originals))
+            originals = np.union1d(originals, self._classes.only(dataset.low_quality.originals))
         starts = range(0, len(originals), CHUNK)
         training = (
             dataset.images(originals[start : start + CHUNK])
@@ -319,18 +313,14 @@ class _Evaluator:
             fake=self._settings.images,
             per_class_at_least=int(torch.bincount(self._numbers, minlength=self._num_classes).min()),
             classes=self._num_classes,
-            of_classes=self._measured.of,
+            of_classes=self._classes.of,
             reference="held-out split" if own else dataset.reference.packed.survey.location,
             extractors=self._cards,
-            recogniser_images=len(self._measured.pool),
+            recogniser_images=len(self._classes.pool),
             resolution=recipe.data.resolution,
             low_quality=_banks_in_words(dataset.low_quality),
             weights=f"{recipe.training.release} of {moment}, {average}",
-            score_splits=SCORE_SPLITS,
-            kernel_subsets=KERNEL_SUBSETS,
-            kernel_subset_size=KERNEL_SUBSET_SIZE,
             neighbours=self._settings.neighbours,
-            neighbours_images=PRDC_IMAGES,
             per_class=self._settings.per_class,
             data_seed=recipe.data.seed,
             training_seed=recipe.seed,
@@ -339,7 +329,7 @@ class _Evaluator:
             rollbacks=health.rollbacks,
             slowed=health.slowed,
             lq_only=len(self._lq_only),
-            unmeasured=dataset.num_classes - self._measured.of,
+            unmeasured=dataset.num_classes - self._classes.of,
         )
 
 

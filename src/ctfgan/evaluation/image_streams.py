@@ -44,9 +44,9 @@ class ImageSet:
     """Their names."""
 
 
-def image_sets(work: RunContext, folder: RunFolder) -> list[ImageSet]:
+def image_sets(context: RunContext, folder: RunFolder) -> list[ImageSet]:
     """Samples for each bank that the method uses, and without the moving average if the recipe says so."""
-    side, measured = work.dataset.low_quality, work.dataset.evaluated_classes
+    side, measured = context.dataset.low_quality, context.dataset.evaluated_classes
     labels, names = torch.from_numpy(measured.labels), measured.names
     banks: dict[str, LowQualityBank | None] = {"": None}
     if side is not None:
@@ -54,12 +54,12 @@ def image_sets(work: RunContext, folder: RunFolder) -> list[ImageSet]:
         if side.held_out is not None:
             banks[HELD_OUT_BANK] = side.held_out
     kinds = {SAMPLES: True}
-    if work.recipe.evaluation.without_average and work.recipe.training.ema_decay is not None:
+    if context.recipe.evaluation.without_average and context.recipe.training.ema_decay is not None:
         kinds[AS_TRAINED] = False
     sets: list[ImageSet] = []
     for kind, average in kinds.items():
-        generator = released_generator(work, folder, average=average)
-        to_device(generator, work.device)
+        generator = released_generator(context, folder, average=average)
+        to_device(generator, context.device)
         sets += [ImageSet(kind + bank_name, generator, bank, labels, names) for bank_name, bank in banks.items()]
     return sets
 
@@ -70,7 +70,7 @@ def reported_set(sets: list[ImageSet]) -> ImageSet:
     return released[-1]
 
 
-def generated(
+def generated_chunks(
     images: ImageSet, numbers: Tensor, seed: int, engine: Engine, progress: Progress, what: str
 ) -> Iterator[Chunk]:
     """The first images of some measured classes; class, number in the class and seed decide each.
@@ -93,7 +93,7 @@ def generated(
         yield synthesise(images.generator, *inputs, engine), numbers[part]
 
 
-def real(subset: Subset, rows: NDArray[np.int64], progress: Progress, what: str) -> Iterator[Chunk]:
+def real_chunks(subset: Subset, rows: NDArray[np.int64], progress: Progress, what: str) -> Iterator[Chunk]:
     """Some images of a subset, by their place in it, with their labels."""
     chosen = subset.rows[rows]
     starts = range(0, len(chosen), CHUNK)
@@ -122,8 +122,8 @@ def floor_split(reference: Subset, images: int, seed: int) -> tuple[Indices, Ind
     return np.sort(order[:cut]), np.sort(order[cut:])
 
 
-class Sieve:
-    """Keeps some images of a stream, chosen by a seed.
+class ImageSample:
+    """A random sample of the images of a stream that passes.
 
     Args:
         count: images that are chosen from, the first of the stream.
@@ -136,7 +136,7 @@ class Sieve:
         self._is_kept[np.random.default_rng(seed).permutation(count)[:keep]] = True
         self._parts: list[Bytes] = []
 
-    def passing(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+    def collect(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
         """The same stream."""
         start = 0
         for images, labels in chunks:
@@ -145,8 +145,8 @@ class Sieve:
             start += len(images)
             yield images, labels
 
-    def kept(self) -> Bytes:
-        """What stayed behind, uint8 ``(N, R, R, K)``."""
+    def images(self) -> Bytes:
+        """The sample, uint8 ``(N, R, R, K)``."""
         return np.concatenate(self._parts)
 
 
@@ -155,7 +155,7 @@ class SharedExtractor:
 
     Args:
         extractor: works on this process's device.
-        processes: who shares the work.
+        processes: who shares the context.
     """
 
     def __init__(self, extractor: Extractor, processes: Processes) -> None:

@@ -10,7 +10,7 @@ from ctfgan.data.published import locate
 from ctfgan.data.settings import PUBLISHED
 from ctfgan.data.sources.registry import absolute, open_source
 from ctfgan.evaluation.campaign import CampaignRun
-from ctfgan.evaluation.table_profiles import TableProfile, reduced
+from ctfgan.evaluation.table_profiles import TableProfile, reduce_recipe
 from ctfgan.evaluation.table_rows import PaperTable, TableRow, TableSection
 from ctfgan.recipes.catalogue import named_recipe
 from ctfgan.recipes.recipe import Recipe, parse_recipe
@@ -92,7 +92,7 @@ def plan_table(
     runs = []
     for section, row in rows:
         for seed in range(profile.seeds if seeds is None else seeds):
-            recipe = _placed(reduced(recipes[row.recipe], profile.cut), places, stand_ins)
+            recipe = _on_users_data(reduce_recipe(recipes[row.recipe], profile.cut), places, stand_ins)
             content = recipe.model_dump() | {"seed": seed} | ({"device": device} if device else {})
             name = f"{section.name}/{row.recipe.removeprefix(f'{table.name}-{section.name}-')}-seed{seed}"
             runs.append(TableRun(name, parse_recipe(content, row.recipe), section, row, seed))
@@ -147,7 +147,7 @@ def _missing(used: Sequence[str], tested: Container[str | None], places: Mapping
     return missing
 
 
-def _placed(recipe: Recipe, places: Mapping[str, str], stand_ins: Mapping[str, str]) -> Recipe:
+def _on_users_data(recipe: Recipe, places: Mapping[str, str], stand_ins: Mapping[str, str]) -> Recipe:
     """The recipe on the user's data."""
     data = recipe.data
     changes: dict[str, object] = {}

@@ -139,7 +139,7 @@ PROFILES = {
 }
 
 
-def reduced(recipe: Recipe, cut: Reduction | None) -> Recipe:
+def reduce_recipe(recipe: Recipe, cut: Reduction | None) -> Recipe:
     """A row's recipe at the size of a profile; the row itself for the paper's size."""
     if cut is None:
         return recipe

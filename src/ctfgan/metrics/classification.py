@@ -19,7 +19,7 @@ from ctfgan.core.text import plural
 from ctfgan.metrics.eval_classifier import EvalClassifierTrainer, TrainedEvalClassifier, TrainingImages
 from ctfgan.metrics.features import Chunk
 
-HARDEST = 5  # classes that are told about by themselves
+HARDEST = 5  # classes that are listed by name
 DRAWS = 100_000  # of the gain, for its interval
 
 Hits = NDArray[np.bool_]

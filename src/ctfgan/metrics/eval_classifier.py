@@ -161,7 +161,7 @@ class EvalClassifierTrainer:
             position += settings.batch_size
             down, right = (int(step) for step in rng.integers(-reach, reach + 1, 2))
             images = to_float(data.images[data.rows[chosen]], self.device)
-            _, logits = network(shifted(images, down, right))
+            _, logits = network(shift(images, down, right))
             optimizer.zero_grad(set_to_none=True)
             F.cross_entropy(logits, torch.from_numpy(data.labels[chosen]).to(self.device)).backward()
             optimizer.step()
@@ -186,7 +186,7 @@ def load_eval_classifier(
     return TrainedEvalClassifier(network, weights, device)
 
 
-def shifted(images: Tensor, down: int, right: int) -> Tensor:
+def shift(images: Tensor, down: int, right: int) -> Tensor:
     """Images ``(N, K, R, R)`` moved by some pixels; the border that is left behind repeats the edge."""
     reach = max(abs(down), abs(right))
     side = images.shape[2]

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ctfgan.core.text import times
-from ctfgan.metrics.features import EVAL_CLASSIFIER, ExtractorCard
-from ctfgan.metrics.scores import Scores
+from ctfgan.metrics.features import EVAL_CLASSIFIER, SCORE_SPLITS, ExtractorCard
+from ctfgan.metrics.scores import KERNEL_SUBSET_SIZE, KERNEL_SUBSETS, PRDC_IMAGES, Scores
 
 FEW_REFERENCES = 500
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Protocol:
     """How scores were measured; those of two runs compare if extractor, numbers and split are the same.
 
@@ -40,13 +40,13 @@ class Protocol:
     low_quality: str
     """The banks and the pairing."""
     weights: str
-    score_splits: int
-    kernel_subsets: int
-    kernel_subset_size: int
+    score_splits: int = SCORE_SPLITS
+    kernel_subsets: int = KERNEL_SUBSETS
+    kernel_subset_size: int = KERNEL_SUBSET_SIZE
     """At most; fewer where there are fewer images."""
     neighbours: int
     """Which nearest neighbour bounds the balls of precision, recall, density and coverage."""
-    neighbours_images: int
+    neighbours_images: int = PRDC_IMAGES
     """Real and generated images that these four are measured on, at most."""
     per_class: int
     """Classes asked to be measured by themselves."""

@@ -16,7 +16,7 @@ from ctfgan.core.progress import Progress, silent
 from ctfgan.data.dataset import Dataset
 from ctfgan.data.images import Bytes
 from ctfgan.data.splits import Indices, membership
-from ctfgan.evaluation.image_streams import ImageSet, generated
+from ctfgan.evaluation.image_streams import ImageSet, generated_chunks
 from ctfgan.metrics.diversity import ClassDiversity, alike_below
 from ctfgan.metrics.memorization import area_averages
 from ctfgan.reports.document import Block, Heading, Items, Paragraph, TableBlock, Tiles
@@ -132,7 +132,7 @@ def samples_of(generator: RunGenerator, chosen: Indices, per_class: int) -> Byte
     """Samples of some measured classes, class after class: uint8 ``(len(chosen) * per_class, R, R, K)``."""
     images = ImageSet("samples", generator.sampler, generator.bank, torch.from_numpy(generator.labels), generator.names)
     numbers = torch.from_numpy(chosen).repeat_interleave(per_class)
-    parts = [part for part, _ in generated(images, numbers, SEED, generator.engine, silent, "")]
+    parts = [part for part, _ in generated_chunks(images, numbers, SEED, generator.engine, silent, "")]
     return np.concatenate(parts)
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ctfgan.evaluation.table_profiles import PROFILES, reduced
+from ctfgan.evaluation.table_profiles import PROFILES, reduce_recipe
 from ctfgan.evaluation.table_rows import TABLES
 from ctfgan.recipes.build import DataSpec, build_method
 from ctfgan.recipes.catalogue import RECIPES, named_recipe
@@ -32,7 +32,7 @@ def test_every_row_of_a_table_is_a_recipe_and_every_table_recipe_is_a_row() -> N
 def test_a_reduced_row_can_be_built_and_takes_as_many_generator_steps_as_the_others(row: str, profile: str) -> None:
     cut = PROFILES[profile].cut
     assert cut is not None
-    recipe = reduced(named_recipe(row), cut)
+    recipe = reduce_recipe(named_recipe(row), cut)
     check_recipe(recipe)
     assert parse_recipe(recipe.model_dump(), row) == recipe  # nothing out of range
     assert steps(recipe) == cut.steps
@@ -41,7 +41,7 @@ def test_a_reduced_row_can_be_built_and_takes_as_many_generator_steps_as_the_oth
 @pytest.mark.parametrize("profile", CUT)
 @pytest.mark.parametrize("row", ROWS)
 def test_a_profile_changes_sizes_but_not_which_images_a_row_sees(row: str, profile: str) -> None:
-    whole, less = named_recipe(row).data, reduced(named_recipe(row), PROFILES[profile].cut).data
+    whole, less = named_recipe(row).data, reduce_recipe(named_recipe(row), PROFILES[profile].cut).data
     sizes = {"resolution", "low_quality_size", "degradation"}
     assert whole.model_dump(exclude=sizes) == less.model_dump(exclude=sizes)
     assert whole.degradation.share == less.degradation.share
@@ -50,4 +50,4 @@ def test_a_profile_changes_sizes_but_not_which_images_a_row_sees(row: str, profi
 
 def test_the_full_profile_is_the_recipe_itself() -> None:
     recipe = named_recipe("table1-cifar10-fewer")
-    assert reduced(recipe, PROFILES["full"].cut) is recipe
+    assert reduce_recipe(recipe, PROFILES["full"].cut) is recipe

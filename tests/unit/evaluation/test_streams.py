@@ -14,7 +14,7 @@ from ctfgan.data.low_quality_bank import LowQualityBank
 from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.distributed.engine import alone
 from ctfgan.evaluation import image_streams
-from ctfgan.evaluation.image_streams import ImageSet, Sieve, floor_split, generated, reported_set
+from ctfgan.evaluation.image_streams import ImageSample, ImageSet, floor_split, generated_chunks, reported_set
 from ctfgan.models.interfaces import Condition, Noise, normal_noise
 from tests.unit.metrics.extractors import numbered_images
 
@@ -50,19 +50,19 @@ def images() -> ImageSet:
 
 
 def draw(images: ImageSet, seed: int, numbers: torch.Tensor) -> np.ndarray:
-    return np.concatenate([pixels for pixels, _ in generated(images, numbers, seed, CPU, silent, "")])
+    return np.concatenate([pixels for pixels, _ in generated_chunks(images, numbers, seed, CPU, silent, "")])
 
 
 def test_a_stream_never_holds_more_than_a_chunk(images: ImageSet, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_streams, "CHUNK", 10)
-    parts = list(generated(images, torch.arange(25), 0, CPU, silent, ""))
+    parts = list(generated_chunks(images, torch.arange(25), 0, CPU, silent, ""))
     assert [len(pixels) for pixels, _ in parts] == [10, 10, 5]
     assert torch.cat([labels for _, labels in parts if labels is not None]).tolist() == list(range(25))
 
 
 def test_images_are_asked_for_by_measured_class_and_made_of_the_class_behind_it(images: ImageSet) -> None:
     probes = replace(images, labels=torch.tensor([3, 40, 90]))
-    ((pixels, numbers),) = generated(probes, torch.tensor([2, 0, 1, 0]), 0, CPU, silent, "")
+    ((pixels, numbers),) = generated_chunks(probes, torch.tensor([2, 0, 1, 0]), 0, CPU, silent, "")
     assert numbers is not None
     assert numbers.tolist() == [2, 0, 1, 0]
     shown = (pixels[:, 0, 0, 0] / 127.5 - 1) * 100  # Echo's first pixel
@@ -89,9 +89,9 @@ def test_a_sieve_lets_all_pass_and_keeps_the_same_images_for_the_same_seed() -> 
 
     kept = []
     for _ in range(2):
-        sieve = Sieve(100, 12, seed=5)
-        assert sum(len(pixels) for pixels, _ in sieve.passing(chunks())) == 100
-        kept.append(sieve.kept()[:, 0, 0, 0])
+        sample = ImageSample(100, 12, seed=5)
+        assert sum(len(pixels) for pixels, _ in sample.collect(chunks())) == 100
+        kept.append(sample.images()[:, 0, 0, 0])
     assert np.array_equal(kept[0], kept[1])
     assert len(set(kept[0].tolist())) == 12
 

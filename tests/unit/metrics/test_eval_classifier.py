@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ctfgan.core.progress import silent
-from ctfgan.metrics.eval_classifier import EvalClassifierTrainer, TrainedEvalClassifier, TrainingImages, shifted
+from ctfgan.metrics.eval_classifier import EvalClassifierTrainer, TrainedEvalClassifier, TrainingImages, shift
 from ctfgan.metrics.settings import EvalClassifierSettings
 
 SETTINGS = EvalClassifierSettings(width=4, features=8, images=4_000, batch_size=32)
@@ -82,7 +82,7 @@ def test_it_reads_grey_and_colour(channels: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("down", "right"), [(0, 0), (2, -1), (-2, 1), (0, 2)])
 def test_a_shift_repeats_the_edge_and_nothing_comes_back_on_the_other_side(down: int, right: int) -> None:
     images = torch.arange(36.0).reshape(1, 1, 6, 6)
-    moved = shifted(images, down, right)
+    moved = shift(images, down, right)
     for row, column in np.ndindex(6, 6):
         source = min(max(row - down, 0), 5), min(max(column - right, 0), 5)
         assert moved[0, 0, row, column] == images[0, 0, source[0], source[1]]
