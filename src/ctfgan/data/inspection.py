@@ -13,12 +13,11 @@ from PIL import Image
 
 from ctfgan.core.progress import Progress, silent
 from ctfgan.core.text import fold_name, plural
-from ctfgan.data.color_profiles import profile_notes, profile_of
 from ctfgan.data.images import plain
 from ctfgan.data.levels import SPAN, Extents, extent, faint_images, faint_sentence, faint_set
 from ctfgan.data.namesakes import pairing_lines, resolve_pairing
 from ctfgan.data.packed import SourceSummary, fingerprint_of
-from ctfgan.data.scan import Unreadable, decoded, read_headers
+from ctfgan.data.scan import PixelPass, read_headers
 from ctfgan.data.settings import MIN_IMAGES_PER_CLASS
 from ctfgan.data.sources.base import ImageSource, Labels
 from ctfgan.data.sources.packed_set import PackedSource
@@ -77,49 +76,26 @@ def inspect(source: ImageSource, progress: Progress = silent) -> Inspection:
     """
     first = read_headers(source, progress)
 
-    def one(
-        image: Image.Image,
-    ) -> tuple[np.uint64, tuple[int, int], tuple[int, int, int], str, tuple[str, bool] | None]:
-        pixels, profile = plain(image, 3, first.levels), profile_of(image)
-        return (
-            digest_of(pixels),
-            image.size,
-            extent(np.asarray(pixels)),
-            image.mode,
-            profile.outcome if profile else None,
-        )
+    def one(image: Image.Image) -> tuple[np.uint64, tuple[int, int], tuple[int, int, int], str]:
+        upright = plain(image, 3, first.levels)
+        return digest_of(upright), image.size, extent(np.asarray(upright)), image.mode
 
     total = len(source.labels)
     digests, sizes = np.empty(total, dtype=np.uint64), np.empty((total, 2), dtype=np.int32)
     extents, readable = np.empty((total, 3), dtype=np.uint8), np.zeros(total, dtype=bool)
-    modes, profiles, unreadable = Counter[str](), Counter[tuple[str, bool]](), Unreadable(source)
-    what = f"checking {source.location}"
-    for index, found in decoded(source, range(total), one, first.sides[1], first.most_pixels, progress, what):
-        if isinstance(found, Exception):
-            unreadable.add(index, found)
-            continue
-        digests[index], sizes[index], extents[index], mode, profile = found
+    modes, pixels = Counter[str](), PixelPass(source, first)
+    for index, result in pixels.results(one, progress, f"checking {source.location}"):
+        digests[index], sizes[index], extents[index], mode = result
         readable[index] = True
         modes[mode] += 1
-        if profile:
-            profiles[profile] += 1
     if not readable.any():
-        raise unreadable.refusal()
+        raise pixels.unreadable.refusal()
     rows = np.flatnonzero(readable)
     digests, sizes, labels = digests[rows], sizes[rows], source.labels[rows]
     counts = np.bincount(labels[labels >= 0], minlength=len(source.classes))
     short = sizes.min(axis=1)
     spread = (int(short.min()), int(np.median(short)), int(short.max()))
-    named = unreadable.named()
-    survey = replace(
-        first,
-        images=len(rows),
-        sides=spread,
-        modes=dict(modes.most_common()),
-        unreadable=named,
-        more_unreadable=unreadable.count - len(named),
-        notes=first.notes + profile_notes(profiles),
-    )
+    survey = replace(pixels.summary(), sides=spread, modes=dict(modes.most_common()))
     findings = (
         *unreadable_images(survey),
         *classes_and_levels(source.location, tuple(source.classes), counts),

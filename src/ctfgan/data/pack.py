@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections import Counter
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Literal
@@ -16,7 +15,6 @@ from PIL import Image
 from ctfgan.core.errors import DataError
 from ctfgan.core.files import cache_folder, is_taken, new_folder
 from ctfgan.core.progress import Progress, silent
-from ctfgan.data.color_profiles import profile_notes, profile_of
 from ctfgan.data.images import Bytes, Fit, square
 from ctfgan.data.levels import Levels, contrast_notes, extent
 from ctfgan.data.packed import (
@@ -31,7 +29,7 @@ from ctfgan.data.packed import (
     open_packed,
     write_manifest,
 )
-from ctfgan.data.scan import Unreadable, decoded, keep_summary, kept_summary, of_source, own_summary
+from ctfgan.data.scan import PixelPass, keep_summary, kept_summary, of_source, own_summary
 from ctfgan.data.sources.base import ImageSource
 from ctfgan.data.sources.packed_set import PackedSource
 from ctfgan.data.splits import digest
@@ -116,10 +114,9 @@ def build(
 def _decode(
     source: ImageSource, survey: SourceSummary, size: int, channels: int, fit: Fit, progress: Progress, folder: Path
 ) -> None:
-    def one(image: Image.Image) -> tuple[Bytes, np.uint64, tuple[int, int, int], tuple[str, bool] | None]:
+    def one(image: Image.Image) -> tuple[Bytes, np.uint64, tuple[int, int, int]]:
         squared = square(image, size, channels, fit, survey.levels)
-        profile = profile_of(image)
-        return squared, digest(squared), extent(squared), profile.outcome if profile else None
+        return squared, digest(squared), extent(squared)
 
     rows = range(len(source.labels))
     images = np.lib.format.open_memmap(
@@ -128,18 +125,11 @@ def _decode(
     _reserve(folder / IMAGES)
     digests, extents = np.empty(len(rows), dtype=np.uint64), np.empty((len(rows), 3), dtype=np.uint8)
     kept: list[int] = []
-    unreadable, profiles = Unreadable(source), Counter[tuple[str, bool]]()
-    for index, found in decoded(
-        source, rows, one, survey.sides[1], survey.most_pixels, progress, f"reading {source.location}"
-    ):
-        if isinstance(found, Exception):
-            unreadable.add(index, found)
-            continue
+    pixels = PixelPass(source, survey)
+    for index, result in pixels.results(one, progress, f"reading {source.location}"):
         place = len(kept)
-        images[place], digests[place], extents[place], profile = found
+        images[place], digests[place], extents[place] = result
         kept.append(index)
-        if profile:
-            profiles[profile] += 1
     images.flush()
     if len(kept) < len(rows):
         del images
@@ -151,22 +141,15 @@ def _decode(
         np.save(folder / GROUPS, groups.numbers[kept])
     labels = source.labels[kept]
     write_manifest(folder, labels, source.classes)
-    named = unreadable.named()
-    notes = profile_notes(profiles), contrast_notes(extents[: len(kept)], lambda place: source.name(kept[place]))
-    final = replace(
-        survey,
-        images=len(kept),
-        unreadable=named,
-        more_unreadable=unreadable.count - len(named),
-        notes=survey.notes + notes[0] + notes[1],
-        groups=() if groups is None else groups.names,
-    )
+    survey = pixels.summary()
+    contrast = contrast_notes(extents[: len(kept)], lambda place: source.name(kept[place]))
+    survey = replace(survey, notes=survey.notes + contrast, groups=() if groups is None else groups.names)
     content = {
         "format": FORMAT,
         "shape": images.shape,
         "classes": len(source.classes),
         "fit": fit,
-        "survey": asdict(final),
+        "survey": asdict(survey),
         "fingerprint": fingerprint_of(images, labels, source.classes),
     }
     (folder / CONTENT).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")

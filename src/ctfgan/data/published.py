@@ -17,17 +17,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
 from urllib.parse import urlsplit
 
 from ctfgan.core.errors import DataError, pick
 from ctfgan.core.files import expanded, home_folder, is_taken, lock, new_folder, sha256
 from ctfgan.core.progress import Progress, silent
-
-MNIST_URL = "https://storage.googleapis.com/cvdf-datasets/mnist/"
-CIFAR_URL = "https://www.cs.toronto.edu/~kriz/"
-OMNIGLOT_URL = "https://github.com/brendenlake/omniglot/raw/master/python/"
-HWDB_PAGE = "http://www.nlpr.ia.ac.cn/databases/handwriting/Download.html"
 
 
 @dataclass(frozen=True)
@@ -82,80 +76,58 @@ class PublishedSet:
         return f"run 'ctfgan data fetch {self.name}'"
 
 
-def _idx(name: str, size: int, sha256: str) -> PublishedFile:
-    return PublishedFile(name, size, sha256, MNIST_URL + name)
+_FILES = """
+train-images-idx3-ubyte.gz    9912422 440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609
+train-labels-idx1-ubyte.gz      28881 3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c
+t10k-images-idx3-ubyte.gz     1648877 8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6
+t10k-labels-idx1-ubyte.gz        4542 f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6
+cifar-10-binary.tar.gz      170052171 c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd
+cifar-100-binary.tar.gz     168513733 58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec
+stl10_binary.tar.gz        2640397119 f31fd99273a1acb8609c8db427cebb1de3f71de77758cdc0e22956e1289b9866
+images_background.zip         9464212 ad41ab679c8b5d90b271ef46be6987cc81211774a695c29dcc5367b2b26ee640
+images_evaluation.zip         6462886 1f61a8f3366785b057fc117d9228e78a16e3d976c8953b2a10fcc74cf0609cee
+"""
+"""Name, bytes and SHA-256 of each file."""
+
+
+def _files(url: str, *names: str) -> tuple[PublishedFile, ...]:
+    known = {name: (int(size), sha256) for name, size, sha256 in map(str.split, _FILES.strip().splitlines())}
+    return tuple(PublishedFile(name, *known[name], url + name) for name in names)
 
 
 def _hwdb(version: str, classes: str) -> PublishedSet:
     return PublishedSet(
         f"hwdb{version}",
         f"CASIA-HWDB{version}, handwritten Chinese characters, {classes}",
-        HWDB_PAGE,
+        "http://www.nlpr.ia.ac.cn/databases/handwriting/Download.html",
         evidence=("**/*.gnt",),
         by_hand=f"accept its terms for research, get the archives named HWDB{version}trn_gnt and HWDB{version}tst_gnt, "
         "and unpack their .gnt files below {home}",
     )
 
 
+_IDX = [f"{part}-{what}-ubyte" for part in ("train", "t10k") for what in ("images-idx3", "labels-idx1")]
 _SETS = (
     PublishedSet(
         "mnist",
         "MNIST, 70,000 handwritten digits of 10 classes, 28x28 grey",
         "http://yann.lecun.com/exdb/mnist/",
-        (
-            _idx(
-                "train-images-idx3-ubyte.gz",
-                9_912_422,
-                "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-            ),
-            _idx(
-                "train-labels-idx1-ubyte.gz",
-                28_881,
-                "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-            ),
-            _idx(
-                "t10k-images-idx3-ubyte.gz",
-                1_648_877,
-                "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-            ),
-            _idx(
-                "t10k-labels-idx1-ubyte.gz",
-                4_542,
-                "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
-            ),
-        ),
-        tuple(f"{part}-{what}-ubyte*" for part in ("train", "t10k") for what in ("images-idx3", "labels-idx1")),
+        _files("https://storage.googleapis.com/cvdf-datasets/mnist/", *(f"{name}.gz" for name in _IDX)),
+        tuple(f"{name}*" for name in _IDX),
     ),
     PublishedSet(
         "cifar10",
         "CIFAR-10, 60,000 photographs of 10 classes, 32x32 colour",
         "https://www.cs.toronto.edu/~kriz/cifar.html",
-        (
-            PublishedFile(
-                "cifar-10-binary.tar.gz",
-                170_052_171,
-                "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
-                CIFAR_URL + "cifar-10-binary.tar.gz",
-            ),
-        ),
-        tuple(
-            f"cifar-10-batches-bin/{name}.bin"
-            for name in (*(f"data_batch_{part}" for part in range(1, 6)), "test_batch")
-        ),
+        _files("https://www.cs.toronto.edu/~kriz/", "cifar-10-binary.tar.gz"),
+        tuple(f"cifar-10-batches-bin/{name}.bin" for name in (*(f"data_batch_{n}" for n in range(1, 6)), "test_batch")),
         "cifar-10-batches-bin",
     ),
     PublishedSet(
         "cifar100",
         "CIFAR-100, 60,000 photographs of 100 classes, 32x32 colour",
         "https://www.cs.toronto.edu/~kriz/cifar.html",
-        (
-            PublishedFile(
-                "cifar-100-binary.tar.gz",
-                168_513_733,
-                "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
-                CIFAR_URL + "cifar-100-binary.tar.gz",
-            ),
-        ),
+        _files("https://www.cs.toronto.edu/~kriz/", "cifar-100-binary.tar.gz"),
         ("cifar-100-binary/train.bin", "cifar-100-binary/test.bin"),
         "cifar-100-binary",
     ),
@@ -163,14 +135,7 @@ _SETS = (
         "stl10",
         "STL-10, 13,000 labelled photographs of 10 classes, 96x96 colour",
         "https://cs.stanford.edu/~acoates/stl10/",
-        (
-            PublishedFile(
-                "stl10_binary.tar.gz",
-                2_640_397_119,
-                "f31fd99273a1acb8609c8db427cebb1de3f71de77758cdc0e22956e1289b9866",
-                "http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz",
-            ),
-        ),
+        _files("http://ai.stanford.edu/~acoates/stl10/", "stl10_binary.tar.gz"),
         tuple(f"stl10_binary/{part}_{what}.bin" for part in ("train", "test") for what in ("X", "y")),
         "stl10_binary",
     ),
@@ -178,19 +143,10 @@ _SETS = (
         "omniglot",
         "Omniglot, 32,460 handwritten characters of 1,623 classes, 105x105 black and white",
         "https://github.com/brendenlake/omniglot",
-        (
-            PublishedFile(
-                "images_background.zip",
-                9_464_212,
-                "ad41ab679c8b5d90b271ef46be6987cc81211774a695c29dcc5367b2b26ee640",
-                OMNIGLOT_URL + "images_background.zip",
-            ),
-            PublishedFile(
-                "images_evaluation.zip",
-                6_462_886,
-                "1f61a8f3366785b057fc117d9228e78a16e3d976c8953b2a10fcc74cf0609cee",
-                OMNIGLOT_URL + "images_evaluation.zip",
-            ),
+        _files(
+            "https://github.com/brendenlake/omniglot/raw/master/python/",
+            "images_background.zip",
+            "images_evaluation.zip",
         ),
         ("images_background/*/*/*.png", "images_evaluation/*/*/*.png"),
     ),
@@ -285,42 +241,32 @@ def _held(published: PublishedSet, folder: Path) -> Iterator[None]:
     What is made for that goes away, so that a set that cannot be reached leaves no trace.
     """
     made = [place for place in (folder, *folder.absolute().parents) if not place.exists()]
-    place = folder / f".{published.name}.lock"
+    path = folder / f".{published.name}.lock"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = place.open("wb")
+        file = path.open("wb")
     except OSError as error:
         raise DataError(f"{folder} cannot be written ({error}); set CTFGAN_DATA to a folder of yours") from error
     try:
         with file:
-            if not _is_ours(file, place):
+            try:
+                lock(file)
+            except BlockingIOError as error:
                 raise DataError(
                     f"another process is fetching {published.name} into {folder}; wait for it, or stop it and run this "
                     "again"
-                )
+                ) from error
+            except OSError:  # a file system without locks: the checksum still tells of files that two have spoiled
+                pass
             try:
                 yield
             finally:
                 with suppress(PermissionError):  # Windows keeps a file that is open; it does no harm
-                    place.unlink()
+                    path.unlink()
     finally:
         with suppress(OSError):  # the first that holds something
             for empty in made:
                 empty.rmdir()
-
-
-def _is_ours(file: IO[Any], place: Path) -> bool:
-    """Lock a file; False if another process has it, or has just taken away the one that was opened."""
-    try:
-        lock(file)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks: the checksum still tells of files that two processes have spoiled
-        return True
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), place.stat())
-    except FileNotFoundError:
-        return False
 
 
 def _fill(home: Path, published: PublishedSet, waiting: Path, progress: Progress) -> None:

@@ -24,6 +24,7 @@ from ctfgan.core.errors import DataError
 from ctfgan.core.files import cache_folder, new_folder, read_json
 from ctfgan.core.progress import Progress, silent
 from ctfgan.core.settings import Settings
+from ctfgan.data.color_profiles import ColorProfile, profile_notes, profile_of
 from ctfgan.data.levels import (
     OVERSHOOT,
     SMALLEST_WHITE,
@@ -72,6 +73,11 @@ class Unreadable:
         """Names and reasons of the first of them, in the order of the source."""
         return tuple((self.source.name(index), reason) for index, reason in sorted(self._first.items()))
 
+    def noted(self, survey: SourceSummary) -> SourceSummary:
+        """A summary with these as the images that are skipped."""
+        named = self.named()
+        return replace(survey, unreadable=named, more_unreadable=self.count - len(named))
+
     def refusal(self) -> DataError:
         """What to say if they are all."""
         name, reason = self.named()[0]
@@ -106,17 +112,17 @@ def read_headers(source: ImageSource, progress: Progress = silent) -> SourceSumm
     if not readable.any():
         raise unreadable.refusal()
     sides = sides[readable]
-    named = unreadable.named()
-    return SourceSummary(
-        location=source.location,
-        images=len(sides),
-        sides=(int(sides.min()), int(np.median(sides)), int(sides.max())),
-        modes=dict(Counter(filter(None, modes)).most_common()),
-        unreadable=named,
-        notes=source.notes + notes,
-        more_unreadable=unreadable.count - len(named),
-        levels=levels,
-        most_pixels=int(pixels[readable].max()),
+    return unreadable.noted(
+        SourceSummary(
+            location=source.location,
+            images=len(sides),
+            sides=(int(sides.min()), int(np.median(sides)), int(sides.max())),
+            modes=dict(Counter(filter(None, modes)).most_common()),
+            unreadable=(),
+            notes=source.notes + notes,
+            levels=levels,
+            most_pixels=int(pixels[readable].max()),
+        )
     )
 
 
@@ -211,6 +217,47 @@ def decoded(
     with closing(in_order(one, _readers(source, rows), _threads(most_pixels) if pays else 1)) as results:
         for row in progress(rows, len(rows), what):
             yield row, next(results)
+
+
+class PixelPass:
+    """One pass over the pixels of all images of a source; what is skipped and which colour profiles there are is counted.
+
+    Args:
+        source: of the images.
+        survey: what their headers say.
+    """
+
+    def __init__(self, source: ImageSource, survey: SourceSummary) -> None:
+        self.unreadable = Unreadable(source)
+        self._source, self._survey = source, survey
+        self._profiles = Counter[tuple[str, bool]]()
+
+    def results(self, work: Callable[[Image.Image], T], progress: Progress, what: str) -> Iterator[tuple[int, T]]:
+        """Row and result of ``work``, for each image that can be used; as :func:`decoded` does it."""
+
+        def with_profile(image: Image.Image) -> tuple[T, ColorProfile | None]:
+            return work(image), profile_of(image)
+
+        rows, survey = range(len(self._source.labels)), self._survey
+        for row, result in decoded(
+            self._source, rows, with_profile, survey.sides[1], survey.most_pixels, progress, what
+        ):
+            if isinstance(result, Exception):
+                self.unreadable.add(row, result)
+                continue
+            value, profile = result
+            if profile:
+                self._profiles[profile.outcome] += 1
+            yield row, value
+
+    def summary(self) -> SourceSummary:
+        """The survey with what the pass has shown, once all results are taken."""
+        survey = replace(
+            self._survey,
+            images=len(self._source.labels) - self.unreadable.count,
+            notes=self._survey.notes + profile_notes(self._profiles),
+        )
+        return self.unreadable.noted(survey)
 
 
 def _threads(most_pixels: int) -> int:

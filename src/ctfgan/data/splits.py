@@ -1,6 +1,7 @@
 """Who sees which image: seeded, stratified, nested subsets, none of which cuts copies apart (decision 13).
 
-Everything here is linear in the numbers of images and classes: sets of rows are masks, and labels are sorted by radix.
+Which images are the same is said here, too: copies on both sides of a split would flatter the figures. Sets of rows are
+masks, so that millions of images and classes take seconds.
 """
 
 from __future__ import annotations
@@ -16,17 +17,6 @@ from ctfgan.data.images import Bytes
 from ctfgan.data.sources.base import Labels
 
 Indices = NDArray[np.int64]
-
-DIGIT = 16  # bits; numpy sorts integers of this width by radix
-
-
-def stable_order(values: NDArray[np.int64]) -> Indices:
-    """What ``np.argsort(values, kind="stable")`` gives for integers from 0, several times as fast for many."""
-    order = np.argsort((values & 0xFFFF).astype(np.uint16), kind="stable")
-    for shift in range(DIGIT, int(values.max(initial=0)).bit_length(), DIGIT):
-        digit = ((values >> shift) & 0xFFFF).astype(np.uint16)
-        order = order[np.argsort(digit[order], kind="stable")]
-    return order
 
 
 def stratified_order(labels: Labels, seed: int, firsts: Indices | None = None) -> Indices:
@@ -50,7 +40,7 @@ def stratified_order(labels: Labels, seed: int, firsts: Indices | None = None) -
         return order
     rank = np.empty(len(labels), dtype=np.int64)
     rank[different[order]] = np.arange(len(order))
-    return stable_order(rank[places])
+    return np.argsort(rank[places], kind="stable")
 
 
 def _stratified(labels: Labels, seed: int) -> Indices:
@@ -58,31 +48,15 @@ def _stratified(labels: Labels, seed: int) -> Indices:
     shuffled = rng.permutation(len(labels))
     if len(labels) == 0:
         return shuffled
-    numbers = labels - labels.min()  # images without a label count as a class
-    by_class = shuffled[stable_order(numbers[shuffled])]
-    counts = np.bincount(numbers)
-    counts = counts[counts > 0]
+    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    _, counts = np.unique(labels, return_counts=True)  # images without a label count as a class
     starts = np.cumsum(counts) - counts
     # Classes in the order in which they win ties; a stable sort by key then settles everything.
     classes = np.argsort(rng.random(len(counts)), kind="stable")
     counts, starts = counts[classes], starts[classes]
     number = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
-    ranks = _ranks_of_keys(counts, number)
-    return by_class[(np.repeat(starts, counts) + number)[stable_order(ranks)]]
-
-
-def _ranks_of_keys(counts: NDArray[np.int64], number: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Rank of each image's key (j + 1/2) / n_c among all that occur; equal keys have equal ranks.
-
-    Args:
-        counts: n_c of each class.
-        number: j of each image, class after class.
-    """
-    sizes, size_of_class = np.unique(counts, return_inverse=True)
-    keys = np.concatenate([(np.arange(size) + 0.5) / size for size in sizes])
-    _, rank = np.unique(keys, return_inverse=True)
-    first = np.cumsum(sizes) - sizes
-    return rank[np.repeat(first[size_of_class], counts) + number]
+    keys = (number + 0.5) / np.repeat(counts, counts)
+    return by_class[(np.repeat(starts, counts) + number)[np.argsort(keys, kind="stable")]]
 
 
 def share(count: int, fraction: float) -> int:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ctfgan.data.splits import ascending, covering_prefix, share, stable_order, stratified_order, whole_groups
+from ctfgan.data.splits import ascending, covering_prefix, share, stratified_order, whole_groups
 
 LABELS = st.lists(st.integers(0, 6), min_size=1, max_size=80)
 
@@ -92,14 +92,6 @@ def test_the_order_is_that_of_keys_and_random_ties_sorted_by_comparison(
         keyed.append(((met[label] + 0.5) / sizes[label], ties[label], row))
         met[label] += 1
     assert stratified_order(spread, seed).tolist() == [row for *_, row in sorted(keyed)]
-
-
-@pytest.mark.parametrize("highest", [1, 65_535, 65_536, 2**33])
-def test_a_radix_order_is_the_stable_one(highest: int) -> None:
-    values = np.random.default_rng(0).integers(0, highest, 3_000, endpoint=True)
-    values[::7] = highest
-    assert np.array_equal(stable_order(values), np.argsort(values, kind="stable"))
-    assert stable_order(values[:0]).tolist() == []
 
 
 def test_rows_are_sorted_through_a_mask() -> None:
