@@ -245,7 +245,7 @@ class Dataset:
     @property
     def channels(self) -> Literal[1, 3]:
         """1 for grey, 3 for colour."""
-        return 1 if self.high_quality.images.shape[3] == 1 else 3
+        return self.high_quality.channels
 
     @property
     def low_quality_size(self) -> int:

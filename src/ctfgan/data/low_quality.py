@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 
@@ -104,8 +103,7 @@ def low_quality_side(
         raise DataError(
             f"data.low_quality_size is {size}; it must not exceed the resolution of {settings.resolution} pixels"
         )
-    channels: Literal[1, 3] = 1 if packed.images.shape[3] == 1 else 3
-    low = pack(source, survey, size, channels, settings.fit, progress)
+    low = pack(source, survey, size, packed.channels, settings.fit, progress)
     namesakes = resolve_pairing(settings.pairing, packed.names, low.names, small)
     if len(low) < MIN_IMAGES_PER_CLASS:
         raise DataError(
@@ -131,12 +129,12 @@ def low_quality_side(
         if are_wanted and settings.only is None:
             own, thin = _own_labels(namesakes, labels, (training, held_out))
             of_class = np.concatenate([of_class, own])
-    bank = _bank(ImageView(low, training, None, 0), labels[training], of_class)
+    views = ImageView(low, training, None, 0), ImageView(low, held_out, None, 0)
+    bank, second = _banks(views, (labels[training], labels[held_out]), of_class)
     if bank.label_of_class is not None:
         namesakes = replace(namesakes, label_of_class=bank.label_of_class[: len(packed.names)])
-    second = _bank(ImageView(low, held_out, None, 0), labels[held_out], of_class) if len(held_out) else None
-    none, within = np.empty(0, dtype=np.int64), low.groups_within(held_out)
-    return LowQuality(bank, second, low.names, own, thin, namesakes, low, none, 0, 0, within)
+    within = low.groups_within(held_out)
+    return LowQuality(bank, second, low.names, own, thin, namesakes, low, NO_LABELS, 0, 0, within)
 
 
 def _held_out(settings: DataSettings, low: PackedImages, labels: Labels, namesakes: Namesakes) -> Indices:
@@ -179,8 +177,7 @@ def _derived(settings: DataSettings, packed: PackedImages, pool: Indices, high_q
     held_out = _unseen_share(backwards, training, high_quality, packed, settings, cover=matched)
     of_class = namesakes.label_of_class if matched else None
     views = ImageView(packed, training, how, settings.seed), ImageView(packed, held_out, how, settings.seed + 1)
-    bank = _bank(views[0], labels[training], of_class)
-    second = _bank(views[1], labels[held_out], of_class) if len(held_out) else None
+    bank, second = _banks(views, (labels[training], labels[held_out]), of_class)
     is_seen = membership(high_quality, len(packed))
     also, seen = int(is_seen[training].sum()), int(is_seen[held_out].sum())
     return LowQuality(bank, second, packed.names, NO_LABELS, NO_LABELS, namesakes, None, training, also, seen)
@@ -232,6 +229,14 @@ def _first_share(order: Indices, labels: Labels, firsts: Indices, fraction: floa
 def _classes_in(labels: Labels) -> int:
     """How many different labels there are."""
     return int((np.bincount(labels) > 0).sum())
+
+
+def _banks(
+    views: tuple[ImageView, ImageView], labels: tuple[Labels, Labels], label_of_class: Labels | None
+) -> tuple[LowQualityBank, LowQualityBank | None]:
+    """The training bank, and the held-out one if it has any image."""
+    training, held_out = (_bank(view, own, label_of_class) for view, own in zip(views, labels, strict=True))
+    return training, held_out if len(held_out) else None
 
 
 def _bank(view: ImageView, labels: Labels, label_of_class: Labels | None) -> LowQualityBank:

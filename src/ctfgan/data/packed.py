@@ -102,6 +102,11 @@ class PackedImages:
         return len(self.labels)
 
     @property
+    def channels(self) -> Literal[1, 3]:
+        """1 for grey, 3 for colour."""
+        return 1 if self.images.shape[3] == 1 else 3
+
+    @property
     def labels(self) -> Labels:
         """``(N,)`` int64, memory-mapped; -1 without a label."""
         return self.manifest.labels

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Literal
 
 import numpy as np
 
@@ -50,19 +49,17 @@ def prepare(settings: DataSettings, *, low_quality: bool, progress: Progress = s
     """
     source, other = high_quality_sources(settings, progress)
     packed, survey = _high_quality(settings, source, progress)
-    reference = None
-    if other is not None:
-        if len(packed.names) < len(source.classes):
-            other = of_classes(other, packed.classes)
-        channels: Literal[1, 3] = 1 if packed.images.shape[3] == 1 else 3
-        of_other = scan_headers(other, progress)
-        reference = _own_reference(
-            pack(other, of_other, settings.resolution, channels, settings.fit, progress, survey.levels)
-        )
     small: Sequence[str] = ()
     if len(packed.names) < len(source.classes):
-        kept = frozenset(packed.names)
-        small = [name for name in source.classes if name not in kept]
+        large = frozenset(packed.names)
+        small = [name for name in source.classes if name not in large]
+    reference = None
+    if other is not None:
+        other = of_classes(other, packed.classes) if small else other
+        of_other = scan_headers(other, progress)
+        reference = _own_reference(
+            pack(other, of_other, settings.resolution, packed.channels, settings.fit, progress, survey.levels)
+        )
     return divide(settings, packed, reference, low_quality=low_quality, progress=progress, small=small)
 
 

@@ -220,7 +220,7 @@ def decoded(
 
 
 class PixelPass:
-    """One pass over the pixels of all images of a source; what is skipped and which colour profiles there are is counted.
+    """One pass over the pixels of all images of a source; it counts what is skipped, and colour profiles.
 
     Args:
         source: of the images.
