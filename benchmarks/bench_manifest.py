@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ctfgan.data.packed import CONTENT, DIGESTS, FORMAT, IMAGES, open_packed, write_manifest
+from ctfgan.data.packed import CONTENT, DIGESTS, FORMAT, IMAGES, open_packed, write_labels
 
 
 def main() -> None:
@@ -27,7 +27,7 @@ def main() -> None:
         np.lib.format.open_memmap(folder / IMAGES, mode="w+", dtype=np.uint8, shape=shape)
         np.save(folder / DIGESTS, np.arange(images, dtype=np.uint64))
         started = time.perf_counter()
-        write_manifest(folder, np.arange(images) % classes, [f"class {number}" for number in range(classes)])
+        write_labels(folder, np.arange(images) % classes, [f"class {number}" for number in range(classes)])
         (folder / CONTENT).write_text(json.dumps(content))
         print(f"{images:,} images, {classes:,} classes; manifest written in {time.perf_counter() - started:.2f} s")
         for _ in range(3):

@@ -17,7 +17,7 @@ from ctfgan.data.packed import (
     PackedImages,
     SourceSummary,
     open_packed,
-    write_manifest,
+    write_labels,
 )
 
 WRITTEN_AT_ONCE = 1 << 24  # bytes
@@ -53,6 +53,6 @@ def synthetic_images(folder: Path, classes: int, images_per_class: int, resoluti
         images.flush()
         del images, flat
         np.save(partial / DIGESTS, np.arange(count, dtype=np.uint64))  # there are no copies
-        write_manifest(partial, np.arange(count) % classes, names)
+        write_labels(partial, np.arange(count) % classes, names)
         (partial / CONTENT).write_text(json.dumps(content), encoding="utf-8")
     return open_packed(folder)

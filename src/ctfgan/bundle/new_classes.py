@@ -111,7 +111,7 @@ def _report(bundle: Bundle, packed: PackedImages, old: Tensor, new: Tensor) -> l
     for block in new.float().split(BLOCK):
         likeness, nearest = (block @ wide).max(dim=1)
         found += zip(likeness, nearest, strict=True)
-    counts = packed.manifest.counts().tolist()
+    counts = packed.counts().tolist()
     return [
         NewClass(name, count, bundle.classes[int(label)], float(cosine))
         for name, count, (cosine, label) in zip(packed.classes, counts, found, strict=True)
@@ -129,7 +129,7 @@ def _packed(bundle: Bundle, location: str, size: int, side: Side, progress: Prog
 
 def _check_classes(bundle: Bundle, packed: PackedImages) -> None:
     known = ClassIndex(bundle.classes).find(packed.classes)
-    for name, old, count in zip(packed.classes, known, packed.manifest.counts().tolist(), strict=True):
+    for name, old, count in zip(packed.classes, known, packed.counts().tolist(), strict=True):
         if old >= 0:
             raise ConfigError(
                 f"the model has a class {name!r} already; give the new one another name, or drop or rename the old one"

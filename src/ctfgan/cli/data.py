@@ -212,7 +212,7 @@ def _packed(packed: PackedImages, out: Path) -> Iterator[str]:
     from ctfgan.data.inspection import classes_and_levels, look_alike_names, unreadable_images
     from ctfgan.models.widths import PLANS
 
-    survey, counts = packed.survey, packed.manifest.counts()
+    survey, counts = packed.survey, packed.counts()
     yield from _summary(survey, packed.names, counts)
     findings = (
         *unreadable_images(survey),

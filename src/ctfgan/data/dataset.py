@@ -58,7 +58,7 @@ class Subset:
         Args:
             classes: labels, ascending.
         """
-        candidates = np.sort(self.packed.manifest.rows_of_all(classes))
+        candidates = np.sort(self.packed.rows_of_all(classes))
         return Subset(self.packed, candidates[membership(self.rows, len(self.packed))[candidates]], classes)
 
 

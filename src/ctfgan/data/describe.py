@@ -23,7 +23,7 @@ EXAMPLES = 5
 def describe(dataset: Dataset, settings: DataSettings) -> list[str]:
     """What was found, line by line, as ``ctfgan train`` prints it."""
     packed = dataset.high_quality
-    counts = packed.manifest.counts()
+    counts = packed.counts()
     lines = _survey_lines("high quality", packed)
     lines.append(f"  classes: {len(packed.names):,}, {_spread(counts)} images each: {_histogram(packed.names, counts)}")
     if packed.names.any_contains("/"):
@@ -92,7 +92,7 @@ def _small_class_lines(dataset: Dataset) -> list[str]:
 
 def _reference_lines(dataset: Dataset, settings: DataSettings) -> list[str]:
     packed = dataset.reference.packed
-    covered = int((packed.manifest.counts() > 0).sum())
+    covered = int((packed.counts() > 0).sum())
     origin = "the published test part" if settings.reference == PUBLISHED else "given images"
     lines = _survey_lines("reference", packed)
     lines.append(f"  {origin}, with images of {covered:,} of {dataset.num_classes:,} classes")

@@ -27,7 +27,7 @@ from ctfgan.data.packed import (
     SourceSummary,
     fingerprint_of,
     open_packed,
-    write_manifest,
+    write_labels,
 )
 from ctfgan.data.scan import PixelPass, keep_summary, kept_summary, of_source, own_summary
 from ctfgan.data.sources.base import ImageSource
@@ -140,7 +140,7 @@ def _decode(
     if groups is not None:
         np.save(folder / GROUPS, groups.numbers[kept])
     labels = source.labels[kept]
-    write_manifest(folder, labels, source.classes)
+    write_labels(folder, labels, source.classes)
     survey = pixels.summary()
     contrast = contrast_notes(extents[: len(kept)], lambda place: source.name(kept[place]))
     survey = replace(survey, notes=survey.notes + contrast, groups=() if groups is None else groups.names)

@@ -1,10 +1,16 @@
 """Packed images on disk, opened: a folder of the cache, or one that ``ctfgan data build`` wrote. One format for both.
 
-packed.json    shape, number of classes, survey, fingerprint
-images.npy     uint8 (N, R, R, K)
-digests.npy    uint64 (N,), a number for the pixels of each image
-groups.npy     int64 (N,), the group of each image, if the survey names groups
-and the arrays of manifest.py
+For N images, L of them labelled, of C classes; all arrays open at once, however many images and classes there are:
+
+    packed.json       shape, number of classes, survey, fingerprint
+    images.npy        uint8 (N, R, R, K)
+    digests.npy       uint64 (N,)   a number for the pixels of each image
+    groups.npy        int64 (N,)    the group of each image, if the survey names groups
+    labels.npy        int64 (N,)    the label of each image, -1 without one
+    order.npy         int64 (L,)    rows of the labelled images, sorted by label, then by row
+    offsets.npy       int64 (C+1,)  images of class c: order[offsets[c]:offsets[c+1]]
+    names.npy         uint8         all class names in UTF-8, end to end
+    name_offsets.npy  int64 (C+1,)  name of class c: names[name_offsets[c]:name_offsets[c+1]]
 """
 
 from __future__ import annotations
@@ -28,15 +34,18 @@ from ctfgan.data.class_names import ClassNames, starts_of
 from ctfgan.data.images import GREY_MODES, Bytes, Fit
 from ctfgan.data.levels import Scale
 from ctfgan.data.sources.base import UNLABELLED, Labels
-from ctfgan.data.splits import Digests, first_rows
+from ctfgan.data.splits import Digests, Indices, first_rows
 
 CONTENT = "packed.json"
 IMAGES = "images.npy"
 DIGESTS = "digests.npy"
 GROUPS = "groups.npy"
+LABELS = "labels.npy"
+ORDER = "order.npy"
+OFFSETS = "offsets.npy"
+NAMES = "names.npy"
+NAME_OFFSETS = "name_offsets.npy"
 FORMAT = 4
-OPENED = (3, FORMAT)
-"""Formats that are opened; what is new in the last has defaults."""
 
 UNREADABLE_KEPT = 1_000
 """Images that cannot be read whose names and reasons are kept."""
@@ -64,7 +73,7 @@ class SourceSummary:
     levels: dict[str, Scale] = field(default_factory=dict)
     """What the levels of images that are no bytes mean, by the kind of their numbers."""
     most_pixels: _Count = 0
-    """Of an image; 0 where an older version packed the images."""
+    """Of an image; 0 if that is not known."""
 
     @property
     def unreadable_count(self) -> int:
@@ -88,8 +97,14 @@ class PackedImages:
     """Memory-mapped uint8 ``(N, R, R, K)``."""
     digests: Digests
     """Memory-mapped ``(N,)``: a number for the pixels of each image; copies have the same."""
-    manifest: Manifest
-    """Labels, images of each class, names; memory-mapped."""
+    labels: Labels
+    """Memory-mapped ``(N,)`` int64; -1 without a label."""
+    order: Indices
+    """Rows of the labelled images, sorted by label, then by row; memory-mapped."""
+    offsets: NDArray[np.int64]
+    """Memory-mapped ``(C+1,)``: where in ``order`` each class begins, and the end."""
+    names: ClassNames
+    """Class names in label order, each decoded when it is asked for."""
     survey: SourceSummary
     fit: Fit
     """How images that were not square became square."""
@@ -106,23 +121,13 @@ class PackedImages:
         """1 for grey, 3 for colour."""
         return 1 if self.images.shape[3] == 1 else 3
 
-    @property
-    def labels(self) -> Labels:
-        """``(N,)`` int64, memory-mapped; -1 without a label."""
-        return self.manifest.labels
-
-    @property
-    def names(self) -> ClassNames:
-        """Class names in label order, each decoded when it is asked for."""
-        return self.manifest.names
-
     @cached_property
     def classes(self) -> tuple[str, ...]:
         """All class names in label order; for many classes rather :attr:`names`."""
-        return self.manifest.names.all()
+        return self.names.all()
 
     @cached_property
-    def firsts(self) -> NDArray[np.int64]:
+    def firsts(self) -> Indices:
         """For each image the row of the first one with its pixels, ``(N,)``: its own row, but for copies."""
         return first_rows(self.digests)
 
@@ -140,7 +145,7 @@ class PackedImages:
         shows = f"its {len(firsts):,} images show only {plural(different, 'picture')}"
         return f" ({shows}, and copies stay on one side of every split)"
 
-    def groups_within(self, rows: NDArray[np.int64]) -> tuple[str, ...]:
+    def groups_within(self, rows: Indices) -> tuple[str, ...]:
         """Names of the groups all of whose images are among some rows; none if there are no groups."""
         if self.groups is None:
             return ()
@@ -154,9 +159,20 @@ class PackedImages:
         size = self.images.shape[1]
         return f"{size}x{size}, {'grey' if self.images.shape[3] == 1 else 'colour'}"
 
-    def rows_of(self, label: int) -> NDArray[np.int64]:
-        """Rows of the images of a class, ascending, in constant time."""
-        return self.manifest.rows_of(label)
+    def rows_of(self, label: int) -> Indices:
+        """Rows of the images of a class, ascending; a view of the file, whatever the numbers of images and classes."""
+        return self.order[self.offsets[label] : self.offsets[label + 1]]
+
+    def rows_of_all(self, labels: Labels) -> Indices:
+        """Rows of the images of several classes, class after class."""
+        starts, ends = self.offsets[labels], self.offsets[labels + 1]
+        counts = ends - starts
+        places = np.repeat(starts - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
+        return self.order[places]
+
+    def counts(self) -> NDArray[np.int64]:
+        """Images of each class, ``(C,)``."""
+        return np.diff(self.offsets)
 
 
 def fingerprint_of(images: Bytes, labels: Labels, classes: Sequence[str]) -> str:
@@ -183,19 +199,17 @@ def open_packed(folder: Path) -> PackedImages:
     try:
         stored = read_json(path)
         version = stored.get("format")
-        content = _Content.model_validate(stored) if version in OPENED else None
+        content = _Content.model_validate(stored) if version == FORMAT else None
     except (OSError, ValueError) as error:
         reason = first_mistake(error) if isinstance(error, ValidationError) else str(error)
         raise damaged(path, reason) from error
     if content is None:
-        raise damaged(
-            path, f"it has format {excerpt(version, 20)}, this version of ctfgan reads {OPENED[0]} and {FORMAT}"
-        )
+        raise damaged(path, f"it has format {excerpt(version, 20)}, this version of ctfgan reads {FORMAT}")
     images = open_array(folder / IMAGES, np.uint8, content.shape)
-    manifest = open_manifest(folder, len(images), content.classes)
+    labels = open_labels(folder, len(images), content.classes)
     digests = open_array(folder / DIGESTS, np.uint64, (len(images),))
     groups = open_array(folder / GROUPS, np.int64, (len(images),)) if content.survey.groups else None
-    return PackedImages(images, digests, manifest, content.survey, content.fit, content.fingerprint, groups)
+    return PackedImages(images, digests, *labels, content.survey, content.fit, content.fingerprint, groups)
 
 
 class _Content(Settings):
@@ -209,62 +223,26 @@ class _Content(Settings):
     fingerprint: str
 
 
-LABELS = "labels.npy"
-ORDER = "order.npy"
-OFFSETS = "offsets.npy"
-NAMES = "names.npy"
-NAME_OFFSETS = "name_offsets.npy"
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """Labels, the images of each class, and the names of the classes, all memory-mapped."""
-
-    labels: Labels
-    """``(N,)`` int64; -1 without a label."""
-    order: NDArray[np.int64]
-    """Rows of the labelled images, sorted by label, then by row."""
-    offsets: NDArray[np.int64]
-    """``(C+1,)``; where in ``order`` each class begins, and the end."""
-    names: ClassNames
-    """C class names in label order."""
-
-    def rows_of(self, label: int) -> NDArray[np.int64]:
-        """Rows of the images of a class, ascending; a view of the file, whatever the numbers of images and classes."""
-        return self.order[self.offsets[label] : self.offsets[label + 1]]
-
-    def rows_of_all(self, labels: Labels) -> NDArray[np.int64]:
-        """Rows of the images of several classes, class after class."""
-        starts, ends = self.offsets[labels], self.offsets[labels + 1]
-        counts = ends - starts
-        places = np.repeat(starts - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
-        return self.order[places]
-
-    def counts(self) -> NDArray[np.int64]:
-        """Images of each class, ``(C,)``."""
-        return np.diff(self.offsets)
-
-
-def check_manifest(manifest: Manifest, folder: Path) -> None:
-    """Compare the arrays with each other, entry by entry; :func:`open_manifest` looks at their sizes alone.
+def check_labels(packed: PackedImages, folder: Path) -> None:
+    """Compare labels, order and names with each other, entry by entry; :func:`open_packed` looks at their sizes alone.
 
     Args:
-        manifest: of images that anybody may have packed.
+        packed: images that anybody may have packed.
         folder: where the arrays are.
 
     Raises:
         DataError: labels beyond the classes, rows that are not those of a class, or names that are no names.
     """
-    labels = manifest.labels
-    _check_starts(manifest.offsets, folder / OFFSETS)
-    _check_starts(manifest.names.offsets, folder / NAME_OFFSETS)
-    if len(labels) and (labels.min() < UNLABELLED or labels.max() >= len(manifest.names)):
-        raise damaged(folder / LABELS, f"labels outside -1 ... {len(manifest.names) - 1}")
-    if not np.array_equal(_counts(labels, len(manifest.names)), manifest.counts()):
+    labels, classes = packed.labels, len(packed.names)
+    _check_starts(packed.offsets, folder / OFFSETS)
+    _check_starts(packed.names.offsets, folder / NAME_OFFSETS)
+    if len(labels) and (labels.min() < UNLABELLED or labels.max() >= classes):
+        raise damaged(folder / LABELS, f"labels outside -1 ... {classes - 1}")
+    if not np.array_equal(_counts(labels, classes), packed.counts()):
         raise damaged(folder / OFFSETS, f"it does not count the labels of {LABELS}")
-    if not np.array_equal(manifest.order, _order(labels, len(manifest.order))):
+    if not np.array_equal(packed.order, _order(labels, len(packed.order))):
         raise damaged(folder / ORDER, "rows that are not those of the classes")
-    if not manifest.names.are_fit():
+    if not packed.names.are_fit():
         raise damaged(folder / NAMES, "names that are empty, given twice, no UTF-8, or control a terminal")
 
 
@@ -273,8 +251,8 @@ def _check_starts(offsets: NDArray[np.int64], path: Path) -> None:
         raise damaged(path, "its numbers do not ascend from 0")
 
 
-def write_manifest(folder: Path, labels: Labels, classes: Sequence[str]) -> None:
-    """Write the five arrays into a folder.
+def write_labels(folder: Path, labels: Labels, classes: Sequence[str]) -> None:
+    """Write the five arrays of labels and class names into a folder.
 
     Args:
         folder: where to.
@@ -291,8 +269,10 @@ def write_manifest(folder: Path, labels: Labels, classes: Sequence[str]) -> None
     np.save(folder / NAME_OFFSETS, names.offsets)
 
 
-def open_manifest(folder: Path, images: int, classes: int) -> Manifest:
-    """Memory-map the arrays of a folder; nothing is read but their headers and ends.
+def open_labels(folder: Path, images: int, classes: int) -> tuple[Labels, Indices, NDArray[np.int64], ClassNames]:
+    """Memory-map what :func:`write_labels` wrote: labels, order, offsets and names of :class:`PackedImages`.
+
+    Nothing is read but headers and ends.
 
     Raises:
         DataError: an array is missing, damaged, or does not fit the numbers of images and classes.
@@ -302,11 +282,11 @@ def open_manifest(folder: Path, images: int, classes: int) -> Manifest:
     labelled, letters = int(offsets[-1]), int(name_offsets[-1])
     if labelled < 0 or letters < 0:
         raise damaged(folder / (OFFSETS if labelled < 0 else NAME_OFFSETS), "it ends with a negative number")
-    return Manifest(
-        labels=open_array(folder / LABELS, np.int64, (images,)),
-        order=open_array(folder / ORDER, np.int64, (labelled,)),
-        offsets=offsets,
-        names=ClassNames(open_array(folder / NAMES, np.uint8, (letters,)), name_offsets),
+    return (
+        open_array(folder / LABELS, np.int64, (images,)),
+        open_array(folder / ORDER, np.int64, (labelled,)),
+        offsets,
+        ClassNames(open_array(folder / NAMES, np.uint8, (letters,)), name_offsets),
     )
 
 
@@ -339,6 +319,6 @@ def _counts(labels: Labels, classes: int) -> NDArray[np.int64]:
     return np.bincount(labels[labels >= 0], minlength=classes)
 
 
-def _order(labels: Labels, labelled: int) -> NDArray[np.int64]:
+def _order(labels: Labels, labelled: int) -> Indices:
     """Rows of the labelled images, sorted by label, then by row; those without a label would come first."""
     return np.argsort(labels, kind="stable")[len(labels) - labelled :].astype(np.int64)

@@ -132,7 +132,7 @@ def _without(packed: PackedImages, training: Indices, withheld: Labels) -> Indic
     """
     if len(withheld) == 0:
         return training
-    shown = with_copies(packed.manifest.rows_of_all(withheld), packed.firsts)
+    shown = with_copies(packed.rows_of_all(withheld), packed.firsts)
     kept = training[~membership(shown, len(packed))[training]]
     counts = np.bincount(packed.labels[kept], minlength=len(packed.names))
     counts[withheld] = 1  # they are meant to have none
@@ -210,7 +210,7 @@ def _high_quality(
         survey = scan_headers(source, progress)
         channels = settings.channels if settings.channels != "auto" else (1 if survey.is_grey else 3)
         packed = pack(source, survey, settings.resolution, channels, settings.fit, progress)
-        counts = packed.manifest.counts()
+        counts = packed.counts()
         if counts.min() >= settings.smallest_class:
             return packed, survey
         unreadable = _first_unreadable(packed.survey, source.classes[int(counts.argmin())])

@@ -13,7 +13,7 @@ from PIL import Image
 from ctfgan.core.errors import DataError
 from ctfgan.data.class_names import ClassNames
 from ctfgan.data.pack import build, pack
-from ctfgan.data.packed import CONTENT, PackedImages, open_manifest, open_packed, write_manifest
+from ctfgan.data.packed import CONTENT, PackedImages, open_labels, open_packed, write_labels
 from ctfgan.data.prepare import prepare
 from ctfgan.data.scan import scan_headers
 from ctfgan.data.settings import DataSettings
@@ -53,9 +53,8 @@ def test_a_built_folder_holds_what_the_cache_would(root: Path, built: Path) -> N
 
 def test_opening_reads_no_whole_array(built: Path) -> None:
     packed = open_packed(built)
-    manifest = packed.manifest
     assert all(isinstance(part, np.memmap) for part in (packed.images, packed.digests, packed.labels,
-                                                          manifest.order, manifest.offsets))  # fmt: skip
+                                                          packed.order, packed.offsets))  # fmt: skip
     assert isinstance(packed.names, ClassNames)
     assert "classes" not in vars(packed), "the tuple of names is made when somebody asks for it"
 
@@ -81,9 +80,9 @@ def write_sparse(folder: Path, count: int, classes: int) -> Path:
     shape = (count, 4, 4, 1)
     np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=shape).flush()
     np.save(folder / "digests.npy", np.arange(count, dtype=np.uint64))
-    write_manifest(folder, np.arange(count) % classes, [f"class {number}" for number in range(classes)])
+    write_labels(folder, np.arange(count) % classes, [f"class {number}" for number in range(classes)])
     survey = {"location": "x", "images": count, "sides": [4, 4, 4], "modes": {}, "unreadable": [], "notes": []}
-    content = {"format": 3, "shape": shape, "classes": classes, "fit": "crop", "survey": survey, "fingerprint": ""}
+    content = {"format": 4, "shape": shape, "classes": classes, "fit": "crop", "survey": survey, "fingerprint": ""}
     (folder / CONTENT).write_text(json.dumps(content))
     return folder
 
@@ -92,11 +91,11 @@ def test_rows_of_a_class_are_those_with_its_label(built: Path) -> None:
     packed = open_packed(built)
     for label in range(3):
         assert packed.rows_of(label).tolist() == np.flatnonzero(packed.labels == label).tolist()
-    assert packed.manifest.counts().tolist() == [5, 7, 4]
+    assert packed.counts().tolist() == [5, 7, 4]
 
 
 def test_images_without_a_label_belong_to_no_class(tmp_path: Path) -> None:
-    write_manifest(tmp_path, np.array([1, -1, 0, -1, 1]), ["a", "b", "empty"])
+    write_labels(tmp_path, np.array([1, -1, 0, -1, 1]), ["a", "b", "empty"])
     assert np.load(tmp_path / "order.npy").tolist() == [2, 0, 4]
     assert np.load(tmp_path / "offsets.npy").tolist() == [0, 1, 3, 3]
 
@@ -234,7 +233,7 @@ def test_a_damaged_array_is_named(built: Path, name: str, harm: Callable[[Path],
     assert "\n" not in str(told.value)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"format": 3, "shape": 5}', "null"])
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"format": 4, "shape": 5}', "null"])
 def test_a_damaged_description_is_named(built: Path, content: str) -> None:
     (built / CONTENT).write_text(content)
     with pytest.raises(DataError, match=r"packed\.json is damaged"):
@@ -246,9 +245,9 @@ def test_a_damaged_description_is_named(built: Path, content: str) -> None:
 
 def test_another_version_is_refused(built: Path) -> None:
     content = json.loads((built / CONTENT).read_text())
-    for version in (2, 99):  # format 2 knew nothing of copies
+    for version in (3, 99):
         (built / CONTENT).write_text(json.dumps(content | {"format": version}))
-        with pytest.raises(DataError, match=f"it has format {version}, this version of ctfgan reads 3 and 4"):
+        with pytest.raises(DataError, match=f"it has format {version}, this version of ctfgan reads 4"):
             open_packed(built)
 
 
@@ -261,25 +260,16 @@ def test_a_built_folder_may_be_moved(built: Path, tmp_path: Path) -> None:
 def test_rows_of_several_classes_are_those_of_each_one_after_the_other(built: Path) -> None:
     packed = open_packed(built)
     expected = [*packed.rows_of(0), *packed.rows_of(2)]
-    assert packed.manifest.rows_of_all(np.array([0, 2])).tolist() == expected
-    assert packed.manifest.rows_of_all(np.array([], dtype=np.int64)).tolist() == []
+    assert packed.rows_of_all(np.array([0, 2])).tolist() == expected
+    assert packed.rows_of_all(np.array([], dtype=np.int64)).tolist() == []
 
 
 def test_names_compare_with_each_other_and_with_tuples(built: Path, tmp_path: Path) -> None:
     names = open_packed(built).names
     assert names == open_packed(built).names == ("a", "b/c", "字")
-    write_manifest(tmp_path, np.arange(3), ["ab", "/c", "字"])  # the same letters, cut at other places
-    others = open_manifest(tmp_path, 3, 3).names
+    write_labels(tmp_path, np.arange(3), ["ab", "/c", "字"])  # the same letters, cut at other places
+    others = open_labels(tmp_path, 3, 3)[3]
     assert names != others
     assert list(names) == ["a", "b/c", "字"]
     assert (names.any_contains("/"), names.any_contains("x")) == (True, False)
     assert not names.are_numbers()
-
-
-def test_a_folder_of_the_format_before_is_opened(built: Path) -> None:
-    content = json.loads((built / CONTENT).read_text())
-    for new in ("more_unreadable", "levels"):  # format 3 named every image that it skipped, and knew of no levels
-        del content["survey"][new]
-    (built / CONTENT).write_text(json.dumps(content | {"format": 3}))
-    packed = open_packed(built)
-    assert (len(packed), packed.survey.unreadable_count, packed.survey.levels) == (16, 0, {})

@@ -19,7 +19,7 @@ from ctfgan.core.errors import DataError
 from ctfgan.data.dataset import Dataset
 from ctfgan.data.describe import describe
 from ctfgan.data.inspection import inspect
-from ctfgan.data.packed import PackedImages, SourceSummary, open_manifest, write_manifest
+from ctfgan.data.packed import PackedImages, SourceSummary, open_labels, write_labels
 from ctfgan.data.prepare import divide, prepare
 from ctfgan.data.settings import DataSettings, DegradationSettings
 from ctfgan.data.sources.registry import open_source
@@ -41,10 +41,10 @@ def pictures(numbers: list[int] | NDArray[np.int64]) -> Images:
 def packed_images(images: Images, labels: list[int]) -> PackedImages:
     with tempfile.TemporaryDirectory() as name:
         folder, classes = Path(name), max(labels) + 1
-        write_manifest(folder, np.array(labels), tuple(map(str, range(classes))))
+        write_labels(folder, np.array(labels), tuple(map(str, range(classes))))
         survey = SourceSummary("some", len(images), (16, 16, 16), {"L": len(images)}, (), ())
-        manifest = open_manifest(folder, len(images), classes)
-        return PackedImages(images, digests_of(images), manifest, survey, "crop", "none")
+        labels_and_names = open_labels(folder, len(images), classes)
+        return PackedImages(images, digests_of(images), *labels_and_names, survey, "crop", "none")
 
 
 def contents(images: Any) -> set[bytes]:

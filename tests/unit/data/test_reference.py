@@ -11,7 +11,7 @@ import pytest
 from ctfgan.core.errors import DataError
 from ctfgan.data.dataset import Dataset, Subset
 from ctfgan.data.describe import describe
-from ctfgan.data.packed import PackedImages, SourceSummary, open_manifest, write_manifest
+from ctfgan.data.packed import PackedImages, SourceSummary, open_labels, write_labels
 from ctfgan.data.prepare import check_apart, divide, prepare
 from ctfgan.data.settings import DataSettings, DegradationSettings, GlyphSettings
 from ctfgan.data.splits import digests_of, shared_rows
@@ -70,11 +70,11 @@ def packed_labels(folder: Path, labels: np.ndarray[Any, np.dtype[np.int64]], cla
     """As many black images as labels, which take no memory."""
     count = len(labels)
     folder.mkdir()
-    write_manifest(folder, labels, tuple(map(str, range(classes))))
+    write_labels(folder, labels, tuple(map(str, range(classes))))
     images = np.broadcast_to(np.zeros((), np.uint8), (count, 16, 16, 1))
     survey = SourceSummary("many", count, (16, 16, 16), {"L": count}, (), ())
     digests = np.arange(count, dtype=np.uint64)  # as if all differed
-    return PackedImages(images, digests, open_manifest(folder, count, classes), survey, "crop", "none")
+    return PackedImages(images, digests, *open_labels(folder, count, classes), survey, "crop", "none")
 
 
 @pytest.mark.parametrize(("count", "high", "low"), [(50_000, 32_500, 10_000), (5_000, 3_250, 1_000)])

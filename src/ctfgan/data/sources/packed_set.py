@@ -9,7 +9,7 @@ from PIL import Image
 
 from ctfgan.core.text import printable
 from ctfgan.data.images import to_picture
-from ctfgan.data.packed import SourceSummary, check_manifest, open_packed
+from ctfgan.data.packed import SourceSummary, check_labels, open_packed
 from ctfgan.data.sources.base import ImageSource, file_identity
 
 
@@ -18,7 +18,7 @@ class PackedSource(ImageSource):
 
     def __init__(self, folder: Path) -> None:
         packed = open_packed(folder)
-        check_manifest(packed.manifest, folder)
+        check_labels(packed, folder)
         note = f"built from {packed.survey.location} at {packed.form}, fit {packed.fit}"
         survey = replace(packed.survey, location=str(folder), notes=tuple(map(printable, (*packed.survey.notes, note))))
         self.packed = replace(packed, survey=survey)
