@@ -28,11 +28,11 @@ from ctfgan.core.text import a_few
 from ctfgan.data.fonts import (
     OUTLINE_SUFFIXES,
     Drawing,
+    FaceDrawings,
     FontKind,
-    ReadFace,
+    cached_faces,
     first_unreadable,
     font_files,
-    kept_faces,
     left_out,
 )
 from ctfgan.data.sources.base import Groups, ImageSource
@@ -75,7 +75,7 @@ class _Strike:
     glyphs: Mapping[str, _Glyph]
 
 
-def read_bitmaps(file: Path, characters: str) -> list[ReadFace]:
+def read_bitmaps(file: Path, characters: str) -> list[FaceDrawings]:
     """The face of a PCF or BDF file, gzipped or not; none if its coding has none of the characters.
 
     Every drawing is as large as the face's own square cell, ink is 255.
@@ -92,7 +92,7 @@ def read_bitmaps(file: Path, characters: str) -> list[ReadFace]:
     family = " ".join(part for part in (strike.foundry, strike.family) if part) or file.name.split(".")[0]
     title = f"{family} {strike.size}" + (f" {strike.style}" if strike.style else "")
     # Each size is drawn anew; the weights and slants of one size are made from each other.
-    return [ReadFace(0, f"{title} ({file.name})", f"{family} {strike.size}", drawings)]
+    return [FaceDrawings(0, f"{title} ({file.name})", f"{family} {strike.size}", drawings)]
 
 
 BITMAPS = FontKind((".pcf", ".pcf.gz", ".bdf", ".bdf.gz"), read_bitmaps, keeps_drawings=True, version="bitmaps-1")
@@ -115,24 +115,24 @@ class BitmapSource(ImageSource):
         self.classes = characters
         whole = "".join(characters)
         places = [expanded(folder) for folder in folders]
-        found, self._folder = kept_faces(BITMAPS, whole, font_files(places, BITMAPS.suffixes), progress)
-        self._numbers = [number for number, face in enumerate(found.faces) if face.twin is None]
-        self._faces = [found.faces[number] for number in self._numbers]
+        fonts, self._folder = cached_faces(BITMAPS, whole, font_files(places, BITMAPS.suffixes), progress)
+        self._numbers = [number for number, face in enumerate(fonts.faces) if face.twin is None]
+        self._faces = [fonts.faces[number] for number in self._numbers]
         if not self._faces:
             raise DataError(
                 f"no bitmap font in {', '.join(folders)} shows any of the {len(characters):,} characters"
-                f"{first_unreadable(found)}; give a folder with .pcf or .bdf fonts of them with --lq-fonts DIR"
+                f"{first_unreadable(fonts)}; give a folder with .pcf or .bdf fonts of them with --lq-fonts DIR"
             )
-        shown = set().union(*(face.shown for face in self._faces))
+        shown = set().union(*(face.characters for face in self._faces))
         missing = [character for character in characters if character not in shown]
         if missing:
             raise DataError(
                 f"no bitmap font in {', '.join(folders)} shows {len(missing):,} of the {len(characters):,} characters "
                 f"({a_few(missing)}); add fonts that do with --lq-fonts DIR, or leave these out of --characters"
             )
-        self._starts = [0, *itertools.accumulate(len(face.shown) for face in self._faces)]
+        self._starts = [0, *itertools.accumulate(len(face.characters) for face in self._faces)]
         label = {character: number for number, character in enumerate(characters)}
-        self.labels = np.array([label[c] for face in self._faces for c in face.shown], dtype=np.int64)
+        self.labels = np.array([label[c] for face in self._faces for c in face.characters], dtype=np.int64)
         names = sorted({face.family for face in self._faces})
         numbers = [names.index(face.family) for face in self._faces]
         self.groups = Groups(np.repeat(numbers, np.diff(self._starts)), tuple(names))
@@ -140,7 +140,7 @@ class BitmapSource(ImageSource):
         outlines = len(font_files(places, OUTLINE_SUFFIXES))
         self.notes = (
             f"drawn by {len(self._faces)} bitmap faces of {', '.join(map(str, sides))} pixels",
-            *left_out(found, self._faces, "bitmap"),
+            *left_out(fonts, self._faces, "bitmap"),
             *([f"left out: {outlines} outline fonts; only fonts of pixels are low-quality"] if outlines else []),
         )
 
@@ -149,7 +149,7 @@ class BitmapSource(ImageSource):
 
     def name(self, index: int) -> str:
         number, place = self._place(index)
-        return f"glyph {self._faces[number].shown[place]!r} of {self._faces[number].name}"
+        return f"glyph {self._faces[number].characters[place]!r} of {self._faces[number].name}"
 
     def header(self, index: int) -> tuple[str, tuple[int, int]]:
         side = self._faces[self._place(index)[0]].side

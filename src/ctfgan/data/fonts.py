@@ -23,7 +23,7 @@ Drawing = NDArray[np.uint8]
 """``(H, W)``, 0 where there is no ink."""
 
 OUTLINE_SUFFIXES = (".ttf", ".otf", ".ttc")
-FOUND = "found.json"
+FACES = "faces.json"
 EXAMPLES = 5  # names in a note
 SAMPLE = 64  # characters by which two faces are compared
 ALIKE = 0.9  # share of these that are drawn the same by what is one face under two names
@@ -31,7 +31,7 @@ OFTEN = 0.01  # a drawing that so many of the characters share is a box or a row
 
 
 @dataclass(frozen=True)
-class ReadFace:
+class FaceDrawings:
     """One face of a font file, read."""
 
     index: int
@@ -48,7 +48,7 @@ class FontKind:
     """A kind of font files, and how they are read."""
 
     suffixes: tuple[str, ...]
-    read: Callable[[Path, str], list[ReadFace]]
+    read: Callable[[Path, str], list[FaceDrawings]]
     """The faces of a file, for some characters; raises whatever a damaged file makes its reader raise."""
     keeps_drawings: bool
     """Whether what was drawn is what an image shows, so that it is kept."""
@@ -56,7 +56,7 @@ class FontKind:
     """Changes whenever the reader sees something else in the same file."""
 
 
-class FoundFace(Settings):
+class FontFace(Settings):
     """A face that shows some of the characters."""
 
     file: str
@@ -65,16 +65,16 @@ class FoundFace(Settings):
     family: str
     side: int
     """Of its drawings in pixels."""
-    shown: str
+    characters: str
     """The characters that it shows, in the order of the set."""
     twin: str | None
     """The face before it that it draws the same characters as; None if there is none."""
 
 
-class FoundFaces(Settings):
+class FontFaces(Settings):
     """All faces that show any of the characters, by file and index."""
 
-    faces: tuple[FoundFace, ...]
+    faces: tuple[FontFace, ...]
     empty: int
     """How many others show none of them."""
     unreadable: tuple[tuple[str, str], ...]
@@ -106,7 +106,7 @@ def find_faces(
     files: Sequence[Path],
     progress: Progress = silent,
     keep: Callable[[int, NDArray[np.uint8]], None] | None = None,
-) -> FoundFaces:
+) -> FontFaces:
     """Read fonts and see which characters they show: not blank, not a box, and no face twice.
 
     Args:
@@ -117,37 +117,47 @@ def find_faces(
         keep: gets the number of each face and its drawings ``(M, S, S)``, one of each character shown.
     """
     sample = set(characters[:: math.ceil(len(characters) / SAMPLE)])
-    faces: list[FoundFace] = []
+    faces: list[FontFace] = []
     samples: list[dict[str, bytes]] = []
     unreadable: list[tuple[str, str]] = []
     empty = 0
     for number in progress(range(len(files)), len(files), "looking at fonts"):
         file = files[number]
         try:
-            looks = kind.read(file, characters)
+            read = kind.read(file, characters)
         except Exception as error:  # readers and struct raise what a damaged table makes them
             unreadable.append((str(file), excerpt(error) or type(error).__name__))
             continue
-        for look in looks:
-            drawings = _shown(look.drawings, len(characters))
+        for face in read:
+            drawings = _without_boxes(face.drawings, len(characters))
             if not drawings:
                 empty += 1
                 continue
-            own = {character: _outline(drawings[character]) for character in sample & drawings.keys()}
-            twin = next((face.name for face, other in zip(faces, samples, strict=True) if _is_twin(own, other)), None)
-            shown = "".join(character for character in characters if character in drawings)
+            outlines = {character: _outline(drawings[character]) for character in sample & drawings.keys()}
+            known = zip(faces, samples, strict=True)
+            twin = next((before.name for before, others in known if _is_twin(outlines, others)), None)
+            own = "".join(character for character in characters if character in drawings)
             if keep is not None:
-                keep(len(faces), np.stack([drawings[character] for character in shown]))
-            side = len(drawings[shown[0]])
-            faces.append(FoundFace(file=str(file), index=look.index, name=look.name, family=look.family, side=side,
-                                   shown=shown, twin=twin))  # fmt: skip
-            samples.append(own)
-    return FoundFaces(faces=tuple(faces), empty=empty, unreadable=tuple(unreadable))
+                keep(len(faces), np.stack([drawings[character] for character in own]))
+            side = len(drawings[own[0]])
+            faces.append(
+                FontFace(
+                    file=str(file),
+                    index=face.index,
+                    name=face.name,
+                    family=face.family,
+                    side=side,
+                    characters=own,
+                    twin=twin,
+                )
+            )
+            samples.append(outlines)
+    return FontFaces(faces=tuple(faces), empty=empty, unreadable=tuple(unreadable))
 
 
-def kept_faces(
+def cached_faces(
     kind: FontKind, characters: str, files: Sequence[Path], progress: Progress = silent
-) -> tuple[FoundFaces, Path]:
+) -> tuple[FontFaces, Path]:
     """What :func:`find_faces` finds, from the cache if the same files were looked at for the same characters.
 
     Returns:
@@ -159,33 +169,33 @@ def kept_faces(
     content = "\n".join(f"{file}\0{sha256(file)}" for file in files)
     key = hashlib.sha256(f"{kind.version}\n{characters}\n{content}".encode(errors="surrogateescape")).hexdigest()[:24]
     folder = cache_folder() / "faces" / key
-    if not (folder / FOUND).is_file():
-        with new_folder(folder, unless=FOUND) as partial:
+    if not (folder / FACES).is_file():
+        with new_folder(folder, unless=FACES) as partial:
 
             def keep(number: int, drawings: NDArray[np.uint8]) -> None:
                 np.save(partial / f"{number}.npy", drawings)
 
-            found = find_faces(kind, characters, files, progress, keep if kind.keeps_drawings else None)
-            (partial / FOUND).write_text(found.model_dump_json(), encoding="utf-8")
+            fonts = find_faces(kind, characters, files, progress, keep if kind.keeps_drawings else None)
+            (partial / FACES).write_text(fonts.model_dump_json(), encoding="utf-8")
     try:
-        return FoundFaces.model_validate(read_json(folder / FOUND)), folder
+        return FontFaces.model_validate(read_json(folder / FACES)), folder
     except (OSError, ValueError) as error:
-        raise DataError(f"{folder / FOUND} is damaged ({excerpt(error)}); delete the folder {folder}") from error
+        raise DataError(f"{folder / FACES} is damaged ({excerpt(error)}); delete the folder {folder}") from error
 
 
-def first_unreadable(found: FoundFaces) -> str:
+def first_unreadable(fonts: FontFaces) -> str:
     """In brackets for a message, if any file could not be read."""
-    if not found.unreadable:
+    if not fonts.unreadable:
         return ""
-    file, reason = found.unreadable[0]
-    return f" ({len(found.unreadable)} font files cannot be read, such as {file}: {reason})"
+    file, reason = fonts.unreadable[0]
+    return f" ({len(fonts.unreadable)} font files cannot be read, such as {file}: {reason})"
 
 
-def left_out(found: FoundFaces, used: list[FoundFace], what: str) -> list[str]:
-    """One sentence about what was found and is not used, if anything."""
-    twins = [f"{face.name} = {face.twin}" for face in found.faces if face.twin is not None and face not in used]
-    partial = [face.name for face in found.faces if face.twin is None and face not in used]
-    files = [f"{Path(file).name}: {reason}" for file, reason in found.unreadable]
+def left_out(fonts: FontFaces, used: list[FontFace], what: str) -> list[str]:
+    """One sentence about what fonts have and is not used, if anything."""
+    twins = [f"{face.name} = {face.twin}" for face in fonts.faces if face.twin is not None and face not in used]
+    partial = [face.name for face in fonts.faces if face.twin is None and face not in used]
+    files = [f"{Path(file).name}: {reason}" for file, reason in fonts.unreadable]
     parts = [
         f"{len(names)} {reason} ({', '.join(names[:EXAMPLES])}{', ...' * (len(names) > EXAMPLES)})"
         for names, reason in (
@@ -198,10 +208,10 @@ def left_out(found: FoundFaces, used: list[FoundFace], what: str) -> list[str]:
     return [f"left out of the {what} faces: {'; '.join(parts)}"] if parts else []
 
 
-def _shown(drawings: Mapping[str, Drawing], asked: int) -> dict[str, Drawing]:
+def _without_boxes(drawings: Mapping[str, Drawing], total: int) -> dict[str, Drawing]:
     """The drawings that have ink and are not, as the box of a missing glyph is, those of many characters."""
     contents = {character: drawing.tobytes() for character, drawing in drawings.items() if drawing.any()}
-    often = max(3, round(asked * OFTEN))
+    often = max(3, round(total * OFTEN))
     boxes = {content for content, count in Counter(contents.values()).items() if count > often}
     return {character: drawings[character] for character, content in contents.items() if content not in boxes}
 

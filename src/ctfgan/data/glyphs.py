@@ -23,14 +23,14 @@ from ctfgan.core.files import expanded, sha256
 from ctfgan.core.progress import Progress, silent
 from ctfgan.data.fonts import (
     OUTLINE_SUFFIXES,
+    FaceDrawings,
+    FontFace,
+    FontFaces,
     FontKind,
-    FoundFace,
-    FoundFaces,
-    ReadFace,
+    cached_faces,
     find_faces,
     first_unreadable,
     font_files,
-    kept_faces,
     left_out,
 )
 from ctfgan.data.settings import MIN_IMAGES_PER_CLASS, GlyphSettings
@@ -68,14 +68,14 @@ class GlyphSource(ImageSource):
         self._size = resolution * RENDER_SCALE
         self._seed = seed
         self._by_face = settings.by_face
-        found = _look_at_outlines(characters, settings.font_folders, progress)
-        self._faces = _chosen(characters, found, by_face=self._by_face)
+        fonts = _look_at_outlines(characters, settings.font_folders, progress)
+        self._faces = _chosen(characters, fonts, by_face=self._by_face)
         self._counts = [_images(settings, len(faces)) for faces in self._faces]
         self._starts = [0, *itertools.accumulate(self._counts)]
         self.labels = np.repeat(np.arange(len(characters)), self._counts)
         used = sorted({face for faces in self._faces for face in faces}, key=lambda face: (face.file, face.index))
         self.groups = self._groups(used) if self._by_face else None
-        self.notes = (f"rendered from {len(used)} faces", *left_out(found, used, "outline"))
+        self.notes = (f"rendered from {len(used)} faces", *left_out(fonts, used, "outline"))
 
     def identity(self) -> str:
         fonts = {face.file: sha256(Path(face.file)) for face in set(itertools.chain(*self._faces))}
@@ -104,7 +104,7 @@ class GlyphSource(ImageSource):
         label = bisect_right(self._starts, index) - 1
         return label, index - self._starts[label]
 
-    def _groups(self, used: list[FoundFace]) -> Groups:
+    def _groups(self, used: list[FontFace]) -> Groups:
         names = sorted({face.family for face in used})
         number = {name: place for place, name in enumerate(names)}
         of_faces = [np.array([number[face.family] for face in faces]) for faces in self._faces]
@@ -146,8 +146,8 @@ Face = tuple[Path, int]
 """A font file and the index of the face in it."""
 
 
-def _face(found: FoundFace) -> Face:
-    return Path(found.file), found.index
+def _face(face: FontFace) -> Face:
+    return Path(face.file), face.index
 
 
 def render(character: str, face: Face, size: int, rng: np.random.Generator) -> Image.Image:
@@ -183,8 +183,8 @@ def faces_of(characters: str, font_folders: tuple[str, ...]) -> list[list[Face]]
 
     For a set that some faces cover whole, only these are used, so that no class differs from another by its faces.
     """
-    found = find_faces(OUTLINES, characters, _outline_files(font_folders))
-    return [[_face(face) for face in faces] for faces in _chosen(characters, found, by_face=False)]
+    fonts = find_faces(OUTLINES, characters, _outline_files(font_folders))
+    return [[_face(face) for face in faces] for faces in _chosen(characters, fonts, by_face=False)]
 
 
 def _outline_files(font_folders: tuple[str, ...]) -> list[Path]:
@@ -193,15 +193,15 @@ def _outline_files(font_folders: tuple[str, ...]) -> list[Path]:
     return [file for file in font_files(folders, OUTLINES.suffixes) if not file.name.startswith(NO_FACES)]
 
 
-def _look_at_outlines(characters: str, font_folders: tuple[str, ...], progress: Progress) -> FoundFaces:
-    return kept_faces(OUTLINES, characters, _outline_files(font_folders), progress)[0]
+def _look_at_outlines(characters: str, font_folders: tuple[str, ...], progress: Progress) -> FontFaces:
+    return cached_faces(OUTLINES, characters, _outline_files(font_folders), progress)[0]
 
 
-def _chosen(characters: str, found: FoundFaces, *, by_face: bool) -> list[list[FoundFace]]:
+def _chosen(characters: str, fonts: FontFaces, *, by_face: bool) -> list[list[FontFace]]:
     """The faces of each character."""
-    faces = [face for face in found.faces if face.twin is None] if by_face else list(found.faces)
+    faces = [face for face in fonts.faces if face.twin is None] if by_face else list(fonts.faces)
     enough = math.ceil(len(characters) * (NEARLY_WHOLE if by_face else 1))
-    by_character = _showing(characters, [face for face in faces if len(face.shown) >= enough])
+    by_character = _showing(characters, [face for face in faces if len(face.characters) >= enough])
     if min(map(len, by_character)) >= FACES_PER_CHARACTER:
         return by_character
     by_character = _showing(characters, faces)
@@ -210,19 +210,19 @@ def _chosen(characters: str, found: FoundFaces, *, by_face: bool) -> list[list[F
         shown = missing[:20] + ("..." if len(missing) > 20 else "")
         raise DataError(
             f"{len(missing)} characters have fewer than {FACES_PER_CHARACTER} faces ({shown})"
-            f"{first_unreadable(found)}; add a font folder that has them with --fonts DIR"
+            f"{first_unreadable(fonts)}; add a font folder that has them with --fonts DIR"
         )
     return by_character
 
 
-def _showing(characters: str, faces: list[FoundFace]) -> list[list[FoundFace]]:
-    shown = [frozenset(face.shown) for face in faces]
+def _showing(characters: str, faces: list[FontFace]) -> list[list[FontFace]]:
+    shown = [frozenset(face.characters) for face in faces]
     return [[face for face, own in zip(faces, shown, strict=True) if character in own] for character in characters]
 
 
-def _read_outlines(file: Path, characters: str) -> list[ReadFace]:
+def _read_outlines(file: Path, characters: str) -> list[FaceDrawings]:
     """The faces of an outline font, each with small drawings of the characters that it maps."""
-    looks = []
+    faces = []
     for index, (codes, name, family) in enumerate(_character_maps(file)):
         face = file, index
         mapped = [character for character in characters if ord(character) in codes]
@@ -230,8 +230,8 @@ def _read_outlines(file: Path, characters: str) -> list[ReadFace]:
         if mapped:
             box = _small_drawing("\uffff", face).tobytes()
             drawings = {character: drawing for character, drawing in drawings.items() if drawing.tobytes() != box}
-        looks.append(ReadFace(index, name, family, drawings))
-    return looks
+        faces.append(FaceDrawings(index, name, family, drawings))
+    return faces
 
 
 OUTLINES = FontKind(OUTLINE_SUFFIXES, _read_outlines, keeps_drawings=False, version="outlines-2")

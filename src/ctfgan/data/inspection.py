@@ -23,6 +23,24 @@ from ctfgan.data.sources.base import ImageSource, Labels
 from ctfgan.data.sources.packed_set import PackedSource
 from ctfgan.data.splits import Digests, Indices, digest, digests_of, repeats, shared_rows
 
+FEW_IMAGES_PER_CLASS = 20
+FAR_FROM_MEDIAN = 2.0
+"""A shorter side that is more than this many times the median, or less than this part of it, is called odd."""
+EXAMPLES_KEPT = 1_000
+
+
+@dataclass(frozen=True)
+class DataFinding:
+    """Something that a person should look at."""
+
+    topic: str
+    summary: str
+    """One sentence."""
+    examples: tuple[str, ...] = ()
+    """The first images, classes or groups that it is about."""
+    count: int = 0
+    """How many there are in all."""
+
 
 @dataclass(frozen=True)
 class Inspection:
@@ -77,8 +95,8 @@ def inspect(source: ImageSource, progress: Progress = silent) -> Inspection:
     first = read_headers(source, progress)
 
     def one(image: Image.Image) -> tuple[np.uint64, tuple[int, int], tuple[int, int, int], str]:
-        upright = plain(image, 3, first.levels)
-        return digest_of(upright), image.size, extent(np.asarray(upright)), image.mode
+        upright = np.asarray(plain(image, 3, first.levels))
+        return digest(upright), image.size, extent(upright), image.mode
 
     total = len(source.labels)
     digests, sizes = np.empty(total, dtype=np.uint64), np.empty((total, 2), dtype=np.int32)
@@ -110,24 +128,16 @@ def inspect(source: ImageSource, progress: Progress = silent) -> Inspection:
     return Inspection(survey, tuple(source.classes), counts, findings, source, rows, digests)
 
 
-def digest_of(image: Image.Image) -> np.uint64:
-    """A number for what training would see of an image before it is resized: upright, 8-bit, over white."""
-    return digest(np.asarray(plain(image, 3)))
-
-
 def compare(high: Inspection, low: Inspection) -> list[DataFinding]:
     """What is odd about two sides taken together: the same pixels on both; of names see namesakes.py."""
-    findings = []
     copies = shared_rows(low.digests, high.digests)
-    if len(copies):
-        first = dict(zip(high.digests[::-1].tolist(), high.rows[::-1].tolist(), strict=True))
-        shown = tuple(
-            f"{low.source.name(int(low.rows[at]))} = {high.source.name(first[int(low.digests[at])])}"
-            for at in copies[:EXAMPLES_KEPT]
-        )
-        summary = f"{plural(len(copies), 'low-quality image')} with exactly the pixels of a high-quality one"
-        findings.append(DataFinding("on both sides", summary, shown, len(copies)))
-    return findings
+    first = dict(zip(high.digests[::-1].tolist(), high.rows[::-1].tolist(), strict=True)) if len(copies) else {}
+    examples = [
+        f"{low.source.name(int(low.rows[at]))} = {high.source.name(first[int(low.digests[at])])}"
+        for at in copies[:EXAMPLES_KEPT]
+    ]
+    summary = f"{plural(len(copies), 'low-quality image')} with exactly the pixels of a high-quality one"
+    return _finding("on both sides", summary, examples, len(copies))
 
 
 def pairing_of(high: Inspection, low: Inspection) -> list[str]:
@@ -146,36 +156,16 @@ def histogram(counts: Labels, bins: int = 8) -> list[tuple[int, int, int]]:
         starts = list(range(low, high + 1, -(-(high - low + 1) // bins)))
     else:
         starts = [low, *(2**power for power in range(low.bit_length(), high.bit_length()))]
-    found = np.histogram(counts, [*starts, high + 1])[0]
+    classes = np.histogram(counts, [*starts, high + 1])[0]
     ends = [*(start - 1 for start in starts[1:]), high]
-    return [(start, end, int(number)) for start, end, number in zip(starts, ends, found, strict=True)]
-
-
-FEW_IMAGES_PER_CLASS = 20
-FAR_FROM_MEDIAN = 2.0
-"""A shorter side that is more than this many times the median, or less than this part of it, is called odd."""
-EXAMPLES_KEPT = 1_000
-
-
-@dataclass(frozen=True)
-class DataFinding:
-    """Something that a person should look at."""
-
-    topic: str
-    summary: str
-    """One sentence."""
-    examples: tuple[str, ...] = ()
-    """The first images, classes or groups that it is about."""
-    count: int = 0
-    """How many there are in all."""
+    return [(start, end, int(number)) for start, end, number in zip(starts, ends, classes, strict=True)]
 
 
 def unreadable_images(survey: SourceSummary) -> list[DataFinding]:
     """Files that hold no image."""
-    found = survey.unreadable
-    shown = [f"{name}: {reason}" for name, reason in found[:EXAMPLES_KEPT]]
+    examples = [f"{name}: {reason}" for name, reason in survey.unreadable[:EXAMPLES_KEPT]]
     count = survey.unreadable_count
-    return _finding("unreadable", f"{plural(count, 'image')} cannot be read; training skips them", shown, count)
+    return _finding("unreadable", f"{plural(count, 'image')} cannot be read; training skips them", examples, count)
 
 
 def classes_and_levels(location: str, classes: tuple[str, ...], counts: Labels) -> list[DataFinding]:
@@ -228,9 +218,9 @@ def small_classes(classes: Sequence[str], counts: Labels, fewest: int) -> list[D
 def _of_sizes(topic: str, classes: Sequence[str], counts: Labels, low: int, high: int, rule: str) -> list[DataFinding]:
     chosen = np.flatnonzero((counts >= low) & (counts < high))
     first = chosen[np.argsort(counts[chosen], kind="stable")][:EXAMPLES_KEPT]
-    shown = [f"{classes[label]}: {counts[label]:,}" for label in first]
+    examples = [f"{classes[label]}: {counts[label]:,}" for label in first]
     summary = f"{plural(len(chosen), 'class', 'classes')} with {low} to {high - 1} images; {rule}"
-    return _finding(topic, summary, shown, len(chosen))
+    return _finding(topic, summary, examples, len(chosen))
 
 
 def _levels(location: str, classes: tuple[str, ...]) -> list[DataFinding]:
@@ -258,9 +248,9 @@ def look_alike_names(classes: Sequence[str]) -> list[DataFinding]:
     for name in classes:
         groups[fold_name(name)].append(name)
     alike = [group for group in groups.values() if len(group) > 1]
-    shown = [" and ".join(repr(name) for name in group) for group in alike[:EXAMPLES_KEPT]]
+    examples = [" and ".join(repr(name) for name in group) for group in alike[:EXAMPLES_KEPT]]
     summary = f"{plural(len(alike), 'group')} of class names differ in case, blanks, zeros or Unicode form alone"
-    return _finding("names that look alike", f"{summary}; merge those that mean the same", shown, len(alike))
+    return _finding("names that look alike", f"{summary}; merge those that mean the same", examples, len(alike))
 
 
 def duplicates(source: ImageSource, rows: Indices, digests: Digests) -> list[DataFinding]:
@@ -308,9 +298,9 @@ def shapes(source: ImageSource, rows: Indices, sizes: NDArray[np.int32]) -> list
         ("not square", sizes[:, 0] != sizes[:, 1], "that are not square; data.fit says how they become square"),
         ("odd sizes", odd, f"less than half or more than twice as large as the median of {median:.0f} pixels"),
     ):
-        found = np.flatnonzero(chosen)
-        shown = [f"{source.name(int(rows[at]))}: {sizes[at, 0]}x{sizes[at, 1]}" for at in found[:EXAMPLES_KEPT]]
-        findings += _finding(topic, f"{plural(len(found), 'image')} {summary}", shown, len(found))
+        places = np.flatnonzero(chosen)
+        examples = [f"{source.name(int(rows[at]))}: {sizes[at, 0]}x{sizes[at, 1]}" for at in places[:EXAMPLES_KEPT]]
+        findings += _finding(topic, f"{plural(len(places), 'image')} {summary}", examples, len(places))
     return findings
 
 
@@ -335,8 +325,8 @@ def little_contrast(source: ImageSource, rows: Indices, extents: Extents) -> lis
     whole, some = faint_set(extents), faint_images(extents)
     if whole:
         return [DataFinding("no contrast", whole)]
-    shown = [f"{source.name(int(rows[at]))}: {extents[at, SPAN]} of 255 levels" for at in some[:EXAMPLES_KEPT]]
-    return _finding("no contrast", faint_sentence(len(some), len(rows)), shown, len(some))
+    examples = [f"{source.name(int(rows[at]))}: {extents[at, SPAN]} of 255 levels" for at in some[:EXAMPLES_KEPT]]
+    return _finding("no contrast", faint_sentence(len(some), len(rows)), examples, len(some))
 
 
 def changed_content(source: ImageSource) -> list[DataFinding]:
