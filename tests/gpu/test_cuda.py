@@ -49,7 +49,7 @@ def test_batches_on_a_gpu_are_those_of_a_cpu(
     synthetic_images(tmp_path / "made", 5, 20, 16, 3)
     dataset = prepare(DataSettings(high_quality=str(tmp_path / "made"), resolution=16), low_quality=True)
     device = torch.device("cuda")
-    assert dataset.stocks(device).high_quality.is_resident == (free is None)
+    assert dataset.device_images(device)[0].is_resident == (free is None)
     streams = (BatchStream(dataset, 16, 0, BatchRng.of(1), device=where) for where in (torch.device("cpu"), device))
     for expected, found in itertools.islice(zip(*streams, strict=True), 9):
         for field in dataclasses.fields(expected):

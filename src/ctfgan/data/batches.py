@@ -50,17 +50,8 @@ def join(batches: Sequence[Batch]) -> Batch:
     """One batch of all their images."""
     if len(batches) == 1:
         return batches[0]
-    low = [batch.low_quality for batch in batches if batch.low_quality is not None]
-    low_labels = [batch.low_quality_labels for batch in batches if batch.low_quality_labels is not None]
-    are_own = [batch.are_own for batch in batches if batch.are_own is not None]
-    return Batch(
-        torch.cat([batch.real for batch in batches]),
-        torch.cat([batch.real_labels for batch in batches]),
-        torch.cat([batch.fake_labels for batch in batches]),
-        torch.cat(low) if low else None,
-        torch.cat(low_labels) if low_labels else None,
-        torch.cat(are_own) if are_own else None,
-    )
+    columns = {field.name: [getattr(batch, field.name) for batch in batches] for field in fields(Batch)}
+    return replace(batches[0], **{name: torch.cat(parts) for name, parts in columns.items() if parts[0] is not None})
 
 
 def split(batch: Batch, parts: int) -> list[Batch]:
@@ -104,7 +95,7 @@ class BatchStream:
         self._batch_rng = batch_rng
         self._fake_classes = fake_classes
         self._bank: LowQualityBank | None = dataset.low_quality.bank if dataset.low_quality else None
-        self._stocks = dataset.stocks(device)
+        self._high_quality, self._low_quality = dataset.device_images(device)
         self._device = device
         self._start(0, 0)
 
@@ -118,17 +109,17 @@ class BatchStream:
             labels = real_labels
         else:
             labels = self._batch_rng.integers(0, self._num_classes, self._own_size)
-        real = self._stocks.high_quality.gather(rows)
-        low, low_labels, are_own = self._low_quality(labels)
+        real = self._high_quality.gather(rows)
+        low, low_labels, are_own = self._draw_low_quality(labels)
         return Batch(real, send(real_labels, self._device), send(labels, self._device), low, low_labels, are_own)
 
-    def _low_quality(self, labels: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        if self._bank is None or self._stocks.low_quality is None:
+    def _draw_low_quality(self, labels: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        if self._bank is None or self._low_quality is None:
             return None, None, None
         rows = self._bank.choose(labels, self._batch_rng)
         are_own = self._bank.are_own(labels, rows)
         return (
-            self._stocks.low_quality.gather(rows),
+            self._low_quality.gather(rows),
             send(self._bank.labels_of(rows), self._device),
             None if are_own is None else send(are_own, self._device),
         )

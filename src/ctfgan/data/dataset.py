@@ -187,14 +187,6 @@ class DeviceImages:
         return self._device.type == "cpu" or images.nbytes <= RESIDENT_SHARE * free_memory(self._device)
 
 
-@dataclass(frozen=True)
-class Stocks:
-    """All images that batches are made of."""
-
-    high_quality: DeviceImages
-    low_quality: DeviceImages | None
-
-
 def shared_tensor(array: NDArray[np.generic]) -> Tensor:
     """A tensor on the memory of an array, which may be a file that is mapped for reading only; do not write to it."""
     with warnings.catch_warnings():
@@ -217,7 +209,9 @@ class Dataset:
     low_quality: LowQuality | None
     withheld: Labels
     """Classes whose high-quality images the GAN does not see (``data.without_hq``), ascending."""
-    _stocks: dict[torch.device, Stocks] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _device_images: dict[torch.device, tuple[DeviceImages, DeviceImages | None]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @cached_property
     def names(self) -> ClassNames:
@@ -271,14 +265,13 @@ class Dataset:
             self.high_quality, self.names, self.training, self.pool, self.reference, self.withheld
         )
 
-    def stocks(self, device: torch.device) -> Stocks:
-        """What batches on a device are gathered from; opened once, so that all stages of a run share it."""
-        if device not in self._stocks:
+    def device_images(self, device: torch.device) -> tuple[DeviceImages, DeviceImages | None]:
+        """High- and low-quality images that batches on a device are gathered from; all stages of a run share them."""
+        if device not in self._device_images:
             bank = self.low_quality.bank.images if self.low_quality else None
-            self._stocks[device] = Stocks(
-                DeviceImages(self.high_quality.images, device), None if bank is None else DeviceImages(bank, device)
-            )
-        return self._stocks[device]
+            low = None if bank is None else DeviceImages(bank, device)
+            self._device_images[device] = DeviceImages(self.high_quality.images, device), low
+        return self._device_images[device]
 
     def images(self, rows: Indices) -> Bytes:
         """uint8 images ``(N, R, R, K)`` of some rows."""

@@ -128,5 +128,5 @@ def test_processes_hold_together_the_batches_of_a_single_one(dataset: Dataset, f
 
 def test_streams_of_a_dataset_share_its_images_on_a_device(dataset: Dataset) -> None:
     next(stream(dataset, 5))
-    assert dataset.stocks(torch.device("cpu")) is dataset.stocks(torch.device("cpu"))
-    assert dataset.stocks(torch.device("cpu")).low_quality is not None
+    assert dataset.device_images(torch.device("cpu")) is dataset.device_images(torch.device("cpu"))
+    assert dataset.device_images(torch.device("cpu"))[1] is not None
