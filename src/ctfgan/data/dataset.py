@@ -18,10 +18,7 @@ from ctfgan.data.low_quality import LowQuality
 from ctfgan.data.low_quality_bank import ImageView
 from ctfgan.data.packed import PackedImages
 from ctfgan.data.sources.base import Labels
-from ctfgan.data.splits import (
-    Indices,
-    membership,
-)
+from ctfgan.data.splits import Indices, membership
 from ctfgan.distributed.engine import free_memory, send
 
 

@@ -85,8 +85,8 @@ def _small_class_lines(dataset: Dataset) -> list[str]:
     names = dataset.high_quality.names
     counts = np.bincount(dataset.labels(dataset.training), minlength=len(names))
     return [
-        f"  note: {found.summary} ({', '.join(found.examples[:EXAMPLES])}{', ...' * (found.count > EXAMPLES)})"
-        for found in small_classes(names, counts, fewest=1)
+        f"  note: {finding.summary} ({', '.join(finding.examples[:EXAMPLES])}{', ...' * (finding.count > EXAMPLES)})"
+        for finding in small_classes(names, counts, fewest=1)
     ]
 
 

@@ -169,14 +169,14 @@ class ImageView:
         return len(self._rows), size, size, channels
 
     def __getitem__(self, numbers: Indices) -> Bytes:
-        found = np.empty((len(numbers), *self.shape[1:]), dtype=np.uint8)
+        images = np.empty((len(numbers), *self.shape[1:]), dtype=np.uint8)
         for start in range(0, len(numbers), CHUNK):  # originals may be many times as large as what is made of them
             part = numbers[start : start + CHUNK]
-            images = self._packed.images[self._rows[part]]
-            if self._degradation is not None:
-                images = degrade(images, self._degradation, self._seed, part)
-            found[start : start + CHUNK] = images
-        return found
+            originals = self._packed.images[self._rows[part]]
+            images[start : start + CHUNK] = (
+                originals if self._degradation is None else degrade(originals, self._degradation, self._seed, part)
+            )
+        return images
 
     def digest(self) -> bytes:
         """SHA-256 of all that the pixels follow from; no pixel is read."""
@@ -209,10 +209,10 @@ class BothSides:
 
     def __getitem__(self, numbers: Indices) -> Bytes:
         count, side = self._high.shape[:2]
-        found = np.empty((len(numbers), *self.shape[1:]), dtype=np.uint8)
+        images = np.empty((len(numbers), *self.shape[1:]), dtype=np.uint8)
         is_high = numbers < count
-        found[is_high] = self._high[numbers[is_high]]
+        images[is_high] = self._high[numbers[is_high]]
         if not is_high.all():
             low = to_float(self._low[numbers[~is_high] - count])
-            found[~is_high] = to_bytes(F.interpolate(low, size=(side, side), mode="bilinear", align_corners=False))
-        return found
+            images[~is_high] = to_bytes(F.interpolate(low, size=(side, side), mode="bilinear", align_corners=False))
+        return images

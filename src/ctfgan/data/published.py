@@ -198,11 +198,11 @@ def locate(name: str) -> Path:
         ConfigError: no such name.
         DataError: its files are not there; one sentence says which, and how to get them.
     """
-    found, root = published(name), data_home()
-    if found.is_in(root):
-        return found.home(root) / found.folder
-    listed = ", ".join(file.name for file in found.files) or ", ".join(found.evidence)
-    raise DataError(f"{name} ({listed}) is not in {found.home(root)}; {found.needs(root)}")
+    wanted, root = published(name), data_home()
+    if wanted.is_in(root):
+        return wanted.home(root) / wanted.folder
+    files = ", ".join(file.name for file in wanted.files) or ", ".join(wanted.evidence)
+    raise DataError(f"{name} ({files}) is not in {wanted.home(root)}; {wanted.needs(root)}")
 
 
 TIMEOUT_SECONDS = 30.0
@@ -304,11 +304,11 @@ def _obtain(published: PublishedSet, file: PublishedFile, folder: Path, progress
             f"the transfer of {file.url} ended after {size:,} of {file.size:,} bytes; run this again, it goes on from "
             "there"
         )
-    found = sha256(partial)
-    if found != file.sha256:
+    digest = sha256(partial)
+    if digest != file.sha256:
         partial.unlink()
         raise DataError(
-            f"what {file.url} sent has SHA-256 {found} instead of {file.sha256} and was deleted; try again, or get "
+            f"what {file.url} sent has SHA-256 {digest} instead of {file.sha256} and was deleted; try again, or get "
             f"{file.name} elsewhere and put it into {folder}"
         )
     partial.replace(final)

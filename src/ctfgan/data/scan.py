@@ -25,21 +25,8 @@ from ctfgan.core.files import cache_folder, new_folder, read_json
 from ctfgan.core.progress import Progress, silent
 from ctfgan.core.settings import Settings
 from ctfgan.data.color_profiles import ColorProfile, profile_notes, profile_of
-from ctfgan.data.levels import (
-    OVERSHOOT,
-    SMALLEST_WHITE,
-    Kind,
-    Scale,
-    kind_of,
-    range_of,
-    scale_of,
-    words,
-)
-from ctfgan.data.packed import (
-    FORMAT,
-    UNREADABLE_KEPT,
-    SourceSummary,
-)
+from ctfgan.data.levels import OVERSHOOT, SMALLEST_WHITE, Kind, Scale, kind_of, range_of, scale_of, words
+from ctfgan.data.packed import FORMAT, UNREADABLE_KEPT, SourceSummary
 from ctfgan.data.sources.base import ImageSource
 from ctfgan.data.sources.packed_set import PackedSource
 from ctfgan.distributed.launch import usable_processors
@@ -52,6 +39,13 @@ PIXEL_BYTES = 16
 MANY = 0.1
 """Part of the images of a kind whose levels are no accident."""
 
+TOGETHER = 16
+"""Images that a thread takes at once; handing them over one by one costs as much as decoding a small one."""
+AHEAD = 2
+"""Such parts for each thread that are begun before their results are taken."""
+SURVEY = "survey.json"
+
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -131,14 +125,14 @@ def _levels(
 ) -> tuple[dict[str, Scale], tuple[str, ...]]:
     """What the levels of some images mean, by kind, and a sentence for each; unreadable ones lose their mode."""
     ranges: dict[Kind, dict[int, tuple[float, float]]] = {}
-    for index, found in decoded(
+    for index, result in decoded(
         source, rows, _kind_and_range, None, most_pixels, progress, f"looking at levels of {source.location}"
     ):
-        if isinstance(found, Exception):
-            unreadable.add(index, found)
+        if isinstance(result, Exception):
+            unreadable.add(index, result)
             modes[index] = ""
         else:
-            ranges.setdefault(found[0], {})[index] = found[1]
+            ranges.setdefault(result[0], {})[index] = result[1]
     levels: dict[str, Scale] = {}
     notes: list[str] = []
     for kind, pairs in ranges.items():
@@ -278,14 +272,6 @@ def _fail(error: Exception) -> Image.Image:
     raise error
 
 
-S = TypeVar("S")
-
-TOGETHER = 16
-"""Images that a thread takes at once; handing them over one by one costs as much as decoding a small one."""
-AHEAD = 2
-"""Such parts for each thread that are begun before their results are taken."""
-
-
 def in_order(work: Callable[[S], T], items: Iterable[S], workers: int) -> Generator[T]:
     """What ``work`` makes of each item, in their order; a bounded number of items is taken ahead.
 
@@ -319,9 +305,6 @@ def in_order(work: Callable[[S], T], items: Iterable[S], workers: int) -> Genera
         finally:
             has_ended.set()
             pool.shutdown(cancel_futures=True)
-
-
-SURVEY = "survey.json"
 
 
 def scan_headers(source: ImageSource, progress: Progress = silent) -> SourceSummary:
