@@ -44,7 +44,7 @@ class DataFinding:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What one pass over every image of a source found."""
+    """What one pass over every image of a source has shown."""
 
     survey: SourceSummary
     classes: tuple[str, ...]

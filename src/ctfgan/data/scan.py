@@ -312,11 +312,8 @@ def scan_headers(source: ImageSource, progress: Progress = silent) -> SourceSumm
 
     Then no image is opened: tables and archives would be read to their last byte.
     """
-    if isinstance(source, PackedSource):
-        return source.survey()
-    is_costly = source.is_concurrent  # headers of other sources are in memory
-    kept = kept_summary(source, source.identity()) if is_costly else None
-    return read_headers(source, progress) if kept is None else kept
+    # Headers of other sources than those of files are in memory.
+    return (kept_summary(source, source.identity()) if source.is_concurrent else None) or read_headers(source, progress)
 
 
 def kept_summary(source: ImageSource, identity: str) -> SourceSummary | None:
