@@ -11,7 +11,7 @@ import pytest
 import ctfgan
 
 SOURCE = Path(ctfgan.__file__).parent
-UNPICKLER = "data/sources/cifar.py"
+UNPICKLER = "data/sources/classic_sets.py"
 """CIFAR's batches are pickles; the class there knows plain values alone (test_sources_arrays.py)."""
 PLUGIN = "metrics/plugin.py"
 """The user's own extractor, a Python file that the command line or a recipe of theirs names."""
