@@ -68,8 +68,8 @@ def _write(names: Sequence[str], low_quality: Bytes, images: Bytes, out: Path) -
     import numpy as np
 
     from ctfgan.core.files import new_folder
-    from ctfgan.data.images import to_picture
-    from ctfgan.sampling.sheets import enlarged, png, sheet_of_columns
+    from ctfgan.data.images import png, to_picture
+    from ctfgan.sampling.sheets import enlarged, sheet_of_columns
 
     if out.suffix.lower() == ".png":
         pairs = np.stack([enlarged(low_quality, images.shape[1]), images], axis=1).reshape(-1, *images.shape[1:])

@@ -148,7 +148,8 @@ def sheet_classes(model: Model, chosen: list[str] | None, count: int, *, all_cla
 
 def _write_sheet(samples: Samples, count: int, out: Path) -> str:
     """A sheet with one column per class; returns where it is, as :func:`write_new` does."""
-    from ctfgan.sampling.sheets import png, sheet_of_columns
+    from ctfgan.data.images import png
+    from ctfgan.sampling.sheets import sheet_of_columns
 
     headings = [samples.classes[label] for label in samples.labels[::count]]
     return str(write_new(out, png(sheet_of_columns(samples.images, count, headings))))

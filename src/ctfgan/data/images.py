@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from io import BytesIO
 from pathlib import Path
 from typing import Literal
 
@@ -120,6 +121,13 @@ def to_bytes(images: Tensor) -> Bytes:
 def to_picture(image: Bytes) -> Image.Image:
     """One uint8 image ``(R, R, K)`` as a Pillow image."""
     return Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
+
+
+def png(picture: Image.Image) -> bytes:
+    """A picture as a PNG file."""
+    content = BytesIO()
+    picture.save(content, format="PNG")
+    return content.getvalue()
 
 
 def zoom_for(side: int, columns: int) -> int:

@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from ctfgan.data.images import Bytes, to_picture
+from ctfgan.data.images import Bytes, png, to_picture
 from ctfgan.reports.document import Embedded, Tile
-from ctfgan.sampling.sheets import png
 
 LARGEST = 128  # pixels of an image in a table
 SMALLEST = 48  # CSS pixels that it is shown at, at least

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ctfgan.core.files import write_file
+from ctfgan.core.text import plural
 from ctfgan.data.dataset import Dataset
 from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.reports.class_table import classes_section
@@ -151,9 +152,9 @@ def data_section(run: RunSummary, loaded: LoadedRun, level: int) -> list[Block]:
     blocks: list[Block] = [Heading("Data", level), TableBlock(("what", "number"), tuple(rows))]
     if data.get("pairing"):
         blocks.append(Paragraph(f"Low- and high-quality images are paired: {data['pairing']}."))
-    if data.get("unreadable"):
-        count = data.get("unreadable_count", len(data["unreadable"]))  # older runs name all of them
-        blocks.append(Paragraph(f"{count:,} images could not be read and were left out."))
+    if count := data.get("unreadable_count"):
+        images = plural(count, "image could not be read and is", "images could not be read and are")
+        blocks.append(Paragraph(f"{images} left out."))
     if loaded.no_data is not None:
         missing = "What needs real images is missing on this page"
         return [*blocks, Paragraph(f"The run's data cannot be used: {loaded.no_data}. {missing}.")]

@@ -24,7 +24,7 @@ from ctfgan.core.files import clear_remains, flush_all, is_taken, lock, write_fi
 from ctfgan.core.progress import Progress, silent
 from ctfgan.core.signals import stop_on_signals
 from ctfgan.core.text import plural
-from ctfgan.data.images import Bytes, to_picture
+from ctfgan.data.images import Bytes, png, to_picture
 from ctfgan.data.sources.sample_set import (
     SET_KIND,
     SET_MANIFEST,
@@ -37,7 +37,6 @@ from ctfgan.sampling.layouts import EncodedImage, Layout, layout_named
 from ctfgan.sampling.model import ImageId, Model
 from ctfgan.sampling.names import folder_names
 from ctfgan.sampling.plan import SamplePlan
-from ctfgan.sampling.sheets import png
 
 ROUND = 64  # images that a process makes before they are written
 WARM = 2  # rounds before the time that is left can be told

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from io import BytesIO
 from math import prod
 
 import numpy as np
@@ -64,13 +63,6 @@ def enlarged(images: Bytes, side: int) -> Bytes:
     """Images ``(N, r, r, K)`` as ``(N, side, side, K)``, nearest neighbour: what is coarse stays so."""
     pictures = [to_picture(image).resize((side, side), Image.Resampling.NEAREST) for image in images]
     return np.stack([np.asarray(picture) for picture in pictures]).reshape(len(images), side, side, images.shape[3])
-
-
-def png(picture: Image.Image) -> bytes:
-    """A picture as a PNG file."""
-    content = BytesIO()
-    picture.save(content, format="PNG")
-    return content.getvalue()
 
 
 def _pages(columns: int) -> list[range]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from ctfgan.core.files import write_file
 from ctfgan.core.progress import Progress, silent
 from ctfgan.data.dataset import Dataset
-from ctfgan.data.images import Bytes, sheet, zoom_for
+from ctfgan.data.images import Bytes, png, sheet, zoom_for
 from ctfgan.distributed.engine import Engine
 from ctfgan.distributed.image_rng import PerImageRng, numbers_in_class
 from ctfgan.metrics.diversity import ClassDiversity, pick_by_class, relative_diversity
@@ -194,11 +193,9 @@ class Validator:
     def _draw(self, images: Bytes, shown: list[int], path: Path) -> None:
         names = self._measured.shown_names
         scale = zoom_for(images.shape[1], len(shown))
-        content = BytesIO()
         headings = [names[c] if self._by_class else "" for c in shown]
-        sheet(images, len(shown), headings, scale).save(content, format="PNG")
         path.parent.mkdir(exist_ok=True)
-        write_file(path, content.getvalue())
+        write_file(path, png(sheet(images, len(shown), headings, scale)))
 
     def _samples(self, generator: nn.Module, labels: Tensor, progress: Progress) -> Bytes:
         names = [self._dataset.names[label] for label in labels.tolist()]

@@ -14,12 +14,12 @@ import numpy as np
 from fastapi import Response
 
 from ctfgan.core.errors import ConfigError, DataError
-from ctfgan.data.images import Bytes, TooManyPixels, WrongSize, to_picture
+from ctfgan.data.images import Bytes, TooManyPixels, WrongSize, png, to_picture
 from ctfgan.data.sources.encoded import known_formats, open_image, read_image
 from ctfgan.models.generator_a import TransferGenerator
 from ctfgan.sampling.model import ImageId, Model
 from ctfgan.sampling.names import folder_names
-from ctfgan.sampling.sheets import enlarged, png, sheet_of_columns
+from ctfgan.sampling.sheets import enlarged, sheet_of_columns
 from ctfgan.web.class_search import ClassSearch
 from ctfgan.web.messages import (
     AnswerFormat,

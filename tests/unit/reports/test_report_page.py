@@ -317,15 +317,9 @@ def test_what_was_changed_on_resuming_is_told_with_the_step_and_both_values(kept
     assert after[1] > began[1]
 
 
-@pytest.mark.parametrize(
-    ("summary", "count"),
-    [
-        ({"unreadable": [["x.png", "zero bytes"]], "unreadable_count": 170_001}, "170,001"),
-        ({"unreadable": [["x.png", "zero bytes"]] * 1_234}, "1,234"),  # a run from before, which names all of them
-    ],
-)
-def test_the_report_counts_unreadable_images_that_are_not_named(summary: dict[str, Any], count: str) -> None:
-    run: Any = SimpleNamespace(result=SimpleNamespace(counts={}), data=summary)
+def test_the_report_counts_unreadable_images_that_are_not_named() -> None:
+    data = {"unreadable": [["x.png", "zero bytes"]], "unreadable_count": 170_001}
+    run: Any = SimpleNamespace(result=SimpleNamespace(counts={}), data=data)
     loaded: Any = SimpleNamespace(no_data=None, data_notes=[], generator=None)
     paragraphs = [block for block in data_section(run, loaded, 2) if isinstance(block, Paragraph)]
-    assert f"{count} images could not be read" in str(paragraphs)
+    assert "170,001 images could not be read" in str(paragraphs)
