@@ -44,7 +44,7 @@ def parse(line: str) -> None:
     if not isinstance(command, click.Group):
         parsed = command.make_context(command.name, words, parent=context)
         if command.name == "train":
-            with_settings(named_recipe(parsed.params["recipe"] or "ctf-folders"), {}, parsed.params["assignments"])
+            with_settings(named_recipe(parsed.params["recipe_name"] or "ctf-folders"), {}, parsed.params["assignments"])
 
 
 def test_the_pages_show_commands() -> None:

@@ -158,12 +158,12 @@ def fetch(name: str, to: Path | None) -> None:
     from ctfgan.data.published import data_home, published
     from ctfgan.data.published import fetch as fetch_set
 
-    wanted = published(name)
+    data_set = published(name)
     root = to.absolute() if to is not None else data_home()
-    here = wanted.is_in(root)
+    here = data_set.is_in(root)
     if not here:
-        console.say(f"{wanted.title}: {format_bytes(wanted.size)}, into {wanted.home(root)}")
-    place = fetch_set(wanted, root, console.progress)
+        console.say(f"{data_set.title}: {format_bytes(data_set.size)}, into {data_set.home(root)}")
+    place = fetch_set(data_set, root, console.progress)
     location = name if root == data_home() else shlex.quote(str(place))
     console.say(f"{name} {'was here already' if here else 'is here'}: {place}. Next: ctfgan train --hq {location}")
 

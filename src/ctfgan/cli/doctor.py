@@ -147,12 +147,12 @@ def _libraries() -> Iterator[Diagnosis]:
     from packaging.requirements import Requirement
     from packaging.specifiers import SpecifierSet
 
-    python, wanted = platform.python_version(), metadata("ctfgan")["Requires-Python"]
-    if SpecifierSet(wanted).contains(python, prereleases=True):
-        yield Diagnosis("ok", "ctfgan", f"{version('ctfgan')} on Python {python} (needs {wanted})")
+    python, needed = platform.python_version(), metadata("ctfgan")["Requires-Python"]
+    if SpecifierSet(needed).contains(python, prereleases=True):
+        yield Diagnosis("ok", "ctfgan", f"{version('ctfgan')} on Python {python} (needs {needed})")
     else:
         remedy = "make an environment of that Python"
-        yield Diagnosis("fail", "ctfgan", f"needs Python {wanted}, this is {python}", remedy)
+        yield Diagnosis("fail", "ctfgan", f"needs Python {needed}, this is {python}", remedy)
     for requirement in map(Requirement, requires("ctfgan") or ()):
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
             continue

@@ -8,13 +8,11 @@ from pathlib import Path
 
 import click
 
-from ctfgan.cli.options import OTHER_DEVICE
-
-FILE = click.Path(path_type=Path)
+from ctfgan.cli.options import OTHER_DEVICE, PATH
 
 
 @click.command()
-@click.argument("run", type=FILE)
+@click.argument("run", type=PATH)
 @click.option("--images", type=click.IntRange(min=100), metavar="N", help="Generated images per low-quality bank.")
 @click.option("--per-class", type=click.IntRange(min=0), metavar="K",
               help="Also measure K classes, each by itself; 0 for none.")  # fmt: skip
@@ -22,11 +20,11 @@ FILE = click.Path(path_type=Path)
               help="Also say what a classifier gains by generated images beside the real ones.")  # fmt: skip
 @click.option("--cas-seeds", "classification_seeds", type=click.IntRange(min=1), metavar="S",
               help="Classifiers of each kind that --cas trains, for its uncertainty.")  # fmt: skip
-@click.option("--extractor", "extractors", type=FILE, multiple=True, metavar="FILE.py",
+@click.option("--extractor", "extractors", type=PATH, multiple=True, metavar="FILE.py",
               help="Also measure with an extractor of your own; the file is run. May be repeated.")  # fmt: skip
 @click.option("--inception", is_flag=True, help="Also Inception score, FID, KID; downloads the weights if need be.")
-@click.option("--inception-weights", type=FILE, metavar="FILE.pth", help="The same from weights at hand.")
-@click.option("--out", type=FILE, metavar="FILE.json",
+@click.option("--inception-weights", type=PATH, metavar="FILE.pth", help="The same from weights at hand.")
+@click.option("--out", type=PATH, metavar="FILE.json",
               help="Store the figures there and leave RUN as it is; other extractors' in FILE stay.")  # fmt: skip
 @OTHER_DEVICE
 def evaluate(

@@ -9,6 +9,7 @@ import click
 
 from ctfgan.cli.options import PATH, check_output
 from ctfgan.core.errors import ConfigError
+from ctfgan.core.text import format_bytes
 
 
 @click.command()
@@ -29,7 +30,6 @@ def report(runs: tuple[Path, ...], out: Path | None, images: int, device: str) -
     ctfgan report runs/mine runs/baseline --out both.html
     """
     from ctfgan.cli import console
-    from ctfgan.core.text import format_bytes
     from ctfgan.distributed.engine import choose_device
     from ctfgan.reports.run_page import ReportOptions, is_report, read_runs, write_report
     from ctfgan.runs.context import Callbacks

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import click
 
+from ctfgan.cli.options import PATH
+from ctfgan.core.errors import ConfigError, CtfganError, pick
+
 
 @click.command()
 @click.argument("table", metavar="TABLE")
@@ -20,12 +23,12 @@ import click
     "--only", "sections", multiple=True, metavar="SECTION", help="One data set of the table; may be repeated."
 )
 @click.option("--seeds", type=click.IntRange(min=1), metavar="N", help="Runs of each row; by profile without it.")
-@click.option("--extractor", "plugins", multiple=True, metavar="FILE", type=click.Path(path_type=Path),
+@click.option("--extractor", "plugins", multiple=True, metavar="FILE", type=PATH,
               help="Also measure with a plug-in, as in 'ctfgan evaluate'; may be repeated.")  # fmt: skip
 @click.option("--inception", is_flag=True, help="Also measure with the published Inception (downloads its weights).")
-@click.option("--inception-weights", metavar="FILE", type=click.Path(path_type=Path),
+@click.option("--inception-weights", metavar="FILE", type=PATH,
               help="The same with weights that are here.")  # fmt: skip
-@click.option("--out", metavar="DIR", type=click.Path(path_type=Path),
+@click.option("--out", metavar="DIR", type=PATH,
               help="Folder of runs and report; reproduced/<table>-<profile> without it.")  # fmt: skip
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.")
 @click.option("--dry-run", is_flag=True, help="List the cells and what is missing, then stop.")
@@ -53,7 +56,6 @@ def reproduce(
     ctfgan reproduce table2 --profile cpu --data hwdb1.0=characters.npz --data mnist=mnist.npz --only hwdb
     """
     from ctfgan.cli import console
-    from ctfgan.core.errors import CtfganError, pick
     from ctfgan.evaluation import load_extractors
     from ctfgan.evaluation.campaign import check_campaign, run_campaign
     from ctfgan.evaluation.reproduction import plan_table
@@ -83,24 +85,21 @@ def reproduce(
         plugins, inception=inception, inception_weights=inception_weights, device=device or "auto"
     )
     command = shlex.join(["ctfgan", *sys.argv[1:]])
-    found = earlier(plan, folder)
+    outcomes = earlier(plan, folder)
     failed = 0
-    with console.callbacks() as watch:
-        outcomes = run_campaign(cells, folder, watch, extractors)
-        for cell, outcome in zip(cells, outcomes, strict=True):
-            found.append(run_outcome(cell, outcome))
+    with console.callbacks() as callbacks:
+        for cell, outcome in zip(cells, run_campaign(cells, folder, callbacks, extractors), strict=True):
+            outcomes.append(run_outcome(cell, outcome))
             failed += outcome.why_not is not None
             folder.mkdir(parents=True, exist_ok=True)
-            report = write_document(table_report(plan, found, command), folder, "report")
-            write_csv(folder / "report.csv", table_rows(plan, found))
+            report = write_document(table_report(plan, outcomes, command), folder, "report")
+            write_csv(folder / "report.csv", table_rows(plan, outcomes))
     console.say(f"\nreport: {report[0]} and {report[1]}, a line for each run: {folder / 'report.csv'}")
     if failed:
         raise CtfganError(f"{failed} of {len(cells)} cells failed; the report says why")
 
 
 def _places(texts: tuple[str, ...]) -> dict[str, str]:
-    from ctfgan.core.errors import ConfigError
-
     places: dict[str, str] = {}
     for text in texts:
         name, _, path = text.partition("=")

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from ctfgan.cli.options import OTHER_DEVICE
+from ctfgan.cli.options import OTHER_DEVICE, PATH
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=PATH)
 @OTHER_DEVICE
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE",
               help="Go on with one setting changed, e.g. --set generate.steps=20000; may be repeated.")  # fmt: skip
@@ -34,6 +34,6 @@ def resume(run: Path, device: str | None, assignments: tuple[str, ...]) -> None:
     from ctfgan.cli import console
     from ctfgan.runs.train import resume as resume_run
 
-    with console.callbacks() as watch:
-        path = resume_run(run, watch, device, assignments)
+    with console.callbacks() as callbacks:
+        path = resume_run(run, callbacks, device, assignments)
     console.say_done(path)

@@ -90,24 +90,24 @@ def sample(
     on_main = engine.processes.on_main
     place = Path(on_main(lambda: _output(out, is_sheet=is_sheet)))
     loaded = load(model, engine=engine)
-    chosen = list(dict.fromkeys(classes)) or None
+    names = list(dict.fromkeys(classes)) or None
     if is_sheet:
-        chosen = sheet_classes(loaded, chosen, count or SHEET_COUNT, all_classes=all_classes)
+        names = sheet_classes(loaded, names, count or SHEET_COUNT, all_classes=all_classes)
     own = read_own_images(loaded, low_quality) if low_quality else None
     images = None if own is None else own.pixels
     for note in own.notes if own is not None else ():
         console.say(f"note: {note}")
     if not is_sheet:
-        plan = _plan(loaded, chosen, count, real)
+        plan = _plan(loaded, names, count, real)
         _make_set(loaded, plan, form or "folders", seed, images, place, dry_run=dry_run)
         return
     count = count or SHEET_COUNT
-    samples = loaded.sample(chosen, count, seed=seed, low_quality=images)
+    samples = loaded.sample(names, count, seed=seed, low_quality=images)
     sheet = on_main(lambda: _write_sheet(samples, count, place))
     of = len(samples.images) // count
     kinds = f" of {plural(of, 'class', 'classes')}" if loaded.bundle.recipe.method.is_conditional else ""
     console.say(f"{plural(len(samples.images), 'image')}{kinds}: {sheet}")
-    if chosen is not None and not classes:
+    if names is not None and not classes:
         console.say(
             f"These {of:,} of {len(loaded.classes):,} classes are spread evenly over all; choose others with --class, "
             "or make a set of all with --all-classes --out DIR"
@@ -125,8 +125,8 @@ def _output(out: Path | None, *, is_sheet: bool) -> str:
     return str(out)
 
 
-def sheet_classes(model: Model, chosen: list[str] | None, count: int, *, all_classes: bool) -> list[str] | None:
-    """Classes of a sheet with ``count`` images of each: the chosen ones, all if they are few, else some of all.
+def sheet_classes(model: Model, names: list[str] | None, count: int, *, all_classes: bool) -> list[str] | None:
+    """Classes of a sheet with ``count`` images of each: the named ones, all if they are few, else some of all.
 
     These are as many as a sheet of training has, spread as evenly. None stands for all.
 
@@ -137,13 +137,13 @@ def sheet_classes(model: Model, chosen: list[str] | None, count: int, *, all_cla
     from ctfgan.training.validation import spread_evenly
 
     recipe, side = model.bundle.recipe, model.bundle.recipe.data.resolution
-    if chosen is None and not all_classes and recipe.method.is_conditional:
+    if names is None and not all_classes and recipe.method.is_conditional:
         most = columns_that_fit(min(recipe.training.checks.sheet_classes, len(model.classes)), count, side)
         if most < len(model.classes):
-            chosen = [model.classes[label] for label in spread_evenly(len(model.classes), most)]
+            names = [model.classes[label] for label in spread_evenly(len(model.classes), most)]
     everything = len(model.classes) if recipe.method.is_conditional else 1
-    check_sheet(everything if chosen is None else len(chosen), count, side)
-    return chosen
+    check_sheet(everything if names is None else len(names), count, side)
+    return names
 
 
 def _write_sheet(samples: Samples, count: int, out: Path) -> str:
@@ -163,17 +163,17 @@ def _plan(model: Model, classes: list[str] | None, count: int | None, real: str 
 
     if real is None:
         return plan(model, classes, count or SHEET_COUNT)
-    wanted = plan_balanced(model, classes, open_source(real), count)
-    balance = wanted.balance
+    balanced = plan_balanced(model, classes, open_source(real), count)
+    balance = balanced.balance
     assert balance is not None, "it is balanced with real images"
-    numbers, full = balance.real, int((wanted.counts == 0).sum())
+    numbers, full = balance.real, int((balanced.counts == 0).sum())
     say(
         f"{balance.source}: {numbers.sum():,} real images of {len(numbers):,} classes, {numbers.min():,} to "
         f"{numbers.max():,} each, to be filled up to {balance.target:,} each ({full:,} full already)"
     )
     for note in balance.notes:
         say(f"  {note}")
-    return wanted
+    return balanced
 
 
 def _make_set(
@@ -190,7 +190,7 @@ def _make_set(
     _say_size(layout, out)
     if dry_run:
         return
-    made = write_set(
+    result = write_set(
         model,
         layout,
         out,
@@ -198,13 +198,13 @@ def _make_set(
         progress=progress,
         on_estimate=lambda seconds, size: say(f"about {duration(seconds)} left; about {format_bytes(size)} in the end"),
     )
-    if made.made == 0:
-        say(f"{out} is complete already: {plural(made.images, 'image')}")
+    if result.made == 0:
+        say(f"{out} is complete already: {plural(result.images, 'image')}")
         return
-    there = f" ({made.images - made.made:,} were there already)" if made.made < made.images else ""
+    there = f" ({result.images - result.made:,} were there already)" if result.made < result.images else ""
     name = shlex.quote(str(out))
     say(
-        f"{plural(made.images, 'image')}{there}, {format_bytes(made.bytes)}: {out}. Look at them with "
+        f"{plural(result.images, 'image')}{there}, {format_bytes(result.bytes)}: {out}. Look at them with "
         f"'ctfgan data check {name}'"
     )
 
@@ -212,10 +212,10 @@ def _make_set(
 def _say_size(layout: Layout, out: Path) -> None:
     from ctfgan.cli.console import say
 
-    made = layout.plan.counts[layout.plan.counts > 0]
-    each = f"{made.min():,} each" if made.min() == made.max() else f"{made.min():,} to {made.max():,} each"
+    counts = layout.plan.counts[layout.plan.counts > 0]
+    each = f"{counts.min():,} each" if counts.min() == counts.max() else f"{counts.min():,} to {counts.max():,} each"
     say(
-        f"{out}: {plural(layout.plan.total, 'image')} of {plural(len(made), 'class', 'classes')}, {each}, "
+        f"{out}: {plural(layout.plan.total, 'image')} of {plural(len(counts), 'class', 'classes')}, {each}, "
         f"as {layout.name}"
     )
     disk = next(folder for folder in (out, *out.absolute().parents) if folder.exists())

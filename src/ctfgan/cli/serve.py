@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import webbrowser
 from pathlib import Path
 
 import click
 
-from ctfgan.cli.options import DEVICE
+from ctfgan.cli.options import DEVICE, MODEL
 
 
 @click.command()
-@click.argument("model", metavar="RUN_OR_BUNDLE", type=click.Path(path_type=Path))
+@MODEL
 @click.option("--host", default="127.0.0.1", show_default=True,
               help="Address to listen on; 0.0.0.0 lets other machines in. There is no password.")  # fmt: skip
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65_535), help="0 takes a free one.")
@@ -41,8 +42,6 @@ def serve(
          -H 'Content-Type: application/json' -d '{"classes": ["A"], "n": 4}'
     curl 'http://127.0.0.1:8000/api/enhance?as=sheet' -o enhanced.png -F image=@own.png -F class=A
     """
-    import webbrowser
-
     from ctfgan.cli import console
     from ctfgan.sampling.model import load
     from ctfgan.web.messages import MIB, Limits

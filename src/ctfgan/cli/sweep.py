@@ -8,6 +8,10 @@ from pathlib import Path
 
 import click
 
+from ctfgan.cli.options import PATH
+from ctfgan.core.errors import ConfigError, CtfganError
+from ctfgan.core.files import write_file
+
 
 @click.command()
 @click.argument("name", required=False, metavar="[hq-fraction|lq-share|ablations]")
@@ -18,7 +22,7 @@ import click
 @click.option("--lq", metavar="PATH", help="Low-quality images; without it degraded copies.")
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Change one setting of all runs.")
 @click.option("--seeds", default=1, show_default=True, type=click.IntRange(min=1), help="Runs of each point.")
-@click.option("--out", metavar="DIR", type=click.Path(path_type=Path),
+@click.option("--out", metavar="DIR", type=PATH,
               help="Folder of runs, plot and report; sweeps/<name> without it.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="List the runs, then stop.")
 def sweep(
@@ -43,8 +47,6 @@ def sweep(
     ctfgan sweep --vary data.degradation.size=4,8,16 --vary data.pairing=matched,independent --hq scans
     """
     from ctfgan.cli import console
-    from ctfgan.core.errors import CtfganError
-    from ctfgan.core.files import write_file
     from ctfgan.data.sources.registry import absolute
     from ctfgan.evaluation.campaign import check_campaign, run_campaign
     from ctfgan.evaluation.sweeps import plan_sweep, vary
@@ -61,36 +63,34 @@ def sweep(
     places = {"data.high_quality": hq and absolute(hq), "data.low_quality": lq and absolute(lq)}
     base = named_recipe(recipe or (DEFAULT_FOR_OWN_IMAGES if hq else DEFAULT))
     base = with_settings(base, {key: value for key, value in places.items() if value}, assignments)
-    planned = plan_sweep(name, base, seeds) if name else vary(base, [_values(text) for text in varied], seeds)
-    folder = out or Path("sweeps", planned.name)
-    check_campaign(planned.points, folder)
-    console.say(f"sweep {planned.name}: {len(planned.points)} runs into {folder}")
+    plan = plan_sweep(name, base, seeds) if name else vary(base, [_values(text) for text in varied], seeds)
+    folder = out or Path("sweeps", plan.name)
+    check_campaign(plan.points, folder)
+    console.say(f"sweep {plan.name}: {len(plan.points)} runs into {folder}")
     if dry_run:
-        for point in planned.points:
+        for point in plan.points:
             console.say(f"  {point.name}")
         return
-    found: list[PointOutcome] = []
+    outcomes: list[PointOutcome] = []
     picture = folder / "sweep.png"
     command = shlex.join(["ctfgan", *sys.argv[1:]])
-    with console.callbacks() as watch:
-        for point, outcome in zip(planned.points, run_campaign(planned.points, folder, watch), strict=True):
-            found.append(run_outcome(point, outcome))
-            if any(one.result for one in found):
-                write_file(picture, plot(planned, found))
-                report = write_document(sweep_report(planned, found, picture, command), folder, "report")
-                results = [one.result for one in found if one.result]
-                write_csv(folder / "report.csv", csv_rows(results, compare(run_groups(found))[0]))
-    failed = sum(1 for one in found if one.why_not)
-    if failed == len(found):
-        raise CtfganError(f"no run of the sweep could be made: {found[0].why_not}")
+    with console.callbacks() as callbacks:
+        for point, outcome in zip(plan.points, run_campaign(plan.points, folder, callbacks), strict=True):
+            outcomes.append(run_outcome(point, outcome))
+            if any(one.result for one in outcomes):
+                write_file(picture, plot(plan, outcomes))
+                report = write_document(sweep_report(plan, outcomes, picture, command), folder, "report")
+                results = [one.result for one in outcomes if one.result]
+                write_csv(folder / "report.csv", csv_rows(results, compare(run_groups(outcomes))[0]))
+    failed = sum(1 for one in outcomes if one.why_not)
+    if failed == len(outcomes):
+        raise CtfganError(f"no run of the sweep could be made: {outcomes[0].why_not}")
     console.say(f"\nplot: {picture}; report: {report[0]} and {report[1]}, a line for each run: {folder / 'report.csv'}")
     if failed:
-        raise CtfganError(f"{failed} of {len(found)} runs failed; the report says why")
+        raise CtfganError(f"{failed} of {len(outcomes)} runs failed; the report says why")
 
 
 def _values(text: str) -> tuple[str, tuple[str, ...]]:
-    from ctfgan.core.errors import ConfigError
-
     name, _, values = text.partition("=")
     if not values:
         raise ConfigError(f"--vary {text!r} has no values; write --vary NAME=V1,V2,...")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
               "part of --hq, or images of the same classes. Without it: a tenth of the images.")  # fmt: skip
 @click.option("--from", "start", metavar="RUN_OR_BUNDLE", type=PATH,
               help="Begin with trained weights, classes found by name; of a run, its discriminator too.")  # fmt: skip
-@click.option("--recipe", metavar="NAME", help="A named recipe; 'ctfgan recipes' lists them.")
+@click.option("--recipe", "recipe_name", metavar="NAME", help="A named recipe; 'ctfgan recipes' lists them.")
 @click.option("--config", metavar="FILE", type=PATH, help="TOML file laid over the recipe.")
 @click.option("--hq-fraction", type=click.FloatRange(0, 1, min_open=True), metavar="0-1",
               help="Share of the high-quality training images to use: stratified, seeded, nested.")  # fmt: skip
@@ -47,7 +47,7 @@ def train(
     lq: str | None,
     reference: str | None,
     start: Path | None,
-    recipe: str | None,
+    recipe_name: str | None,
     config: Path | None,
     hq_fraction: float | None,
     characters: str | None,
@@ -77,10 +77,10 @@ def train(
 
     if as_json and not dry_run:
         raise click.UsageError("--json shows the settings of a plan; add --dry-run, or see the run's recipe.json")
-    chosen = named_recipe(recipe or (DEFAULT_FOR_OWN_IMAGES if hq else DEFAULT))
+    recipe = named_recipe(recipe_name or (DEFAULT_FOR_OWN_IMAGES if hq else DEFAULT))
     if config is not None:
-        chosen = with_file(chosen, config)
-    if lq is not None and hq is None and recipe is None and characters is None:
+        recipe = with_file(recipe, config)
+    if lq is not None and hq is None and recipe_name is None and characters is None:
         raise click.UsageError("--lq without --hq; name the good images with --hq, or the glyphs with --characters")
     if hq is not None and (characters is not None or fonts or lq_fonts):
         raise click.UsageError(
@@ -100,16 +100,16 @@ def train(
         "seed": seed,
         "device": device,
     }
-    chosen = with_settings(chosen, {name: value for name, value in options.items() if value is not None}, assignments)
+    recipe = with_settings(recipe, {name: value for name, value in options.items() if value is not None}, assignments)
     if dry_run:
-        _show_plan(chosen, out, as_json=as_json)
+        _show_plan(recipe, out, as_json=as_json)
         return
 
     from ctfgan.cli import console
     from ctfgan.runs.train import train as run_training
 
-    with console.callbacks() as watch:
-        path = run_training(chosen, out, watch)
+    with console.callbacks() as callbacks:
+        path = run_training(recipe, out, callbacks)
     console.say_done(path)
 
 
