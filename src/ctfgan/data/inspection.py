@@ -83,11 +83,7 @@ class Inspection:
 
 
 def inspect(source: ImageSource, progress: Progress = silent) -> Inspection:
-    """Decode every image once and report; some 25 bytes of each are kept.
-
-    Args:
-        source: the images; an unreadable one is a finding.
-        progress: shows the pass.
+    """Decode every image once and report; an unreadable one is a finding. Some 25 bytes of each are kept.
 
     Raises:
         DataError: not one image can be read.
@@ -169,13 +165,7 @@ def unreadable_images(survey: SourceSummary) -> list[DataFinding]:
 
 
 def classes_and_levels(location: str, classes: tuple[str, ...], counts: Labels) -> list[DataFinding]:
-    """No labels, a single class, a folder on the wrong level, classes with few images.
-
-    Args:
-        location: the folder that was looked at.
-        classes: C names.
-        counts: readable images of each class, ``(C,)``.
-    """
+    """No labels, a single class, a folder on the wrong level, classes with few readable images; counts ``(C,)``."""
     if not classes:
         summary = "the images have no labels; put them in one subfolder per class to use them as high-quality images"
         return [DataFinding("no labels", summary)]
@@ -187,12 +177,7 @@ def classes_and_levels(location: str, classes: tuple[str, ...], counts: Labels) 
 
 
 def without_label(classes: Sequence[str], labels: Labels) -> list[DataFinding]:
-    """Images without a label among others that have one.
-
-    Args:
-        classes: C names.
-        labels: of the readable images, ``(M,)``; -1 without.
-    """
+    """Images without a label (-1) among others that have one; labels ``(M,)`` of the readable ones."""
     count = int((labels < 0).sum()) if len(classes) else 0
     summary = (
         f"{plural(count, 'image has', 'images have')} no label; they can be low-quality images of any class, no others"
@@ -201,13 +186,7 @@ def without_label(classes: Sequence[str], labels: Labels) -> list[DataFinding]:
 
 
 def small_classes(classes: Sequence[str], counts: Labels, fewest: int) -> list[DataFinding]:
-    """Classes with few images, but at least ``fewest``.
-
-    Args:
-        classes: C names.
-        counts: images of each class that are looked at, ``(C,)``.
-        fewest: below it, something else is said of a class.
-    """
+    """Classes with few images, but at least ``fewest``, below which something else is said; counts ``(C,)``."""
     rule = (
         "they may be learned poorly and lose their variety; what helps is more images, or augmentation "
         "(--set augmentation.policy=\"['translation', 'cutout']\")"
@@ -256,10 +235,7 @@ def look_alike_names(classes: Sequence[str]) -> list[DataFinding]:
 def duplicates(source: ImageSource, rows: Indices, digests: Digests) -> list[DataFinding]:
     """The same pixels more than once: within a class (copies) and across classes (likely wrong labels).
 
-    Args:
-        source: where the images are.
-        rows: the readable ones, ``(M,)``.
-        digests: a number for the pixels of each of them, ``(M,)``.
+    Rows ``(M,)`` are those of the readable images, digests ``(M,)`` a number for the pixels of each.
     """
     within: list[Indices] = []
     across: list[Indices] = []
@@ -283,13 +259,7 @@ def _groups(source: ImageSource, groups: list[Indices]) -> list[str]:
 
 
 def shapes(source: ImageSource, rows: Indices, sizes: NDArray[np.int32]) -> list[DataFinding]:
-    """Images that are not square, and images much smaller or larger than most.
-
-    Args:
-        source: where the images are.
-        rows: the readable ones, ``(M,)``.
-        sizes: their widths and heights in pixels, ``(M, 2)``.
-    """
+    """Images that are not square, or much smaller or larger than most; ``(M, 2)`` widths and heights in pixels."""
     short = sizes.min(axis=1)
     median = float(np.median(short))
     odd = (short * FAR_FROM_MEDIAN < median) | (short > median * FAR_FROM_MEDIAN)
@@ -317,10 +287,7 @@ def mixed_modes(survey: SourceSummary) -> list[DataFinding]:
 def little_contrast(source: ImageSource, rows: Indices, extents: Extents) -> list[DataFinding]:
     """A set, or some images of it, with next to nothing to see: blanks, damage, or levels that mean something else.
 
-    Args:
-        source: where the images are.
-        rows: the readable ones, ``(M,)``.
-        extents: of the levels of each of them, ``(M, 3)``.
+    Rows ``(M,)`` are those of the readable images, extents ``(M, 3)`` of their levels.
     """
     whole, some = faint_set(extents), faint_images(extents)
     if whole:

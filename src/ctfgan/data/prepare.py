@@ -23,7 +23,6 @@ from ctfgan.data.sources.columns import Columns
 from ctfgan.data.sources.registry import open_source
 from ctfgan.data.splits import (
     Indices,
-    ascending,
     membership,
     share,
     shared_rows,
@@ -37,12 +36,7 @@ WITHHELD = 1  # tells the random numbers that draw withheld classes from others 
 
 
 def prepare(settings: DataSettings, *, low_quality: bool, progress: Progress = silent) -> Dataset:
-    """Open and split the data that the settings name.
-
-    Args:
-        settings: the recipe's data settings.
-        low_quality: whether the method uses low-quality images.
-        progress: shows the decoding of large sets.
+    """Open and split the data that the settings name; the low-quality side only if the method uses ``low_quality``.
 
     Raises:
         DataError: nothing usable, one class only, a class too small, or sides that look swapped.
@@ -107,7 +101,7 @@ def divide(
     side = low_quality_side(settings, packed, pool, training, progress, small) if low_quality else None
     if len(withheld) and side is not None:
         _check_withheld(settings, packed, withheld, side)
-    return Dataset(packed, training, ascending(pool, count), reference, side, withheld)
+    return Dataset(packed, training, np.sort(pool), reference, side, withheld)
 
 
 def _drawn_classes(settings: DataSettings, packed: PackedImages) -> Labels:
@@ -227,11 +221,7 @@ def _first_unreadable(survey: SourceSummary, class_name: str) -> str:
 def _large_classes(settings: DataSettings, source: ImageSource, counts: Labels, unreadable: str) -> ImageSource:
     """The images of the classes with at least ``data.smallest_class``; the others are named in a note.
 
-    Args:
-        settings: with that number.
-        source: labelled images.
-        counts: images of each class that can be used, ``(C,)``.
-        unreadable: what to say of those that cannot.
+    Images of each class that can be used are ``counts``, ``(C,)``; ``unreadable`` is what to say of those that cannot.
 
     Raises:
         DataError: fewer than two classes are that large.
@@ -274,10 +264,6 @@ def high_quality_sources(settings: DataSettings, progress: Progress = silent) ->
     """The high-quality images and, if they are not to be cut from these, the images of the reference.
 
     Both are opened, and their classes compared, before anything is decoded.
-
-    Args:
-        settings: the recipe's data settings.
-        progress: shows a first look at fonts.
 
     Returns:
         Labelled sources; the reference has the class numbering of the high-quality images.

@@ -81,10 +81,6 @@ class Unreadable:
 def read_headers(source: ImageSource, progress: Progress = silent) -> SourceSummary:
     """Read every header, and decode the images whose levels are no bytes; unreadable ones are counted, not raised.
 
-    Args:
-        source: at least one image.
-        progress: shows the decoding.
-
     Raises:
         DataError: no image can be read, or the levels of the set have no plain meaning.
     """

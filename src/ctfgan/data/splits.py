@@ -140,11 +140,6 @@ def membership(rows: Indices, count: int) -> NDArray[np.bool_]:
     return mask
 
 
-def ascending(rows: Indices, count: int) -> Indices:
-    """``np.sort(rows)`` of different rows of ``count`` images."""
-    return np.flatnonzero(membership(rows, count))
-
-
 Digests = NDArray[np.uint64]
 
 

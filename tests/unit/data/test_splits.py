@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ctfgan.data.splits import ascending, covering_prefix, share, stratified_order, whole_groups
+from ctfgan.data.splits import covering_prefix, share, stratified_order, whole_groups
 
 LABELS = st.lists(st.integers(0, 6), min_size=1, max_size=80)
 
@@ -92,10 +92,6 @@ def test_the_order_is_that_of_keys_and_random_ties_sorted_by_comparison(
         keyed.append(((met[label] + 0.5) / sizes[label], ties[label], row))
         met[label] += 1
     assert stratified_order(spread, seed).tolist() == [row for *_, row in sorted(keyed)]
-
-
-def test_rows_are_sorted_through_a_mask() -> None:
-    assert ascending(np.array([7, 2, 9, 0]), 11).tolist() == [0, 2, 7, 9]
 
 
 GROUPED = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3), st.integers(0, 30)), min_size=1, max_size=80)
