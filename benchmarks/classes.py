@@ -43,8 +43,9 @@ from ctfgan.recipes.recipe import Recipe
 from ctfgan.reports.curves import as_png
 from ctfgan.runs.context import Callbacks, RunContext, open_context
 from ctfgan.training.ema import Ema
-from ctfgan.training.loop import GanOptimizers, train_steps
-from ctfgan.training.method import Method
+from ctfgan.training.loop import train_steps
+from ctfgan.training.optimizers import GanOptimizers
+from ctfgan.training.stage import Method
 
 RESOLUTION = 16
 SETTLING_STEPS = 20  # before memory is read: allocators have then seen every size

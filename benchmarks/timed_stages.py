@@ -23,10 +23,10 @@ from ctfgan.models.synthesis import CHUNK, synthesise
 from ctfgan.recipes.build import DataSpec, build_method, random_codes_for
 from ctfgan.recipes.recipe import Recipe
 from ctfgan.training.ema import Ema
-from ctfgan.training.loop import GanOptimizers
-from ctfgan.training.method import Method, Stage
 from ctfgan.training.objectives.adversarial import Critic
+from ctfgan.training.optimizers import GanOptimizers
 from ctfgan.training.settings import StageSettings
+from ctfgan.training.stage import Method, Stage
 
 ENDLESS = 10**9  # steps of a stage that is only timed: its learning rate stays
 SYNTHESISE, BARE = "synthesise", "bare forward"
@@ -114,12 +114,12 @@ class TimedStage:
 
     def update_discriminator(self) -> None:
         """One discriminator step."""
-        self._updates.discriminator(self.objective, self.batch)
+        self._updates.discriminator_step(self.objective, self.batch)
         wait_for(self._device)
 
     def update_generator(self) -> None:
         """One generator step, without the discriminator's before it."""
-        self._updates.generator(self.objective, self.generator_batch)
+        self._updates.generator_step(self.objective, self.generator_batch)
         wait_for(self._device)
 
     def step(self) -> StepTimes:

@@ -21,7 +21,8 @@ from ctfgan.recipes.catalogue import named_recipe
 from ctfgan.recipes.overlay import with_settings
 from ctfgan.training.augmentation import Augmentation
 from ctfgan.training.ema import Ema
-from ctfgan.training.loop import GanOptimizers, train_steps
+from ctfgan.training.loop import train_steps
+from ctfgan.training.optimizers import GanOptimizers
 from ctfgan.training.settings import AugmentationSettings
 
 SHAPE = DataSpec(num_classes=4, num_low_quality_labels=3, low_quality_size=8, channels=1)
@@ -108,7 +109,7 @@ def trained(engine: Engine, settings: tuple[str, ...]) -> dict[str, Tensor]:
             ema.update(generator)
         found |= ema.network.state_dict(prefix=f"{stage.name}.average.")
         for player in ("generator", "discriminator"):
-            for index, moments in updates.state()[player]["adam"]["state"].items():
+            for index, moments in updates.state()[player]["state"].items():
                 found |= {f"{stage.name}.{player}.{index}.{name}": value for name, value in moments.items()}
     return found | method.networks.state_dict(prefix="networks.")
 

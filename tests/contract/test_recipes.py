@@ -24,8 +24,8 @@ from ctfgan.recipes.catalogue import RECIPES, named_recipe
 from ctfgan.recipes.overlay import with_settings
 from ctfgan.recipes.recipe import Recipe, parse_recipe
 from ctfgan.sampling.model import Model
-from ctfgan.training.loop import GanOptimizers, total
-from ctfgan.training.method import Method
+from ctfgan.training.optimizers import GanOptimizers, total
+from ctfgan.training.stage import Method
 
 CPU = alone(torch.device("cpu"))
 SHAPE = DataSpec(num_classes=4, num_low_quality_labels=3, low_quality_size=8, channels=1)
@@ -154,8 +154,8 @@ def test_a_few_steps_of_each_player_lower_its_own_loss_on_a_fixed_batch(name: st
         objective.generator.train()
         updates = GanOptimizers(objective.generator, objective.discriminator, stage.settings, CPU)
         for step, terms in (
-            (updates.discriminator, objective.discriminator_terms),
-            (updates.generator, objective.generator_terms),
+            (updates.discriminator_step, objective.discriminator_terms),
+            (updates.generator_step, objective.generator_terms),
         ):
 
             def loss() -> float:
@@ -177,8 +177,8 @@ def test_stage_2_leaves_g_lh_as_it_was_bit_for_bit() -> None:
     before = {name: tensor.clone() for name, tensor in generator_lh.state_dict().items()}
     updates = GanOptimizers(stage.objective.generator, stage.objective.discriminator, stage.settings, CPU)
     for _ in range(3):
-        updates.discriminator(stage.objective, batch(recipe))
-        updates.generator(stage.objective, batch(recipe))
+        updates.discriminator_step(stage.objective, batch(recipe))
+        updates.generator_step(stage.objective, batch(recipe))
     assert all(torch.equal(before[name], tensor) for name, tensor in generator_lh.state_dict().items())
 
 

@@ -24,8 +24,8 @@ from ctfgan.recipes.overlay import with_settings
 from ctfgan.recipes.recipe import Recipe, parse_recipe
 from ctfgan.training.class_codes import ClassCodes
 from ctfgan.training.ema import Ema
-from ctfgan.training.loop import GanOptimizers
-from ctfgan.training.method import Method
+from ctfgan.training.optimizers import GanOptimizers
+from ctfgan.training.stage import Method
 from tests.contract.test_recipes import CPU, ONE_OF_EACH, SHAPE, batch, narrow
 
 CONDITIONAL = tuple(name for name in ONE_OF_EACH if name != "sn-gan-folders")
@@ -61,7 +61,8 @@ def test_every_method_trains_on_codes_which_stay_as_they_are(name: str, matched:
         ema = Ema(objective.generator, 0.9)
         for _ in range(3):
             objective.advance(1.0)
-            losses = updates.discriminator(objective, batch(recipe)) | updates.generator(objective, batch(recipe))
+            losses = updates.discriminator_step(objective, batch(recipe))
+            losses |= updates.generator_step(objective, batch(recipe))
             ema.update(objective.generator)
             assert all(loss.isfinite() for loss in losses.values())
         shared = {codes.data_ptr() for codes in codes_of(ema.network)}

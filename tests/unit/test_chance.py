@@ -11,7 +11,7 @@ from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.distributed.image_rng import PerImageRng, numbers_in_class
 from ctfgan.models.interfaces import normal_noise
 from ctfgan.training.augmentation import Augmentation
-from ctfgan.training.self_supervision import paste_patches
+from ctfgan.training.objectives.adversarial import paste_patches
 from ctfgan.training.settings import AugmentationSettings
 
 

@@ -17,8 +17,8 @@ from ctfgan.core.errors import ConfigError
 from ctfgan.nn.class_tables import CLASSES, LOW_QUALITY_LABELS, table_spaces
 from ctfgan.recipes.build import DataSpec, labels_use_codes, uses_codes
 from ctfgan.recipes.recipe import CtfGan, Recipe, ResnetMethod, StartSettings
+from ctfgan.storage.checkpoints import below
 from ctfgan.storage.run_folder import RunFolder
-from ctfgan.storage.tensor_files import below
 from ctfgan.training.class_codes import ClassEncoder
 
 GENERATOR_SETTINGS = ("data.resolution", "method.networks.generator_width", "method.networks.noise")

@@ -17,8 +17,8 @@ from ctfgan.core.text import duration
 from ctfgan.distributed.launch import is_main
 from ctfgan.runs.context import Callbacks, NullCallback
 from ctfgan.training.alarms import Alarm
+from ctfgan.training.divergence import Rollback
 from ctfgan.training.loop import StepLosses
-from ctfgan.training.rollback import Rollback
 from ctfgan.training.settings import StageSettings
 from ctfgan.training.validation import CheckReport
 

@@ -49,7 +49,7 @@ from ctfgan.recipes.recipe import Recipe, parse_recipe
 from ctfgan.runs.context import Callbacks, RunContext, main_only
 from ctfgan.runs.train import is_finished, released_checkpoint, reopen
 from ctfgan.storage.run_folder import RECIPE, RunFolder
-from ctfgan.training.rollback import HealthRecord
+from ctfgan.training.divergence import HealthRecord
 
 MEMORIZATION_SAMPLES, MEMORIZATION_REAL = 1_000, 5_000
 

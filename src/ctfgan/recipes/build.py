@@ -25,13 +25,13 @@ from ctfgan.nn.class_tables import LOW_QUALITY_LABELS, ClassSpace
 from ctfgan.recipes.recipe import AcGan, CtfGan, MethodSettings, ProgGan, Recipe, ResnetMethod, SnGan
 from ctfgan.training.class_codes import ClassCodes, load_codes, random_codes
 from ctfgan.training.losses import ADVERSARIAL_LOSSES
-from ctfgan.training.method import Method, Stage
 from ctfgan.training.objectives.adversarial import AdversarialObjective, ObjectiveSetup
 from ctfgan.training.objectives.classified import ClassifiedObjective, ClassTerm
 from ctfgan.training.objectives.growing import GrowingObjective
 from ctfgan.training.objectives.transfer import TransferObjective
 from ctfgan.training.regularization import DiscriminatorRegularization
 from ctfgan.training.settings import StageSettings
+from ctfgan.training.stage import Method, Stage
 
 MOST_CANDIDATES = 10_000  # classes that a class loss looks at, if they are all
 SAMPLED_CLASSES = 1_024  # that stand for all others where there are more

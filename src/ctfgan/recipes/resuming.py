@@ -10,8 +10,8 @@ from ctfgan.core.errors import ConfigError
 from ctfgan.core.text import a_few
 from ctfgan.recipes.overlay import changed_settings
 from ctfgan.recipes.recipe import ProgGan, Recipe
-from ctfgan.training.early_stopping import EarlyStopping
 from ctfgan.training.settings import StageSettings
+from ctfgan.training.stage import EarlyStopping
 
 FREE = (
     "name",
@@ -140,12 +140,11 @@ def check_patience(before: Recipe, now: Recipe, stage: str, distances: Sequence[
     name, stages = _setting_of(stage, now), _stages(now)
     if name is None or stages[name].steps <= _stages(before)[name].steps:
         return
-    plateau = EarlyStopping(now.training.checks, stages[name].patience)
-    plateau.distances = list(distances)
-    if plateau.is_reached():
+    early_stopping = EarlyStopping(now.training.checks, stages[name].patience, distances)
+    if early_stopping.is_reached:
         raise ConfigError(
             f"method.{name}.steps is {stages[name].steps}, but stage {stage!r} of {run} has ended for another "
-            f"reason ({plateau.reason()}); also set {name}.patience=none, or more than {stages[name].patience}"
+            f"reason ({early_stopping.reason()}); also set {name}.patience=none, or more than {stages[name].patience}"
         )
 
 

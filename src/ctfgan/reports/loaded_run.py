@@ -19,8 +19,8 @@ from ctfgan.metrics.eval_classifier import TrainedEvalClassifier, load_eval_clas
 from ctfgan.recipes.recipe import Recipe
 from ctfgan.runs.context import Callbacks, RunContext
 from ctfgan.runs.train import is_finished, released_checkpoint, reopen
+from ctfgan.storage.checkpoints import below
 from ctfgan.storage.run_folder import BUNDLE, RECOGNISER, RunFolder
-from ctfgan.storage.tensor_files import below
 
 TRIES = 3  # to read a checkpoint: a run that trains meanwhile deletes old ones
 

@@ -29,8 +29,9 @@ from ctfgan.training.class_codes import (
     for_codes,
     kept_class_means,
 )
-from ctfgan.training.method import Callback, Method
 from ctfgan.training.settings import StageSettings
+from ctfgan.training.stage import Method
+from ctfgan.training.trainer import Callback
 
 
 class NullCallback(Callback):

@@ -51,6 +51,7 @@ from ctfgan.recipes.recipe import Recipe, StartSettings, parse_recipe
 from ctfgan.recipes.resuming import check_patience, check_settings, check_steps, goal, goes_on
 from ctfgan.recipes.validate import check_recipe
 from ctfgan.runs.context import Callbacks, RunContext, main_only, open_context
+from ctfgan.storage.checkpoints import UNFIT, Checkpoint, below
 from ctfgan.storage.run_folder import (
     BUNDLE,
     CODES,
@@ -60,11 +61,9 @@ from ctfgan.storage.run_folder import (
     RECIPE,
     RECOGNISER,
     RunFolder,
-    StoredCheckpoint,
 )
-from ctfgan.storage.tensor_files import UNFIT, below
 from ctfgan.training.class_codes import ClassCodes
-from ctfgan.training.rollback import HealthRecord
+from ctfgan.training.divergence import HealthRecord
 from ctfgan.training.trackers import tracked
 from ctfgan.training.trainer import Trainer
 
@@ -203,8 +202,9 @@ def resume(
             processes.on_main(lambda: _write_recipe(folder, wanted, written))
             return _begin(beginning, folder, callbacks)
         with _interrupted(stopped):
-            newest = Path(processes.on_main(lambda: _newest(folder, recipe, callbacks)))
-            checkpoint = processes.main_first(lambda: folder.load(newest))
+            newest = Path(processes.on_main(lambda: str(folder.newest_intact(callbacks.say))))
+            checkpoint = processes.main_first(lambda: folder.load(newest, is_checked=True))
+            processes.on_main(lambda: _tidy(folder, recipe, newest, checkpoint, callbacks))
             _check_changes(folder, wanted, written, newest, checkpoint, processes.count)
             if not is_released or wanted.data != written.data:
                 place, eval_classifier = reopen(folder, callbacks, device, wanted)
@@ -221,7 +221,7 @@ _WAY_FURTHER = "more steps than it has train it on, such as --set generate.steps
 
 
 def _check_changes(
-    folder: RunFolder, wanted: Recipe, written: Recipe, newest: Path, checkpoint: StoredCheckpoint, processes: int
+    folder: RunFolder, wanted: Recipe, written: Recipe, newest: Path, checkpoint: Checkpoint, processes: int
 ) -> None:
     """Refuse what of a run's recipe may not change, before its data are opened."""
     check_recipe(wanted, processes)
@@ -237,7 +237,7 @@ def _write_recipe(folder: RunFolder, wanted: Recipe, written: Recipe) -> None:
         write_file(folder.path / RECIPE, wanted.to_json().encode())
 
 
-def _note_recipe(folder: RunFolder, checkpoint: StoredCheckpoint) -> None:
+def _note_recipe(folder: RunFolder, checkpoint: Checkpoint) -> None:
     """Note in ``data.json`` what a run goes on training with, and what that changes and where."""
     now, before, data = _written_recipe(folder), _trained_recipe(folder), folder.read_json(DATA)
     if now == before:
@@ -246,7 +246,7 @@ def _note_recipe(folder: RunFolder, checkpoint: StoredCheckpoint) -> None:
     if before is not None:
         state = checkpoint.state
         changed = {name: {"before": old, "now": new} for name, (new, old) in changed_settings(now, before).items()}
-        at = {"after_steps": state["steps_before"] + state["updates"]["step"]}
+        at = {"after_steps": state["steps_before"] + state["optimizers"]["step"]}
         data["changes"] = [*data.get("changes", []), {**at, "settings": changed}]
     folder.write_json(DATA, data)
 
@@ -262,14 +262,12 @@ def _put_figures_aside(folder: RunFolder, newest: Path, callbacks: Callbacks) ->
         )
 
 
-def _newest(folder: RunFolder, recipe: Recipe, callbacks: Callbacks) -> str:
-    newest, checkpoint = folder.load_newest(callbacks.say)
+def _tidy(folder: RunFolder, recipe: Recipe, newest: Path, checkpoint: Checkpoint, callbacks: Callbacks) -> None:
     folder.prune(recipe.training.keep_checkpoints)  # what a run that was killed did not come to
     if folder.journal().size() < checkpoint.state["journal"]:
         callbacks.say(
             f"{folder.path / JOURNAL} has lost lines since {newest.name} was saved; training does not need them"
         )
-    return str(newest)
 
 
 def _has_intact_bundle(folder: RunFolder, wanted: Recipe, callbacks: Callbacks) -> bool:
@@ -435,7 +433,7 @@ def _finish(
     place: RunContext,
     eval_classifier: TrainedEvalClassifier,
     folder: RunFolder,
-    checkpoint: StoredCheckpoint | None,
+    checkpoint: Checkpoint | None,
     callbacks: Callbacks,
     begin: Matched | None = None,
 ) -> Path:
@@ -443,9 +441,10 @@ def _finish(
     method = place.method()
     if begin is not None:
         begin.put_into(method.networks)
-    trainer = Trainer(method, place.dataset, eval_classifier, recipe.training, folder, recipe.seed, place.engine)
+    trainer = Trainer(
+        method, place.dataset, eval_classifier, recipe.training, folder, recipe.seed, place.engine, checkpoint
+    )
     if checkpoint is not None:
-        trainer.restore(checkpoint)
         place.engine.processes.on_main(lambda: _note_recipe(folder, checkpoint))
     way_on = f"go on from the last checkpoint with 'ctfgan resume {folder.path}'"
     try:

@@ -13,17 +13,17 @@ from typing import Any, Literal
 from ctfgan.core.errors import RunError
 from ctfgan.core.files import clear_remains, delete_folder, is_remains, lock, new_folder, read_json, write_file
 from ctfgan.core.text import excerpt
-from ctfgan.storage.checkpoint_files import (
+from ctfgan.storage.checkpoints import (
     MANIFEST,
+    WAY_OUT,
     Checkpoint,
-    StoredCheckpoint,
+    StoredTensors,
     check_files,
     read_checkpoint,
     read_manifest,
     write_checkpoint,
 )
 from ctfgan.storage.journal import Journal, Listener
-from ctfgan.storage.tensor_files import WAY_OUT, StoredTensors
 
 RECIPE = "recipe.json"
 JOURNAL = "journal.jsonl"
@@ -37,8 +37,6 @@ CHECKPOINTS = "checkpoints"
 TRACKER = "tracker.json"
 ASIDE = "damaged-"
 LOCK = ".lock"
-
-__all__ = ["Checkpoint", "Journal", "RunFolder", "StoredCheckpoint"]
 
 
 class RunFolder:
@@ -190,13 +188,18 @@ class RunFolder:
         """Whether there is a complete checkpoint of a step."""
         return (self._checkpoint(step) / MANIFEST).is_file()
 
-    def load(self, folder: Path) -> StoredCheckpoint:
-        """Open a checkpoint after checking its hashes; runs no code from it.
+    def load(self, folder: Path, *, is_checked: bool = False) -> Checkpoint:
+        """Open a checkpoint; runs no code from it.
+
+        Args:
+            folder: one of :meth:`checkpoints`.
+            is_checked: whether :meth:`put_damaged_aside` has compared its hashes; else that happens here.
 
         Raises:
             RunError: a file is missing or was changed.
         """
-        check_files(folder)
+        if not is_checked:
+            check_files(folder)
         return read_checkpoint(folder)
 
     def put_damaged_aside(self, warn: Callable[[str], None]) -> None:
@@ -210,8 +213,8 @@ class RunFolder:
             except RunError as error:
                 warn(f"{str(error).removesuffix(WAY_OUT)}; put aside as {self._put_aside(folder).name}")
 
-    def load_newest(self, warn: Callable[[str], None]) -> tuple[Path, StoredCheckpoint]:
-        """The newest intact checkpoint, after putting damaged ones aside; for who holds the run.
+    def newest_intact(self, warn: Callable[[str], None]) -> Path:
+        """The newest checkpoint, after putting damaged ones aside; for who holds the run.
 
         Raises:
             RunError: none is intact.
@@ -219,8 +222,7 @@ class RunFolder:
         self.put_damaged_aside(warn)
         if not self.checkpoints():
             raise RunError(f"{self.path} has no intact checkpoint; restore one from a copy, or train again")
-        newest = self.checkpoints()[-1]
-        return newest, read_checkpoint(newest)
+        return self.checkpoints()[-1]
 
     def load_tensors(self, folder: Path) -> StoredTensors:
         """The weights of a checkpoint alone, after checking all hashes."""
@@ -246,7 +248,7 @@ class RunFolder:
 
     def good(self) -> list[Path]:
         """Checkpoints that a run may be rolled back to, oldest first: of healthy checks and of starts of stages."""
-        return [folder for folder, note in self._notes() if note.get("good", True)]
+        return [folder for folder, note in self._notes() if note["good"]]
 
     def released(self, release: Literal["best", "last"]) -> Path:
         """The checkpoint whose weights a bundle carries."""

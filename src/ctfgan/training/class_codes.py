@@ -30,7 +30,7 @@ from ctfgan.data.low_quality_bank import BothSides
 from ctfgan.data.sources.base import Labels
 from ctfgan.metrics.eval_classifier import EvalClassifier, TrainingImages
 from ctfgan.metrics.settings import EvalClassifierSettings
-from ctfgan.storage.tensor_files import below, read_finite_tensors, tensor_forms
+from ctfgan.storage.checkpoints import below, read_finite_tensors, tensor_forms
 
 AT_ONCE = 512  # images
 CLASSIFIER = "classifier."

@@ -14,8 +14,9 @@ from ctfgan.data.batches import BatchStream
 from ctfgan.data.dataset import Dataset
 from ctfgan.distributed.engine import Engine, wait_for
 from ctfgan.nn.shared_norm import distribute
-from ctfgan.training.loop import GanOptimizers, train_steps
-from ctfgan.training.method import Method
+from ctfgan.training.loop import train_steps
+from ctfgan.training.optimizers import GanOptimizers
+from ctfgan.training.stage import Method
 
 TIMED_STEPS = 3
 FLOATS = 5  # for each parameter: weight, gradient, two moments of Adam, moving average
@@ -44,13 +45,13 @@ def estimate(method: Method, dataset: Dataset, engine: Engine) -> list[Estimate]
     for number, stage in enumerate(method.stages):
         stage.enter()
         stage.objective.generator.train()
-        updates = GanOptimizers(stage.objective.generator, stage.objective.discriminator, stage.settings, engine)
+        optimizers = GanOptimizers(stage.objective.generator, stage.objective.discriminator, stage.settings, engine)
         batches = BatchStream(dataset, stage.settings.batch_size, number, method.batch_rng, device=device)
         counter = KeptBytes()
         times = []
         with torch.autograd.graph.saved_tensors_hooks(counter.keep, counter.give):
             started = time.perf_counter()
-            for _ in train_steps(stage.objective, batches, stage.settings, updates):
+            for _ in train_steps(stage.objective, batches, stage.settings, optimizers):
                 wait_for(device)
                 times.append(time.perf_counter() - started)
                 counter.next_step(stage.settings.critic_steps + 1)

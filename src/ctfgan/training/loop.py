@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ctfgan.data.batches import Batch, join, split
-from ctfgan.distributed.engine import Engine
+from ctfgan.data.batches import Batch, join
 from ctfgan.training.objectives.adversarial import AdversarialObjective, LossTerms
-from ctfgan.training.optimizers import Optimiser
+from ctfgan.training.optimizers import GanOptimizers
 from ctfgan.training.settings import StageSettings
+
+FEWEST_RANGED = 4
 
 
 @dataclass(frozen=True)
@@ -26,101 +25,54 @@ class StepLosses:
 
 
 def train_steps(
-    objective: AdversarialObjective, batches: Iterator[Batch], stage: StageSettings, updates: GanOptimizers
+    objective: AdversarialObjective, batches: Iterable[Batch], stage: StageSettings, optimizers: GanOptimizers
 ) -> Iterator[StepLosses]:
     """Train until ``stage.steps`` generator steps are done; yield after each one.
 
-    Continues where ``updates`` stands, so a resumed stage runs its remaining steps only.
+    Continues where ``optimizers`` stand, so a resumed stage runs its remaining steps only.
+
+    Args:
+        objective: the losses of both players.
+        batches: on the networks' device; begun again when they are used up, so that a pass over a DataLoader is an
+            epoch.
+        stage: how many steps of whom.
+        optimizers: of both players.
+
+    Raises:
+        ValueError: there are no batches (any more).
     """
-    while updates.step < stage.steps:
-        objective.advance(updates.step / stage.steps)
+    stream = _repeated(batches)
+    while optimizers.step < stage.steps:
+        objective.advance(optimizers.step / stage.steps)
         for _ in range(stage.critic_steps):
-            discriminator_losses = updates.discriminator(objective, next(batches))
-        generator_losses = updates.generator(objective, join([next(batches) for _ in range(stage.generator_batches)]))
+            discriminator_losses = optimizers.discriminator_step(objective, next(stream))
+        generator_batch = join([next(stream) for _ in range(stage.generator_batches)])
+        generator_losses = optimizers.generator_step(objective, generator_batch)
         yield StepLosses(discriminator_losses, generator_losses)
 
 
-class GanOptimizers:
-    """The optimisers of both players and their learning rates.
+def _repeated(batches: Iterable[Batch]) -> Iterator[Batch]:
+    while True:
+        count = 0
+        for count, batch in enumerate(batches, start=1):  # noqa: B007
+            yield batch
+        if count == 0:
+            raise ValueError("there are no batches left; pass a list, a DataLoader, or an iterator that does not end")
+
+
+def log_values(losses: StepLosses, logits: tuple[Tensor, Tensor] | None) -> dict[str, Tensor]:
+    """What a line of the journal says of a step: losses, mean and range of the real and of the fake logits.
+
+    No range is given of fewer than 4 images, which may well get the same logit.
 
     Args:
-        generator: what learns to synthesise.
-        discriminator: what learns to judge.
-        stage: rates, and the parts that a batch is taken in.
-        engine: its processes average their gradients; its precision is that of the losses.
-        slowed: factor on both rates of a run that was rolled back (decision 28).
-
-    Attributes:
-        step: generator steps done in this stage.
+        losses: of the step.
+        logits: of the last discriminator step, real and fake, ``(N,)`` each; None before the first.
     """
-
-    def __init__(
-        self,
-        generator: nn.Module,
-        discriminator: nn.Module,
-        stage: StageSettings,
-        engine: Engine,
-        slowed: float = 1.0,
-    ) -> None:
-        self.step = 0
-        self._slowed = slowed
-        self._stage = stage
-        self._critic = discriminator
-        self._engine = engine
-        self._generator = Optimiser(generator, stage.betas, engine.processes)
-        self._discriminator = Optimiser(discriminator, stage.betas, engine.processes)
-
-    def discriminator(self, objective: AdversarialObjective, batch: Batch) -> LossTerms:
-        """One discriminator step."""
-        objective.begin_discriminator_step()
-        return self._apply(objective.discriminator_terms, batch, self._discriminator, self._stage.discriminator_rate)
-
-    def generator(self, objective: AdversarialObjective, batch: Batch) -> LossTerms:
-        """One generator step; the discriminator's weights get no gradient, which saves their share of the work."""
-        for parameter in self._discriminator.parameters:
-            parameter.requires_grad_(False)
-        # Its weights rest, so their spectral norm does too: its power iteration belongs to the discriminator's steps.
-        self._critic.eval()
-        losses = self._apply(objective.generator_terms, batch, self._generator, self._stage.generator_rate)
-        self._critic.train()
-        for parameter in self._discriminator.parameters:
-            parameter.requires_grad_(True)
-        self.step += 1
-        return losses
-
-    def state(self) -> dict[str, Any]:
-        """For a checkpoint."""
-        return {"step": self.step} | {name: optimiser.state() for name, optimiser in self._optimisers().items()}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Continue from a :meth:`state`."""
-        self.step = state["step"]
-        for name, optimiser in self._optimisers().items():
-            optimiser.restore(state[name])
-
-    def _optimisers(self) -> dict[str, Optimiser]:
-        return {"generator": self._generator, "discriminator": self._discriminator}
-
-    def _apply(self, loss: Callable[[Batch], LossTerms], batch: Batch, optimiser: Optimiser, rate: float) -> LossTerms:
-        """One step; returns the losses of this process, means over the parts of its batch."""
-        optimiser.zero()
-        parts = self._stage.accumulate
-        losses: LossTerms = {}
-        for part in split(batch, parts) if parts > 1 else [batch]:
-            with self._engine.autocast():
-                terms = loss(part)
-            (total(terms) / parts).backward()
-            for name, term in terms.items():
-                losses[name] = losses.get(name, 0) + term.detach() / parts
-        optimiser.step(rate * self._slowed * decay(self.step / self._stage.steps, self._stage.decay_from))
-        return losses
-
-
-def total(terms: LossTerms) -> Tensor:
-    """The loss that a player minimises."""
-    return torch.stack(list(terms.values())).sum()
-
-
-def decay(progress: float, start: float) -> float:
-    """Factor on the learning rate at ``progress`` (0 ... 1): 1 until ``start``, then linear to 0 at 1."""
-    return 1.0 if progress <= start else (1 - progress) / (1 - start)
+    values = {f"discriminator_{name}": term for name, term in losses.discriminator.items()}
+    values |= {f"generator_{name}": term for name, term in losses.generator.items()}
+    for kind, of_kind in zip(("real", "fake"), logits or (), strict=False):
+        values[f"{kind}_logit"] = of_kind.mean()
+        if len(of_kind) >= FEWEST_RANGED:
+            values[f"{kind}_logit_range"] = of_kind.max() - of_kind.min()
+    return values

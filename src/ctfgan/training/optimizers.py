@@ -1,49 +1,111 @@
-"""The optimiser of one player: Adam, on gradients that all processes of a run agree on."""
+"""The optimizers of both players: Adam, on gradients that all processes of a run agree on."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-
-class Exchange(Protocol):
-    """How the processes of a run share gradients; with one process there is nothing to share."""
-
-    def average(self, gradients: list[Tensor]) -> None:
-        """Replace each tensor by its mean over all processes, in place."""
-        ...
+from ctfgan.data.batches import Batch, split
+from ctfgan.distributed.engine import Engine, alone
+from ctfgan.training.objectives.adversarial import AdversarialObjective, LossTerms
+from ctfgan.training.settings import StageSettings
 
 
-class Optimiser:
-    """Adam for what requires a gradient in a network when it is made.
+class GanOptimizers:
+    """Adam for what requires a gradient in each player when this is made, with the stage's learning rates.
+
+    Args:
+        generator: what learns to synthesise.
+        discriminator: what learns to judge.
+        stage: rates, and the parts that a batch is taken in.
+        engine: its processes average their gradients; its precision is that of the losses. None is this process alone,
+            in float32.
+        lr_scale: factor on both rates of a run that was rolled back (decision 28).
 
     Attributes:
-        parameters: what is trained.
+        step: generator steps done in this stage.
     """
 
-    def __init__(self, network: nn.Module, betas: tuple[float, float], exchange: Exchange) -> None:
-        self.parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        self._exchange = exchange
-        self._adam = torch.optim.Adam(self.parameters, betas=betas, fused=True)
+    def __init__(
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        stage: StageSettings,
+        engine: Engine | None = None,
+        lr_scale: float = 1.0,
+    ) -> None:
+        self.step = 0
+        self._stage = stage
+        self._engine = engine or alone(torch.device("cpu"))
+        self._lr_scale = lr_scale
+        self._discriminator = discriminator
+        self._adam = {
+            name: torch.optim.Adam(_trained(network), betas=stage.betas, fused=True)
+            for name, network in (("generator", generator), ("discriminator", discriminator))
+        }
 
-    def zero(self) -> None:
-        """Forget all gradients."""
-        self._adam.zero_grad()
+    def discriminator_step(self, objective: AdversarialObjective, batch: Batch) -> LossTerms:
+        """One discriminator step; returns its losses, detached."""
+        objective.begin_discriminator_step()
+        return self._step("discriminator", objective.discriminator_terms, batch, self._stage.discriminator_rate)
 
-    def step(self, rate: float) -> None:
-        """Move the parameters against their gradients, averaged over all processes."""
+    def generator_step(self, objective: AdversarialObjective, batch: Batch) -> LossTerms:
+        """One generator step; the discriminator's weights get no gradient, which saves their share of the work."""
+        judges = self._adam["discriminator"].param_groups[0]["params"]
+        for parameter in judges:
+            parameter.requires_grad_(False)
+        # Its weights rest, so their spectral norm does too: its power iteration belongs to the discriminator's steps.
+        self._discriminator.eval()
+        losses = self._step("generator", objective.generator_terms, batch, self._stage.generator_rate)
+        self._discriminator.train()
+        for parameter in judges:
+            parameter.requires_grad_(True)
+        self.step += 1
+        return losses
+
+    def _step(self, player: str, terms_of: Callable[[Batch], LossTerms], batch: Batch, rate: float) -> LossTerms:
+        """One step of a player; returns the losses of this process, means over the parts of its batch."""
+        adam, parts = self._adam[player], self._stage.accumulate
+        adam.zero_grad()
+        losses: LossTerms = {}
+        for part in split(batch, parts) if parts > 1 else [batch]:
+            with self._engine.autocast():
+                terms = terms_of(part)
+            (total(terms) / parts).backward()
+            for name, term in terms.items():
+                losses[name] = losses.get(name, 0) + term.detach() / parts
         # All is exchanged before anything moves: if another process is lost on the way, this one still holds a whole
         # state to save.
-        self._exchange.average([parameter.grad for parameter in self.parameters if parameter.grad is not None])
-        self._adam.param_groups[0]["lr"] = rate
-        self._adam.step()
+        parameters = adam.param_groups[0]["params"]
+        self._engine.processes.average([parameter.grad for parameter in parameters if parameter.grad is not None])
+        progress = self.step / self._stage.steps
+        adam.param_groups[0]["lr"] = rate * self._lr_scale * decay(progress, self._stage.decay_from)
+        adam.step()
+        return losses
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""
-        return {"adam": self._adam.state_dict()}
+        return {"step": self.step} | {name: adam.state_dict() for name, adam in self._adam.items()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a :meth:`state`."""
-        self._adam.load_state_dict(state["adam"])
+        self.step = state["step"]
+        for name, adam in self._adam.items():
+            adam.load_state_dict(state[name])
+
+
+def _trained(network: nn.Module) -> list[nn.Parameter]:
+    return [parameter for parameter in network.parameters() if parameter.requires_grad]
+
+
+def total(terms: LossTerms) -> Tensor:
+    """The loss that a player minimises."""
+    return torch.stack(list(terms.values())).sum()
+
+
+def decay(progress: float, start: float) -> float:
+    """Factor on the learning rate at ``progress`` (0 ... 1): 1 until ``start``, then linear to 0 at 1."""
+    return 1.0 if progress <= start else (1 - progress) / (1 - start)

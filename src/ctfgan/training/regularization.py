@@ -105,7 +105,7 @@ class DiscriminatorRegularization:
             terms["lecam"] = lecam
         return terms
 
-    def readings(self) -> dict[str, float]:
+    def log_values(self) -> dict[str, float]:
         """The probability of augmentation, while it is steered."""
         return {"augmentation": self.augment.probability} if self.augment.is_steered else {}
 

@@ -91,7 +91,7 @@ class AugmentationSettings(Settings):
     policy: tuple[Literal["brightness", "saturation", "contrast", "flip", "translation", "cutout"], ...] = ()
     """Operations in this order; empty switches augmentation off."""
     probability: float = Field(default=1.0, ge=0, le=1)
-    """BatchRng of each operation for each image; with a target the largest one allowed."""
+    """Chance of each operation for each image; with a target the largest one allowed."""
     target: float | None = Field(default=None, gt=-1, lt=1)
     """Mean sign of the real logits that the probability is steered to (ADA uses 0.6); None keeps it fixed."""
     images_to_full: int = Field(default=500_000, ge=1)
@@ -161,14 +161,10 @@ class AlarmSettings(Settings):
     """When a check warns; training goes on as it was (decision 28)."""
 
     checks: int = Field(default=3, ge=1)
-    """Checks in a row that must show it; a sudden growth of weights and a loss of all classes count at once."""
+    """Checks in a row in which a class must lack variety; a loss of all classes counts at once."""
     variety: float = Field(default=0.3, ge=0, lt=1)
     """Mean distance between samples of a class, relative to its real images, below which they count as alike; where
     there are few images it is lowered to what real ones reach by chance. 0 is silent."""
-    distance: float = Field(default=2.0, gt=1)
-    """Times the best check's distance, above which a rising one counts."""
-    growth: float = Field(default=2.0, gt=1)
-    """Times the largest of the last checks, above which a layer's greatest singular value counts."""
 
 
 class TrainingSettings(Settings):

@@ -1,40 +1,83 @@
-"""The stages of a method, one after the other: play, look, save, decide when a stage is done."""
+"""The stages of a method, one after the other: train, log, check, save, decide when a stage is done."""
 
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
-from ctfgan.core.errors import Interrupted, ProcessLost, RunError
+from ctfgan.core.errors import CtfganError, Interrupted, ProcessLost, RunError
 from ctfgan.core.progress import silent
 from ctfgan.core.signals import Stopped, StopRequest
 from ctfgan.data.dataset import Dataset
 from ctfgan.distributed.engine import Engine, wait_for
 from ctfgan.metrics.eval_classifier import TrainedEvalClassifier
 from ctfgan.nn.shared_norm import distribute
-from ctfgan.storage.run_folder import RunFolder, StoredCheckpoint
-from ctfgan.storage.tensor_files import UNFIT, overwrite
+from ctfgan.storage.checkpoints import UNFIT, Checkpoint, overwrite
+from ctfgan.storage.run_folder import RunFolder
 from ctfgan.training.alarms import Alarm
-from ctfgan.training.checkpoint_writer import CheckpointWriter, TrainState
-from ctfgan.training.divergence import Diverged, line_figures
-from ctfgan.training.loop import StepLosses, train_steps
-from ctfgan.training.method import Callback, Method, Stage
-from ctfgan.training.rollback import ALARM, DIAGNOSIS, ROLLBACK, Recovery, Rollback, cut_back, diagnosis
-from ctfgan.training.settings import TrainingSettings
-from ctfgan.training.stage_state import StageState
-from ctfgan.training.validation import Validator
+from ctfgan.training.divergence import (
+    ALARM,
+    DIAGNOSIS,
+    ROLLBACK,
+    Diverged,
+    Rollback,
+    RollbackPolicy,
+    cut_back,
+    diagnosis,
+)
+from ctfgan.training.loop import StepLosses, log_values, train_steps
+from ctfgan.training.settings import StageSettings, TrainingSettings
+from ctfgan.training.stage import Method, StageState
+from ctfgan.training.validation import CheckReport, Validator
+
+
+class Callback(Protocol):
+    """Somebody who watches a run, such as the command line."""
+
+    def on_stage(self, name: str, number: int, of: int, step: int, settings: StageSettings) -> None:
+        """A stage begins, or goes on at ``step``."""
+
+    def on_step(self, step: int, losses: StepLosses) -> None:
+        """A generator step is done."""
+
+    def on_check(self, report: CheckReport) -> None:
+        """A check is done and its sheet and checkpoint are written."""
+
+    def on_alarm(self, alarm: Alarm) -> None:
+        """A check warns of something; training goes on."""
+
+    def on_rollback(self, rollback: Rollback) -> None:
+        """Training has failed and goes on from an earlier checkpoint, whose stage is announced next."""
+
+    def on_stage_end(self, name: str, reason: str) -> None:
+        """A stage has ended."""
 
 
 class Trainer:
     """A run in memory; :meth:`run` brings it from where it stands to its end.
 
     Several processes hold the same run; the main one alone writes its folder.
+
+    Args:
+        method: networks and stages.
+        dataset: what they train on.
+        eval_classifier: what checks measure with.
+        settings: of training.
+        folder: of the run, which the main process holds.
+        seed: of the run.
+        engine: what it computes on.
+        checkpoint: where a run goes on, bit for bit on the same device and number of threads; None begins it.
+
+    Raises:
+        RunError: the checkpoint does not fit the method.
     """
 
     def __init__(
@@ -46,6 +89,7 @@ class Trainer:
         folder: RunFolder,
         seed: int,
         engine: Engine,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
         self._method = method
         self._dataset = dataset
@@ -53,20 +97,26 @@ class Trainer:
         self._folder = folder
         self._seed = seed
         self._engine = engine
-        self._device = engine.device
+        self._processes = engine.processes
         self._journal = folder.journal()
         self._seconds = 0.0
         self._counted = time.monotonic()  # when the seconds of training were last added up
         self._steps_before = 0  # generator steps of the stages that are done
         self._is_saved = False  # whether a checkpoint says how things stand now
-        self._figures: dict[str, float] = {}  # of the last line of the journal
-        self._keeper = CheckpointWriter(folder, engine, settings.keep_checkpoints)
-        self._recovery = Recovery(settings.recovery, folder)
-        self._checker = Validator(
+        self._logged: dict[str, float] = {}  # values of the last line of the journal
+        self._policy = RollbackPolicy(settings.recovery, folder)
+        self._validator = Validator(
             dataset, eval_classifier, settings.checks, folder.path / "sheets", engine, by_class=method.is_conditional
         )
         distribute(method.networks, engine)
-        self._now = self._enter(0)
+        self._now: StageState
+        if checkpoint is None:
+            self._now = self._enter(0)
+            return
+        self._policy.restore(checkpoint.state["recovery"])
+        self._restore(checkpoint)
+        if self._processes.is_main:
+            self._journal.truncate(checkpoint.state["journal"])
 
     def run(self, callback: Callback, stop: StopRequest) -> None:
         """Train all remaining stages; after a failure, go on from the last good checkpoint with lower rates.
@@ -76,131 +126,134 @@ class Trainer:
             ProcessLost: another process died; see :meth:`rescue`.
             RunError: training failed again and again; the checkpoints on disk are from before.
         """
-        if not self._engine.processes.on_main(lambda: bool(self._folder.checkpoints())):
+        if not self._processes.on_main(lambda: bool(self._folder.checkpoints())):
             self._save()
-        is_done = False
-        while not is_done:
-            try:
-                is_done = self._finish_stage(callback, stop)
-            except Diverged as failure:
-                self._roll_back(failure, callback)
-
-    def _finish_stage(self, callback: Callback, stop: StopRequest) -> bool:
-        """Play the stage to its end and enter the next one; returns whether there is none."""
-        stage = self._now.stage
-        callback.on_stage(stage.name, self._now.number + 1, len(self._method.stages), self._now.step, stage.settings)
-        reason = self._play(stage, callback, stop)
-        self._write("stage-end", stage=stage.name, step=self._now.step, reason=reason)
-        callback.on_stage_end(stage.name, reason)
-        if self._now.number + 1 == len(self._method.stages):
-            return True
-        self._hand_over()
-        self._save()
-        return False
-
-    def _play(self, stage: Stage, callback: Callback, stop: StopRequest) -> str:
-        """Play one stage from where it stands, be that a step, a check that is due or its end; return why it ended."""
-        self._counted = time.monotonic()
-        steps = train_steps(stage.objective, self._now.batches, stage.settings, self._now.updates)
+        steps = self._begin(callback)
         while True:
-            self._heed(stop)
-            if self._now.check_is_due:
-                with suppress(Stopped):  # the request is heeded next
-                    self._check(stage, callback, stop)
-                self._counted = time.monotonic()  # a check is no training
-            elif self._now.plateau.is_reached():
-                return self._now.plateau.reason()
-            elif (losses := next(steps, None)) is not None:
-                self._follow(stage, losses, callback)
-            else:
-                return f"all {stage.settings.steps} steps done"
+            stage = self._now.stage
+            try:
+                # Stop, if a signal asked any process for it; a check that is due waits until the run goes on.
+                signal_number = self._processes.agreed(stop.signal_number or 0)
+                if signal_number:
+                    self._stop(signal_number)
 
-    def _follow(self, stage: Stage, losses: StepLosses, callback: Callback) -> None:
-        """What comes after every step."""
-        step = self._now.step
-        self._is_saved = False
-        self._now.check_is_due = step % self._settings.checks.every == 0 or step == stage.settings.steps
-        if self._now.ema is not None:
-            self._now.ema.update(stage.objective.generator)
-        self._now.health.follow(losses, step)
-        callback.on_step(step, losses)
-        if step % self._settings.journal_every == 0:
-            self._log(stage, losses)
+                # Check: measure the generator, draw a sheet, save. A signal in its middle is heeded next.
+                if self._now.check_is_due:
+                    with suppress(Stopped):
+                        self._check(callback, stop)
+                    self._counted = time.monotonic()  # a check is no training
+                    continue
 
-    def _heed(self, stop: StopRequest) -> None:
-        """End here, with the state saved, if a signal asked for it; a check that is due waits until the run goes on.
+                # Enter the next stage, if this one is over.
+                reason = self._now.end_reason()
+                if reason is not None:
+                    self._write("stage-end", stage=stage.name, step=self._now.step, reason=reason)
+                    callback.on_stage_end(stage.name, reason)
+                    if self._now.number + 1 == len(self._method.stages):
+                        return
+                    steps = iter(())  # moments and average of this stage make room
+                    self._enter_next()
+                    self._save()
+                    steps = self._begin(callback)
+                    continue
 
-        Raises:
-            Interrupted: it did.
-        """
-        signal_number = self._engine.processes.agreed(stop.signal_number or 0)
-        if not signal_number:
-            return
-        step = self._now.step
-        if not self._is_saved:
-            self._count_seconds()
-            self._now.health.require_finite(step)
-            self._save(good=False)
-        place = f"in stage {self._now.stage.name!r} after step {step}"
-        due = ", before its check" if self._now.check_is_due else ""
-        raise Interrupted(f"stopped {place}{due}, state saved; {self._keeper.way_on}", signal_number)
+                # Train: the discriminator's steps, then one of the generator, whose average follows.
+                losses = next(steps)
+                self._is_saved = False
+                step = self._now.step
+                self._now.check_is_due = step % self._settings.checks.every == 0 or step == stage.settings.steps
+                if self._now.ema is not None:
+                    self._now.ema.update(stage.objective.generator)
+                self._now.monitor.follow(losses, step)
+                callback.on_step(step, losses)
+
+                # Log, and see whether it is still a game.
+                if step % self._settings.journal_every == 0:
+                    self._log(losses)
+            except Diverged as failure:
+                steps = iter(())
+                self._roll_back(failure, callback)
+                steps = self._begin(callback)
 
     def _enter(self, number: int) -> StageState:
-        """Set up a stage."""
         return StageState(
-            self._method, number, self._dataset, self._settings, self._seed, self._recovery.slowed, self._engine
+            self._method, number, self._dataset, self._settings, self._seed, self._policy.lr_scale, self._engine
         )
 
-    def _hand_over(self) -> None:
-        """Go to the next stage."""
+    def _enter_next(self) -> None:
         self._now.leave()
         self._steps_before += self._now.step
         number = self._now.number + 1
         del self._now  # its moments and average make room
         self._now = self._enter(number)
 
+    def _begin(self, callback: Callback) -> Iterator[StepLosses]:
+        """Announce the stage as it stands; returns its remaining steps."""
+        now, stage = self._now, self._now.stage
+        callback.on_stage(stage.name, now.number + 1, len(self._method.stages), now.step, stage.settings)
+        self._counted = time.monotonic()
+        return train_steps(stage.objective, now.batches, stage.settings, now.optimizers)
+
+    def _stop(self, signal_number: int) -> None:
+        """End here, with the state saved.
+
+        Raises:
+            Interrupted: always.
+        """
+        step, due = self._now.step, ", before its check" if self._now.check_is_due else ""
+        if not self._is_saved:
+            self._count_seconds()
+            self._now.monitor.require_finite(step)
+            self._save(good=False)
+        where = f"in stage {self._now.stage.name!r} after step {step}"
+        raise Interrupted(f"stopped {where}{due}, state saved; {self._way_on}", signal_number)
+
     def _count_seconds(self) -> None:
         """Add what was trained since the last time; only here does the clock wait for the device."""
-        wait_for(self._device)
+        wait_for(self._engine.device)
         now = time.monotonic()
         self._seconds += now - self._counted
         self._counted = now
 
     def _write(self, event: str, **content: Any) -> None:
         """A line of the journal, from the main process."""
-        if self._engine.processes.is_main:
+        if self._processes.is_main:
             self._journal.write(event, **content)
 
-    def _log(self, stage: Stage, losses: StepLosses) -> None:
-        figures = line_figures(losses, stage.objective.logits)
-        means = self._engine.processes.mean(torch.stack(list(figures.values())))
-        self._count_seconds()
-        values = dict(zip(figures, means.tolist(), strict=True)) | stage.objective.readings()
-        self._figures = values
-        self._now.health.judge(self._now.step, values)
-        rounded = {name: round(value, 6) for name, value in values.items()}
-        seconds = round(self._seconds, 2)
-        self._write("step", stage=stage.name, step=self._now.step, seconds=seconds, **rounded)
+    def _log(self, losses: StepLosses) -> None:
+        """Write means over the processes.
 
-    def _check(self, stage: Stage, callback: Callback, stop: StopRequest) -> None:
-        """Look, warn and save.
+        Raises:
+            Diverged: training has failed.
+        """
+        stage, step = self._now.stage, self._now.step
+        own = log_values(losses, stage.objective.logits)
+        means = self._processes.mean(torch.stack(list(own.values())))
+        self._count_seconds()
+        self._logged = dict(zip(own, means.tolist(), strict=True)) | stage.objective.log_values()
+        self._now.monitor.judge(step, self._logged)
+        rounded = {name: round(value, 6) for name, value in self._logged.items()}
+        self._write("step", stage=stage.name, step=step, seconds=round(self._seconds, 2), **rounded)
+
+    def _check(self, callback: Callback, stop: StopRequest) -> None:
+        """Measure, warn and save.
 
         Several processes, whose shares of the work differ, do not leave it in its middle.
 
         Raises:
-            Stopped: a signal came before it had looked; nothing has changed.
+            Stopped: a signal came before it had measured; nothing has changed.
+            Diverged: a loss or a weight is not finite.
         """
         self._count_seconds()
-        self._now.health.require_finite(self._now.step)
-        players = {"generator": stage.objective.generator, "discriminator": stage.objective.discriminator}
-        progress = stop.leave if self._engine.processes.count == 1 else silent
-        report = self._checker.check(
-            self._now.generator, players, stage.name, self._now.number + 1, self._now.step, progress
+        self._now.monitor.require_finite(self._now.step)
+        progress = stop.leave if self._processes.count == 1 else silent
+        report = self._validator.check(
+            self._now.generator, self._now.stage.name, self._now.number + 1, self._now.step, progress
         )
         self._now.check_is_due = False
-        if report.distance < min(self._now.plateau.distances, default=float("inf")):
-            self._now.health.progress()
-        self._now.plateau.distances.append(report.distance)
+        if report.distance < min(self._now.early_stopping.distances, default=float("inf")):
+            self._now.monitor.progress()
+        self._now.early_stopping.observe(report.distance)
         self._write("check", seconds=round(self._seconds, 2), **report.line())
         alarms = self._now.alarms.look(report)
         for alarm in alarms:
@@ -217,31 +270,30 @@ class Trainer:
             RunError: it was tried often enough; the run stands at that checkpoint.
         """
         self._count_seconds()
-        stage, step, recovery, seconds = self._now.stage, self._now.step, self._recovery, self._seconds
-        processes = self._engine.processes
+        stage, step, policy, seconds = self._now.stage, self._now.step, self._policy, self._seconds
 
         def warn(message: str) -> None:
             callback.on_alarm(Alarm("checkpoint", stage.name, step, message))
 
-        target = Path(processes.on_main(lambda: str(recovery.target(failure, warn))))
-        checkpoint = processes.main_first(lambda: self._folder.load(target))
+        target = Path(self._processes.on_main(lambda: str(policy.target(failure, warn))))
+        checkpoint = self._processes.main_first(lambda: self._folder.load(target, is_checked=True))
         verdict = None
-        if recovery.is_spent:
-            verdict = diagnosis(failure, stage.name, step, recovery, recovery.rates(stage.settings))
+        if policy.is_spent:
+            verdict = diagnosis(failure, stage.name, step, policy, policy.rates(stage.settings))
         else:
-            recovery.lower()
-        self._continue_from(checkpoint)
+            policy.lower()
+        self._restore(checkpoint)
         self._seconds = seconds  # what failed has cost time, too
-        recovery.went_to(self._position())
-        if processes.is_main:
+        policy.note_target(self._position())
+        if self._processes.is_main:
             cut_back(self._journal, checkpoint.state["journal"])
-        figures = {name: value if isfinite(value) else str(value) for name, value in self._figures.items()}
+        figures = {name: value if isfinite(value) else str(value) for name, value in self._logged.items()}
         if verdict is not None:
             self._write(DIAGNOSIS, stage=stage.name, step=step, message=verdict, figures=figures)
         else:
             rollback = Rollback(
-                stage.name, step, self._now.stage.name, self._now.step, str(failure), recovery.count, recovery.attempts,
-                *recovery.rates(self._now.stage.settings), recovery.slowed,
+                stage.name, step, self._now.stage.name, self._now.step, str(failure), policy.count, policy.attempts,
+                *policy.rates(self._now.stage.settings), policy.lr_scale,
             )  # fmt: skip
             self._write(ROLLBACK, **asdict(rollback), figures=figures)
             callback.on_rollback(rollback)
@@ -250,7 +302,7 @@ class Trainer:
             raise RunError(verdict)
 
     def _save(self, distance: float | None = None, *, good: bool = True) -> None:
-        """Write a checkpoint.
+        """Write a checkpoint, from the main process.
 
         Args:
             distance: what a check of exactly these weights found.
@@ -260,56 +312,79 @@ class Trainer:
         Raises:
             Diverged: a weight is not finite; the checkpoints on disk are from before.
         """
-        self._keeper.save(self._snapshot(distance, good=good))
+        checkpoint = self._checkpoint()
+        _require_finite([name for names in self._processes.all_of(_not_finite(checkpoint.tensors)) for name in names])
+        self._processes.on_main(lambda: self._save_here(checkpoint, distance, good=good))
         self._is_saved = True
 
-    def _snapshot(self, distance: float | None = None, *, good: bool = False) -> TrainState:
+    def _save_here(self, checkpoint: Checkpoint, distance: float | None = None, *, good: bool = False) -> None:
+        now = self._now
+        note = {"stage": now.stage.name, "stage_step": now.step, "distance": distance}
+        self._folder.save(self._position(), checkpoint, {**note, "good": good and now.monitor.is_good})
+        self._folder.prune(self._settings.keep_checkpoints)
+
+    def rescue(self, lost: ProcessLost) -> ProcessLost:
+        """Save the run after another process was lost in the middle of a step; returns what to say about it.
+
+        Every process holds the whole state and changes it only after all have agreed, so whoever gets the run's lock
+        may save it: the main process has it, and after its death the first survivor on a machine that sees the folder.
+        The step under way begins anew on resuming, discriminator steps that it had done remain done. On a GPU a broken
+        exchange may have reached the weights before anybody knew, so there the last checkpoint has to do.
+        """
+        if self._engine.device.type != "cpu":
+            return ProcessLost(f"{lost}; nothing was saved beyond the last checkpoint, {self._way_on}")
+        moment = f"in stage {self._now.stage.name!r} after step {self._now.step}"
+        try:
+            with nullcontext() if self._processes.is_main else self._folder.held():
+                is_new = not self._folder.has(self._position())
+                if is_new:
+                    checkpoint = self._checkpoint()
+                    _require_finite(_not_finite(checkpoint.tensors))
+                    self._save_here(checkpoint)
+        except (CtfganError, OSError) as error:
+            return ProcessLost(f"{lost}; its state {moment} was not saved here ({error}); {self._way_on}")
+        return ProcessLost(f"{lost}; stopped {moment}, state saved; {self._way_on}", has_saved=is_new)
+
+    @property
+    def _way_on(self) -> str:
+        return f"go on with 'ctfgan resume {self._folder.path}'"
+
+    def _position(self) -> int:
+        """Number of a checkpoint: generator steps and stage switches so far."""
+        return self._steps_before + self._now.step + self._now.number
+
+    def _checkpoint(self) -> Checkpoint:
         state = {
             **self._now.state(),
             "rng": self._method.batch_rng.rng.get_state(),
             "steps_before": self._steps_before,
             "seconds": self._seconds,
             "journal": self._journal.size(),
-            "recovery": self._recovery.state(),
+            "recovery": self._policy.state(),
         }
-        note = {
-            "stage": self._now.stage.name,
-            "stage_step": self._now.step,
-            "distance": distance,
-            "good": good and self._now.health.is_good,
-        }
-        return TrainState(self._position(), self._now.kept(), state, note)
+        return Checkpoint(self._now.tensors(), state)
 
-    def _position(self) -> int:
-        """Number of a checkpoint: generator steps and stage switches so far."""
-        return self._steps_before + self._now.step + self._now.number
-
-    def rescue(self, lost: ProcessLost) -> ProcessLost:
-        """Save the run after another process was lost (:meth:`~.CheckpointWriter.rescue`);
-        returns what to say about it.
-        """
-        return self._keeper.rescue(self._snapshot(), lost)
-
-    def restore(self, checkpoint: StoredCheckpoint) -> None:
-        """Continue from a checkpoint, bit for bit on the same device and number of threads."""
-        if "game" not in checkpoint.state:
-            raise RunError(f"{self._folder.path} was trained by an earlier version; train it again")
-        if "recovery" in checkpoint.state:
-            self._recovery.restore(checkpoint.state["recovery"])
-        self._continue_from(checkpoint)
-        if self._engine.processes.is_main:
-            self._journal.truncate(checkpoint.state["journal"])
-
-    def _continue_from(self, checkpoint: StoredCheckpoint) -> None:
+    def _restore(self, checkpoint: Checkpoint) -> None:
         """All of a checkpoint but how often the run was rolled back."""
         state = checkpoint.state
         if state["stage"] >= len(self._method.stages):
             raise RunError(f"the checkpoint is of stage {state['stage'] + 1}, which its recipe has not{UNFIT}")
-        del self._now  # its moments and average make room
+        if hasattr(self, "_now"):
+            del self._now  # its moments and average make room
         self._now = self._enter(state["stage"])
-        overwrite(self._now.kept(), checkpoint.tensors)  # says so if they are of other networks
+        overwrite(self._now.tensors(), checkpoint.tensors)  # says so if they are of other networks
         self._now.restore(state)
         self._method.batch_rng.rng.set_state(state["rng"])
         self._steps_before = state["steps_before"]
         self._seconds = state["seconds"]
         self._is_saved = True
+
+
+def _not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
+    """The names of tensors that have a number which is not finite."""
+    return [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+
+
+def _require_finite(broken: list[str]) -> None:
+    if broken:
+        raise Diverged(f"{broken[0]} is not finite")

@@ -1,9 +1,8 @@
-"""Looking at a generator while it trains: a distance to training images, variety, weights, and a sheet of samples."""
+"""Looking at a generator while it trains: a distance to training images, variety, and a sheet of samples."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,6 @@ from ctfgan.metrics.features import accuracy
 from ctfgan.metrics.scores import frechet_distance
 from ctfgan.models.synthesis import draw_inputs, sample_labels, synthesise
 from ctfgan.training.settings import CheckSettings
-from ctfgan.training.spectra import largest_singular_values
 
 CHECK_SEED = 20_190_924  # of all checks and sheets; any constant would do
 
@@ -51,8 +49,6 @@ class CheckReport:
     """The same within each measured class; None for a generator without classes, and for a single sample of each."""
     variety_floor: float = 0.0
     """What a class's real images reach by chance, as many as there are samples."""
-    spectra: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """Greatest singular value of every layer, by player."""
     least_of_a_class: int = 0
     """Samples of the class with fewest, among those of ``top_1``."""
     top_1_lq_only: float | None = None
@@ -61,9 +57,6 @@ class CheckReport:
     def line(self) -> dict[str, Any]:
         """For the journal."""
         known = [ratio for ratio in self.class_variety or [] if ratio is not None]
-        largest = {
-            f"{player}_singular_value": max(layers.values()) for player, layers in self.spectra.items() if layers
-        }
         return {
             "stage": self.stage,
             "step": self.step,
@@ -72,7 +65,6 @@ class CheckReport:
             **({} if self.top_1_lq_only is None else {"top_1_lq_only": self.top_1_lq_only}),
             "variety": _rounded(self.variety),
             "least_class_variety": _rounded(min(known, default=None)),
-            **{name: _rounded(value) for name, value in largest.items()},
             "sheet": f"sheets/{self.sheet.name}",
         }
 
@@ -107,7 +99,6 @@ class Validator:
     def check(
         self,
         generator: nn.Module,
-        players: Mapping[str, nn.Module],
         stage: str,
         number: int,
         step: int,
@@ -117,7 +108,6 @@ class Validator:
 
         Args:
             generator: whose images are looked at.
-            players: networks whose weights are looked at, by name.
             stage: its name.
             number: 1 for the first stage.
             step: of the stage.
@@ -152,7 +142,6 @@ class Validator:
                 variety=relative_diversity(mixed, compared),
                 class_variety=by_class,
                 variety_floor=0.0 if self._class_variety is None else self._class_variety.floor or 0.0,
-                spectra={name: largest_singular_values(network) for name, network in players.items()},
             )
 
         return self._engine.processes.on_main(look)

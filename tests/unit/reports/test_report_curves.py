@@ -16,7 +16,7 @@ from ctfgan.reports.curves import (
     history_of,
     loss_plots,
 )
-from ctfgan.storage.run_folder import Journal
+from ctfgan.storage.journal import Journal
 
 LINES = [
     {"event": "step", "stage": "transfer", "step": 5, "seconds": 1.0, "generator_box": 0.5},

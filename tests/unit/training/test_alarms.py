@@ -22,7 +22,7 @@ from ctfgan.training.validation import CheckReport
 from tests.unit.training.test_trainer import TINY, final_state
 
 NAMES = tuple("abcdefgh")
-WELL = CheckReport("generate", 100, 50.0, 0.9, Path(), 800, 0.9, [0.9] * 8, 0.7, {"generator": {"first": 2.0}})
+WELL = CheckReport("generate", 100, 50.0, 0.9, Path(), 800, 0.9, [0.9] * 8, 0.7)
 
 
 def told(reports: Sequence[CheckReport], alarms: Alarms | None = None) -> list[list[Alarm]]:
@@ -63,36 +63,11 @@ def test_what_real_images_reach_by_chance_is_no_collapse() -> None:
     assert told([few] * 5) == [[]] * 5
 
 
-def test_samples_that_are_alike_whatever_their_class_are_a_warning_of_their_own() -> None:
-    found = told([replace(WELL, variety=0.1, class_variety=None)] * 3)
-    assert [alarm.kind for alarm in found[2]] == ["variety"]
-    assert "all samples are nearly alike, whatever their class (10% of the real images' variety" in found[2][0].message
-
-
 def test_recognition_that_falls_to_chance_is_told_at_once_but_not_one_that_never_rose() -> None:
     lost = replace(WELL, top_1=0.13)
     assert [alarm.kind for alarm in told([WELL, lost])[1]] == ["recognition"]
     assert told([lost] * 4) == [[]] * 4
     assert told([WELL, replace(WELL, top_1=0.3)])[1] == []
-
-
-def test_a_distance_that_rises_check_by_check_far_beyond_the_best_is_told_with_the_best_step() -> None:
-    rising = [replace(WELL, distance=distance) for distance in (90, 40, 50, 60, 85)]
-    (alarm,) = told(rising)[4]
-    assert alarm.kind == "distance"
-    assert "has risen in 3 checks, to 85; the best was 40 at step 200, which training.release=best" in alarm.message
-    assert told([*rising[:4], replace(WELL, distance=79)])[4] == []
-    assert told([replace(WELL, distance=distance) for distance in (40, 90, 85, 95, 99)])[4] == []
-
-
-def test_a_layer_whose_greatest_singular_value_jumps_is_named() -> None:
-    def of(value: float) -> CheckReport:
-        return replace(WELL, spectra={"generator": {"first": 2.0, "blocks.1": value}, "discriminator": {}})
-
-    found = told([of(3.0), of(4.0), of(5.0), of(10.1), of(10.2)])
-    assert [[alarm.subjects for alarm in alarms] for alarms in found] == [[], [], [], [("generator.blocks.1",)], []]
-    assert "generator.blocks.1 from 5 to 10.1" in found[3][0].message
-    assert told([of(1.0), of(3.0), of(9.0)]) == [[]] * 3, "the first checks see how weights settle"
 
 
 def test_a_resumed_series_goes_on_counting() -> None:
@@ -127,7 +102,7 @@ def test_a_healthy_run_raises_no_alarm_and_checks_leave_training_as_it_is(tmp_pa
     assert [line["event"] for line in journal.read() if line["event"] in ("alarm", "rollback")] == []
     checks = journal.read("check")
     assert len(checks) == 5
-    assert all(line["least_class_variety"] > 0.3 and 0 < line["generator_singular_value"] < 10 for line in checks)
+    assert all(line["least_class_variety"] > 0.3 for line in checks)
     once = ctfgan.train(with_settings(RECIPE, {}, ("checks.every=10",)), tmp_path / "once")
     expected, found = final_state(once), final_state(often)
     assert [name for name in expected if name != "distances" and not expected[name].equal(found[name])] == []

@@ -10,7 +10,7 @@ from ctfgan.recipes.catalogue import named_recipe
 from ctfgan.recipes.overlay import with_settings
 from ctfgan.recipes.validate import check_recipe
 from ctfgan.training.ema import Ema
-from ctfgan.training.loop import GanOptimizers
+from ctfgan.training.optimizers import GanOptimizers
 from tests.contract.test_recipes import SHAPE, batch, narrow
 
 
@@ -41,8 +41,8 @@ def test_compiled_players_lose_what_plain_ones_lose(form: str) -> None:
             if compiled:
                 compile_players(objective.generator, objective.discriminator, backend="aot_eager")
             for _ in range(2):
-                found += updates.discriminator(objective, batch(recipe)).values()
-                found += updates.generator(objective, batch(recipe)).values()
+                found += updates.discriminator_step(objective, batch(recipe)).values()
+                found += updates.generator_step(objective, batch(recipe)).values()
                 ema.update(objective.generator)
         losses.append(torch.stack(found))
     # Adam's first steps divide a gradient by its own size, so that rounding turns the sign of what is nearly zero.

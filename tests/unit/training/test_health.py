@@ -6,16 +6,16 @@ import pytest
 import torch
 
 from ctfgan.distributed.processes import Processes
-from ctfgan.training.divergence import Diverged, Health, line_figures
-from ctfgan.training.loop import StepLosses
+from ctfgan.training.divergence import Diverged, DivergenceMonitor
+from ctfgan.training.loop import StepLosses, log_values
 
 WELL = {"discriminator_adversarial": 1.6, "generator_adversarial": -0.3, "real_logit": 0.4, "real_logit_range": 2.0,
         "fake_logit": -0.4, "fake_logit_range": 1.5}  # fmt: skip
 WON = WELL | {"discriminator_adversarial": 0.0, "real_logit": 3.0, "fake_logit": -3.0}
 
 
-def health(won: float | None = 0.0, window: int = 3) -> Health:
-    return Health(window, won, Processes(), torch.device("cpu"))
+def health(won: float | None = 0.0, window: int = 3) -> DivergenceMonitor:
+    return DivergenceMonitor(window, won, Processes(), torch.device("cpu"))
 
 
 def losses(value: float) -> StepLosses:
@@ -35,7 +35,7 @@ def test_a_loss_that_was_not_finite_between_two_lines_is_found_with_its_step() -
 def test_following_a_step_waits_for_no_device() -> None:
     """A meta tensor has no number to read: whoever asks for one gets an error."""
     meta = torch.device("meta")
-    watch = Health(3, 0.0, Processes(), meta)
+    watch = DivergenceMonitor(3, 0.0, Processes(), meta)
     for step in range(1, 4):
         watch.follow(
             StepLosses({"adversarial": torch.ones((), device=meta)}, {"box": torch.ones((), device=meta)}), step
@@ -86,7 +86,7 @@ def test_a_wasserstein_critic_cannot_win() -> None:
 
 def test_the_figures_are_means_and_ranges_and_no_range_of_a_few_images() -> None:
     logits = torch.tensor([1.0, 2.0, 3.0, 6.0]), torch.tensor([-1.0, -1.0])
-    figures = line_figures(losses(4.0), logits)
+    figures = log_values(losses(4.0), logits)
     assert {name: value.item() for name, value in figures.items()} == {
         "discriminator_adversarial": 1.0,
         "generator_adversarial": 4.0,

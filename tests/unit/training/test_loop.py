@@ -10,7 +10,7 @@ from torch import nn
 from ctfgan.data.batches import Batch
 from ctfgan.distributed.engine import Engine, alone
 from ctfgan.training.ema import Ema
-from ctfgan.training.loop import GanOptimizers, decay, total
+from ctfgan.training.optimizers import GanOptimizers, decay, total
 from ctfgan.training.settings import StageSettings
 
 
@@ -75,7 +75,7 @@ def fitted(engine: Engine, accumulate: int) -> Fitting:
         rng = torch.Generator().manual_seed(step)
         real = torch.randn(12, 1, 2, 2, generator=rng, dtype=objective.player.weight.dtype)
         labels = torch.randint(4, (12,), generator=rng)
-        losses = updates.discriminator(objective, Batch(real, labels, labels, None, None))  # type: ignore[arg-type]
+        losses = updates.discriminator_step(objective, Batch(real, labels, labels, None, None))  # type: ignore[arg-type]
         assert losses["fit"].dtype == objective.player.weight.dtype
     return objective
 

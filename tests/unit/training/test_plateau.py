@@ -1,17 +1,17 @@
 from __future__ import annotations
 
-from ctfgan.training.early_stopping import EarlyStopping
 from ctfgan.training.settings import CheckSettings
+from ctfgan.training.stage import EarlyStopping
 
 CHECKS = CheckSettings(smoothing=1, significant=0.01)
 
 
 def reached(distances: list[float], patience: int | None, checks: CheckSettings = CHECKS) -> list[bool]:
-    plateau = EarlyStopping(checks, patience)
+    early_stopping = EarlyStopping(checks, patience)
     found = []
     for distance in distances:
-        plateau.distances.append(distance)
-        found.append(plateau.is_reached())
+        early_stopping.observe(distance)
+        found.append(early_stopping.is_reached)
     return found
 
 

@@ -17,9 +17,9 @@ from ctfgan.recipes.overlay import with_settings
 from ctfgan.runs.context import Callbacks, NullCallback
 from ctfgan.storage.run_folder import RunFolder
 from ctfgan.training.alarms import Alarm
-from ctfgan.training.loop import GanOptimizers
+from ctfgan.training.divergence import Rollback
 from ctfgan.training.objectives.adversarial import AdversarialObjective, LossTerms
-from ctfgan.training.rollback import Rollback
+from ctfgan.training.optimizers import GanOptimizers
 from ctfgan.training.validation import CheckReport
 from tests.unit.training.test_trainer import TINY, assert_same_bits, final_state, stopped_and_resumed
 
@@ -39,15 +39,15 @@ def fragile(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, float], None]:
     """``fragile(step, rate)``: images of stage 2's given step are not numbers as long as the rates are above ``rate``
     times the recipe's: a real failure, which lower rates cure.
     """
-    honest = GanOptimizers.discriminator
+    honest = GanOptimizers.discriminator_step
 
     def install(step: int, rate: float) -> None:
         def discriminator(self: GanOptimizers, objective: AdversarialObjective, batch: Batch) -> LossTerms:
-            if self._stage.critic_steps == 1 and self.step == step - 1 and self._slowed > rate:
+            if self._stage.critic_steps == 1 and self.step == step - 1 and self._lr_scale > rate:
                 batch = replace(batch, real=batch.real * float("nan"))
             return honest(self, objective, batch)
 
-        monkeypatch.setattr(GanOptimizers, "discriminator", discriminator)
+        monkeypatch.setattr(GanOptimizers, "discriminator_step", discriminator)
 
     return install
 

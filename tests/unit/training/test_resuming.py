@@ -20,7 +20,6 @@ from ctfgan.recipes.resuming import check_patience, check_settings, check_steps
 from ctfgan.runs.context import Callbacks
 from ctfgan.runs.train import is_finished
 from ctfgan.storage.run_folder import RunFolder
-from ctfgan.training.optimizers import Optimiser
 from tests.unit.training.test_trainer import FINISHED, TINY, Stopper, _given, assert_same_bits, final_state
 
 RECIPE = ctfgan.recipe("ctf-glyphs", *TINY)
@@ -210,13 +209,13 @@ def test_a_finished_run_trains_on_and_is_what_it_would_be_if_it_had_had_the_step
 def test_a_falling_rate_follows_the_longer_stage(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After 4 of 8 steps the rate is where the fall begins, and not at its end."""
     rates: list[float] = []
-    step = Optimiser.step
+    step = torch.optim.Adam.step
 
-    def noting(self: Optimiser, rate: float) -> None:
-        rates.append(rate)
-        step(self, rate)
+    def noting(self: torch.optim.Adam) -> None:
+        rates.append(self.param_groups[0]["lr"])
+        step(self)
 
-    monkeypatch.setattr(Optimiser, "step", noting)
+    monkeypatch.setattr(torch.optim.Adam, "step", noting)
     stage = RECIPE.method.generate  # type: ignore[union-attr]
     assert stage.decay_from == 0.5
     resume(run, "generate.steps=8")

@@ -18,8 +18,9 @@ from safetensors import SafetensorError
 
 import ctfgan
 from ctfgan.core.errors import CtfganError, RunError
-from ctfgan.storage.run_folder import Checkpoint, Journal, RunFolder
-from ctfgan.storage.tensor_files import write_tensors
+from ctfgan.storage.checkpoints import Checkpoint, write_checkpoint
+from ctfgan.storage.journal import Journal
+from ctfgan.storage.run_folder import RunFolder
 from tests.conftest import snapshot
 
 
@@ -28,7 +29,7 @@ def checkpoint(value: float) -> Checkpoint:
 
 
 def note(distance: float | None = None, stage: str = "transfer") -> dict[str, Any]:
-    return {"stage": stage, "stage_step": 1, "distance": distance}
+    return {"good": True, "stage": stage, "stage_step": 1, "distance": distance}
 
 
 @pytest.fixture
@@ -56,8 +57,8 @@ FULL = os.strerror(errno.ENOSPC)
     ("place", "error"),
     [
         ("os.fsync", OSError(errno.ENOSPC, FULL)),
-        ("ctfgan.storage.tensor_files.save_file", OSError(errno.ENOSPC, FULL)),
-        ("ctfgan.storage.tensor_files.save_file", SafetensorError(f"I/O error: {FULL} (os error 28)")),
+        ("ctfgan.storage.checkpoints.save_file", OSError(errno.ENOSPC, FULL)),
+        ("ctfgan.storage.checkpoints.save_file", SafetensorError(f"I/O error: {FULL} (os error 28)")),
         ("torch.save", OSError(errno.ENOSPC, FULL)),
     ],
 )
@@ -225,7 +226,7 @@ def two_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     for step in (1, 2):
         tensors = {"weight": torch.full((3,), float(step)), "table": torch.arange(step, 400 + step).view(100, 4)}
         with pytest.MonkeyPatch.context() as patch:  # so that the table takes shards
-            patch.setattr(write_tensors, "__defaults__", (600,))
+            patch.setattr(write_checkpoint, "__defaults__", (600,))
             run.save(step, Checkpoint(tensors, {"step": step}), note(2.5))
     assert len(list((run.path / "checkpoints/step-00000002").iterdir())) == 10
     return run
@@ -246,7 +247,8 @@ def test_no_flipped_bit_and_no_lost_end_of_any_file_is_loaded(two_checkpoints: R
     told: list[str] = []
     try:
         file.write_bytes(broken)
-        folder, stored = run.load_newest(told.append)
+        folder = run.newest_intact(told.append)
+        stored = run.load(folder, is_checked=True)
         assert folder.name == "step-00000001"
         assert stored.tensors["weight"].tolist() == [1.0] * 3
         assert told == [f"{file} is missing or damaged; put aside as damaged-step-00000002"]
@@ -255,7 +257,7 @@ def test_no_flipped_bit_and_no_lost_end_of_any_file_is_loaded(two_checkpoints: R
         if aside.exists():
             aside.rename(newest)
         file.write_bytes(whole)
-    assert run.load_newest(told.append)[0] == newest
+    assert run.newest_intact(told.append) == newest
 
 
 @pytest.mark.parametrize("room", [0, 1, 20])

@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 
 from ctfgan.distributed.batch_rng import BatchRng
-from ctfgan.training.self_supervision import paste_patches
+from ctfgan.training.objectives.adversarial import paste_patches
 
 
 def test_boxes_enclose_exactly_the_pixels_that_changed() -> None:

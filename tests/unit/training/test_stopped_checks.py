@@ -20,7 +20,7 @@ from ctfgan.training.ema import Ema
 from ctfgan.training.validation import CheckReport
 from tests.unit.training.test_trainer import TINY, _given, assert_same_bits
 
-SETTINGS = (*TINY, "checks.images=600", "alarms.checks=1", "alarms.growth=1.0001", "keep_checkpoints=2")
+SETTINGS = (*TINY, "checks.images=600", "alarms.checks=1", "alarms.variety=0.99", "keep_checkpoints=2")
 RECIPE = ctfgan.recipe("ctf-glyphs", *SETTINGS)
 ENDED_EARLY = ctfgan.recipe("ctf-glyphs", *SETTINGS, "transfer.patience=1", "checks.significant=0.99")
 
@@ -78,7 +78,7 @@ def assert_same_run(run: Path, whole: Path) -> None:
         for part in ("step", "stage", "stage_step", "distance", "good"):
             assert ours.manifest(own)[part] == theirs.manifest(other)[part]
         states = [torch.load(folder / "state.pt", weights_only=True) for folder in (own, other)]
-        for part in ("alarms", "health", "recovery", "check_due", "distances"):
+        for part in ("alarms", "monitor", "recovery", "check_due", "distances"):
             assert states[0][part] == states[1][part]
     for folder in ("sheets", "bundle"):
         contents = [

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from ctfgan.core.errors import RunError
-from ctfgan.storage.tensor_files import StoredTensors, overwrite, write_tensors
+from ctfgan.storage.checkpoints import Checkpoint, StoredTensors, overwrite, write_checkpoint
 
 
 def test_a_large_table_goes_into_shards_and_comes_back_whole(tmp_path: Path) -> None:
@@ -17,7 +17,7 @@ def test_a_large_table_goes_into_shards_and_comes_back_whole(tmp_path: Path) -> 
         "conv": torch.randn(3, 4, 2, 2).to(memory_format=torch.channels_last),
         "number": torch.tensor(3.0),
     }
-    write_tensors(tensors, tmp_path, shard_bytes=600)
+    write_checkpoint(Checkpoint(tensors, {}), tmp_path, {}, shard_bytes=600)
     shards = sorted(tmp_path.glob("tables-*"))
     assert len(shards) == 5 + 12
     assert all(file.stat().st_size < 900 for file in shards)
@@ -33,7 +33,7 @@ def test_a_large_table_goes_into_shards_and_comes_back_whole(tmp_path: Path) -> 
 
 
 def test_a_missing_shard_is_named(tmp_path: Path) -> None:
-    write_tensors({"table": torch.zeros(100, 7)}, tmp_path, shard_bytes=600)
+    write_checkpoint(Checkpoint({"table": torch.zeros(100, 7)}, {}), tmp_path, {}, shard_bytes=600)
     (tmp_path / "tables-00001.safetensors").unlink()
     with pytest.raises(RunError, match=r"tables-00002.safetensors is missing or damaged"):
         StoredTensors(tmp_path)

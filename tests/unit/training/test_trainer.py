@@ -60,7 +60,7 @@ def final_state(run: Path) -> dict[str, torch.Tensor]:
     state = torch.load(newest / "state.pt", weights_only=True)
     tensors = load_file(newest / "networks.safetensors")
     for player in ("generator", "discriminator"):
-        for index, values in state["updates"][player]["adam"]["state"].items():
+        for index, values in state["optimizers"][player]["state"].items():
             tensors |= {f"{player}.{index}.{name}": torch.as_tensor(value) for name, value in values.items()}
     tensors["rng"] = state["rng"]
     tensors["distances"] = torch.tensor(state["distances"])

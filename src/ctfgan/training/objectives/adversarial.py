@@ -6,7 +6,7 @@ SN-GAN, with or without classes, is this game as it stands; other methods add te
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
 import torch
@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from ctfgan.data.batches import Batch
 from ctfgan.distributed.batch_rng import BatchRng
+from ctfgan.distributed.engine import send
 from ctfgan.models.interfaces import Condition, Generator
-from ctfgan.training.losses import AdversarialLoss, box_distance
+from ctfgan.training.losses import ADVERSARIAL_LOSSES, AdversarialLoss, box_distance
 from ctfgan.training.regularization import DiscriminatorRegularization
-from ctfgan.training.self_supervision import paste_patches
-from ctfgan.training.settings import SelfSupervisionSettings
+from ctfgan.training.settings import SelfSupervisionSettings, StrengtheningSettings
 
 LossTerms = dict[str, Tensor]
 """Named, weighted parts of a player's loss; their sum is what the player minimises."""
@@ -62,17 +62,17 @@ class Judged:
 
 @dataclass(frozen=True)
 class ObjectiveSetup:
-    """What every game is played with."""
+    """The two players of an objective, their loss, and what helps the discriminator; the defaults are the paper's."""
 
     generator: nn.Module
     """The network that learns to synthesise; its frozen parts stay as they are."""
     discriminator: nn.Module
     """A :class:`Critic`."""
-    loss: AdversarialLoss
-    strengthening: DiscriminatorRegularization
-    """Augmentation and regularisers of the discriminator."""
-    batch_rng: BatchRng
+    loss: AdversarialLoss = ADVERSARIAL_LOSSES["hinge"]
+    batch_rng: BatchRng = field(default_factory=lambda: BatchRng.of(0))
     """Of noise and patches."""
+    strengthening: DiscriminatorRegularization | None = None
+    """Augmentation and regularisers of the discriminator; None for none."""
 
 
 class AdversarialObjective:
@@ -92,7 +92,8 @@ class AdversarialObjective:
         self.discriminator = setup.discriminator
         self._critic = cast(Critic, setup.discriminator)
         self._loss = setup.loss
-        self._strengthening = setup.strengthening
+        no_help = StrengtheningSettings()
+        self._strengthening = setup.strengthening or DiscriminatorRegularization(no_help, setup.batch_rng)
         self._batch_rng = setup.batch_rng
         self._self_supervision = self_supervision
         self.logits: tuple[Tensor, Tensor] | None = None
@@ -155,9 +156,9 @@ class AdversarialObjective:
             terms["box"] = self._self_supervision.generator_weight * distance
         return terms
 
-    def readings(self) -> dict[str, float]:
+    def log_values(self) -> dict[str, float]:
         """What a journal should hold besides the losses."""
-        return self._strengthening.readings()
+        return self._strengthening.log_values()
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint: what is neither in the networks nor in the optimisers."""
@@ -204,3 +205,36 @@ class AdversarialObjective:
         # the same process's, and the same as in the whole batch on one process.
         donors = torch.roll(batch.real, len(batch.real) // 2, dims=0)[:count]
         return paste_patches(images[:count], donors, self._batch_rng)
+
+
+def paste_patches(images: Tensor, donors: Tensor, batch_rng: BatchRng) -> tuple[Tensor, Tensor]:
+    """Paste a rectangle of each donor into each image (decision 10).
+
+    The sides are uniform in [R/4, R/2] pixels, and so are the places in the donor and in the image.
+
+    Args:
+        images: ``(N, K, R, R)``; not changed.
+        donors: ``(N, K, R, R)``, real high-quality images.
+        batch_rng: of sides and places.
+
+    Returns:
+        The pasted images ``(N, K, R, R)``, and the boxes ``(N, 4)`` = (x0, y0, x1, y1) / R in [0, 1]; pixel columns
+        x0 ... x1 - 1 and rows y0 ... y1 - 1 are the donor's.
+    """
+    count, side = len(images), images.shape[-1]
+    sides = batch_rng.integers(side // 4, side // 2 + 1, count, 2)  # x, then y
+    room = side - sides
+    # Floor of uniform * (room + 1) is uniform on 0 ... room for every image's own room.
+    start = (batch_rng.uniform(count, 2) * (room + 1)).long()
+    source = (batch_rng.uniform(count, 2) * (room + 1)).long()
+    # All that follows happens where the images are; six numbers for each image are sent there.
+    start, source, sides = send(torch.stack([start, source, sides]), images.device)
+    pixels = torch.arange(side, device=images.device)
+    inside = (pixels >= start[..., None]) & (pixels < (start + sides)[..., None])  # (N, 2, R)
+    moved = (pixels - start[..., None] + source[..., None]).clamp(0, side - 1)
+    mask = (inside[:, 1, :, None] & inside[:, 0, None, :])[:, None]  # (N, 1, R, R)
+    index = moved[:, 1, :, None] * side + moved[:, 0, None, :]  # (N, R, R)
+    flat = index.flatten(1)[:, None].expand(-1, images.shape[1], -1)
+    patches = donors.flatten(2).gather(2, flat).view_as(donors)
+    boxes = torch.cat([start, start + sides], dim=1) / side
+    return torch.where(mask, patches, images), boxes
