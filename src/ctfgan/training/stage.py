@@ -100,7 +100,7 @@ class StageState:
         )
         self.early_stopping = EarlyStopping(settings.checks, stage.settings.patience)
         self.monitor = DivergenceMonitor(settings.recovery.window, stage.objective.won, engine.processes, engine.device)
-        measured = dataset.measured
+        measured = dataset.evaluated_classes
         counts = np.bincount(measured.training.labels, minlength=len(measured.labels)).tolist()
         self.alarms = Alarms(settings.alarms, measured.names, counts)
 

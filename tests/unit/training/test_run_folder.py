@@ -177,7 +177,8 @@ def test_a_damaged_checkpoint_is_named_put_aside_and_no_longer_counts(run: RunFo
     victim = run.path / f"checkpoints/step-0000000{which}"
     (victim / name).unlink()
     told: list[str] = []
-    newest, stored = run.load_newest(told.append)
+    newest = run.newest_intact(told.append)
+    stored = run.load(newest, is_checked=True)
     assert told == [f"{victim / name} is missing or damaged; put aside as damaged-{victim.name}"]
     assert stored.tensors["weight"][0].item() == (3 if which != 3 else 2)
     assert newest == run.checkpoints()[-1]
@@ -186,7 +187,7 @@ def test_a_damaged_checkpoint_is_named_put_aside_and_no_longer_counts(run: RunFo
     assert run.best() != victim, "it had the smallest distance"
     run.save(which, checkpoint(which), note())
     (run.path / f"checkpoints/step-0000000{which}" / name).unlink()
-    run.load_newest(told.append)
+    run.newest_intact(told.append)
     assert told[1].endswith(f"put aside as damaged-{victim.name}.2")
     assert not run.is_untrained()
 
@@ -194,7 +195,7 @@ def test_a_damaged_checkpoint_is_named_put_aside_and_no_longer_counts(run: RunFo
 def test_a_run_without_an_intact_checkpoint_is_not_begun_anew(run: RunFolder) -> None:
     (run.save(1, checkpoint(1.0), note()) / "state.pt").write_bytes(b"")
     with pytest.raises(RunError, match="has no intact checkpoint; restore one from a copy, or train again"):
-        run.load_newest(print)
+        run.newest_intact(print)
     assert not run.is_untrained()
 
 
