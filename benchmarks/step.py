@@ -45,8 +45,8 @@ from ctfgan.data.batches import BatchStream
 from ctfgan.data.prepare import prepare
 from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.distributed.engine import choose_device, describe_device, wait_for
+from ctfgan.models.ctf_gan import difference_maps
 from ctfgan.models.synthesis import CHUNK
-from ctfgan.models.transfer_features import difference_maps
 from ctfgan.models.widths import plan_for
 from ctfgan.nn.dct import dct2, idct2
 from ctfgan.recipes.build import DataSpec

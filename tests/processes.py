@@ -15,7 +15,7 @@ from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.distributed.engine import Engine, alone
 from ctfgan.distributed.processes import Processes
 from ctfgan.models.synthesis import draw_inputs, synthesise
-from ctfgan.nn.shared_norm import SharedBatchNorm2d, distribute
+from ctfgan.nn.norm import SharedBatchNorm2d, distribute
 from ctfgan.recipes.build import DataSpec, build_method
 from ctfgan.recipes.catalogue import named_recipe
 from ctfgan.recipes.overlay import with_settings

@@ -15,7 +15,7 @@ from timing import Times, run_script
 from torch import nn
 
 from ctfgan.core.errors import ConfigError
-from ctfgan.models.transfer_features import difference_maps
+from ctfgan.models.ctf_gan import difference_maps
 from ctfgan.nn.resampling import conv_pool, unpool_conv
 from ctfgan.recipes.catalogue import named_recipe
 from tests.conftest import Outcome

@@ -9,7 +9,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from ctfgan.storage.run_folder import RunFolder
 from tests.conftest import TINY_RUN
@@ -29,6 +31,15 @@ def run_example(name: str, *arguments: str) -> str:
 
 def options(*assignments: str) -> list[str]:
     return [part for assignment in assignments for part in ("--set", assignment)]
+
+
+def test_one_file_trains_both_stages_and_draws_a_sheet(tmp_path: Path) -> None:
+    run_example("ctf_in_one_file.py", "--steps", "2", "--out", str(tmp_path / "letters.png"))
+    with Image.open(tmp_path / "letters.png") as picture:
+        levels = np.asarray(picture.convert("L"))
+    rows = levels[22:].reshape(8, -1)  # good, bad, G_LH's, five of G_A's; each with a margin
+    assert levels.shape[1] == 10 * 50
+    assert rows.std(axis=1).min() > 5, "a row of the sheet is empty"
 
 
 def test_two_folders_become_a_generator(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from ctfgan.data.images import to_float
+from ctfgan.models.ctf_gan import TransferFeatures, TransferTrace, difference_maps, to_grey
 from ctfgan.models.settings import TransferSettings
-from ctfgan.models.transfer_features import TransferFeatures, TransferTrace, difference_maps, to_grey
 from ctfgan.nn.class_tables import ClassSpace
 from ctfgan.nn.dct import dct2, high_pass, idct2, soft_threshold
 from ctfgan.nn.embed import ConditionEmbedding

@@ -34,8 +34,7 @@ from ctfgan.data.sources.base import check_names
 from ctfgan.data.sources.hugging_face import HUB
 from ctfgan.data.splits import covering_prefix, stratified_order
 from ctfgan.recipes.build import DataSpec, build_generator, stored_codes, with_form
-from ctfgan.recipes.grants import shareable
-from ctfgan.recipes.recipe import Recipe, parse_recipe
+from ctfgan.recipes.recipe import Recipe, parse_recipe, shareable
 from ctfgan.storage.checkpoints import read_finite_tensors
 from ctfgan.storage.run_folder import CODES, PROVENANCE
 from ctfgan.training.class_codes import ClassCodes

@@ -236,7 +236,7 @@ def gather_statistics(own: Tensor) -> Tensor:
     """Statistics ``(N, ...)`` of every process of the default group, ``(processes, N, ...)``; gradients flow back to
     each.
 
-    For batch norm over a batch that several processes share (:mod:`ctfgan.nn.shared_norm`).
+    For batch norm over a batch that several processes share (:mod:`ctfgan.nn.norm`).
     """
     gathered: Tensor = _GatherStatistics.apply(own)  # type: ignore[no-untyped-call]
     return gathered

@@ -12,7 +12,7 @@ from ctfgan.bundle.bundle import Bundle
 from ctfgan.core.errors import ConfigError, CtfganError
 from ctfgan.data.sources.base import UNLABELLED
 from ctfgan.distributed.batch_rng import BatchRng
-from ctfgan.models.generator_a import TransferGenerator
+from ctfgan.models.ctf_gan import TransferGenerator
 from ctfgan.models.interfaces import Condition, Noise
 from ctfgan.models.progressive import GrowingGenerator
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ctfgan.models.heads import ClassHead, PatchBoxHead, ProjectionHead, RealnessHead
 from ctfgan.models.settings import Conditioning
-from ctfgan.models.widths import Plan
+from ctfgan.models.widths import WidthPlan
 from ctfgan.nn.blocks import DiscriminatorBlock
 from ctfgan.nn.class_tables import ClassSpace
 from ctfgan.nn.embed import concat_tiled
+from ctfgan.nn.layers import linear
 
 CONCAT_AFTER = 3  # blocks, in the authors' 128x128 network; one less where a network has only three
 CONCAT_WIDTH = 128  # length of the concatenated vector where the last block has 1,024 channels
@@ -31,7 +32,7 @@ class Discriminator(nn.Module):
 
     def __init__(
         self,
-        plan: Plan,
+        plan: WidthPlan,
         channels: int,
         classes: ClassSpace,
         conditioning: Conditioning = "projection",
@@ -55,11 +56,11 @@ class Discriminator(nn.Module):
 
     def features(self, images: Tensor, labels: Tensor) -> Tensor:
         """Last maps ``(N, width, size, size)`` of images ``(N, K, R, R)`` in [-1, 1] and labels ``(N,)``."""
-        maps = images
+        maps = images  # (N, K, R, R)
         for index, block in enumerate(self.blocks):
             if self.label_maps is not None and index == self._concat_after:
-                maps = concat_tiled(maps, self.label_maps(labels))
-            maps = block(maps)
+                maps = concat_tiled(maps, self.label_maps(labels))  # (N, C + label width, H, W)
+            maps = block(maps)  # (N, C, H, W), or half as high and wide
         return F.relu(maps)
 
     def judge(self, features: Tensor, labels: Tensor) -> Tensor:
@@ -86,3 +87,52 @@ def _head(width: int, classes: ClassSpace, conditioning: Conditioning, *, bias: 
     if conditioning == "classifier":
         return ClassHead(width, classes, bias=bias, normalised=normalised)
     return RealnessHead(width, bias=bias, normalised=normalised)
+
+
+class RealnessHead(nn.Module):
+    """Realness alone, ``w . h``, of sum-pooled features: SN-GAN without classes, or with classes put in earlier."""
+
+    def __init__(self, width: int, *, bias: bool, normalised: bool) -> None:
+        super().__init__()
+        self.realness = linear(width, 1, bias=bias, normalised=normalised)
+
+    def forward(self, pooled: Tensor, labels: Tensor) -> Tensor:
+        """Logits ``(N,)`` of features ``(N, width)``; labels are ignored."""
+        return self.realness(pooled).squeeze(1)
+
+
+class ProjectionHead(RealnessHead):
+    """Realness and class fit: ``w . h + <E[c], h>`` (Miyato and Koyama 2018)."""
+
+    def __init__(self, width: int, classes: ClassSpace, *, bias: bool, normalised: bool) -> None:
+        super().__init__(width, bias=bias, normalised=normalised)
+        self.classes = classes.embedding(width, normalised=normalised)
+
+    def forward(self, pooled: Tensor, labels: Tensor) -> Tensor:
+        """Logits ``(N,)`` of features ``(N, width)`` and labels ``(N,)``."""
+        return super().forward(pooled, labels) + (self.classes(labels) * pooled).sum(dim=1)
+
+
+class ClassHead(RealnessHead):
+    """Realness, and beside it the class: the auxiliary classifier of AC-GAN (Odena et al. 2017)."""
+
+    def __init__(self, width: int, classes: ClassSpace, *, bias: bool, normalised: bool) -> None:
+        super().__init__(width, bias=bias, normalised=normalised)
+        self.classes = classes.embedding(width, normalised=normalised)
+        self.bias = classes.bias()
+
+    def classify(self, pooled: Tensor, candidates: Tensor) -> Tensor:
+        """Logits ``(N, L)`` of features ``(N, width)`` for the classes ``candidates`` ``(L,)``."""
+        return F.linear(pooled, self.classes(candidates), self.bias(candidates).squeeze(1))
+
+
+class PatchBoxHead(nn.Module):
+    """Box of a pasted patch, read off the last maps before pooling, which would lose the place (Task 3)."""
+
+    def __init__(self, width: int, size: int, *, normalised: bool) -> None:
+        super().__init__()
+        self.box = linear(width * size**2, 4, normalised=normalised)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Boxes ``(N, 4)`` = (x0, y0, x1, y1) / R in (0, 1) of maps ``(N, width, size, size)``."""
+        return torch.sigmoid(self.box(maps.flatten(1)))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.models.interfaces import Condition, Noise, normal_noise
-from ctfgan.models.widths import Plan
+from ctfgan.models.widths import WidthPlan
 from ctfgan.nn.blocks import GeneratorBlock
 from ctfgan.nn.class_tables import ClassSpace
 from ctfgan.nn.layers import conv, linear
@@ -18,7 +20,7 @@ from ctfgan.nn.norm import ConditionalNorm2d, UnconditionalBatchNorm2d
 class ResnetGenerator(nn.Module):
     """Linear, M blocks with batch norm (of the class, unless ``classes`` is None), batch norm, ReLU, conv, tanh."""
 
-    def __init__(self, plan: Plan, channels: int, noise: int, classes: ClassSpace | None) -> None:
+    def __init__(self, plan: WidthPlan, channels: int, noise: int, classes: ClassSpace | None) -> None:
         super().__init__()
         self.noise = noise
         self.base = plan.base
@@ -31,8 +33,7 @@ class ResnetGenerator(nn.Module):
             return ConditionalNorm2d(count, classes, "batch")
 
         self.blocks = nn.ModuleList(
-            GeneratorBlock(inputs, outputs, norm)
-            for inputs, outputs in zip(plan.generator, plan.generator[1:], strict=False)
+            GeneratorBlock(inputs, outputs, norm) for inputs, outputs in itertools.pairwise(plan.generator)
         )
         self.norm = UnconditionalBatchNorm2d(plan.generator[-1])
         self.to_image = conv(plan.generator[-1], channels)
@@ -42,8 +43,8 @@ class ResnetGenerator(nn.Module):
         return normal_noise(count, self.noise, 0, 0, batch_rng)
 
     def forward(self, condition: Condition, noise: Noise) -> Tensor:
-        maps = self.from_noise(noise.latent).unflatten(1, (-1, self.base, self.base))
-        classes = self.classes(condition.labels)
+        maps = self.from_noise(noise.latent).unflatten(1, (-1, self.base, self.base))  # (N, T_0, b, b)
+        classes = self.classes(condition.labels)  # (N,) or (N, code)
         for block in self.blocks:
-            maps = block(maps, classes)
-        return torch.tanh(self.to_image(F.relu(self.norm(maps))))
+            maps = block(maps, classes)  # (N, T_m, 2H, 2W)
+        return torch.tanh(self.to_image(F.relu(self.norm(maps))))  # (N, K, R, R)

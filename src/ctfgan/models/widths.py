@@ -13,7 +13,7 @@ from ctfgan.core.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class Plan:
+class WidthPlan:
     """Networks of one resolution R = base * 2**M."""
 
     base: int
@@ -70,17 +70,17 @@ class GrowingPlan:
 PLANS = {
     plan.resolution: plan
     for plan in (
-        Plan(4, (256, 256, 256), (128, 128, 128), downs=2, realness_bias=False),
-        Plan(6, (256, 256, 256), (128, 128, 128), downs=2, realness_bias=False),
-        Plan(4, (256, 256, 256, 256), (128, 128, 128, 128), downs=2, realness_bias=False),
-        Plan(6, (512, 256, 128, 64), (64, 128, 256, 512, 1024), downs=4),
-        Plan(4, (1024, 512, 256, 128, 64), (64, 128, 256, 512, 1024), downs=5),
-        Plan(4, (1024, 1024, 512, 256, 128, 64), (64, 128, 256, 512, 1024, 1024), downs=5),
+        WidthPlan(4, (256, 256, 256), (128, 128, 128), downs=2, realness_bias=False),
+        WidthPlan(6, (256, 256, 256), (128, 128, 128), downs=2, realness_bias=False),
+        WidthPlan(4, (256, 256, 256, 256), (128, 128, 128, 128), downs=2, realness_bias=False),
+        WidthPlan(6, (512, 256, 128, 64), (64, 128, 256, 512, 1024), downs=4),
+        WidthPlan(4, (1024, 512, 256, 128, 64), (64, 128, 256, 512, 1024), downs=5),
+        WidthPlan(4, (1024, 1024, 512, 256, 128, 64), (64, 128, 256, 512, 1024, 1024), downs=5),
     )
 }
 
 
-def plan_for(resolution: int, generator_width: float = 1.0, discriminator_width: float = 1.0) -> Plan:
+def plan_for(resolution: int, generator_width: float = 1.0, discriminator_width: float = 1.0) -> WidthPlan:
     """The plan of a resolution, its channel counts multiplied by the widths (at least 8, a multiple of 4).
 
     Raises:
@@ -105,7 +105,7 @@ def growing_plan(resolution: int, width: float = 1.0) -> GrowingPlan:
     return GrowingPlan(plan.base, _scaled(channels, width))
 
 
-def _published(resolution: int) -> Plan:
+def _published(resolution: int) -> WidthPlan:
     if resolution not in PLANS:
         raise ConfigError(f"resolution is {resolution}; the networks exist for {', '.join(map(str, sorted(PLANS)))}")
     return PLANS[resolution]

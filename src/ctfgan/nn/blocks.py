@@ -29,9 +29,9 @@ class GeneratorBlock(nn.Module):
         self.shortcut = conv(inputs, outputs, size=1)
 
     def forward(self, maps: Tensor, classes: Tensor | None) -> Tensor:
-        hidden = F.relu(self.norm_1(maps, classes))
-        hidden = unpool_conv(hidden, self.conv_1.weight, self.conv_1.bias)
-        hidden = self.conv_2(F.relu(self.norm_2(hidden, classes)))
+        hidden = F.relu(self.norm_1(maps, classes))  # (N, inputs, H, W)
+        hidden = unpool_conv(hidden, self.conv_1.weight, self.conv_1.bias)  # (N, outputs, 2H, 2W)
+        hidden = self.conv_2(F.relu(self.norm_2(hidden, classes)))  # (N, outputs, 2H, 2W)
         # A 1x1 convolution commutes with nearest upscaling; this order costs a quarter.
         return hidden + unpool(self.shortcut(maps))
 
@@ -56,7 +56,7 @@ class DiscriminatorBlock(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         hidden = maps if self.first else F.relu(maps)
-        hidden = F.relu(self.conv_1(hidden))
+        hidden = F.relu(self.conv_1(hidden))  # (N, inputs or, in the first block, outputs, H, W)
         if not self.down:
             return self.conv_2(hidden) + self.shortcut(maps)
         # Average pooling commutes with a 1x1 convolution; pooling first costs a quarter.

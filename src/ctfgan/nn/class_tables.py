@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ctfgan.nn.layers import Initialiser, embedding, linear
+from ctfgan.nn.layers import linear, spectrally_normalised
 
 CLASSES = "classes"
 LOW_QUALITY_LABELS = "low-quality labels"
 """The two spaces that tables have rows for; they may have equally many."""
 
+Initialiser = Callable[[Tensor], object]
+"""Fills a tensor in place."""
 
-_SPACE = "class_space"
+
+class ClassEmbedding(nn.Embedding):
+    """A learned vector for each of C classes, ids ``(N,)`` int64 to ``(N, width)``.
+
+    Attributes:
+        space: name of the classes that have the rows: of two equally large spaces, no shape can tell.
+    """
+
+    def __init__(self, count: int, width: int, space: str, init: Initialiser) -> None:
+        super().__init__(count, width)
+        self.space = space
+        init(self.weight)
 
 
 class CodeTable(nn.Module):
@@ -107,12 +121,11 @@ class ClassSpace:
         nn.init.zeros_(layer.weight)
         return nn.Sequential(CodeTable(self.codes), layer)
 
-    def _table(self, width: int, init: Initialiser | None, *, normalised: bool = False) -> nn.Embedding:
-        table = embedding(self.count, width, normalised=normalised, init=init or nn.init.xavier_uniform_)
-        vars(table)[_SPACE] = self.name  # which of two equally large spaces, no shape can tell
-        return table
+    def _table(self, width: int, init: Initialiser | None, *, normalised: bool = False) -> ClassEmbedding:
+        table = ClassEmbedding(self.count, width, self.name, init or nn.init.xavier_uniform_)
+        return spectrally_normalised(table) if normalised else table
 
 
 def table_spaces(network: nn.Module) -> dict[str, str]:
     """The class tables of a network: from the module's name to the name of its space."""
-    return {name: vars(module)[_SPACE] for name, module in network.named_modules() if _SPACE in vars(module)}
+    return {name: module.space for name, module in network.named_modules() if isinstance(module, ClassEmbedding)}

@@ -14,13 +14,12 @@ from ctfgan.core.errors import ConfigError
 from ctfgan.core.settings import Settings
 from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.distributed.processes import Processes
+from ctfgan.models.ctf_gan import GeneratorLH, TransferGenerator
 from ctfgan.models.discriminator import Discriminator
-from ctfgan.models.generator_a import TransferGenerator
-from ctfgan.models.generator_lh import GeneratorLH
 from ctfgan.models.progressive import GrowingDiscriminator, GrowingGenerator
 from ctfgan.models.resnet_gan import ResnetGenerator
 from ctfgan.models.settings import MANY_CLASSES
-from ctfgan.models.widths import Plan, growing_plan, plan_for
+from ctfgan.models.widths import WidthPlan, growing_plan, plan_for
 from ctfgan.nn.class_tables import LOW_QUALITY_LABELS, ClassSpace
 from ctfgan.recipes.recipe import AcGan, CtfGan, MethodSettings, ProgGan, Recipe, ResnetMethod, SnGan
 from ctfgan.training.class_codes import ClassCodes, load_codes, random_codes
@@ -223,7 +222,7 @@ def _class_term(method: AcGan | ProgGan, spec: DataSpec) -> ClassTerm:
     return ClassTerm(method.class_weight, spec.num_classes, None if asked == "all" else asked)
 
 
-def _plan(recipe: Recipe, method: ResnetMethod) -> Plan:
+def _plan(recipe: Recipe, method: ResnetMethod) -> WidthPlan:
     return plan_for(recipe.data.resolution, method.networks.generator_width, method.networks.discriminator_width)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ctfgan.core.errors import ConfigError
 from ctfgan.core.text import plural
+from ctfgan.models.progressive import DEVIATION_GROUP
 from ctfgan.models.widths import plan_for
-from ctfgan.nn.equalised import DEVIATION_GROUP
 from ctfgan.recipes.recipe import CtfGan, ProgGan, Recipe
 from ctfgan.training.settings import StageSettings
 

@@ -15,9 +15,8 @@ from ctfgan.data.sources.registry import name_of
 from ctfgan.evaluation import FLOOR, with_training_bank
 from ctfgan.evaluation.sweeps import origin_of
 from ctfgan.metrics.features import EVAL_CLASSIFIER
-from ctfgan.recipes.grants import shareable
 from ctfgan.recipes.overlay import changed_settings
-from ctfgan.recipes.recipe import Recipe
+from ctfgan.recipes.recipe import Recipe, shareable
 from ctfgan.reports.comparison import Comparison, machine
 from ctfgan.reports.curves import XAxis
 from ctfgan.reports.run_results import RunResult

@@ -15,10 +15,9 @@ from ctfgan.core.progress import Progress
 from ctfgan.data.images import Bytes, to_bytes
 from ctfgan.distributed.engine import Engine
 from ctfgan.distributed.image_rng import PerImageRng, numbers_in_class
-from ctfgan.models.generator_a import TransferGenerator
+from ctfgan.models.ctf_gan import TransferFeature, TransferGenerator, TransferTrace
 from ctfgan.models.interfaces import Condition, Noise
 from ctfgan.models.synthesis import balanced_labels, draw_inputs, synthesise
-from ctfgan.models.transfer_features import TransferFeature, TransferTrace
 from ctfgan.recipes.recipe import CtfGan
 from ctfgan.reports.document import Block, Gallery, Heading, Items, Paragraph, TableBlock, Tiles
 from ctfgan.reports.loaded_run import LoadedRun, RunGenerator

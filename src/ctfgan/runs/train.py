@@ -44,7 +44,7 @@ from ctfgan.data.prepare import check_apart
 from ctfgan.distributed.engine import processor, start_engine
 from ctfgan.distributed.processes import Processes
 from ctfgan.metrics.eval_classifier import TrainedEvalClassifier, load_eval_classifier
-from ctfgan.models.generator_a import TransferGenerator
+from ctfgan.models.ctf_gan import TransferGenerator
 from ctfgan.recipes.build import build_generator, stored_codes, with_form
 from ctfgan.recipes.overlay import changed_settings, with_settings
 from ctfgan.recipes.recipe import Recipe, StartSettings, parse_recipe

@@ -25,7 +25,7 @@ from ctfgan.data.sources.base import UNLABELLED
 from ctfgan.data.sources.hugging_face import HUB
 from ctfgan.distributed.engine import Engine, alone, choose_device, to_device
 from ctfgan.distributed.image_rng import PerImageRng
-from ctfgan.models.generator_a import TransferGenerator
+from ctfgan.models.ctf_gan import TransferGenerator
 from ctfgan.models.interfaces import Condition, Noise
 from ctfgan.models.synthesis import CHUNK, draw_inputs, synthesise
 from ctfgan.nn.class_tables import CLASSES, LOW_QUALITY_LABELS

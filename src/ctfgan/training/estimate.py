@@ -13,7 +13,7 @@ from torch import Tensor
 from ctfgan.data.batches import BatchStream
 from ctfgan.data.dataset import Dataset
 from ctfgan.distributed.engine import Engine, wait_for
-from ctfgan.nn.shared_norm import distribute
+from ctfgan.nn.norm import distribute
 from ctfgan.training.loop import train_steps
 from ctfgan.training.optimizers import GanOptimizers
 from ctfgan.training.stage import Method

@@ -19,7 +19,7 @@ from ctfgan.core.signals import Stopped, StopRequest
 from ctfgan.data.dataset import Dataset
 from ctfgan.distributed.engine import Engine, wait_for
 from ctfgan.metrics.eval_classifier import TrainedEvalClassifier
-from ctfgan.nn.shared_norm import distribute
+from ctfgan.nn.norm import distribute
 from ctfgan.storage.checkpoints import UNFIT, Checkpoint, overwrite
 from ctfgan.storage.run_folder import RunFolder
 from ctfgan.training.alarms import Alarm

@@ -16,7 +16,7 @@ from fastapi import Response
 from ctfgan.core.errors import ConfigError, DataError
 from ctfgan.data.images import Bytes, TooManyPixels, WrongSize, png, to_picture
 from ctfgan.data.sources.encoded import known_formats, open_image, read_image
-from ctfgan.models.generator_a import TransferGenerator
+from ctfgan.models.ctf_gan import TransferGenerator
 from ctfgan.sampling.model import ImageId, Model
 from ctfgan.sampling.names import folder_names
 from ctfgan.sampling.sheets import enlarged, sheet_of_columns

@@ -21,7 +21,7 @@ from ctfgan.bundle.bundle import Bundle
 from ctfgan.core.errors import ConfigError, CtfganError
 from ctfgan.export import FORMATS, export_graphs, formats
 from ctfgan.export.graph import FlatGenerator, Graph, graphs_of, max_error
-from ctfgan.models.generator_a import TransferGenerator
+from ctfgan.models.ctf_gan import TransferGenerator
 from ctfgan.models.interfaces import Condition, Noise
 from ctfgan.recipes.build import DataSpec
 from tests.contract.test_changed_classes import random_bundle, through_disk

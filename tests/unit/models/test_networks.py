@@ -9,9 +9,8 @@ from torch import nn
 import ctfgan
 from ctfgan.core.errors import ConfigError
 from ctfgan.distributed.batch_rng import BatchRng
+from ctfgan.models.ctf_gan import GeneratorLH, Stem, TransferGenerator
 from ctfgan.models.discriminator import Discriminator
-from ctfgan.models.generator_a import TransferGenerator
-from ctfgan.models.generator_lh import GeneratorLH, Stem
 from ctfgan.models.interfaces import Condition
 from ctfgan.models.resnet_gan import ResnetGenerator
 from ctfgan.models.settings import Conditioning, TransferSettings

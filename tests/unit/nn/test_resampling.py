@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ctfgan.models.progressive import EqualisedConv2d
 from ctfgan.nn.blocks import DiscriminatorBlock, GeneratorBlock
-from ctfgan.nn.equalised import EqualisedConv2d
 from ctfgan.nn.norm import UnconditionalBatchNorm2d
 from ctfgan.nn.resampling import conv_pool, unpool_conv
 

@@ -13,9 +13,8 @@ import pytest
 import ctfgan
 from ctfgan.evaluation import FLOOR
 from ctfgan.evaluation.sweeps import baseline_of
-from ctfgan.recipes.grants import shareable
 from ctfgan.recipes.overlay import with_settings
-from ctfgan.recipes.recipe import Recipe
+from ctfgan.recipes.recipe import Recipe, shareable
 from ctfgan.reports.comparison import compare
 from ctfgan.reports.csv_rows import HEADER, add_to_csv, csv_rows, read_csv, write_csv
 from ctfgan.reports.run_results import RunResult

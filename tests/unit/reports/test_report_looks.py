@@ -14,8 +14,8 @@ from ctfgan.core.progress import silent
 from ctfgan.data.images import Bytes
 from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.distributed.engine import alone
+from ctfgan.models.ctf_gan import TransferFeature, difference_maps
 from ctfgan.models.interfaces import Condition, Noise, normal_noise
-from ctfgan.models.transfer_features import TransferFeature, difference_maps
 from ctfgan.reports import class_table, ctf_maps
 from ctfgan.reports.class_table import measure_classes, samples_of
 from ctfgan.reports.ctf_maps import block_parts, sample_maps, variance_shares, without_block

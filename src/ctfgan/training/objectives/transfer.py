@@ -17,7 +17,7 @@ class TransferObjective(AdversarialObjective):
     """A generator that sees low-quality images, against D_LH.
 
     Args:
-        setup: the generator is G_LH in stage 1, the whole :class:`~ctfgan.models.generator_a.TransferGenerator` in
+        setup: the generator is G_LH in stage 1, the whole :class:`~ctfgan.models.ctf_gan.TransferGenerator` in
             stage 2.
         self_supervision: Task 3's weights; None if the discriminator has no box head.
         weight: of the consistency; 0 where low-quality images have not the content of their class, since there is

@@ -9,8 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ctfgan.models.progressive import (
+    EqualisedConv2d,
+    EqualisedLatentMaps,
+    EqualisedLinear,
+    concat_deviation,
+    pixel_norm,
+)
 from ctfgan.nn.class_tables import ClassSpace
-from ctfgan.nn.equalised import EqualisedConv2d, EqualisedLatentMaps, EqualisedLinear, concat_deviation, pixel_norm
 
 
 @pytest.fixture(autouse=True)

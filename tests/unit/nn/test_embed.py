@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ctfgan.nn.tiled import conv_tiled
+from ctfgan.nn.embed import conv_tiled
 
 
 @pytest.mark.parametrize("size", [(2, 2), (3, 5), (8, 8), (2, 7)])

@@ -6,8 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ctfgan.nn.class_tables import ClassSpace
-from ctfgan.nn.norm import BATCH_NORM_EPSILON, ConditionalNorm2d, Statistics
-from ctfgan.nn.normalising import scaled_normalisation
+from ctfgan.nn.norm import BATCH_NORM_EPSILON, ConditionalNorm2d, Statistics, scaled_normalisation
 
 
 def layered(maps: Tensor, gamma: Tensor, beta: Tensor, eps: float, over_batch: bool) -> Tensor:
