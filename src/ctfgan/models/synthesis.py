@@ -62,17 +62,16 @@ def synthesise(
     network.eval()
     device, processes = engine.device, engine.processes
     starts = range(0, len(condition), chunk)
-    turns = starts[processes.rank :: processes.count]
-    own = []
+    own_starts = starts[processes.rank :: processes.count]
+    own: dict[int, Bytes] = {}
     try:
-        for start in progress(turns, len(turns), "synthesising"):
+        for start in progress(own_starts, len(own_starts), "synthesising"):
             rows = slice(start, start + chunk)
-            own.append(to_bytes(generator(condition[rows].to(device), noise.part(rows).to(device))))
+            own[start] = to_bytes(generator(condition[rows].to(device), noise.part(rows).to(device)))
     finally:
         network.train(was_training)
-    everyones = processes.all_of(own)
-    count = processes.count
-    return np.concatenate([everyones[turn % count][turn // count] for turn in range(len(starts))])
+    chunks = {start: images for part in processes.all_of(own) for start, images in part.items()}
+    return np.concatenate([chunks[start] for start in starts])
 
 
 def sample_labels(real: Labels, num_classes: int, images: int, *, by_class: bool) -> tuple[Tensor, int]:
