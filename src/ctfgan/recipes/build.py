@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -71,12 +71,12 @@ def build_method(
     assert has_label_codes == labels_use_codes(recipe.method, spec, matched=matched)
     processes = processes or Processes()
     batch_rng = BatchRng(torch.Generator().manual_seed(recipe.seed), processes.rank, processes.count)
-    strengthening = DiscriminatorRegularization(recipe.training.strengthening, batch_rng, processes.mean)
+    regularization = DiscriminatorRegularization(recipe.training.strengthening, batch_rng, processes.mean)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         generator = build_generator(recipe, spec, codes)
         discriminator = _build_discriminator(recipe, spec, codes)
-    setup = partial(ObjectiveSetup, discriminator=discriminator, strengthening=strengthening, batch_rng=batch_rng)
+    setup = ObjectiveSetup(generator, discriminator, ADVERSARIAL_LOSSES[recipe.method.loss], regularization, batch_rng)
     match recipe.method:
         case CtfGan() as method:
             assert isinstance(generator, TransferGenerator)
@@ -84,20 +84,14 @@ def build_method(
         case ProgGan() as method:
             assert isinstance(generator, GrowingGenerator)
             assert isinstance(discriminator, GrowingDiscriminator)
-            grown = recipe.start.path is not None
-            stages = _growing_stages(method, generator, discriminator, setup, spec, grown=grown)
+            is_grown = recipe.start.path is not None
+            stages = _growing_stages(method, generator, discriminator, setup, spec, is_grown=is_grown)
         case AcGan() as method:
-            played = setup(generator, loss=ADVERSARIAL_LOSSES[method.loss])
-            stages = _single_stage(method.adversarial, ClassifiedObjective(played, _class_term(method, spec)))
+            stages = (_single_stage(method.adversarial, ClassifiedObjective(setup, _class_term(method, spec))),)
         case SnGan() as method:
-            played = setup(generator, loss=ADVERSARIAL_LOSSES[method.loss])
-            stages = _single_stage(method.adversarial, AdversarialObjective(played))
-    return Method(
-        nn.ModuleDict({"generator": generator, "discriminator": discriminator}),
-        stages,
-        recipe.method.is_conditional,
-        batch_rng,
-    )
+            stages = (_single_stage(method.adversarial, AdversarialObjective(setup)),)
+    networks = nn.ModuleDict({"generator": generator, "discriminator": discriminator})
+    return Method(networks, stages, recipe.method.is_conditional, batch_rng)
 
 
 def build_generator(
@@ -110,29 +104,25 @@ def build_generator(
         spec: sizes that the data decides.
         codes: where classes are known by them.
     """
-    own, low = (None, None) if codes is None else (codes.classes, codes.low_quality_labels)
+    class_codes, label_codes = (None, None) if codes is None else (codes.classes, codes.low_quality_labels)
+    classes = _classes(recipe.method, spec, class_codes)
+    noise = recipe.method.networks.noise
     match recipe.method:
         case ProgGan() as method:
             growing = growing_plan(recipe.data.resolution, method.networks.generator_width)
-            return GrowingGenerator(growing, spec.channels, method.networks.noise, _classes(method, spec, own))
+            return GrowingGenerator(growing, spec.channels, noise, classes)
         case CtfGan() as method:
-            plan = _plan(recipe, method)
-            classes = _classes(method, spec, own)
-            generator_lh = GeneratorLH(plan, spec.channels, spec.low_quality_size, classes, method.features)
+            plan, features = _plan(recipe, method), method.features
+            generator_lh = GeneratorLH(plan, spec.channels, spec.low_quality_size, classes, features)
             # One more than there are labels: images without one.
-            labels = ClassSpace(spec.num_low_quality_labels + 1, LOW_QUALITY_LABELS, low)
+            labels = ClassSpace(spec.num_low_quality_labels + 1, LOW_QUALITY_LABELS, label_codes)
+            trained = method.train_generator_lh
             return TransferGenerator(
-                plan,
-                spec.channels,
-                method.networks.noise,
-                generator_lh,
-                labels,
-                method.features,
-                train_generator_lh=method.train_generator_lh,
+                plan, spec.channels, noise, generator_lh, labels, features, train_generator_lh=trained
             )
         case SnGan() | AcGan() as method:
-            known = _classes(method, spec, own) if method.is_conditional else None
-            return ResnetGenerator(_plan(recipe, method), spec.channels, method.networks.noise, known)
+            known = classes if method.is_conditional else None
+            return ResnetGenerator(_plan(recipe, method), spec.channels, noise, known)
 
 
 def uses_codes(method: MethodSettings, spec: DataSpec) -> bool:
@@ -216,10 +206,10 @@ def _classes(method: MethodSettings, spec: DataSpec, codes: Tensor | None) -> Cl
 
 
 def _class_term(method: AcGan | ProgGan, spec: DataSpec) -> ClassTerm:
-    asked = method.class_candidates
-    if asked == "auto":
-        asked = "all" if spec.num_classes <= MOST_CANDIDATES else SAMPLED_CLASSES
-    return ClassTerm(method.class_weight, spec.num_classes, None if asked == "all" else asked)
+    candidates = method.class_candidates
+    if candidates == "auto":
+        candidates = "all" if spec.num_classes <= MOST_CANDIDATES else SAMPLED_CLASSES
+    return ClassTerm(method.class_weight, spec.num_classes, None if candidates == "all" else candidates)
 
 
 def _plan(recipe: Recipe, method: ResnetMethod) -> WidthPlan:
@@ -229,36 +219,30 @@ def _plan(recipe: Recipe, method: ResnetMethod) -> WidthPlan:
 def _build_discriminator(
     recipe: Recipe, spec: DataSpec, codes: ClassCodes | None
 ) -> Discriminator | GrowingDiscriminator:
-    own = None if codes is None else codes.for_discriminator
+    classes = _classes(recipe.method, spec, None if codes is None else codes.for_discriminator)
     match recipe.method:
         case ProgGan() as method:
             plan = growing_plan(recipe.data.resolution, method.networks.discriminator_width)
-            return GrowingDiscriminator(plan, spec.channels, _classes(method, spec, own))
-        case CtfGan() as method:
+            return GrowingDiscriminator(plan, spec.channels, classes)
+        case CtfGan() | SnGan() | AcGan() as method:
             return Discriminator(
                 _plan(recipe, method),
                 spec.channels,
-                _classes(method, spec, own),
-                boxes=method.self_supervision.is_on,
-                normalised=method.spectral_norm,
-            )
-        case SnGan() | AcGan() as method:
-            return Discriminator(
-                _plan(recipe, method),
-                spec.channels,
-                _classes(method, spec, own),
+                classes,
                 method.conditioning,
+                boxes=isinstance(method, CtfGan) and method.self_supervision.is_on,
                 normalised=method.spectral_norm,
             )
 
 
-def _single_stage(settings: StageSettings, objective: AdversarialObjective) -> tuple[Stage, ...]:
-    return (Stage("adversarial", settings, objective, enter=partial(_set_trained, objective.generator, True)),)
+def _single_stage(settings: StageSettings, objective: AdversarialObjective) -> Stage:
+    return Stage("adversarial", settings, objective, enter=partial(_set_trained, objective.generator, True))
 
 
 def _transfer_stages(
-    method: CtfGan, generator: TransferGenerator, setup: Callable[..., ObjectiveSetup], spec: DataSpec, *, matched: bool
+    method: CtfGan, generator: TransferGenerator, setup: ObjectiveSetup, spec: DataSpec, *, matched: bool
 ) -> tuple[Stage, ...]:
+    """Stage 1 trains G_LH, stage 2 G_A behind it; a stage without steps is left out."""
     supervision = method.self_supervision if method.self_supervision.is_on else None
     generator_lh = generator.generator_lh
     stages = []
@@ -268,10 +252,10 @@ def _transfer_stages(
     ):
         if settings.steps == 0:
             continue
-        played = setup(trained, loss=ADVERSARIAL_LOSSES[method.loss])
         size = spec.low_quality_detail if settings.consistency_size == "auto" else settings.consistency_size
         size = min(size or spec.low_quality_size, spec.low_quality_size)
-        objective = TransferObjective(played, supervision, settings.consistency if matched else 0.0, size)
+        consistency = settings.consistency if matched else 0.0
+        objective = TransferObjective(replace(setup, generator=trained), supervision, consistency, size)
         stages.append(Stage(name, settings, objective, enter=partial(_set_trained, generator_lh, trains_lh)))
     return tuple(stages)
 
@@ -280,20 +264,20 @@ def _growing_stages(
     method: ProgGan,
     generator: GrowingGenerator,
     discriminator: GrowingDiscriminator,
-    setup: Callable[..., ObjectiveSetup],
+    setup: ObjectiveSetup,
     spec: DataSpec,
     *,
-    grown: bool,
+    is_grown: bool,
 ) -> tuple[Stage, ...]:
-    """One stage for each size; networks that are ``grown`` already train at the last alone, without fading it in."""
+    """One stage for each size; networks that are grown already train at the last alone, without fading it in."""
     stages = []
-    first = generator.plan.levels - 1 if grown else 0
-    for level in range(first, generator.plan.levels):
-        phase = method.phase_steps if level > first else 0
-        last = level == generator.plan.levels - 1
-        settings = method.grow if last else method.grow.model_copy(update={"steps": phase + method.phase_steps})
-        played = setup(generator, loss=ADVERSARIAL_LOSSES["wasserstein"])
-        objective = GrowingObjective(played, _class_term(method, spec), method.penalty, fade=phase / settings.steps)
+    last = generator.plan.levels - 1
+    first = last if is_grown else 0
+    for level in range(first, last + 1):
+        fade_steps = method.phase_steps if level > first else 0
+        steps = method.grow.steps if level == last else fade_steps + method.phase_steps
+        settings = method.grow.model_copy(update={"steps": steps})
+        objective = GrowingObjective(setup, _class_term(method, spec), method.penalty, fade=fade_steps / steps)
         enter = partial(_grow, (generator, discriminator), level)
         name = f"grow-{generator.plan.size(level)}"
         stages.append(Stage(name, settings, objective, enter, hands_over_average=False))

@@ -10,7 +10,8 @@ from pydantic_core import PydanticSerializationError
 from ctfgan.core.errors import ConfigError
 from ctfgan.core.settings import Seed, Settings, mistakes
 from ctfgan.core.text import excerpt
-from ctfgan.data.settings import DataSettings
+from ctfgan.data.settings import PLACES, DataSettings
+from ctfgan.data.sources.registry import name_of
 from ctfgan.metrics.settings import EvalClassifierSettings, EvaluationSettings
 from ctfgan.models.settings import Conditioning, NetworkSettings, TransferSettings
 from ctfgan.training.settings import (
@@ -43,6 +44,7 @@ class CtfGan(ResnetMethod):
 
     uses_low_quality: ClassVar[bool] = True
     is_conditional: ClassVar[bool] = True
+    conditioning: ClassVar[Conditioning] = "projection"
 
     kind: Literal["ctf-gan"] = "ctf-gan"
     features: TransferSettings = TransferSettings()
@@ -87,10 +89,10 @@ class AcGan(ResnetMethod):
 
     uses_low_quality: ClassVar[bool] = False
     is_conditional: ClassVar[bool] = True
+    conditioning: ClassVar[Conditioning] = "classifier"
 
     kind: Literal["ac-gan"] = "ac-gan"
     adversarial: StageSettings
-    conditioning: ClassVar[Conditioning] = "classifier"
     class_weight: float = Field(default=1.0, gt=0)
     """Weight of the class's cross-entropy in both players' losses."""
     class_candidates: ClassCandidates = "auto"
@@ -106,6 +108,7 @@ class ProgGan(Settings):
 
     uses_low_quality: ClassVar[bool] = False
     is_conditional: ClassVar[bool] = True
+    loss: ClassVar[Literal["wasserstein"]] = "wasserstein"
 
     kind: Literal["prog-gan"] = "prog-gan"
     networks: NetworkSettings = NetworkSettings(noise=512)
@@ -170,3 +173,22 @@ def parse_recipe(content: dict[str, Any], origin: str) -> Recipe:
         more = len(found) - MISTAKES_TOLD
         told = found[:MISTAKES_TOLD] + ([f"and {more:,} more mistakes"] if more > 0 else [])
         raise ConfigError(f"{origin}: {'; '.join(told)}") from error
+
+
+def shareable(recipe: Recipe) -> Recipe:
+    """The recipe with places of this machine cut down to what they are called; the run's own recipe has the whole.
+
+    Nothing that a bundle is asked for depends on where its training images were.
+    """
+    data, start = recipe.data, recipe.start
+    places = {name: getattr(data, name) for name in PLACES}
+    named: dict[str, object] = {name: name_of(place) for name, place in places.items() if place is not None}
+    named["glyphs"] = data.glyphs.model_copy(
+        update={
+            folders: tuple(name_of(folder) for folder in getattr(data.glyphs, folders))
+            for folders in ("font_folders", "low_quality_font_folders")
+        }
+    )
+    if start.path is not None:
+        start = start.model_copy(update={"path": name_of(start.path)})
+    return recipe.model_copy(update={"data": data.model_copy(update=named), "start": start})

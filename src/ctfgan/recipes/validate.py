@@ -58,8 +58,7 @@ def _check_first_stage(method: CtfGan, start: str | None) -> None:
 
 
 def _check_augmentation(recipe: Recipe) -> None:
-    target = recipe.training.strengthening.augmentation.target
-    loss = "wasserstein" if isinstance(recipe.method, ProgGan) else recipe.method.loss
+    target, loss = recipe.training.strengthening.augmentation.target, recipe.method.loss
     if target is not None and loss != "hinge":
         raise ConfigError(
             f"augmentation.target is {target}, but the sign of a logit says nothing under the {loss} loss; "
