@@ -172,11 +172,8 @@ def test_a_first_moment_goes_with_very_many_rows_too() -> None:
     assert all(len(networks.get_submodule(name).weight) == 20_000 for name in table_spaces(networks))
 
 
-def test_a_recipe_of_an_earlier_version_is_read_and_its_tables_are_what_they_were() -> None:
-    recipe = changed("ctf-folders")
-    content = json.loads(recipe.to_json())
-    content["method"]["networks"] |= {"table_updates": "row-lazy", "table_placement": "sharded"}
-    assert parse_recipe(content, "test") == recipe
+def test_a_form_that_is_gone_is_refused_with_those_there_are() -> None:
+    content = json.loads(changed("ctf-folders").to_json())
     content["method"]["networks"]["class_tables"] = "factorised"
     with pytest.raises(
         ConfigError, match="class_tables is 'factorised', but input should be 'auto', 'per-class' or 'c"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from ctfgan.core.settings import Settings
 
@@ -14,10 +14,6 @@ MANY_CLASSES = 64
 Conditioning = Literal["none", "concat", "projection", "classifier"]
 """How the class reaches the discriminator: not at all; concatenated to the maps (Reed et al. 2016); by an inner product
 with the features (Miyato and Koyama 2018); as what an auxiliary classifier must tell (Odena et al. 2017)."""
-
-
-RETIRED = ("table_updates", "table_placement")
-"""Settings of earlier versions: how and where class tables were trained, which changed nothing of what was learned."""
 
 
 class NetworkSettings(Settings):
@@ -35,14 +31,6 @@ class NetworkSettings(Settings):
     more than 64 classes (decisions 23 and 31)."""
     class_code: int = Field(default=32, ge=1)
     """Length of a class code."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_retired(cls, content: Any) -> Any:
-        """Recipes of earlier versions are read, too."""
-        if isinstance(content, dict):
-            return {name: value for name, value in content.items() if name not in RETIRED}
-        return content
 
 
 class TransferSettings(Settings):

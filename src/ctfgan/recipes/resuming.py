@@ -1,4 +1,8 @@
-"""What may change of a recipe once its run has trained, and what its checkpoints and its data hold fast."""
+"""What may change of a recipe once its run has trained, and what its checkpoints and its data hold fast.
+
+Everywhere ``before`` is the recipe that a run has trained with, ``now`` the one that it is to go on with, ``stage``
+where it stands, ``step`` how many generator steps of that stage are done, ``run`` its name, for the message.
+"""
 
 from __future__ import annotations
 
@@ -48,11 +52,6 @@ def goal(recipe: Recipe) -> dict[str, Any]:
 def check_settings(before: Recipe, now: Recipe, run: str) -> None:
     """Refuse settings that a run cannot go on with, since it has trained with others.
 
-    Args:
-        before: what the run has trained with.
-        now: what it is to go on with.
-        run: its name, for the message.
-
     Raises:
         ConfigError: they are named, with both values.
     """
@@ -75,14 +74,7 @@ def _may_change(name: str, value: object, earlier: object) -> bool:
 
 
 def goes_on(before: Recipe, now: Recipe, stage: str, step: int) -> bool:
-    """Whether a run that ended a stage before all its steps were done has another patience now.
-
-    Args:
-        before: what its bundle was made with.
-        now: what it is to go on with.
-        stage: where it stands.
-        step: generator steps of this stage that are done.
-    """
+    """Whether a run that ended a stage before all its steps were done has another patience now."""
     name = _setting_of(stage, now)
     if name is None or name not in _stages(before):
         return False
@@ -92,13 +84,6 @@ def goes_on(before: Recipe, now: Recipe, stage: str, step: int) -> bool:
 
 def check_steps(before: Recipe, now: Recipe, stage: str, step: int, run: str) -> None:
     """Refuse numbers of steps that a run cannot go on with.
-
-    Args:
-        before: what the run has trained with.
-        now: what it is to go on with.
-        stage: where it stands.
-        step: generator steps of this stage that are done.
-        run: its name, for the message.
 
     Raises:
         ConfigError: fewer steps than are done, or others for a stage that is over.
@@ -125,14 +110,7 @@ def check_steps(before: Recipe, now: Recipe, stage: str, step: int, run: str) ->
 
 
 def check_patience(before: Recipe, now: Recipe, stage: str, distances: Sequence[float], run: str) -> None:
-    """Refuse more steps for a stage that did not end for want of steps.
-
-    Args:
-        before: what the run has trained with.
-        now: what it is to go on with.
-        stage: where the run stands.
-        distances: of the stage's checks.
-        run: its name, for the message.
+    """Refuse more steps for a stage that did not end for want of steps, by the distances of its checks.
 
     Raises:
         ConfigError: the stage would end at once.
