@@ -76,7 +76,7 @@ def build_method(
         torch.manual_seed(recipe.seed)
         generator = build_generator(recipe, spec, codes)
         discriminator = _build_discriminator(recipe, spec, codes)
-    setup = ObjectiveSetup(generator, discriminator, ADVERSARIAL_LOSSES[recipe.method.loss], regularization, batch_rng)
+    setup = ObjectiveSetup(generator, discriminator, ADVERSARIAL_LOSSES[recipe.method.loss], batch_rng, regularization)
     match recipe.method:
         case CtfGan() as method:
             assert isinstance(generator, TransferGenerator)
