@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from ctfgan.evaluation import evaluate, load_extractors
     from ctfgan.recipes.overlay import recipe
     from ctfgan.recipes.recipe import Recipe
-    from ctfgan.runs.train import resume, train
+    from ctfgan.runs.resume import resume
+    from ctfgan.runs.train import train
     from ctfgan.sampling.model import from_pretrained, load
 
 __all__ = [
@@ -38,7 +39,7 @@ _HOMES = {
     "load": "ctfgan.sampling.model",
     "load_extractors": "ctfgan.evaluation",
     "recipe": "ctfgan.recipes.overlay",
-    "resume": "ctfgan.runs.train",
+    "resume": "ctfgan.runs.resume",
     "train": "ctfgan.runs.train",
 }
 

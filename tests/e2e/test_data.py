@@ -96,7 +96,7 @@ def test_a_long_list_is_cut(run_cli: RunCli, write_classes: WriteClasses) -> Non
         (["check", "good", "--json", "none/report.json"], "none does not exist; make it first"),
         (["check", "cifar10"], "cifar10 (cifar-10-binary.tar.gz) is not in"),
         (["check", "broken"], "labels.npy is damaged (it is missing); delete the folder broken and make it again"),
-        (["build", "good", "taken"], "taken exists already and is no empty folder"),
+        (["build", "good", "taken"], "taken exists already; choose another folder"),
         (["build", "nowhere", "out"], "nowhere does not exist"),
         (["build", "text", "out"], "none of 1 images can be read"),
         (["build", "good", "out", "--size", "3"], "3 is not in the range x>=4"),

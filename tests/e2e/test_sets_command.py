@@ -116,7 +116,7 @@ def test_a_set_outlives_ctrl_c_and_kill(finished_run: Path, tmp_path: Path) -> N
         (["--format", "parquet"], "--format is for a set of samples and samples.png is a sheet; name a folder"),
         (["--balance-with", "real", "--out", "a.png"], "--balance-with is for a set of samples and a.png is a sheet"),
         (["--dry-run"], "--dry-run is for a set of samples"),
-        (["--out", "other"], "other exists already; choose another --out, or move it away: it is no set"),
+        (["--out", "other"], "other exists already; choose another --out, or move it away"),
         (["--out", "file"], "file exists already; choose another --out"),
         (["--out", "none/new"], "does not exist; make it first, or choose another --out"),
         (["--out", "new.jpg"], "new.jpg names a format that is not written"),

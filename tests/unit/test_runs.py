@@ -15,7 +15,8 @@ from ctfgan.core.errors import RunError
 from ctfgan.data.prepare import prepare
 from ctfgan.data.settings import DataSettings
 from ctfgan.runs.context import Callbacks
-from ctfgan.runs.train import _fingerprints, _levels, reopen
+from ctfgan.runs.resume import reopen
+from ctfgan.runs.run_notes import fingerprints, levels_entry
 from ctfgan.storage.run_folder import RunFolder
 
 WriteClasses = Callable[..., Path]
@@ -31,7 +32,7 @@ def test_a_run_knows_its_own_reference_by_fingerprint(tmp_path: Path, cache: Pat
     for number, reference in enumerate(({"a": 4}, {"b": 4}, None)):
         other = reference and str(write_classes(tmp_path / str(number), reference, first=100))
         settings = DataSettings(high_quality=high, reference=other, resolution=16, low_quality_held_out=0)
-        found.append(_fingerprints(prepare(settings, low_quality=True)))
+        found.append(fingerprints(prepare(settings, low_quality=True)))
     assert found[0]["reference"] != found[1]["reference"]
     assert found[0]["high-quality"] == found[1]["high-quality"] == found[2]["high-quality"]
     assert "reference" not in found[2]  # its rows follow from the high-quality images and the recipe
@@ -46,9 +47,9 @@ def test_a_bundle_is_told_what_the_levels_of_both_sides_mean(tmp_path: Path, cac
     settings = DataSettings(high_quality=str(tmp_path / "hq"), resolution=16)
     own = settings.model_copy(update={"low_quality": str(tmp_path / "lq")})
     high, low = {"whole": (0, 4_095)}, {"whole": (0, 1_023)}
-    assert _levels(prepare(own, low_quality=True)) == {"levels": {"high_quality": high, "low_quality": low}}
-    assert _levels(prepare(settings, low_quality=True)) == {"levels": {"high_quality": high, "low_quality": high}}
-    assert _levels(prepare(settings, low_quality=False)) == {"levels": {"high_quality": high}}
+    assert levels_entry(prepare(own, low_quality=True)) == {"levels": {"high_quality": high, "low_quality": low}}
+    assert levels_entry(prepare(settings, low_quality=True)) == {"levels": {"high_quality": high, "low_quality": high}}
+    assert levels_entry(prepare(settings, low_quality=False)) == {"levels": {"high_quality": high}}
 
 
 def test_a_run_knows_which_code_trained_it_and_on_what(finished_run: Path) -> None:

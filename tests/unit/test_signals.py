@@ -10,7 +10,7 @@ import pytest
 from ctfgan.cli.main import _unwind
 from ctfgan.core.errors import Interrupted, Terminated
 from ctfgan.core.signals import StopRequest, handling, stop_on_signals
-from ctfgan.runs.train import _interrupted
+from ctfgan.runs.train import interrupted
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
 
@@ -67,7 +67,7 @@ def test_under_nohup_a_closed_terminal_is_nothing(monkeypatch: pytest.MonkeyPatc
 def test_where_nobody_trains_a_signal_unwinds_and_its_number_is_the_exit_code(number: int) -> None:
     tidied = []
 
-    @_interrupted("what to do")
+    @interrupted("what to do")
     def work() -> None:
         try:
             send(number)

@@ -23,8 +23,8 @@ from torch import nn
 
 from ctfgan.bundle.card import Rights, model_card
 from ctfgan.bundle.hub_download import fetch_bundle, split_revision
-from ctfgan.core.errors import BundleError, ConfigError, CtfganError
-from ctfgan.core.files import is_taken, new_folder, read_json, sha256, write_file
+from ctfgan.core.errors import BundleError, CtfganError
+from ctfgan.core.files import new_folder, read_json, require_free, sha256, write_file
 from ctfgan.core.settings import Settings, first_mistake
 from ctfgan.core.text import excerpt
 from ctfgan.data.levels import Kind, Levels, Scale
@@ -205,8 +205,7 @@ def publish(bundle: Bundle, path: Path, rights: Rights) -> None:
     Raises:
         ConfigError: something is there already.
     """
-    if is_taken(path):
-        raise ConfigError(f"{path} exists already; choose another folder, or move it away")
+    require_free(path, "folder")
     kept = {name: value for name, value in bundle.provenance.items() if name != "sha256"}
     save_bundle(replace(bundle, provenance={**kept, "rights": rights.as_dict()}), path)
 

@@ -17,7 +17,7 @@ from ctfgan.core.errors import ConfigError
 from ctfgan.nn.class_tables import CLASSES, LOW_QUALITY_LABELS, table_spaces
 from ctfgan.recipes.build import DataSpec, labels_use_codes, uses_codes
 from ctfgan.recipes.recipe import CtfGan, Recipe, ResnetMethod, StartSettings
-from ctfgan.storage.checkpoints import below
+from ctfgan.storage.checkpoints import network_weights
 from ctfgan.storage.run_folder import RunFolder
 from ctfgan.training.class_codes import ClassEncoder
 
@@ -163,7 +163,7 @@ def open_start(settings: StartSettings) -> Start | None:
     if (folder / "checkpoints").is_dir():
         run = RunFolder.open(folder)
         tensors = run.load_tensors(run.released(bundle.recipe.training.release))
-        discriminator = below(tensors, "networks.discriminator.")
+        discriminator = network_weights(tensors, "discriminator")
     return Start(settings.path, bundle, discriminator)
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ctfgan.cli.options import DEVICE, MODEL, PATH, check_free
+from ctfgan.cli.options import DEVICE, MODEL, PATH
 from ctfgan.core.errors import ConfigError
+from ctfgan.core.files import require_free
 
 if TYPE_CHECKING:
     from ctfgan.bundle.bundle import Bundle
@@ -58,7 +59,7 @@ def rename(model: Path, pairs: tuple[tuple[str, str], ...], out: Path) -> None:
     names = dict(pairs)
     if len(names) < len(pairs):
         raise ConfigError("--class renames one class twice; give each class one new name")
-    check_free(out)
+    require_free(out)
     _save(rename_classes(_load(model), names), out)
 
 
@@ -74,7 +75,7 @@ def drop(model: Path, names: tuple[str, ...], out: Path) -> None:
     """
     from ctfgan.bundle.class_editing import drop as drop_classes
 
-    check_free(out)
+    require_free(out)
     _save(drop_classes(_load(model), list(dict.fromkeys(names))), out)
 
 
@@ -93,7 +94,7 @@ def map_(model: Path, table: Path, out: Path) -> None:
     """
     from ctfgan.bundle.class_editing import map_classes, read_table
 
-    check_free(out)
+    require_free(out)
     _save(map_classes(_load(model), read_table(table)), out)
 
 
@@ -119,7 +120,7 @@ def add(model: Path, images: str, lq: str | None, device: str, out: Path) -> Non
     from ctfgan.cli import console
     from ctfgan.distributed.engine import choose_device
 
-    check_free(out)
+    require_free(out)
     bundle, added = add_classes(_load(model), images, lq, choose_device(device), console.progress)
     rows = [[one.name, f"{one.images:,}", one.nearest, f"{one.likeness:.2f}"] for one in added]
     console.print_table(["class", "images", "most like", "likeness of codes"], rows)

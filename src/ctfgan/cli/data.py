@@ -132,14 +132,14 @@ def build(
     ctfgan train --hq imagenet-train --reference imagenet-test
     """
     from ctfgan.cli import console
+    from ctfgan.core.files import require_free
     from ctfgan.data.pack import build as build_folder
-    from ctfgan.data.pack import check_free
     from ctfgan.data.scan import scan_headers
     from ctfgan.data.settings import DataSettings
     from ctfgan.data.sources.columns import Columns
     from ctfgan.data.sources.registry import open_source
 
-    check_free(out)
+    require_free(out, "folder")
     source = open_source(path, part, Columns(image_column, label_column, class_level))
     survey = scan_headers(source, console.progress)
     side = size or max(4, min(survey.sides[1], DataSettings().resolution))

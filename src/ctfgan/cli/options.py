@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from ctfgan.core.errors import ConfigError
-from ctfgan.core.files import is_taken, write_file
+from ctfgan.core.files import require_free, write_file
 
 PATH = click.Path(path_type=Path)
 MODEL = click.argument("model", metavar="RUN_OR_BUNDLE", type=PATH)
@@ -36,16 +36,6 @@ def check_image_name(out: Path) -> None:
         raise ConfigError(f"{out} names a format that is not written; end it in .png for a sheet")
 
 
-def check_free(out: Path, option: str = "--out") -> None:
-    """Refuse an output that exists, before any work.
-
-    Raises:
-        ConfigError: something is at ``out`` already.
-    """
-    if is_taken(out):
-        raise ConfigError(f"{out} exists already; choose another {option}, or move it away")
-
-
 def check_output(out: Path, option: str = "--out") -> None:
     """Refuse a file that exists, or that cannot be written there.
 
@@ -53,7 +43,7 @@ def check_output(out: Path, option: str = "--out") -> None:
         ConfigError: something is at ``out`` already, its parent folder is missing, or it names another image format.
     """
     check_image_name(out)
-    check_free(out, option)
+    require_free(out, option)
     if not out.absolute().parent.is_dir():
         raise ConfigError(f"folder {out.absolute().parent} does not exist; make it first, or choose another {option}")
 

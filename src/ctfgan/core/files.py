@@ -22,7 +22,7 @@ from typing import IO, Any
 
 from filelock import lock_descriptor
 
-from ctfgan.core.errors import CtfganError
+from ctfgan.core.errors import ConfigError, CtfganError
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 LONGEST_JSON = 1 << 24
@@ -140,6 +140,20 @@ def is_remains(path: Path) -> bool:
 def is_taken(path: Path) -> bool:
     """Whether something is at a path that writing there would mix with or replace; an empty folder is nothing."""
     return path.exists() and (not path.is_dir() or any(path.iterdir()))
+
+
+def require_free(path: Path, option: str = "--out") -> None:
+    """Refuse a path where something is already, before any work.
+
+    Args:
+        path: where a file or folder is to be.
+        option: what the user would change.
+
+    Raises:
+        ConfigError: something is there.
+    """
+    if is_taken(path):
+        raise ConfigError(f"{path} exists already; choose another {option}, or move it away")
 
 
 def read_json(path: Path, longest: int = LONGEST_JSON) -> dict[str, Any]:

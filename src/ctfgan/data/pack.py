@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from ctfgan.core.errors import DataError
-from ctfgan.core.files import cache_folder, is_taken, new_folder
+from ctfgan.core.files import cache_folder, new_folder, require_free
 from ctfgan.core.progress import Progress, silent
 from ctfgan.data.images import Bytes, Fit, square
 from ctfgan.data.levels import Levels, contrast_notes, extent
@@ -76,16 +76,6 @@ def _compared_with(survey: SourceSummary, levels: Levels) -> SourceSummary:
     return replace(survey, levels={**survey.levels, **others}, notes=survey.notes + notes)
 
 
-def check_free(out: Path) -> None:
-    """Refuse to build where something is.
-
-    Raises:
-        DataError: ``out`` exists and is no empty folder.
-    """
-    if is_taken(out):
-        raise DataError(f"{out} exists already and is no empty folder; choose another one, or move it away")
-
-
 def build(
     source: ImageSource,
     survey: SourceSummary,
@@ -100,7 +90,7 @@ def build(
     Raises:
         DataError: ``out`` is taken, or no image can be decoded.
     """
-    check_free(out)
+    require_free(out, "folder")
     with new_folder(out) as partial:
         _decode(source, survey, size, channels, fit, progress, partial)
         packed = open_packed(partial)

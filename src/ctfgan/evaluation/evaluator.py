@@ -47,7 +47,7 @@ from ctfgan.metrics.settings import EvaluationSettings
 from ctfgan.models.synthesis import balanced_labels, sample_labels
 from ctfgan.recipes.recipe import Recipe, parse_recipe
 from ctfgan.runs.context import Callbacks, RunContext, main_only
-from ctfgan.runs.train import is_finished, released_checkpoint, reopen
+from ctfgan.runs.resume import is_finished, reopen
 from ctfgan.storage.run_folder import RECIPE, RunFolder
 from ctfgan.training.divergence import HealthRecord
 
@@ -304,7 +304,7 @@ class _Evaluator:
     def _protocol(self) -> Protocol:
         recipe, dataset = self._context.recipe, self._context.dataset
         average = "as trained" if recipe.training.ema_decay is None else "moving average"
-        checkpoint = self._folder.manifest(released_checkpoint(recipe, self._folder))
+        checkpoint = self._folder.manifest(self._folder.released(recipe.training.release))
         moment = f"stage {checkpoint['stage']!r}, step {checkpoint['stage_step']:,}"
         own = dataset.reference.packed is dataset.high_quality
         health = HealthRecord.of(self._folder.journal())

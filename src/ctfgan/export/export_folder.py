@@ -23,8 +23,8 @@ from ctfgan.bundle.bundle import (
     write_bank,
 )
 from ctfgan.bundle.card import Rights
-from ctfgan.core.errors import ConfigError, CtfganError, library, pick
-from ctfgan.core.files import is_taken, new_folder, sha256
+from ctfgan.core.errors import CtfganError, library, pick
+from ctfgan.core.files import new_folder, require_free, sha256
 from ctfgan.export.formats import FORMATS, GraphFormat
 from ctfgan.export.graph import BATCHES, TOLERANCE, Graph, Port, graphs_of, max_error
 from ctfgan.export.readme import readme
@@ -68,8 +68,7 @@ def export_graphs(
         CtfganError: a graph differs from the original; nothing is then written.
     """
     form = pick(FORMATS, to, "format")
-    if is_taken(out):
-        raise ConfigError(f"{out} exists already; choose another folder, or move it away")
+    require_free(out, "folder")
     for name in form.needs:
         library(name, f"export to {to}", "export")
     graphs = graphs_of(bundle, part)

@@ -18,8 +18,8 @@ from ctfgan.distributed.engine import Engine, alone, choose_device, to_device
 from ctfgan.metrics.eval_classifier import TrainedEvalClassifier, load_eval_classifier
 from ctfgan.recipes.recipe import Recipe
 from ctfgan.runs.context import Callbacks, RunContext
-from ctfgan.runs.train import is_finished, released_checkpoint, reopen
-from ctfgan.storage.checkpoints import below
+from ctfgan.runs.resume import is_finished, reopen
+from ctfgan.storage.checkpoints import AVERAGE, NETWORKS, average_weights, network_weights
 from ctfgan.storage.run_folder import BUNDLE, RECOGNISER, RunFolder
 
 TRIES = 3  # to read a checkpoint: a run that trains meanwhile deletes old ones
@@ -155,7 +155,7 @@ def _without_data(folder: RunFolder, recipe: Recipe, engine: Engine) -> RunGener
 
 
 def _released_weights(folder: RunFolder, recipe: Recipe) -> str:
-    manifest = folder.manifest(released_checkpoint(recipe, folder))
+    manifest = folder.manifest(folder.released(recipe.training.release))
     return _weights_in_words(recipe, manifest, "the released weights")
 
 
@@ -169,9 +169,9 @@ def _in_training(folder: RunFolder, context: RunContext) -> tuple[nn.Module, nn.
     stage = next(stage for stage in method.stages if stage.name == manifest["stage"])
     stage.enter()
     sampler = stage.objective.generator
-    whole.load_state_dict(below(tensors, "networks.generator."))
+    whole.load_state_dict(network_weights(tensors, "generator"))
     if context.recipe.training.ema_decay is not None:
-        sampler.load_state_dict(below(tensors, "average."))
+        sampler.load_state_dict(average_weights(tensors))
     return sampler, whole, _weights_in_words(context.recipe, manifest, f"unfinished, {checkpoint.name}")
 
 
@@ -179,9 +179,9 @@ def _read_checkpoint(folder: RunFolder, recipe: Recipe) -> tuple[Path, dict[str,
     """The checkpoint that would be released now: its folder, its manifest, its generator's weights and average."""
     for attempt in range(TRIES):
         try:
-            path = released_checkpoint(recipe, folder)
+            path = folder.released(recipe.training.release)
             stored = folder.load_tensors(path)
-            wanted = [name for name in stored if name.startswith(("networks.generator.", "average."))]
+            wanted = [name for name in stored if name.startswith((f"{NETWORKS}generator.", AVERAGE))]
             return path, folder.manifest(path), {name: stored[name] for name in wanted}
         except RunError:
             if attempt == TRIES - 1:

@@ -77,11 +77,9 @@ class RunContext:
 
     def eval_classifier(self, progress: Progress) -> TrainedEvalClassifier:
         """The recogniser of the pool, trained now or from the cache."""
-        measured, trainer = (
-            self.dataset.evaluated_classes,
-            EvalClassifierTrainer(self.recipe.recogniser, self.device, progress),
-        )
-        return trainer.train(TrainingImages.of(measured.pool), len(measured.labels))
+        classes = self.dataset.evaluated_classes
+        trainer = EvalClassifierTrainer(self.recipe.recogniser, self.device, progress)
+        return trainer.train(TrainingImages.of(classes.pool), len(classes.labels))
 
     def with_codes(self, progress: Progress, begin: Matched | None = None) -> RunContext:
         """With codes of the classes, made of the images that the GAN trains on, if the recipe wants any.
@@ -153,9 +151,9 @@ def open_context(recipe: Recipe, callbacks: Callbacks) -> RunContext:
         low_quality_detail=side.bank.detail() if side and side.pairing == "matched" else 0,
         num_lq_only=len(dataset.lq_only),
     )
-    place = RunContext(recipe, dataset, spec, engine)
-    labels_use_codes(recipe.method, spec, matched=place.is_matched)  # refuses before anything is trained
-    return place
+    context = RunContext(recipe, dataset, spec, engine)
+    labels_use_codes(recipe.method, spec, matched=context.is_matched)  # refuses before anything is trained
+    return context
 
 
 def _untrained_lines(recipe: Recipe, dataset: Dataset) -> list[str]:

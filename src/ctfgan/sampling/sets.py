@@ -20,7 +20,7 @@ import numpy as np
 
 from ctfgan.bundle.bundle import environment
 from ctfgan.core.errors import ConfigError, Interrupted
-from ctfgan.core.files import clear_remains, flush_all, is_taken, lock, write_file
+from ctfgan.core.files import clear_remains, flush_all, lock, require_free, write_file
 from ctfgan.core.progress import Progress, silent
 from ctfgan.core.signals import stop_on_signals
 from ctfgan.core.text import plural
@@ -82,10 +82,8 @@ def check_set_folder(out: Path) -> None:
     """
     if not out.absolute().parent.is_dir():
         raise ConfigError(f"folder {out.absolute().parent} does not exist; make it first, or choose another --out")
-    if is_taken(out) and set_manifest(out) is None:
-        raise ConfigError(
-            f"{out} exists already; choose another --out, or move it away: it is no set of samples to go on with"
-        )
+    if set_manifest(out) is None:
+        require_free(out)
 
 
 def write_set(

@@ -32,6 +32,8 @@ SHARDS = "tables-*.safetensors"
 SHARD_BYTES = 1 << 28
 LONGEST_HEADER = 1 << 23
 """Bytes of a header from elsewhere; that of a network has some hundred for each of its tensors."""
+NETWORKS, AVERAGE = "networks.", "average."
+"""What the names of a checkpoint's tensors begin with: networks as trained, the moving average of the generator."""
 UNFIT = "; undo what was changed in recipe.json, or train it again"
 WAY_OUT = "; restore it, or resume the run, which goes on from the checkpoint before"
 
@@ -278,3 +280,13 @@ def _read(part: _Part) -> Tensor:
             return tensor
     except (SafetensorError, OSError) as error:
         raise damaged(part.file.parent, part.file.name) from error
+
+
+def network_weights(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """Of a checkpoint's tensors those of a network, ``generator`` or ``discriminator``, as trained."""
+    return below(tensors, f"{NETWORKS}{name}.")
+
+
+def average_weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Of a checkpoint's tensors the moving average of what its stage trains; empty if the run keeps none."""
+    return below(tensors, AVERAGE)

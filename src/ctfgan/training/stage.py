@@ -14,6 +14,7 @@ from ctfgan.data.batches import BatchStream
 from ctfgan.data.dataset import Dataset
 from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.distributed.engine import Engine, compile_players
+from ctfgan.storage.checkpoints import AVERAGE, NETWORKS
 from ctfgan.training.alarms import Alarms
 from ctfgan.training.divergence import DivergenceMonitor
 from ctfgan.training.ema import Ema
@@ -129,8 +130,8 @@ class StageState:
 
     def tensors(self) -> dict[str, Tensor]:
         """Weights of the networks and of their averages, for a checkpoint."""
-        average = {} if self.ema is None else self.ema.network.state_dict(prefix="average.")
-        return {**self._networks.state_dict(prefix="networks."), **average}
+        average = {} if self.ema is None else self.ema.network.state_dict(prefix=AVERAGE)
+        return {**self._networks.state_dict(prefix=NETWORKS), **average}
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint: all but :meth:`tensors`."""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ctfgan.core.errors import DataError
+from ctfgan.core.errors import ConfigError, DataError
 from ctfgan.data.class_names import ClassNames
 from ctfgan.data.pack import build, pack
 from ctfgan.data.packed import CONTENT, PackedImages, open_labels, open_packed, write_labels
@@ -172,7 +172,7 @@ def test_unreadable_images_are_left_out_and_remembered(
 def test_nothing_is_built_where_something_is(root: Path, built: Path, tmp_path: Path) -> None:
     source = TreeSource(FolderTree(root))
     before = {path: path.read_bytes() for path in built.iterdir()}
-    with pytest.raises(DataError, match="exists already and is no empty folder; choose another one"):
+    with pytest.raises(ConfigError, match="exists already; choose another folder, or move it away"):
         build(source, scan_headers(source), 8, 1, "crop", built)
     assert {path: path.read_bytes() for path in built.iterdir()} == before
     (tmp_path / "empty").mkdir()

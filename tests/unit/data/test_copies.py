@@ -25,7 +25,6 @@ from ctfgan.data.settings import DataSettings, DegradationSettings
 from ctfgan.data.sources.registry import open_source
 from ctfgan.data.splits import digests_of, first_rows, shared_rows
 from ctfgan.metrics.memorization import check_memorization
-from ctfgan.runs.train import _fingerprints
 
 WriteNpz = Callable[..., Path]
 Images = NDArray[np.uint8]
@@ -242,10 +241,3 @@ def test_the_search_for_copies_among_samples_is_not_blinded_by_copies_among_the_
     training, fresh = dataset.images(dataset.training), pictures(np.arange(1_000, 1_300))
     assert check_memorization(training, dataset.reference.images, [training]).closer_than_real == 1
     assert check_memorization(fresh, dataset.reference.images, [training]).closer_than_real < 0.1
-
-
-def test_a_run_that_divided_copies_otherwise_is_not_continued(tmp_path: Path, cache: Path, write_npz: WriteNpz) -> None:
-    """Its folder holds no fingerprint of what it trained on, and everything else is as it was."""
-    dataset, _ = prepared(write_copies(tmp_path / "four.npz", 24, 4, 3))
-    assert "training" in _fingerprints(dataset)
-    assert "training" not in _fingerprints(prepared(write_npz(tmp_path / "different.npz", 3, 12))[0])

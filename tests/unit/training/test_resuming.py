@@ -18,7 +18,7 @@ from ctfgan.recipes.overlay import changed_settings, with_settings
 from ctfgan.recipes.recipe import Recipe
 from ctfgan.recipes.resuming import check_patience, check_settings, check_steps
 from ctfgan.runs.context import Callbacks
-from ctfgan.runs.train import is_finished
+from ctfgan.runs.resume import is_finished
 from ctfgan.storage.run_folder import RunFolder
 from tests.unit.training.test_trainer import FINISHED, TINY, Stopper, _given, assert_same_bits, final_state
 
@@ -99,10 +99,10 @@ def test_a_changed_width_is_refused_by_every_reader_of_the_weights(run: Path) ->
         ctfgan.evaluate(run)
 
 
-def forget(run: Path) -> None:
-    """As earlier versions left a run."""
+def agree(run: Path) -> None:
+    """Have data.json say that the run has trained with what its recipe says now."""
     data = json.loads((run / "data.json").read_text())
-    del data["recipe"]
+    data["recipe"] = json.loads((run / "recipe.json").read_text())
     (run / "data.json").write_text(json.dumps(data))
 
 
@@ -111,34 +111,26 @@ def forget(run: Path) -> None:
     ("method.self_supervision", {"discriminator_weight": 0.0, "generator_weight": 0.0}),
     ("method.networks.discriminator_width", 0.1),
 ])  # fmt: skip
-def test_a_run_of_an_earlier_version_with_other_networks_is_refused_too(name: str, value: Any, run: Path) -> None:
+def test_networks_that_do_not_fit_the_checkpoint_are_refused_anyway(name: str, value: Any, run: Path) -> None:
     unfinish(run)
-    forget(run)
     edit(run, name, value)
+    agree(run)
     with pytest.raises(RunError, match=r"does not fit its recipe \(.*undo what was changed in recipe.json"):
         resume(run)
-    assert "recipe" not in json.loads((run / "data.json").read_text())
 
 
-def test_a_finished_run_of_an_earlier_version_with_other_networks_is_not_measured(run: Path) -> None:
-    forget(run)
+def test_a_finished_run_whose_networks_do_not_fit_is_not_measured(run: Path) -> None:
     edit(run, "method.networks.generator_width", 0.1)
+    agree(run)
     with pytest.raises(RunError, match="does not fit the checkpoints; undo what was changed"):
         ctfgan.evaluate(run)
 
 
-def test_a_run_of_an_earlier_version_knows_its_recipe_from_then_on(run: Path) -> None:
+def test_a_run_whose_stage_is_gone_is_refused(run: Path) -> None:
     unfinish(run)
-    forget(run)
-    resume(run)
-    assert json.loads((run / "data.json").read_text())["recipe"] == json.loads(RECIPE.to_json())
-
-
-def test_a_run_of_an_earlier_version_whose_stage_is_gone_is_refused(run: Path) -> None:
-    unfinish(run)
-    forget(run)
     edit(run, "method.transfer.steps", 0)
     edit(run, "start.path", "/somewhere")
+    agree(run)
     with pytest.raises(RunError, match=r"is of stage 2, which its recipe has not"):
         resume(run)
 
