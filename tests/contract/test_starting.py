@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ctfgan.bundle.bundle import Bundle
-from ctfgan.bundle.warm_start import Start
+from ctfgan.bundle.warm_start import WarmStart
 from ctfgan.core.errors import ConfigError
 from ctfgan.nn.class_tables import CLASSES, table_spaces
 from ctfgan.recipes.build import DataSpec, build_method
@@ -21,7 +21,7 @@ OLD = DataSpec(num_classes=4, num_low_quality_labels=3, low_quality_size=8, chan
 NEW = OLD.model_copy(update={"num_classes": 5, "num_low_quality_labels": 2})
 
 
-def trained(recipe: Recipe) -> Start:
+def trained(recipe: Recipe) -> WarmStart:
     """Classes a, b, c, d and low-quality labels x, y, z, every weight moved away from where it began."""
     codes = some_codes(recipe, OLD, matched=False)
     networks = build_method(recipe, OLD, matched=False, codes=codes).networks
@@ -31,7 +31,7 @@ def trained(recipe: Recipe) -> Start:
             parameter += 0.1 * torch.randn_like(parameter)
     labels = ("x", "y", "z") if recipe.method.uses_low_quality else ()
     bundle = Bundle(recipe, OLD, ("a", "b", "c", "d"), labels, None, networks["generator"], {}, codes)
-    return Start("old", bundle, networks["discriminator"].state_dict())
+    return WarmStart("old", bundle, networks["discriminator"].state_dict())
 
 
 @pytest.mark.parametrize("settings", [(), CODES])

@@ -44,7 +44,7 @@ RECIPE = "recipe.json"
 CLASSES = "classes.json"
 BANK = "low_quality_bank.npz"
 CARD = "README.md"
-LEVELS = "levels"  # entry of the provenance; older bundles have none
+LEVELS = "levels"  # entry of the provenance, unless all images are bytes
 FILES = (MODEL, RECIPE, CLASSES, BANK, CODES, PROVENANCE, CARD)
 
 WAY_OUT = "; copy the whole bundle folder again"  # of what is damaged

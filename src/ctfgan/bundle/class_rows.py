@@ -27,7 +27,7 @@ from ctfgan.training.class_codes import ClassCodes
 MIN_CLASSES = 2
 
 
-Rows = Callable[[Tensor], Tensor]
+RowMap = Callable[[Tensor], Tensor]
 """What makes the new rows ``(C', width)`` of old ones ``(C, width)``, of a table or of codes, on their device."""
 
 
@@ -65,7 +65,7 @@ def rebuilt(
     _check(bundle, names)
     spec = bundle.data_spec.model_copy(update={"num_classes": len(names)})
     bank, label_names = bundle.bank, bundle.low_quality_classes
-    rows: dict[str, Rows] = {CLASSES: partial(_continued, ids=ids, new=None if new is None else new.codes)}
+    rows: dict[str, RowMap] = {CLASSES: partial(_continued, ids=ids, new=None if new is None else new.codes)}
     if bank is not None and bank.label_of_class is not None:
         bank, rows[LOW_QUALITY_LABELS], label_names = _matched(bank, label_names, names, ids, new)
         spec = spec.model_copy(update={"num_low_quality_labels": len(label_names)})
@@ -126,7 +126,7 @@ def _check(bundle: Bundle, names: tuple[str, ...]) -> None:
             raise ConfigError(f"two classes would be called {name!r}; class names must differ, choose another one")
 
 
-def generator_of(bundle: Bundle, rows: Mapping[str, Rows], count: int) -> nn.Module:
+def generator_of(bundle: Bundle, rows: Mapping[str, RowMap], count: int) -> nn.Module:
     """A bundle's generator with other rows, which shares all other weights with it.
 
     Args:
@@ -147,7 +147,7 @@ def _continued(old: Tensor, ids: Tensor, new: Tensor | None) -> Tensor:
     return kept if new is None else torch.cat([kept, new.to(kept)])
 
 
-def _codes(codes: ClassCodes | None, rows: Mapping[str, Rows]) -> ClassCodes | None:
+def _codes(codes: ClassCodes | None, rows: Mapping[str, RowMap]) -> ClassCodes | None:
     """The codes as a generator takes them: which classes have high-quality images, it need not know."""
     if codes is None:
         return None
@@ -158,7 +158,7 @@ def _codes(codes: ClassCodes | None, rows: Mapping[str, Rows]) -> ClassCodes | N
 
 
 def _generator(
-    old: nn.Module, recipe: Recipe, spec: DataSpec, rows: Mapping[str, Rows], codes: ClassCodes | None
+    old: nn.Module, recipe: Recipe, spec: DataSpec, rows: Mapping[str, RowMap], codes: ClassCodes | None
 ) -> nn.Module:
     with torch.device("meta"):
         generator = build_generator(recipe, spec, codes=codes)
@@ -173,7 +173,7 @@ def _generator(
 
 def _matched(
     bank: LowQualityBank, label_names: tuple[str, ...], names: tuple[str, ...], ids: Tensor, new: NewClasses | None
-) -> tuple[LowQualityBank, Rows, tuple[str, ...]]:
+) -> tuple[LowQualityBank, RowMap, tuple[str, ...]]:
     """Labels that follow their classes: classes that continue one old class share its label, a new one gets its own.
 
     If a class has no label, and takes images of any, those of labels that were no class's stay; those of dropped

@@ -30,7 +30,7 @@ ORIGINAL = "parametrizations.weight.original"
 
 
 @dataclass(frozen=True)
-class Start:
+class WarmStart:
     """Weights that training begins with."""
 
     path: str
@@ -100,7 +100,7 @@ class Start:
 class Matched:
     """Weights, and the old row or code that each class of a run begins with."""
 
-    start: Start
+    start: WarmStart
     ids: Mapping[str, Tensor]
     """By space: ``(C,)`` int64; -1 for a class that is new."""
 
@@ -146,7 +146,7 @@ class Matched:
             _load(networks["discriminator"], self.start.discriminator, self.ids)
 
 
-def open_start(settings: StartSettings) -> Start | None:
+def open_start(settings: StartSettings) -> WarmStart | None:
     """The weights that a recipe names; None if it names none.
 
     Raises:
@@ -164,7 +164,7 @@ def open_start(settings: StartSettings) -> Start | None:
         run = RunFolder.open(folder)
         tensors = run.load_tensors(run.released(bundle.recipe.training.release))
         discriminator = network_weights(tensors, "discriminator")
-    return Start(settings.path, bundle, discriminator)
+    return WarmStart(settings.path, bundle, discriminator)
 
 
 def model_hash(bundle: Bundle) -> str:

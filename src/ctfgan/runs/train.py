@@ -18,7 +18,7 @@ from ctfgan.bundle.bundle import (
     environment,
     save_bundle,
 )
-from ctfgan.bundle.warm_start import Matched, Start, model_hash, open_start
+from ctfgan.bundle.warm_start import Matched, WarmStart, model_hash, open_start
 from ctfgan.core.errors import (
     Interrupted,
     ProcessLost,
@@ -108,7 +108,7 @@ def prepare_run(recipe: Recipe, callbacks: Callbacks) -> PreparedRun:
     return PreparedRun(context.with_codes(callbacks.progress, matched), eval_classifier, matched)
 
 
-def with_start(recipe: Recipe) -> tuple[Recipe, Start | None]:
+def with_start(recipe: Recipe) -> tuple[Recipe, WarmStart | None]:
     """The weights that a recipe begins with, if it names some, and the recipe with their hash and, where it leaves that
     open, with the form in which they know classes.
     """
@@ -119,7 +119,7 @@ def with_start(recipe: Recipe) -> tuple[Recipe, Start | None]:
     return with_form(recipe.model_copy(update={"start": known}), codes=start.bundle.codes is not None), start
 
 
-def matched_start(start: Start, context: RunContext, callbacks: Callbacks) -> Matched:
+def matched_start(start: WarmStart, context: RunContext, callbacks: Callbacks) -> Matched:
     """The trained weights that a run begins with, matched to its classes; says what was matched.
 
     Raises:

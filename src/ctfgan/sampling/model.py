@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ctfgan.bundle.bundle import FILES, Bundle, open_bundle, publish
 from ctfgan.bundle.card import Rights
-from ctfgan.bundle.class_rows import Rows, generator_of
+from ctfgan.bundle.class_rows import RowMap, generator_of
 from ctfgan.bundle.hub_download import REPOSITORY, fetch_bundle
 from ctfgan.core.class_index import ClassIndex
 from ctfgan.core.errors import ConfigError
@@ -169,7 +169,7 @@ class Model:
             raise ConfigError(f"steps is {steps}; a way has at least two, its ends")
         labels, positions = self.labels([start, end]), torch.linspace(0, 1, steps)
         ends, noise = self._inputs([start, end], labels, seed)
-        rows: dict[str, Rows] = {CLASSES: partial(rows_between, labels, positions)}
+        rows: dict[str, RowMap] = {CLASSES: partial(rows_between, labels, positions)}
         condition = Condition(torch.arange(steps))
         if self.bundle.bank is not None:
             low, own = ends.required_low_quality()
