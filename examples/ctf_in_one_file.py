@@ -11,7 +11,6 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from ctfgan.training.self_supervision import paste_patches
 from torch import Tensor, nn
 
 from ctfgan.data.glyphs import GlyphSource
@@ -24,6 +23,7 @@ from ctfgan.nn.dct import dct2, idct2
 from ctfgan.nn.embed import concat_tiled
 from ctfgan.nn.layers import conv, linear
 from ctfgan.nn.norm import ConditionalNorm2d, UnconditionalBatchNorm2d
+from ctfgan.training.objectives.adversarial import paste_patches
 
 LETTERS = "ABCDEFGHIJ"
 C, GOOD, BAD = len(LETTERS), 130, 70  # classes; good images of each, and bad ones, made of the other 35 % of the good
