@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -59,6 +60,18 @@ def test_an_observer_keeps_the_best_sheet(tmp_path: Path) -> None:
     assert f"best: {best['stage']}, step {best['step']}" in out
     assert out.count("distance") == len(checks) == 3
     assert (tmp_path / "run/best-sheet.png").is_file()
+
+
+def test_networks_and_data_of_ones_own_learn_the_classes() -> None:
+    *_, last = run_example("plain_objects.py").splitlines()
+    widths = [float(text) for text in re.findall(r"'([\d.]+)'", last)]
+    assert widths == pytest.approx([2, 6, 10, 14], abs=1)
+
+
+def test_the_readme_shows_the_example_as_it_is() -> None:
+    lines = (EXAMPLES / "plain_objects.py").read_text().splitlines()[1:]
+    shown = (EXAMPLES.parent / "README.md").read_text()
+    assert "\n".join(f"    {line}" for line in lines if line) in "\n".join(line for line in shown.splitlines() if line)
 
 
 def shim(folder: Path, name: str, script: str) -> None:
