@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from pathlib import Path
+
+import grimp
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,3 +52,34 @@ def test_text_files_are_utf_8_whatever_the_code_page_of_the_machine() -> None:
     for file in (ROOT / "src").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             assert not isinstance(node, ast.Call) or not _text_without_encoding(node), f"{file}:{node.lineno}"
+
+
+def _twins(names: list[str]) -> list[str]:
+    return sorted(name for name, count in Counter(names).items() if count > 1)
+
+
+def test_no_two_files_and_no_two_classes_share_a_name() -> None:
+    files = [file for file in (ROOT / "src").rglob("*.py") if file.stem not in ("__init__", "settings")]
+    assert _twins([file.stem for file in files]) == []
+    trees = [ast.parse(file.read_text(encoding="utf-8")) for file in (ROOT / "src").rglob("*.py")]
+    classes = [node.name for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)]
+    aliases = [
+        target.id
+        for tree in trees
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name) and re.fullmatch("_?[A-Z][a-z]\\w*", target.id)
+    ]
+    assert len(classes) > 200
+    typevars = ["T", "Item"]
+    assert [name for name in _twins(classes + aliases) if name not in typevars] == []
+
+
+def test_no_two_files_import_each_other_by_any_way() -> None:
+    """import-linter sees circles of layers, not those inside of one."""
+    graph = grimp.build_graph("ctfgan")
+    imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    while leaves := {module for module, imported in imports.items() if not imported}:
+        imports = {module: imported - leaves for module, imported in imports.items() if module not in leaves}
+    assert sorted(imports) == []
