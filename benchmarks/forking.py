@@ -20,7 +20,7 @@ import torch._dynamo  # noqa: F401  (torch's optimisers import it at their first
 
 import ctfgan.cli.console
 import ctfgan.evaluation
-import ctfgan.runs.train  # noqa: F401
+import ctfgan.runs.new_run  # noqa: F401
 from ctfgan.cli.main import main
 
 POLL_SECONDS = 0.0005

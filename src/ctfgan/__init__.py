@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from ctfgan.evaluation import evaluate, load_extractors
     from ctfgan.recipes.overlay import recipe
     from ctfgan.recipes.recipe import Recipe
-    from ctfgan.runs.resume import resume
-    from ctfgan.runs.train import train
+    from ctfgan.runs.new_run import train
+    from ctfgan.runs.resumed_run import resume
     from ctfgan.sampling.model import from_pretrained, load
 
 __all__ = [
@@ -39,8 +39,8 @@ _HOMES = {
     "load": "ctfgan.sampling.model",
     "load_extractors": "ctfgan.evaluation",
     "recipe": "ctfgan.recipes.overlay",
-    "resume": "ctfgan.runs.resume",
-    "train": "ctfgan.runs.train",
+    "resume": "ctfgan.runs.resumed_run",
+    "train": "ctfgan.runs.new_run",
 }
 
 

@@ -180,7 +180,7 @@ def test_packed_images_that_are_cut_off_under_a_run_end_it_and_are_named_by_the_
     arguments = ["train", "--recipe", "projection-folders", "--hq", tmp_path / "packed", "--out", tmp_path / "run"]
     arguments += [part for setting in settings for part in ("--set", setting)]
     lines = (
-        "import os, sys, ctfgan.runs.train\nfrom ctfgan.cli.main import main\n"
+        "import os, sys, ctfgan.runs.new_run\nfrom ctfgan.cli.main import main\n"
         "from ctfgan.training.trainer import Trainer\n"
         "check = Trainer._check\n"
         f"Trainer._check = lambda *given: (check(*given), os.truncate({str(tmp_path / 'packed/images.npy')!r}, 4096))\n"

@@ -15,7 +15,7 @@ from ctfgan.core.errors import RunError
 from ctfgan.data.prepare import prepare
 from ctfgan.data.settings import DataSettings
 from ctfgan.runs.context import Callbacks
-from ctfgan.runs.resume import reopen
+from ctfgan.runs.resumed_run import reopen
 from ctfgan.runs.run_notes import fingerprints, levels_entry
 from ctfgan.storage.run_folder import RunFolder
 

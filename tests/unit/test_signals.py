@@ -10,7 +10,7 @@ import pytest
 from ctfgan.cli.main import _unwind
 from ctfgan.core.errors import Interrupted, Terminated
 from ctfgan.core.signals import StopRequest, handling, stop_on_signals
-from ctfgan.runs.train import interrupted
+from ctfgan.runs.new_run import interrupted
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
 

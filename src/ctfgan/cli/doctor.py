@@ -276,8 +276,8 @@ def _writable(name: str, folder: Path, remedy: str) -> Diagnosis:
 def _self_test(device: str) -> Iterator[Diagnosis]:
     """Train a tiny CTF-GAN on glyphs, resume from the middle, sample: everything finite, all bits the same."""
     from ctfgan.recipes.overlay import recipe
-    from ctfgan.runs.resume import resume
-    from ctfgan.runs.train import train
+    from ctfgan.runs.new_run import train
+    from ctfgan.runs.resumed_run import resume
     from ctfgan.storage.run_folder import BUNDLE, RunFolder
 
     started = time.monotonic()

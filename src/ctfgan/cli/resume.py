@@ -32,7 +32,7 @@ def resume(run: Path, device: str | None, assignments: tuple[str, ...]) -> None:
     torchrun --nproc-per-node 4 -m ctfgan resume runs/mine
     """
     from ctfgan.cli import console
-    from ctfgan.runs.resume import resume as resume_run
+    from ctfgan.runs.resumed_run import resume as resume_run
 
     with console.callbacks() as callbacks:
         path = resume_run(run, callbacks, device, assignments)

@@ -106,7 +106,7 @@ def train(
         return
 
     from ctfgan.cli import console
-    from ctfgan.runs.train import train as run_training
+    from ctfgan.runs.new_run import train as run_training
 
     with console.callbacks() as callbacks:
         path = run_training(recipe, out, callbacks)
@@ -128,7 +128,7 @@ def _show_plan(recipe: Recipe, out: Path | None, *, as_json: bool) -> None:
     from ctfgan.cli import console
     from ctfgan.data.prepare import check_apart
     from ctfgan.runs.context import Callbacks, open_context
-    from ctfgan.runs.train import matched_start, with_start
+    from ctfgan.runs.new_run import matched_start, with_start
     from ctfgan.storage.run_folder import RunFolder
     from ctfgan.training.estimate import estimate
 

@@ -15,8 +15,8 @@ from ctfgan.evaluation import FORMAT, evaluate
 from ctfgan.metrics.features import Extractor
 from ctfgan.recipes.recipe import Recipe, parse_recipe
 from ctfgan.runs.context import Callbacks
-from ctfgan.runs.resume import is_finished, resume
-from ctfgan.runs.train import train
+from ctfgan.runs.new_run import train
+from ctfgan.runs.resumed_run import is_finished, resume
 from ctfgan.storage.run_folder import FIGURES, RECIPE, RunFolder
 
 

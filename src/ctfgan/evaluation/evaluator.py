@@ -47,7 +47,7 @@ from ctfgan.metrics.settings import EvaluationSettings
 from ctfgan.models.synthesis import balanced_labels, sample_labels
 from ctfgan.recipes.recipe import Recipe, parse_recipe
 from ctfgan.runs.context import Callbacks, RunContext, main_only
-from ctfgan.runs.resume import is_finished, reopen
+from ctfgan.runs.resumed_run import is_finished, reopen
 from ctfgan.storage.run_folder import RECIPE, RunFolder
 from ctfgan.training.divergence import HealthRecord
 

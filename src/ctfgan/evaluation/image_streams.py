@@ -25,7 +25,7 @@ from ctfgan.evaluation.result import AS_TRAINED, HELD_OUT_BANK, SAMPLES, TRAININ
 from ctfgan.metrics.features import Chunk, Extractor, ExtractorCard
 from ctfgan.models.synthesis import draw_inputs, synthesise
 from ctfgan.runs.context import RunContext
-from ctfgan.runs.train import released_generator
+from ctfgan.runs.new_run import released_generator
 from ctfgan.storage.run_folder import RunFolder
 
 CHUNK = 1_000

@@ -18,7 +18,7 @@ from ctfgan.distributed.engine import Engine, alone, choose_device, to_device
 from ctfgan.metrics.eval_classifier import TrainedEvalClassifier, load_eval_classifier
 from ctfgan.recipes.recipe import Recipe
 from ctfgan.runs.context import Callbacks, RunContext
-from ctfgan.runs.resume import is_finished, reopen
+from ctfgan.runs.resumed_run import is_finished, reopen
 from ctfgan.storage.checkpoints import AVERAGE, NETWORKS, average_weights, network_weights
 from ctfgan.storage.run_folder import BUNDLE, RECOGNISER, RunFolder
 

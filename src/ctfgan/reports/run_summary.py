@@ -31,7 +31,7 @@ from ctfgan.reports.run_results import (
     top_1,
     top_1_lq_only,
 )
-from ctfgan.runs.resume import is_finished
+from ctfgan.runs.resumed_run import is_finished
 from ctfgan.storage.run_folder import JOURNAL, RECIPE, RECOGNISER, RunFolder
 
 MOST_EVENTS = 200

@@ -1,4 +1,4 @@
-"""The loop: alternate the two players. Read this first."""
+"""The loop: alternate the two players."""
 
 from __future__ import annotations
 

@@ -167,7 +167,7 @@ class Trainer:
                 self._now.monitor.follow(losses, step)
                 callback.on_step(step, losses)
 
-                # Log, and see whether it is still a game.
+                # Log, and see whether losses and logits have diverged.
                 if step % self._settings.journal_every == 0:
                     self._log(losses)
             except Diverged as failure:

@@ -18,7 +18,7 @@ from ctfgan.recipes.overlay import changed_settings, with_settings
 from ctfgan.recipes.recipe import Recipe
 from ctfgan.recipes.resuming import check_patience, check_settings, check_steps
 from ctfgan.runs.context import Callbacks
-from ctfgan.runs.resume import is_finished
+from ctfgan.runs.resumed_run import is_finished
 from ctfgan.storage.run_folder import RunFolder
 from tests.unit.training.test_trainer import FINISHED, TINY, Stopper, _given, assert_same_bits, final_state
 
@@ -232,7 +232,7 @@ def test_training_on_that_is_stopped_goes_on_to_the_same_bits_and_the_old_bundle
     old = (run / "bundle/model.safetensors").read_bytes()
     request = StopRequest()
     with monkeypatch.context() as patch:
-        patch.setattr("ctfgan.runs.train.stop_on_signals", lambda **_: _given(request))
+        patch.setattr("ctfgan.runs.new_run.stop_on_signals", lambda **_: _given(request))
         with pytest.raises(Interrupted):
             ctfgan.resume(run, Callbacks(Stopper(1, request)), None, ("generate.steps=8",))
     assert (run / "bundle/model.safetensors").read_bytes() == old
@@ -279,7 +279,7 @@ def test_steps_that_a_run_cannot_go_on_with_are_refused(settings: tuple[str, ...
 def test_a_stage_may_be_ended_where_it_stands(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other, request = tmp_path / "other", StopRequest()
     with monkeypatch.context() as patch:
-        patch.setattr("ctfgan.runs.train.stop_on_signals", lambda **_: _given(request))
+        patch.setattr("ctfgan.runs.new_run.stop_on_signals", lambda **_: _given(request))
         with pytest.raises(Interrupted):
             ctfgan.train(RECIPE, other, Callbacks(Stopper(3, request)))
     resume(other, "transfer.steps=3")

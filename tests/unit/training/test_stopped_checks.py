@@ -68,7 +68,7 @@ def stopped(recipe: Any, run: Path, stop_at: int, batch: int = 0) -> tuple[str, 
     """Train or resume, stopped at the ``stop_at``-th reading's given batch; returns what was said and the reader."""
     request = StopRequest()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ctfgan.runs.train.stop_on_signals", lambda **_: _given(request))
+        patch.setattr("ctfgan.runs.new_run.stop_on_signals", lambda **_: _given(request))
         reader = Reader(patch, request, stop_at, batch)
         with pytest.raises(Interrupted) as stop:
             ctfgan.resume(run) if recipe is None else ctfgan.train(recipe, run)
@@ -145,7 +145,7 @@ def test_a_stop_while_samples_are_made_is_heeded_before_anything_is_read(
 
     with monkeypatch.context() as patch:
         patch.setattr(Ema, "__init__", init)
-        patch.setattr("ctfgan.runs.train.stop_on_signals", lambda **_: _given(request))
+        patch.setattr("ctfgan.runs.new_run.stop_on_signals", lambda **_: _given(request))
         patch.setattr(TrainedEvalClassifier, "read", None)
         with pytest.raises(Interrupted, match="after step 2, before its check"):
             ctfgan.train(RECIPE, tmp_path / "run")
@@ -192,7 +192,7 @@ def test_a_stop_right_after_a_check_keeps_what_the_check_found(
 ) -> None:
     run, request = tmp_path / "run", StopRequest()
     with monkeypatch.context() as patch:
-        patch.setattr("ctfgan.runs.train.stop_on_signals", lambda **_: _given(request))
+        patch.setattr("ctfgan.runs.new_run.stop_on_signals", lambda **_: _given(request))
         with pytest.raises(Interrupted, match="after step 2, state saved"):
             ctfgan.train(RECIPE, run, Callbacks(AfterCheck(request)))
     folder = RunFolder(run)

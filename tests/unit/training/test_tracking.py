@@ -118,7 +118,7 @@ class Stopper(NullCallback):
 def cut_short(recipe: Recipe, run: Path, after: int, *, killed: bool) -> None:
     request = StopRequest()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ctfgan.runs.train.stop_on_signals", lambda **_: _given(request))
+        patch.setattr("ctfgan.runs.new_run.stop_on_signals", lambda **_: _given(request))
         with pytest.raises(RuntimeError if killed else Interrupted):
             ctfgan.train(recipe, run, Callbacks(Stopper(after, request, killed=killed)))
 
@@ -274,7 +274,7 @@ def test_a_missing_package_and_a_missing_login_are_said_before_any_work(
         raise ValueError("api_key not configured (no-tty)")
 
     monkeypatch.setattr(wandb, "init", no_login)
-    monkeypatch.setattr("ctfgan.runs.train.open_context", lambda *_: pytest.fail("data were opened"))
+    monkeypatch.setattr("ctfgan.runs.new_run.open_context", lambda *_: pytest.fail("data were opened"))
     error = refused("train", "--out", "run", "--set", "tracker=wandb")
     assert "training.tracker is wandb, which cannot begin (ValueError: api_key not configured (no-tty)); " in error
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
@@ -340,7 +340,7 @@ def test_no_tracker_is_imported_early() -> None:
     from ctfgan.training.settings import TrackerName
 
     names = [*get_args(TrackerName)]
-    code = f"import sys, ctfgan.runs.train, ctfgan.cli.main; sys.exit(any(n in sys.modules for n in {names}))"
+    code = f"import sys, ctfgan.runs.new_run, ctfgan.cli.main; sys.exit(any(n in sys.modules for n in {names}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

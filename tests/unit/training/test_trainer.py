@@ -72,7 +72,7 @@ def stopped_and_resumed(recipe: Recipe, run: Path, after: int) -> Interrupted:
     """Train into ``run``, stopped as by Ctrl-C after some steps and then resumed to the end; returns how it stopped."""
     request = StopRequest()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ctfgan.runs.train.stop_on_signals", lambda **_: _given(request))
+        patch.setattr("ctfgan.runs.new_run.stop_on_signals", lambda **_: _given(request))
         with pytest.raises(Interrupted, match=f"ctfgan resume {run}") as stop:
             ctfgan.train(recipe, run, Callbacks(Stopper(after, request)))
     ctfgan.resume(run)
@@ -272,7 +272,7 @@ def test_a_second_process_is_refused_before_it_looks_at_data(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = unfinished(whole, tmp_path / "run")
-    monkeypatch.setattr("ctfgan.runs.train.open_context", None)
+    monkeypatch.setattr("ctfgan.runs.new_run.open_context", None)
     with RunFolder(run).held(), pytest.raises(RunError, match="another process is at work on run"):
         ctfgan.resume(run)
     with pytest.raises(RunError, match="exists already; go on with 'ctfgan resume"):

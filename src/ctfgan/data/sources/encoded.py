@@ -142,7 +142,7 @@ def known_formats() -> tuple[str, ...]:
 
 
 def _size(file: Path | bytes) -> int:
-    """Bytes of a file, which must be one: whoever opens a pipe waits for its other end."""
+    """Bytes of a file, which must be one: whoever opens a pipe would block until somebody writes to it."""
     if isinstance(file, bytes):
         return len(file)
     try:

@@ -179,7 +179,7 @@ def tree_parts(tree: Tree, columns: Columns, class_of_folder: Mapping[str, str] 
     """The published parts of a tree; of most, one whole.
 
     All folders with images are called like parts, train among them; those of train lie in folders themselves, which are
-    classes, or there are tables of labels. (Vehicles may be trains, too.) Images beside these folders are of no part.
+    classes, or there are tables of labels. Images beside these folders are of no part.
     """
     base = tree.base
     below = [path[len(base) :] for path in tree.listing.images if path.startswith(base)]

@@ -49,8 +49,8 @@ def open_source(
     """Open images by what is found at a location.
 
     Args:
-        location: a path, the name of a published data set (catalogue.py), or ``hf:owner/name[@config]`` for one of the
-            Hugging Face Hub.
+        location: a path, the name of a published data set (data/published.py), or ``hf:owner/name[@config]`` for
+            one of the Hugging Face Hub.
         part: ``all`` is every labelled image (every image, if none has a label); ``train`` and ``test`` are the split
             that the data set publishes, where the test images have no labels, as in ImageNet, its validation images.
         columns: where images and labels are, if that cannot be told; formats without columns or folders have no use for

@@ -158,7 +158,7 @@ class FolderTree(Tree):
 
     def small(self, path: str, longest: int) -> bytes:
         file = self.root / path
-        if not file.is_file():  # whoever opens a pipe waits for its other end
+        if not file.is_file():  # opening a pipe would block until somebody writes to it
             raise DataError(f"{self.place(path)} is no file; take it away")
         try:
             with file.open("rb") as opened:

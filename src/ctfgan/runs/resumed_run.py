@@ -28,13 +28,13 @@ from ctfgan.recipes.recipe import Recipe, parse_recipe
 from ctfgan.recipes.resuming import check_patience, check_settings, check_steps, goal, goes_on
 from ctfgan.recipes.validate import check_recipe
 from ctfgan.runs.context import Callbacks, RunContext, main_only, open_context
+from ctfgan.runs.new_run import PreparedRun, begin_run, finish_run, hold_run, interrupted, prepare_run
 from ctfgan.runs.run_notes import (
     fingerprints,
     trained_recipe,
     write_recipe,
     written_recipe,
 )
-from ctfgan.runs.train import PreparedRun, begin_run, finish_run, hold_run, interrupted, prepare_run
 from ctfgan.storage.checkpoints import Checkpoint
 from ctfgan.storage.run_folder import (
     BUNDLE,
