@@ -1,4 +1,4 @@
-"""Callbacks a run from Python: print what its checks find, and keep the sheet of the best one.
+"""Watch a run from Python: print what its checks find, and keep the sheet of the best one.
 
 python examples/watch_training.py runs/watched
 """

@@ -145,8 +145,13 @@ def test_no_thread_of_the_exchange_is_left_when_python_tears_itself_down() -> No
 
 
 def test_what_cannot_be_shared_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "True")
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    assert "asked for several processes and started one" in refused("train")
     monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    assert "use --set training.precision=bfloat16" in refused("train")
+    monkeypatch.delenv("ACCELERATE_MIXED_PRECISION")
     assert "RANK and LOCAL_RANK and MASTER_PORT is not set" in refused("train")
     for name, value in environment(0, 2, 1).items():
         monkeypatch.setenv(name, value)

@@ -55,6 +55,7 @@ def test_a_bundle_is_told_what_the_levels_of_both_sides_mean(tmp_path: Path, cac
 def test_a_run_knows_which_code_trained_it_and_on_what(finished_run: Path) -> None:
     told = json.loads((finished_run / "data.json").read_text())
     assert told["commit"] == commit()
+    assert (told["commit"] is not None) == (Path(__file__).parents[2] / ".git").exists()
     assert told["processor"]
     assert "\n" not in told["processor"]
 

@@ -237,7 +237,7 @@ def environment() -> dict[str, str]:
 @cache  # a campaign may outlive changes of the checkout, but runs what it once imported
 def commit() -> str | None:
     """The git commit of this code, with ``-dirty`` if files differ from it; None where that cannot be told."""
-    return commit_of(Path(__file__).parents[2])
+    return commit_of(Path(__file__).parents[3])
 
 
 def commit_of(root: Path) -> str | None:

@@ -42,12 +42,22 @@ def launch() -> Launch:
     Raises:
         ConfigError: a launcher started several processes that cannot know of each other.
     """
+    # 'accelerate launch' says in its own variables what it was asked for.
+    precision = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    if precision != "no":
+        raise ConfigError(
+            f"accelerate was told to use mixed precision {precision!r}, which only the recipe decides; leave that out "
+            "and use --set training.precision=bfloat16"
+        )
     count = _number("WORLD_SIZE", 1)
     if "WORLD_SIZE" not in os.environ:
         others = [name for name in OTHER_COUNTS if _number(name, 1) > 1]
         if others:
             raise ConfigError(f"{others[0]} says that MPI started several processes, which know nothing of each other "
                               f"here; {WAY_OUT}")  # fmt: skip
+        # 'accelerate launch --cpu --num_processes 2' names a meeting place and then starts one process only.
+        if "ACCELERATE_USE_CPU" in os.environ and "MASTER_ADDR" in os.environ:
+            raise ConfigError(f"accelerate was asked for several processes and started one on the CPU; {WAY_OUT}")
     if count == 1:
         return Launch()
     missing = [name for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]

@@ -25,7 +25,7 @@ SAMPLES, AS_TRAINED = "samples", "samples without moving average"
 FLOOR = "floor: real against real"
 """Name of the set of real images that are measured like samples, against other real images."""
 
-FORMAT = 3
+FORMAT = 4
 """Of ``figures.json``; raised whenever readers must know."""
 
 

@@ -93,7 +93,7 @@ def resume(
             return begin_run(prepared, folder, callbacks)
         with interrupted(stopped):
             newest = Path(processes.on_main(lambda: str(folder.newest_intact(callbacks.say))))
-            checkpoint = processes.main_first(lambda: folder.load(newest, is_checked=True))
+            checkpoint = processes.main_first(lambda: folder.load(newest, is_checked=processes.is_main))
             processes.on_main(lambda: _tidy(folder, recipe, newest, checkpoint, callbacks))
             _check_changes(folder, wanted, written, newest, checkpoint, processes.count)
             if not is_released or wanted.data != written.data:

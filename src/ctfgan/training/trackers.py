@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -105,12 +106,13 @@ class Trackio(Wandb):
 
 
 class MLflow:
-    """MLflow; MLFLOW_TRACKING_URI says where."""
+    """MLflow; its own environment variables (MLFLOW_TRACKING_URI, MLFLOW_EXPERIMENT_NAME, MLFLOW_RUN_ID) hold."""
 
     def __init__(self, run: Path, known_as: str | None) -> None:
         self._mlflow: Any = importlib.import_module("mlflow")
-        self._mlflow.set_experiment(PROJECT)
-        self.identity = str(self._mlflow.start_run(run_id=known_as, run_name=run.name).info.run_id)
+        self._mlflow.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT))
+        run_id = known_as or os.environ.get("MLFLOW_RUN_ID")
+        self.identity = str(self._mlflow.start_run(run_id=run_id, run_name=run.name).info.run_id)
 
     def settings(self, values: dict[str, Value]) -> None:
         texts = [(name, str(value)[:500]) for name, value in values.items()]  # the longest that every server takes
@@ -216,7 +218,7 @@ class JournalFollower:
             if not self._can_go_back:
                 return
             self._reached = {event: min(reached, position - 1) for event, reached in self._reached.items()}
-            self._first_step = position
+            self._first_step = position if self._first_step is None else min(position, self._first_step)
             self.finish()
         if event in CURVES:
             self._reached[event] = position

@@ -276,7 +276,7 @@ class Trainer:
             callback.on_alarm(Alarm("checkpoint", stage.name, step, message))
 
         target = Path(self._processes.on_main(lambda: str(policy.target(failure, warn))))
-        checkpoint = self._processes.main_first(lambda: self._folder.load(target, is_checked=True))
+        checkpoint = self._processes.main_first(lambda: self._folder.load(target, is_checked=self._processes.is_main))
         verdict = None
         if policy.is_spent:
             verdict = diagnosis(failure, stage.name, step, policy, policy.rates(stage.settings))
