@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -159,3 +160,21 @@ def test_a_location_on_the_hub_does_not_become_a_path(tmp_path: Path, monkeypatc
     monkeypatch.chdir(tmp_path)
     assert absolute("hf:owner/name@config") == "hf:owner/name@config"
     assert absolute("images") == str(tmp_path / "images")
+
+
+@pytest.mark.parametrize("end", [".tar", ".parquet", ".gnt", ".tar.gz", ".tbz2"])
+def test_a_shard_that_is_a_broken_link_is_refused_by_name(tmp_path: Path, end: str) -> None:
+    (tmp_path / f"train-00000{end}").touch()
+    (tmp_path / "more").mkdir()
+    gone = tmp_path / "more" / f"train-00001{end}"
+    gone.symlink_to("nowhere")
+    with pytest.raises(DataError, match=f"{re.escape(str(gone))} is a broken link.*; mend the link, or take it away"):
+        open_source(str(tmp_path))
+
+
+def test_a_broken_link_among_images_is_no_shard(tmp_path: Path, write_classes: WriteClasses) -> None:
+    root = write_classes(tmp_path / "x", {"a": 1, "b": 1})
+    for link in ("a/x.tar", "z.tar.gz", "c/x.parquet"):
+        (root / link).parent.mkdir(exist_ok=True)
+        (root / link).symlink_to("nowhere")
+    assert "z.tar.gz (a broken link)" in open_source(str(root)).notes[0]

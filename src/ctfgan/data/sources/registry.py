@@ -33,7 +33,7 @@ from ctfgan.data.sources.hugging_face import HUB, ParquetSource, hub_parts, is_s
 from ctfgan.data.sources.layout import tree_parts
 from ctfgan.data.sources.packed_set import PackedSource
 from ctfgan.data.sources.sample_set import classes_of_folders
-from ctfgan.data.sources.tree import FolderTree
+from ctfgan.data.sources.tree import BROKEN_LINK, FolderTree
 from ctfgan.data.sources.webdataset import tar_parts
 
 FORMS = (
@@ -129,15 +129,26 @@ def _folder(path: Path, columns: Columns) -> dict[str, Opener]:
 
 
 def _shards(tree: FolderTree) -> list[Path]:
-    """The shards below a folder, up to the first folder of image files: from there on, other files are passed over."""
+    """The shards below a folder, up to the first folder of image files: from there on, other files are passed over.
+
+    Raises:
+        DataError: one of them is a broken link.
+    """
+    images = tree.listing.images
 
     def folders(file: str) -> list[str]:
         return file.split("/")[:-1]
 
-    shards = [file for file in tree.listing.others if Path(file).suffix.lower() in (GNT, PARQUET, TAR)]
-    if tree.listing.images:
-        shards = [file for file in shards if folders(file) < folders(tree.listing.images[0])]
-    return [tree.root / file for file in shards]
+    def is_shard(file: str) -> bool:
+        is_before = not images or folders(file) < folders(images[0])
+        return is_before and Path(file).suffix.lower() in (GNT, PARQUET, TAR)
+
+    for file, reason in tree.listing.unusable.items():
+        if reason == BROKEN_LINK and (is_shard(file) or (is_tar(file) and not images)):
+            raise DataError(
+                f"{tree.place(file)} is {reason}, and shards are opened all or none; mend the link, or take it away"
+            )
+    return [tree.root / file for file in tree.listing.others if is_shard(file)]
 
 
 def _shard_parts(root: Path, shards: list[Path], columns: Columns) -> dict[str, Opener]:

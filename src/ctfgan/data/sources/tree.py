@@ -33,6 +33,7 @@ _STRAYS = frozenset(
 )  # fmt: skip
 _WINDOWS_ORIGIN = ":zone.identifier"
 """How the name of a file ends in which Windows notes where a download comes from, once it is copied elsewhere."""
+BROKEN_LINK = "a broken link"
 _RESOURCE_FORK = "._"
 """How macOS calls what it knows of ``x.png`` on a foreign disk: ``._x.png`` is no image, whatever its suffix says."""
 
@@ -146,7 +147,7 @@ class FolderTree(Tree):
             self.listing.folders.extend(f"{prefix}{name}" for name in subfolders if is_ours and not is_stray(name))
             for name in sorted(names):
                 if is_ours and not is_image_name(name) and not is_stray(name) and _is_broken(Path(folder, name)):
-                    self.listing.unusable[f"{prefix}{name}"] = "a broken link"
+                    self.listing.unusable[f"{prefix}{name}"] = BROKEN_LINK
                 else:
                     self.listing.add(f"{prefix}{name}")
 
