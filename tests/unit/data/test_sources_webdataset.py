@@ -94,6 +94,15 @@ def test_shards_of_a_folder_are_one_set_with_the_parts_that_their_names_tell(tmp
     assert names(whole) == ["dog", "cat"] * 3
 
 
+def test_shards_of_another_part_are_not_opened(tmp_path: Path) -> None:
+    for name in ("train-000", "train-001", "val-000"):
+        write_tar(tmp_path / f"{name}.tar", samples(2))
+    (tmp_path / "train-001.tar").write_bytes(b"no tar")
+    assert greys(open_source(str(tmp_path), "test")) == [0, 1]
+    with pytest.raises(DataError, match=r"train-001\.tar is no plain tar file"):
+        open_source(str(tmp_path), "train")
+
+
 def test_what_lies_before_the_end_of_a_truncated_shard_is_kept_and_the_place_named(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "x.tar", samples(4))
     whole = path.read_bytes()

@@ -7,9 +7,10 @@ Tar files without any label whose images lie in folders are archives of class fo
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,17 +46,23 @@ def tar_parts(root: Path, files: Iterable[Path], columns: Columns) -> dict[str, 
     """The parts of tar files: those that file names speak of, such as ``imagenet-train-000000.tar``, or those that the
     folders in an archive of class folders are called by.
 
+    The first file with a label tells that all are shards; those behind it are left to the opener of their part.
+
     Raises:
-        DataError: a file that is no tar file.
+        DataError: one of the files looked at is no tar file.
     """
-    contents = {split: [*map(tar_content, group)] for split, group in by_split(root, files).items()}
+    groups, known = by_split(root, files), dict[Path, TarContent]()
     shards: dict[str, Opener] = {
-        split: partial(ShardSource, part_location(root, split), group, columns) for split, group in contents.items()
+        split: partial(_open_shards, part_location(root, split), group, known, columns)
+        for split, group in groups.items()
     }
-    samples = (sample for group in contents.values() for content in group for sample in _samples(content, columns, {}))
-    if any(sample.label is not None for sample in samples):
-        return shards
-    trees = {split: tar_tree(part_location(root, split), group) for split, group in contents.items()}
+    for file in chain.from_iterable(groups.values()):
+        known[file] = tar_content(file)
+        if any(sample.label is not None for sample in _samples(known[file], columns, {})):
+            return shards
+    trees = {
+        split: tar_tree(part_location(root, split), [known[file] for file in group]) for split, group in groups.items()
+    }
     if not _are_of_folders([*trees.values()], columns):
         return shards
     if len(trees) == 1:
@@ -79,6 +86,12 @@ def _are_of_folders(trees: Sequence[Tree], columns: Columns) -> bool:
 class _Sample(NamedTuple):
     image: TarMember | None
     label: LabelValue = None
+
+
+def _open_shards(
+    location: str, files: Sequence[Path], known: Mapping[Path, TarContent], columns: Columns
+) -> ShardSource:
+    return ShardSource(location, [known.get(file) or tar_content(file) for file in files], columns)
 
 
 class ShardSource(EncodedSource):
