@@ -218,6 +218,24 @@ def test_a_compressed_tar_is_unpacked_to_a_file_that_goes_with_its_images(
         open_source(str(path))
 
 
+def test_the_parts_of_a_compressed_tar_share_what_it_was_unpacked_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archives.tempfile, "tempdir", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    files = {"train/a/1.png": png(1), "train/b/2.png": png(2), "val/a/3.png": png(3), "val/b/4.png": png(4)}
+    path = as_tar(tmp_path / "x", files, ".tar.gz")
+    train = open_source(str(path), "train")
+    test = open_source(str(path), "test")
+    assert len(list((tmp_path / "tmp").iterdir())) == 1
+    del train
+    assert labels(test) == {3: "a", 4: "b"}
+    as_tar(tmp_path / "x", files | {"val/b/5.png": png(5)}, ".tar.gz")
+    assert labels(open_source(str(path), "test")) == {3: "a", 4: "b", 5: "b"}
+    del test
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
 def test_what_lies_before_the_damage_of_a_compressed_tar_is_used(tmp_path: Path) -> None:
     path = as_tar(tmp_path / "x", {f"{name}/{grey}.png": png(grey) + os.urandom(9_000) for grey, name in
                                    enumerate("abab")}, ".tar.gz")  # fmt: skip

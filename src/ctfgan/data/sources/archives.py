@@ -18,9 +18,11 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from ctfgan.core.errors import CtfganError, DataError
 from ctfgan.core.text import excerpt, plural, printable
+from ctfgan.data.sources.base import file_identity
 from ctfgan.data.sources.tree import ArchiveTree, inner_path, readable
 
 ZIP = ".zip"
@@ -129,6 +131,8 @@ class TarFiles:
     """What the user named."""
     plain: Path
     """The archive itself, or the temporary file that it was unpacked to, which goes when nobody has this any more."""
+    damage: str = ""
+    """A sentence about what could not be unpacked; empty if there is nothing to say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,15 +178,9 @@ def tar_content(archive: Path) -> TarContent:
     Raises:
         DataError: no tar archive, one with holes, or no room to unpack it.
     """
-    files, damage = TarFiles(archive, archive), ""
     opener = next((COMPRESSED[end] for end in COMPRESSED if archive.name.lower().endswith(end)), None)
-    if opener is not None:
-        handle, name = tempfile.mkstemp(prefix="ctfgan-", suffix=TAR)
-        os.close(handle)
-        files = TarFiles(archive, Path(name))
-        weakref.finalize(files, _delete, files.plain, os.getpid())
-        damage = _unpack(files, opener)
-    content = TarContent(archive, [], [], damage)
+    files = TarFiles(archive, archive) if opener is None else _unpacked(archive, opener)
+    content = TarContent(archive, [], [], files.damage)
     with ExitStack() as opened:
         try:
             file = opened.enter_context(_BoundedFile(io.FileIO(files.plain)))
@@ -192,7 +190,7 @@ def tar_content(archive: Path) -> TarContent:
                 f"{archive} is no plain tar file ({excerpt(error)}); unpack it if it is compressed, or fetch it again"
             ) from error
         cut = _take_all(files, tar, content)
-    return content if damage else TarContent(archive, content.members, content.folders, cut)
+    return content if files.damage else TarContent(archive, content.members, content.folders, cut)
 
 
 def tar_tree(location: str, contents: Iterable[TarContent]) -> ArchiveTree:
@@ -261,35 +259,57 @@ def _cut_off(files: TarFiles, offset: int, reason: str) -> str:
     )
 
 
-def _unpack(files: TarFiles, opener: str) -> str:
-    """Unpack a compressed archive to its plain file; returns a sentence about damage, if there is any.
+_in_use: WeakValueDictionary[tuple[Path, str, int], TarFiles] = WeakValueDictionary()
+"""What compressed archives were unpacked to, by their identity, while somebody has it."""
+
+
+def _unpacked(archive: Path, opener: str) -> TarFiles:
+    """A compressed archive and its plain file; the same for all who have it at one time, such as two of its parts."""
+    key = archive, file_identity([archive]), os.getpid()  # another process deletes its own when it likes
+    files = _in_use.get(key)
+    if files is None:
+        handle, name = tempfile.mkstemp(prefix="ctfgan-", suffix=TAR)
+        os.close(handle)
+        plain = Path(name)
+        try:
+            files = TarFiles(archive, plain, _unpack(archive, plain, opener))
+        except BaseException:
+            plain.unlink()
+            raise
+        weakref.finalize(files, _delete, plain, os.getpid())
+        _in_use[key] = files
+    return files
+
+
+def _unpack(archive: Path, plain: Path, opener: str) -> str:
+    """Unpack a compressed archive to a plain file; returns a sentence about damage, if there is any.
 
     Raises:
         DataError: no room for it, or more than image files pack to.
     """
-    most, size = files.archive.stat().st_size * MOST_TIMES + CHUNK, 0
+    most, size = archive.stat().st_size * MOST_TIMES + CHUNK, 0
     try:
-        with files.plain.open("wb") as plain, importlib.import_module(opener).open(files.archive) as packed:
+        with plain.open("wb") as unpacked, importlib.import_module(opener).open(archive) as packed:
             while part := packed.read1(CHUNK):  # what was unpacked before damage is not lost
                 size += len(part)
-                _check_room(files, size, most)
-                plain.write(part)
+                _check_room(archive, plain.parent, size, most)
+                unpacked.write(part)
     except CtfganError:
         raise
     except Exception as error:  # each of the modules has an error of its own
-        return printable(f"{files.archive} is damaged or cut off ({excerpt(error)}); the files before that are used")
+        return printable(f"{archive} is damaged or cut off ({excerpt(error)}); the files before that are used")
     return ""
 
 
-def _check_room(files: TarFiles, size: int, most: int) -> None:
+def _check_room(archive: Path, folder: Path, size: int, most: int) -> None:
     if size > most:
         raise DataError(
-            f"{files.archive} unpacks to more than {MOST_TIMES} times its size, which images do not; unpack it "
+            f"{archive} unpacks to more than {MOST_TIMES} times its size, which images do not; unpack it "
             "yourself if that is what you expect"
         )
-    if shutil.disk_usage(files.plain.parent).free < FREE_AFTERWARDS:
+    if shutil.disk_usage(folder).free < FREE_AFTERWARDS:
         raise DataError(
-            f"{files.archive} does not fit into {files.plain.parent} when it is unpacked; set TMPDIR to a folder on a "
+            f"{archive} does not fit into {folder} when it is unpacked; set TMPDIR to a folder on a "
             "larger disk, or unpack it yourself"
         )
 
