@@ -174,6 +174,23 @@ def test_a_zip_made_on_windows_or_without_the_mark_of_utf_8_keeps_its_names(tmp_
     assert notes[0].startswith("the encoding of 1 name is not told (first: ")
 
 
+def test_the_directory_of_a_zip_spells_its_names(tmp_path: Path) -> None:
+    path = as_zip(tmp_path / "x", {"a/1.png": png(1), "木/2.png": png(2)})
+    content = path.read_bytes().replace(b"a/1.png", b"a\\1.png", 1)
+    start = content.rindex(b"PK\3\4")
+    path.write_bytes(content[: start + 6] + b"\0\0" + content[start + 8 :])  # no mark of UTF-8 before the content
+    assert labels(open_source(str(path))) == {1: "a", 2: "木"}
+
+
+def test_a_directory_of_a_zip_that_leads_to_another_member_is_noticed(tmp_path: Path) -> None:
+    path = as_zip(tmp_path / "x", {"a/1.png": png(1), "b/2.png": png(2)}, zipfile.ZIP_STORED)
+    content = bytearray(path.read_bytes())
+    content[content.rindex(b"b/2.png") - 4 : content.rindex(b"b/2.png")] = bytes(4)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"damaged \(Bad CRC-32"):
+        open_source(str(path)).read(1)
+
+
 def test_an_image_of_a_zip_that_cannot_be_read_says_why(tmp_path: Path) -> None:
     files = {"a/1.png": png(1), "a/2.png": png(2), "b/3.png": png(3)}
     path = as_zip(tmp_path / "x", files, zipfile.ZIP_STORED)

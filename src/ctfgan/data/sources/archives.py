@@ -29,6 +29,24 @@ ZIP = ".zip"
 _ENCRYPTED, _UTF8 = 1, 0x800
 
 
+class _AnyName(str):
+    """Equal to every name. A member bears its name twice, and zipfile refuses one that a rare writer spelt in two ways;
+    that the directory leads to the right content, its checksum tells.
+    """
+
+    __slots__ = ()
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, str)
+
+    def __ne__(self, other: object) -> bool:
+        return not isinstance(other, str)
+
+
+_ANY_NAME = _AnyName("any")
+
+
 @dataclass(frozen=True)
 class _OpenZip:
     """An archive that several threads may read, one after the other: zipfile counts its readers without a lock."""
@@ -91,6 +109,7 @@ def open_zip(path: Path) -> ArchiveTree:
         elif info.is_dir() or info.filename.endswith("\\"):
             folders.add(name)
         else:
+            info.orig_filename = _ANY_NAME
             members[name] = ZipMember(container, info)
     damage: tuple[str, ...] = ()
     if unknown:
