@@ -57,7 +57,7 @@ class _Glyph:
     left: int
     """Columns from the pen to the first one."""
     ascent: int
-    """Indices above the baseline."""
+    """Rows above the baseline."""
     advance: int
 
 
