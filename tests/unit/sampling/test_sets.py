@@ -334,3 +334,16 @@ def test_a_damaged_manifest_is_named_and_not_stumbled_over(
         make(model, out, n=2)
     with pytest.raises(DataError, match=r"manifest\.json is damaged"):
         open_source(str(out))
+
+
+def test_a_set_of_an_earlier_version_is_named_as_such(model: Model, tmp_path: Path) -> None:
+    out = tmp_path / "set"
+    make(model, out, n=2)
+    content = json.loads((out / "manifest.json").read_text())
+    del content["complete"]  # which version 1 did not say
+    (out / "manifest.json").write_text(json.dumps(content | {"format_version": 1}))
+    before = snapshot(out)
+    for use in (lambda: make(model, out, n=2), lambda: open_source(str(out))):
+        with pytest.raises(DataError, match=r"manifest\.json was written by another version of ctfgan; make the set"):
+            use()
+    assert snapshot(out) == before

@@ -2,7 +2,7 @@
 
 ``manifest.json`` is written before the images and once more behind the last one:
 
-    kind, format_version      "ctfgan set of samples", 1
+    kind, format_version      "ctfgan set of samples", 2
     complete                  false until all images are there
     model                     recipe's name and the SHA-256 of each file of the bundle
     format, seed              as --format and --seed said
@@ -26,7 +26,7 @@ from ctfgan.core.settings import first_mistake
 
 SET_MANIFEST = "manifest.json"
 SET_KIND = "ctfgan set of samples"
-SET_VERSION = 1
+SET_VERSION = 2
 LONGEST_MANIFEST = 1 << 29  # bytes; a million classes and their folders
 
 
