@@ -237,6 +237,34 @@ def lock(file: IO[Any] | int) -> None:
         raise BlockingIOError(errno.EAGAIN, "another process has locked it")
 
 
+@contextmanager
+def hold_lock(path: Path) -> Iterator[None]:
+    """Keep out other processes that want the same lock: a file that is made for it and goes away at the end.
+
+    Where files cannot be locked (some network file systems), nobody is kept out.
+
+    Raises:
+        BlockingIOError: another process has it, or has given it back just now.
+        OSError: the file cannot be made.
+    """
+    with path.open("wb") as file:
+        try:
+            lock(file)
+            if not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                raise BlockingIOError(errno.EAGAIN, "another process has made it anew")
+        except FileNotFoundError as error:
+            raise BlockingIOError(errno.EAGAIN, "another process has deleted it") from error
+        except BlockingIOError:
+            raise
+        except OSError:  # no locks here
+            pass
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # Windows keeps a file that is open; it does no harm
+                path.unlink()
+
+
 def flush(path: Path) -> None:
     """Wait until a file, or the list of names in a folder, is on the disk itself."""
     if sys.platform == "win32" and path.is_dir():  # which cannot be opened there

@@ -14,13 +14,13 @@ import urllib.request
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from ctfgan.core.errors import DataError, pick
-from ctfgan.core.files import expanded, home_folder, is_taken, lock, new_folder, sha256
+from ctfgan.core.files import expanded, hold_lock, home_folder, is_taken, new_folder, sha256
 from ctfgan.core.progress import Progress, silent
 
 
@@ -241,32 +241,25 @@ def _held(published: PublishedSet, folder: Path) -> Iterator[None]:
     What is made for that goes away, so that a set that cannot be reached leaves no trace.
     """
     made = [place for place in (folder, *folder.absolute().parents) if not place.exists()]
-    path = folder / f".{published.name}.lock"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = path.open("wb")
-    except OSError as error:
-        raise DataError(f"{folder} cannot be written ({error}); set CTFGAN_DATA to a folder of yours") from error
-    try:
-        with file:
-            try:
-                lock(file)
-            except BlockingIOError as error:
-                raise DataError(
-                    f"another process is fetching {published.name} into {folder}; wait for it, or stop it and run this "
-                    "again"
-                ) from error
-            except OSError:  # a file system without locks: the checksum still tells of files that two have spoiled
-                pass
-            try:
-                yield
-            finally:
-                with suppress(PermissionError):  # Windows keeps a file that is open; it does no harm
-                    path.unlink()
-    finally:
-        with suppress(OSError):  # the first that holds something
-            for empty in made:
-                empty.rmdir()
+    with ExitStack() as stack:
+        stack.callback(_remove_empty, made)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(hold_lock(folder / f".{published.name}.lock"))
+        except BlockingIOError as error:
+            raise DataError(
+                f"another process is fetching {published.name} into {folder}; wait for it, or stop it and run this "
+                "again"
+            ) from error
+        except OSError as error:
+            raise DataError(f"{folder} cannot be written ({error}); set CTFGAN_DATA to a folder of yours") from error
+        yield  # without locks the checksum still tells of files that two processes have spoiled
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    with suppress(OSError):  # the first that holds something
+        for folder in folders:
+            folder.rmdir()
 
 
 def _fill(home: Path, published: PublishedSet, waiting: Path, progress: Progress) -> None:

@@ -17,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from filelock import lock_descriptor
 
 from ctfgan.core.errors import DataError
 from ctfgan.data.published import PublishedFile, PublishedSet, fetch
@@ -275,6 +276,31 @@ def test_a_set_that_another_process_fetches_is_left_to_it(server: Server, root: 
         assert server.asked == []
         other.kill()  # and its lock is gone, however it ends
     assert (fetch(published, root) / "a.bin").is_file()
+
+
+def test_a_lock_that_another_process_has_just_given_back_is_not_taken(
+    server: Server, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a third process would make the file anew and fetch at the same time."""
+
+    def lock_late(descriptor: int, *, blocking: bool) -> bool:
+        (root / "downloads/.toy.lock").unlink()
+        return lock_descriptor(descriptor, blocking=blocking)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ctfgan.core.files.lock_descriptor", lock_late)
+        with pytest.raises(DataError, match=r"another process is fetching toy into .*; wait for it"):
+            fetch(toy(server, ARCHIVE), root)
+    assert server.asked == []
+    assert fetch(toy(server, ARCHIVE), root).is_dir()
+
+
+def test_a_lock_file_that_somebody_deletes_does_not_spoil_the_fetching(server: Server, root: Path) -> None:
+    def tidy_up(items: range, total: int, what: str) -> Iterator[int]:
+        (root / "downloads/.toy.lock").unlink(missing_ok=True)
+        yield from items
+
+    assert fetch(toy(server, ARCHIVE), root, tidy_up).is_dir()  # type: ignore[arg-type]
 
 
 def test_a_data_folder_that_cannot_be_written_is_named(server: Server, tmp_path: Path) -> None:
