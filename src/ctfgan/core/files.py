@@ -30,7 +30,8 @@ LONGEST_JSON = 1 << 24
 REMAINS = re.compile(r"\.(?P<name>.+)\.(?P<kind>partial|replaced|deleted)-(\d+|[a-z0-9_]{8})")
 """What a killed process leaves behind; numbers alone are of processes of earlier versions."""
 YOUNG_SECONDS = 60.0  # the owner of a younger folder may not have locked it yet
-CONTENT, LOCK = "content", ".lock"  # in a work folder
+CONTENT = "content"  # in a work folder
+LOCK = ".lock"  # in a folder that one process works in; hidden, and so nobody's data
 
 
 @contextmanager
@@ -238,10 +239,11 @@ def lock(file: IO[Any] | int) -> None:
 
 
 @contextmanager
-def hold_lock(path: Path) -> Iterator[None]:
+def hold_lock(path: Path) -> Iterator[bool]:
     """Keep out other processes that want the same lock: a file that is made for it and goes away at the end.
 
-    Where files cannot be locked (some network file systems), nobody is kept out.
+    Yields:
+        Whether they are kept out, which they are not where files cannot be locked (some network file systems).
 
     Raises:
         BlockingIOError: another process has it, or has given it back just now.
@@ -250,16 +252,15 @@ def hold_lock(path: Path) -> Iterator[None]:
     with path.open("wb") as file:
         try:
             lock(file)
-            if not os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                raise BlockingIOError(errno.EAGAIN, "another process has made it anew")
-        except FileNotFoundError as error:
-            raise BlockingIOError(errno.EAGAIN, "another process has deleted it") from error
+            is_locked = True
         except BlockingIOError:
             raise
-        except OSError:  # no locks here
-            pass
+        except OSError:
+            is_locked = False
+        if is_locked and not _is_at(path, file):
+            raise BlockingIOError(errno.EAGAIN, "another process has just deleted it")
         try:
-            yield
+            yield is_locked
         finally:
             with suppress(OSError):  # Windows keeps a file that is open; it does no harm
                 path.unlink()
@@ -274,6 +275,14 @@ def flush(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _is_at(path: Path, file: IO[Any]) -> bool:
+    """Whether an open file is still the one at a path."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _beside(path: Path, kind: str) -> Path:

@@ -20,7 +20,7 @@ import numpy as np
 
 from ctfgan.bundle.bundle import environment
 from ctfgan.core.errors import ConfigError, Interrupted
-from ctfgan.core.files import clear_remains, flush_all, lock, require_free, write_file
+from ctfgan.core.files import LOCK, clear_remains, flush_all, hold_lock, is_remains, require_free, write_file
 from ctfgan.core.progress import Progress, silent
 from ctfgan.core.signals import stop_on_signals
 from ctfgan.core.text import plural
@@ -82,7 +82,9 @@ def check_set_folder(out: Path) -> None:
     """
     if not out.absolute().parent.is_dir():
         raise ConfigError(f"folder {out.absolute().parent} does not exist; make it first, or choose another --out")
-    if set_manifest(out) is None:
+    # A command that has only just begun, or was killed then, leaves no manifest yet.
+    has_begun = out.is_dir() and all(path.name == LOCK or is_remains(path) for path in out.iterdir())
+    if set_manifest(out) is None and not has_begun:
         require_free(out)
 
 
@@ -118,13 +120,13 @@ def write_set(
         present = processes.on_main(lambda: _begin(out, layout, manifest, held))
         files = _Files(layout, out, present)
         signal_number = _make(files, model, layout, low_quality, progress, on_estimate)
-    if signal_number:
-        raise Interrupted(
-            f"stopped after {files.images:,} of {layout.plan.total:,} images, which stay in {out}; run the same "
-            "command again to go on",
-            signal_number,
-        )
-    processes.on_main(lambda: _finish(out, manifest))
+        if signal_number:
+            raise Interrupted(
+                f"stopped after {files.images:,} of {layout.plan.total:,} images, which stay in {out}; run the same "
+                "command again to go on",
+                signal_number,
+            )
+        processes.on_main(lambda: _finish(out, manifest))
     return MadeSet(layout.plan.total, files.bytes, len(files.rows))
 
 
@@ -208,23 +210,23 @@ def _make(
 def _begin(out: Path, layout: Layout, manifest: dict[str, Any], held: ExitStack) -> dict[int, int]:
     """Bytes of each file that is there already, by its number; the set is locked until ``held`` is closed."""
     check_set_folder(out)
-    before, place = set_manifest(out), out / SET_MANIFEST
+    out.mkdir(exist_ok=True)
+    try:
+        is_locked = held.enter_context(hold_lock(out / LOCK))
+    except BlockingIOError as error:
+        raise ConfigError(f"another process is making {out}; wait for it, or stop it") from error
+    except OSError:  # nothing can be written here, which matters only if something is missing
+        is_locked = False
+    before = set_manifest(out)
     difference = before and _difference(before, SetManifest.model_validate(manifest))
     if difference:
         raise ConfigError(
             f"{out} was begun {difference}; repeat the command that it was begun with, or choose another --out"
         )
-    out.mkdir(exist_ok=True)
+    if is_locked:  # else what others are writing would go, too
+        clear_remains(out)
     if before is None:
         _write_manifest(out, manifest)
-    try:
-        lock(held.enter_context(place.open("r+b")))
-    except BlockingIOError as error:
-        raise ConfigError(f"another process is making {out}; wait for it, or stop it") from error
-    except OSError:  # a file system without locks: two at once would only do everything twice
-        pass
-    if before is not None:
-        clear_remains(out)
     paths = (out / layout.path(file) for file in range(len(layout.sizes())))
     sizes = ((file, path.stat().st_size) for file, path in enumerate(paths) if path.is_file())
     present = {file: size for file, size in sizes if size}  # a computer that lost power may leave empty ones

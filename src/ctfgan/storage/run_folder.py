@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ctfgan.core.errors import RunError
-from ctfgan.core.files import clear_remains, delete_folder, is_remains, lock, new_folder, read_json, write_file
+from ctfgan.core.files import LOCK, clear_remains, delete_folder, is_remains, lock, new_folder, read_json, write_file
 from ctfgan.core.text import excerpt
 from ctfgan.storage.checkpoints import (
     MANIFEST,
@@ -36,7 +36,6 @@ CODES = "class_codes.safetensors"  # of runs and of bundles
 CHECKPOINTS = "checkpoints"
 TRACKER = "tracker.json"
 ASIDE = "damaged-"
-LOCK = ".lock"
 
 
 class RunFolder:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
 import signal
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from ctfgan.bundle.bundle import load_bundle, save_bundle
 from ctfgan.bundle.class_editing import rename
 from ctfgan.core.errors import ConfigError, CtfganError, DataError, Interrupted
 from ctfgan.data.sources.registry import open_source
+from ctfgan.data.sources.sample_set import SetManifest
 from ctfgan.sampling import layouts, sets
 from ctfgan.sampling.model import ImageId, Model, load
 from ctfgan.sampling.plan import plan, plan_balanced
@@ -189,6 +191,78 @@ def test_another_model_other_images_and_another_process_are_refused(model: Model
         with pytest.raises(ConfigError, match="another process is making"):
             make(model, tmp_path / "new", n=2)
     assert make(model, tmp_path / "new", n=2).made == 8
+
+
+def test_a_second_command_that_mends_a_set_is_refused_and_deletes_nothing(model: Model, tmp_path: Path) -> None:
+    out = tmp_path / "set"
+    make(model, out, n=2)
+    (out / "A/00000.png").unlink()
+    layout = layout_for(model, plan(model, None, 2), "folders", 0)
+    with ExitStack() as held:
+        assert len(sets._begin(out, layout, sets._manifest(model, layout, None), held)) == 7
+        unwritten = out / "A/.00000.png.partial-12345678"  # of the first command
+        unwritten.touch()
+        with pytest.raises(ConfigError, match="another process is making"):
+            make(model, out, n=2)
+        assert unwritten.exists()
+
+
+@pytest.mark.parametrize("moment", [1, 2])
+def test_of_two_commands_that_begin_a_set_at_the_same_time_one_is_refused(
+    model: Model, moment: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one begins when the first has looked for a manifest so many times."""
+    out, winners = tmp_path / "set", []
+    read = sets.set_manifest
+
+    def begin(seed: int) -> None:
+        layout = layout_for(model, plan(model, None, 2), "folders", seed)
+        with suppress(ConfigError):
+            sets._begin(out, layout, sets._manifest(model, layout, None), held)
+            winners.append(seed)
+
+    def reading(root: Path) -> SetManifest | None:
+        nonlocal moment
+        manifest = read(root)
+        moment -= 1
+        if moment == 0:
+            begin(seed=1)
+        return manifest
+
+    monkeypatch.setattr(sets, "set_manifest", reading)
+    with ExitStack() as held:
+        begin(seed=0)
+        assert [json.loads((out / "manifest.json").read_text())["seed"]] == winners
+
+
+def test_a_set_is_made_and_read_where_nothing_can_be_locked(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(descriptor: int, *, blocking: bool) -> bool:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("ctfgan.core.files.lock_descriptor", no_locks)
+    out = tmp_path / "set"
+    assert make(model, out, n=2).made == 8
+    (out / "A/00000.png").unlink()
+    unwritten = out / "A/.00000.png.partial-12345678"  # perhaps of another command that is at work
+    unwritten.touch()
+    assert make(model, out, n=2).made == 1
+    assert unwritten.exists()
+
+
+def test_what_a_killed_command_leaves_is_no_part_of_a_set_and_goes_away(model: Model, tmp_path: Path) -> None:
+    out = tmp_path / "set"
+    out.mkdir()
+    for name in (".lock", ".manifest.json.partial-12345678"):
+        (out / name).touch()
+    assert make(model, out, n=2).made == 8, "it was killed before the manifest was there"
+    assert not list(out.glob(".*"))
+    (out / ".lock").touch()
+    source = open_source(str(out))
+    assert (tuple(source.classes), len(source.labels), source.notes) == (tuple("ABCD"), 8, ())
+    assert make(model, out, n=2).made == 0
+    assert not list(out.glob(".*"))
 
 
 def test_every_class_is_filled_up_to_the_largest_or_to_a_number(
