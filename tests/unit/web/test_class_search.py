@@ -48,9 +48,15 @@ def test_pages_together_are_the_whole_search_and_agree_with_a_plain_one() -> Non
         assert pages == expected
 
 
+def test_a_name_that_differs_in_case_alone_is_found_once_and_behind_the_typed_one() -> None:
+    names = ["AA", "aa", "Aa", "aab", "baa", "aaaa", "aA"]
+    assert ClassSearch(names).find("Aa", 100) == (["Aa", "AA", "aa", "aA", "aab", "aaaa", "baa"], False)
+
+
 def test_very_many_names_are_searched_while_one_types() -> None:
+    """Which takes seconds if every name is looked at, one after the other, and milliseconds otherwise."""
     search = ClassSearch([f"class {number:06d}" for number in range(300_000)])
-    for part, count in (("", 20), ("class", 20), ("299999", 1), ("nothing like it", 0)):
-        started = time.monotonic()
+    began = time.process_time()
+    for part, count in 10 * [("", 20), ("class", 20), ("299999", 1), ("nothing like it", 0)]:
         assert len(search.find(part, 20)[0]) == count
-        assert time.monotonic() - started < 0.5, part
+    assert time.process_time() - began < 1
