@@ -326,6 +326,19 @@ def test_an_output_that_exists_already(refused: Refused, bundle: Path, tmp_path:
     assert f"{out} exists already" in refused("enhance", "bundle", "x.png", "--class", "A", "--out", out)
 
 
+def test_an_empty_folder_is_no_place_for_a_file_but_for_a_folder(
+    refused: Refused, run_cli: Callable, bundle: Path, tmp_path: Path
+) -> None:
+    for name in ("empty.png", "empty"):
+        (tmp_path / name).mkdir()
+    Image.new("L", (8, 8)).save(tmp_path / "x.png")
+    enhance = ("enhance", "bundle", "x.png", "--class", "A", "--out")
+    for command in (("sample", "bundle", "--out"), enhance):
+        assert "empty.png exists already; choose another --out" in refused(*command, "empty.png")
+    assert run_cli(*enhance, "empty").code == 0
+    assert [path.name for path in (tmp_path / "empty").iterdir()] == ["x.png"]
+
+
 def test_an_output_without_a_place(refused: Refused, bundle: Path, tmp_path: Path) -> None:
     said = refused("sample", "bundle", "--out", "none/x.png")
     assert f"folder {tmp_path}/none does not exist; make it first" in said

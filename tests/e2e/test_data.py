@@ -93,6 +93,7 @@ def test_a_long_list_is_cut(run_cli: RunCli, write_classes: WriteClasses) -> Non
         (["check", "text"], "text: none of 1 images can be read (first: text/a/x.png: not an image"),
         (["check", "good", "--lq", "nowhere"], "nowhere does not exist"),
         (["check", "good", "--json", "taken"], "taken exists already; choose another --json"),
+        (["check", "good", "--json", "empty"], "empty exists already; choose another --json, or move it away"),
         (["check", "good", "--json", "none/report.json"], "none does not exist; make it first"),
         (["check", "cifar10"], "cifar10 (cifar-10-binary.tar.gz) is not in"),
         (["check", "broken"], "labels.npy is damaged (it is missing); delete the folder broken and make it again"),

@@ -48,6 +48,7 @@ def test_two_runs_share_a_page_in_the_folder_where_one_is(run_cli: RunCli, run: 
         (["run", "--out", "page.pdf"], "page.pdf does not end in .html"),
         (["run", "--out", "none/page.html"], "none does not exist; make it first"),
         (["run", "--out", "mine.html"], "mine.html exists already; choose another --out, or move it away"),
+        (["run", "--out", "empty.html"], "empty.html exists already; choose another --out, or move it away"),
         (["run", "--device", "gpu9"], "device 'gpu9' is not available here"),
         (["run", "--images", "3"], "3 is not in the range x>=100"),
     ],
@@ -56,6 +57,7 @@ def test_what_cannot_be_reported_is_refused_before_any_work(
     refused: Callable[..., str], run: Path, arguments: list[str], message: str
 ) -> None:
     Path("mine.html").write_text("<p>my notes on ctfgan report</p>")
+    Path("empty.html").mkdir()
     assert message in refused("report", *arguments)
 
 

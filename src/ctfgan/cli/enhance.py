@@ -45,11 +45,12 @@ def enhance(model: Path, images: tuple[Path, ...], class_name: str, seed: int, o
     from ctfgan.sampling.sheets import check_sheet
 
     loaded = load(model, device)
-    place = free_output(out, SHEET)
+    is_sheet = out is None or out.suffix.lower() == ".png"
+    place = free_output(out, SHEET, is_file=is_sheet)
     own = read_own_images(loaded, images)
     for note in own.notes:
         console.say(f"note: {note}")
-    if place.suffix.lower() == ".png":
+    if is_sheet:
         check_sheet(len(own.files), 2, loaded.bundle.recipe.data.resolution)
     names = output_names(images, own.files)
     place = _write(names, own.pixels, loaded.enhance(own.pixels, class_name, seed=seed), place)

@@ -40,7 +40,7 @@ def export(model: Path, to: str, out: Path, part: str | None, licence: str | Non
     from ctfgan.cli import console
     from ctfgan.export import export_graphs, export_hub
 
-    check_output(out)
+    check_output(out, is_file=False)
     if to == HUB and part is not None:
         raise ConfigError(f"--part {part} is for graphs, but --to hub writes the whole bundle; leave it out")
     if to != HUB and datasets:

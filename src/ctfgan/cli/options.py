@@ -36,27 +36,27 @@ def check_image_name(out: Path) -> None:
         raise ConfigError(f"{out} names a format that is not written; end it in .png for a sheet")
 
 
-def check_output(out: Path, option: str = "--out") -> None:
-    """Refuse a file that exists, or that cannot be written there.
+def check_output(out: Path, option: str = "--out", *, is_file: bool = True) -> None:
+    """Refuse output that exists, or that cannot be written there; an empty folder may become one that holds something.
 
     Raises:
         ConfigError: something is at ``out`` already, its parent folder is missing, or it names another image format.
     """
     check_image_name(out)
-    require_free(out, option)
+    require_free(out, option, is_file=is_file)
     if not out.absolute().parent.is_dir():
         raise ConfigError(f"folder {out.absolute().parent} does not exist; make it first, or choose another {option}")
 
 
-def free_output(out: Path | None, default: str) -> Path:
-    """Where a file goes: to the place that was asked for, else to the first free of ``name.png``, ``name-2.png``, ...
+def free_output(out: Path | None, default: str, *, is_file: bool = True) -> Path:
+    """Where output goes: to the place that was asked for, else to the first free of ``name.png``, ``name-2.png``, ...
 
     Raises:
         ConfigError: as :func:`check_output`.
     """
     if out is None:
         out = next(place for place in _numbered(Path(default)) if not place.exists())
-    check_output(out)
+    check_output(out, is_file=is_file)
     return out
 
 

@@ -143,17 +143,18 @@ def is_taken(path: Path) -> bool:
     return path.exists() and (not path.is_dir() or any(path.iterdir()))
 
 
-def require_free(path: Path, option: str = "--out") -> None:
+def require_free(path: Path, option: str = "--out", *, is_file: bool = False) -> None:
     """Refuse a path where something is already, before any work.
 
     Args:
         path: where a file or folder is to be.
         option: what the user would change.
+        is_file: a file is to be there, which cannot take the place of an empty folder.
 
     Raises:
         ConfigError: something is there.
     """
-    if is_taken(path):
+    if path.exists() if is_file else is_taken(path):
         raise ConfigError(f"{path} exists already; choose another {option}, or move it away")
 
 
