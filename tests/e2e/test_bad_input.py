@@ -258,7 +258,7 @@ def test_images_that_changed_since_the_run_began(refused: Refused, finished_run:
     for command in ("evaluate", "resume"):
         if command == "resume":
             shutil.rmtree(tmp_path / "run/bundle")
-        assert "have changed since run began; restore them, or train a new run" in refused(command, "run")
+        assert "have changed since run began, or are read otherwise today; restore them, or" in refused(command, "run")
 
 
 def test_a_full_disk_ends_training_with_the_last_checkpoint_whole(

@@ -61,14 +61,33 @@ TABLES = {
 }
 
 
+def command_of(table: str, data: dict[str, Path], out: Path) -> tuple[object, ...]:
+    return "reproduce", table, "--profile", "smoke", *given(data, *TABLES[table][0]), "--out", out
+
+
+@pytest.fixture
+def reproduced(
+    data: dict[str, Path], run_cli: RunCli, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """``reproduced("fig1")``: a folder of this test's own with all of a table; each is trained once."""
+
+    def copy(table: str) -> Path:
+        made = data[table] if table in data else tmp_path_factory.mktemp(table) / "out"
+        if table not in data:
+            outcome = run_cli(*command_of(table, data, made))
+            assert outcome.code == 0, outcome.err
+            data[table] = made
+        return Path(shutil.copytree(made, tmp_path / "out"))
+
+    return copy
+
+
 @pytest.mark.parametrize(
     "table", [pytest.param(name, marks=[pytest.mark.slow] if name in {"table1", "table3"} else []) for name in TABLES]
 )
-def test_a_table_is_one_command(table: str, data: dict[str, Path], run_cli: RunCli, tmp_path: Path) -> None:
-    names, cells = TABLES[table]
-    out = tmp_path / "out"
-    outcome = run_cli("reproduce", table, "--profile", "smoke", *given(data, *names), "--out", out)
-    assert outcome.code == 0, outcome.err
+def test_a_table_is_one_command(table: str, reproduced: Callable[[str], Path]) -> None:
+    _, cells = TABLES[table]
+    out = reproduced(table)
     figures = list(out.rglob("figures.json"))
     assert len(figures) == cells
     report = (out / "report.md").read_text()
@@ -88,11 +107,10 @@ def test_a_table_is_one_command(table: str, data: dict[str, Path], run_cli: RunC
 
 
 def test_a_table_goes_on_where_it_stopped_and_says_what_it_could_not_run(
-    data: dict[str, Path], run_cli: RunCli, tmp_path: Path
+    data: dict[str, Path], run_cli: RunCli, tmp_path: Path, reproduced: Callable[[str], Path]
 ) -> None:
-    out = tmp_path / "out"
-    command = ("reproduce", "fig1", "--profile", "smoke", *given(data, "imagenet"), "--out", out)
-    assert run_cli(*command).code == 0
+    out = reproduced("fig1")
+    command = command_of("fig1", data, out)
     first, second = (out / "imagenet/entire-seed0", out / "imagenet/fewer-seed0")
     before = (first / "journal.jsonl").read_bytes()
     shutil.rmtree(second / "bundle")  # as if it had been stopped before its release
@@ -112,10 +130,13 @@ def test_a_table_goes_on_where_it_stopped_and_says_what_it_could_not_run(
 
 
 def test_a_report_keeps_the_sections_that_were_run_before(
-    data: dict[str, Path], run_cli: RunCli, tmp_path: Path
+    data: dict[str, Path], run_cli: RunCli, reproduced: Callable[[str], Path]
 ) -> None:
-    out = tmp_path / "out"
-    command = ("reproduce", "table2", "--profile", "smoke", *given(data, "hwdb1.0", "omniglot", "mnist"), "--out", out)
+    out = reproduced("table2")
+    command = command_of("table2", data, out)
+    shutil.rmtree(out / "omniglot")
+    for report in out.glob("report.*"):
+        report.unlink()
     assert run_cli(*command, "--only", "hwdb").code == 0
     assert (out / "report.md").read_text().count("section omniglot was not asked for") == 3
     assert run_cli(*command, "--only", "omniglot").code == 0
@@ -125,10 +146,10 @@ def test_a_report_keeps_the_sections_that_were_run_before(
 
 
 def test_the_cells_of_a_report_are_the_figures_of_its_runs(
-    data: dict[str, Path], run_cli: RunCli, tmp_path: Path
+    data: dict[str, Path], run_cli: RunCli, reproduced: Callable[[str], Path]
 ) -> None:
-    out = tmp_path / "out"
-    outcome = run_cli("reproduce", "fig1", "--profile", "smoke", *given(data, "imagenet"), "--seeds", 2, "--out", out)
+    out = reproduced("fig1")
+    outcome = run_cli(*command_of("fig1", data, out), "--seeds", 2)
     assert outcome.code == 0, outcome.err
     found = [json.loads((out / f"imagenet/entire-seed{seed}/figures.json").read_text()) for seed in (0, 1)]
     averaged = [figures["rows"]["samples"]["recogniser"]["frechet"] for figures in found]
@@ -144,7 +165,7 @@ def test_the_cells_of_a_report_are_the_figures_of_its_runs(
 
 
 def test_more_extractors_are_measured_without_training_again(
-    data: dict[str, Path], run_cli: RunCli, tmp_path: Path
+    data: dict[str, Path], run_cli: RunCli, tmp_path: Path, reproduced: Callable[[str], Path]
 ) -> None:
     plugin = tmp_path / "means.py"
     plugin.write_text(
@@ -153,12 +174,12 @@ def test_more_extractors_are_measured_without_training_again(
         "        return images.float().mean(dim=(2, 3)) + images.float().std(dim=(2, 3))\n\n\n"
         "def load(device):\n    return Means()\n"
     )
-    out = tmp_path / "out"
-    command = ("reproduce", "fig1", "--profile", "smoke", *given(data, "imagenet"), "--out", out)
-    missing = run_cli(*command, "--extractor", tmp_path / "none.py")
-    assert (missing.code, out.exists()) == (2, False)  # before any training
+    new = tmp_path / "new"
+    missing = run_cli(*command_of("fig1", data, new), "--extractor", tmp_path / "none.py")
+    assert (missing.code, new.exists()) == (2, False)  # before any training
     assert "none.py" in missing.err
-    assert run_cli(*command).code == 0
+    out = reproduced("fig1")
+    command = command_of("fig1", data, out)
     journal = (out / "imagenet/entire-seed0/journal.jsonl").read_bytes()
     assert run_cli(*command, "--extractor", plugin).code == 0
     assert (out / "imagenet/entire-seed0/journal.jsonl").read_bytes() == journal
@@ -173,12 +194,10 @@ def test_more_extractors_are_measured_without_training_again(
 
 
 def test_a_folder_with_runs_of_other_settings_is_not_mixed(
-    data: dict[str, Path], run_cli: RunCli, tmp_path: Path
+    data: dict[str, Path], run_cli: RunCli, reproduced: Callable[[str], Path]
 ) -> None:
-    out = tmp_path / "out"
-    command = ("reproduce", "fig1", *given(data, "imagenet"), "--out", out)
-    assert run_cli(*command, "--profile", "smoke").code == 0
-    outcome = run_cli(*command, "--profile", "cpu")
+    out = reproduced("fig1")
+    outcome = run_cli(*command_of("fig1", data, out), "--profile", "cpu")
     assert outcome.code == 2
     assert "was made with" in outcome.err
     assert "choose another --out" in outcome.err

@@ -54,7 +54,7 @@ def witnessed(rank: int, processes: int) -> list[Tensor]:
     batch_rng = BatchRng(torch.Generator().manual_seed(1), rank, processes)
     strengthening = DiscriminatorRegularization(StrengtheningSettings(augmentation=AUGMENTATION), batch_rng)
     witness = Witness()
-    setup = ObjectiveSetup(Scribble(), witness, ADVERSARIAL_LOSSES["hinge"], strengthening, batch_rng)
+    setup = ObjectiveSetup(Scribble(), witness, ADVERSARIAL_LOSSES["hinge"], batch_rng, strengthening)
     objective = AdversarialObjective(setup, SelfSupervisionSettings(share=0.25))
     batch = Batch(real[own], labels[own], fake_labels[own], None, None)
     objective.discriminator_terms(batch)
