@@ -124,7 +124,7 @@ def test_the_best_check_is_the_best_on_unbalanced_data(work: tuple[Path, RunCont
     settings = place.recipe.training.checks.model_copy(update={"images": 400})
     checker = Validator(place.dataset, place.eval_classifier(silent), settings, tmp_path, place.engine)
     found = [
-        checker.check(Player(training_images(place), noise), {}, "adversarial", 1, step)
+        checker.check(Player(training_images(place), noise), "adversarial", 1, step)
         for step, noise in enumerate((0.8, 0.4, 0.2, 0.1, 0.0))
     ]
     distances = [report.distance for report in found]

@@ -63,7 +63,7 @@ def player(images: np.ndarray, measured: EvaluatedClasses, for_lq_only: int) -> 
 def checked(place: RunContext, generator: nn.Module, folder: Path, count: int) -> CheckReport:
     settings = place.recipe.training.checks.model_copy(update={"images": count})
     return Validator(place.dataset, place.eval_classifier(silent), settings, folder, place.engine).check(
-        generator, {}, "generate", 2, 100
+        generator, "generate", 2, 100
     )
 
 
