@@ -162,7 +162,7 @@ def test_a_few_steps_of_each_player_lower_its_own_loss_on_a_fixed_batch(name: st
                 return float(np.mean([total(terms(batch(recipe))).item() for _ in range(4)]))  # noqa: B023
 
             before = loss()
-            for _ in range(8):
+            for _ in range(12):
                 step(objective, batch(recipe))
             assert loss() < before, f"{stage.name}: {terms.__name__}"
 
