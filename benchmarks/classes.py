@@ -42,9 +42,8 @@ from ctfgan.recipes.overlay import with_settings
 from ctfgan.recipes.recipe import Recipe
 from ctfgan.reports.curves import as_png
 from ctfgan.runs.context import Callbacks, RunContext, open_context
-from ctfgan.training.ema import Ema
 from ctfgan.training.loop import train_steps
-from ctfgan.training.optimizers import GanOptimizers
+from ctfgan.training.optimizers import Ema, GanOptimizers
 from ctfgan.training.stage import Method
 
 RESOLUTION = 16

@@ -43,8 +43,8 @@ from ctfgan.cli.options import check_output
 from ctfgan.core.errors import ConfigError, pick
 from ctfgan.data.batches import BatchStream
 from ctfgan.data.prepare import prepare
-from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.distributed.engine import choose_device, describe_device, wait_for
+from ctfgan.distributed.random_streams import BatchRng
 from ctfgan.models.ctf_gan import difference_maps
 from ctfgan.models.synthesis import CHUNK
 from ctfgan.models.widths import plan_for

@@ -16,15 +16,14 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 
 from ctfgan.data.batches import Batch, join
 from ctfgan.data.images import Bytes
-from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.distributed.engine import alone, to_device, wait_for
+from ctfgan.distributed.random_streams import BatchRng
 from ctfgan.models.interfaces import Condition, Generator, Noise
 from ctfgan.models.synthesis import CHUNK, synthesise
 from ctfgan.recipes.build import DataSpec, build_method, random_codes_for
 from ctfgan.recipes.recipe import Recipe
-from ctfgan.training.ema import Ema
 from ctfgan.training.objectives.adversarial import Critic
-from ctfgan.training.optimizers import GanOptimizers
+from ctfgan.training.optimizers import Ema, GanOptimizers
 from ctfgan.training.settings import StageSettings
 from ctfgan.training.stage import Method, Stage
 

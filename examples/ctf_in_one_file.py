@@ -16,12 +16,11 @@ from torch import Tensor, nn
 from ctfgan.data.glyphs import GlyphSource
 from ctfgan.data.images import normalised, sheet, square, to_bytes
 from ctfgan.data.settings import GlyphSettings
-from ctfgan.distributed.batch_rng import BatchRng
-from ctfgan.nn.blocks import DiscriminatorBlock, GeneratorBlock
+from ctfgan.distributed.random_streams import BatchRng
+from ctfgan.nn.blocks import DiscriminatorBlock, GeneratorBlock, conv, linear
 from ctfgan.nn.class_tables import ClassSpace
 from ctfgan.nn.dct import dct2, idct2
 from ctfgan.nn.embed import concat_tiled
-from ctfgan.nn.layers import conv, linear
 from ctfgan.nn.norm import ConditionalNorm2d, UnconditionalBatchNorm2d
 from ctfgan.training.objectives.adversarial import paste_patches
 

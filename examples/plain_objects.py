@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from ctfgan.data.batches import Batch
-from ctfgan.distributed.batch_rng import BatchRng
+from ctfgan.distributed.random_streams import BatchRng
 from ctfgan.models.interfaces import Condition, normal_noise
 from ctfgan.training.loop import train_steps
 from ctfgan.training.objectives.adversarial import AdversarialObjective, ObjectiveSetup

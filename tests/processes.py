@@ -11,18 +11,17 @@ from torch import Tensor, nn
 
 from ctfgan.core.errors import ConfigError
 from ctfgan.data.batches import Batch
-from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.distributed.engine import Engine, alone
 from ctfgan.distributed.processes import Processes
+from ctfgan.distributed.random_streams import BatchRng
 from ctfgan.models.synthesis import draw_inputs, synthesise
 from ctfgan.nn.norm import SharedBatchNorm2d, distribute
 from ctfgan.recipes.build import DataSpec, build_method
 from ctfgan.recipes.catalogue import named_recipe
 from ctfgan.recipes.overlay import with_settings
-from ctfgan.training.augmentation import Augmentation
-from ctfgan.training.ema import Ema
 from ctfgan.training.loop import train_steps
-from ctfgan.training.optimizers import GanOptimizers
+from ctfgan.training.optimizers import Ema, GanOptimizers
+from ctfgan.training.regularization import Augmentation
 from ctfgan.training.settings import AugmentationSettings
 
 SHAPE = DataSpec(num_classes=4, num_low_quality_labels=3, low_quality_size=8, channels=1)

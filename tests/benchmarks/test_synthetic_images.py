@@ -11,7 +11,7 @@ from ctfgan.data.class_names import ClassNames
 from ctfgan.data.describe import describe
 from ctfgan.data.prepare import prepare
 from ctfgan.data.settings import DataSettings
-from ctfgan.distributed.batch_rng import BatchRng
+from ctfgan.distributed.random_streams import BatchRng
 
 
 def test_synthetic_images_are_a_folder_as_data_build_writes_it(tmp_path: Path) -> None:

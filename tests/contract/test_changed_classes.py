@@ -14,8 +14,8 @@ from ctfgan.bundle.bundle import Bundle, load_bundle, save_bundle
 from ctfgan.bundle.class_editing import drop, map_classes, rename
 from ctfgan.bundle.class_rows import NewClasses, rebuilt
 from ctfgan.data.low_quality_bank import LowQualityBank
-from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.distributed.engine import alone
+from ctfgan.distributed.random_streams import BatchRng
 from ctfgan.metrics.eval_classifier import EvalClassifier
 from ctfgan.metrics.settings import EvalClassifierSettings
 from ctfgan.models.synthesis import draw_inputs, synthesise

@@ -14,8 +14,8 @@ from ctfgan.bundle.bundle import Bundle, load_bundle, save_bundle
 from ctfgan.core.errors import ConfigError
 from ctfgan.data.batches import Batch
 from ctfgan.data.low_quality_bank import LowQualityBank
-from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.distributed.engine import alone
+from ctfgan.distributed.random_streams import BatchRng
 from ctfgan.models.interfaces import Condition
 from ctfgan.models.synthesis import draw_inputs, synthesise
 from ctfgan.models.widths import PLANS

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ctfgan.core.errors import ConfigError
-from ctfgan.distributed.batch_rng import BatchRng
+from ctfgan.distributed.random_streams import BatchRng
 from ctfgan.models.interfaces import Condition
 from ctfgan.nn.class_tables import CodeTable, table_spaces
 from ctfgan.recipes.build import (
@@ -23,8 +23,7 @@ from ctfgan.recipes.build import (
 from ctfgan.recipes.overlay import with_settings
 from ctfgan.recipes.recipe import Recipe, parse_recipe
 from ctfgan.training.class_codes import ClassCodes
-from ctfgan.training.ema import Ema
-from ctfgan.training.optimizers import GanOptimizers
+from ctfgan.training.optimizers import Ema, GanOptimizers
 from ctfgan.training.stage import Method
 from tests.contract.test_recipes import CPU, ONE_OF_EACH, SHAPE, batch, narrow
 

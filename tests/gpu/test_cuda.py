@@ -15,7 +15,7 @@ import ctfgan
 from ctfgan.data.batches import BatchStream
 from ctfgan.data.prepare import prepare
 from ctfgan.data.settings import DataSettings
-from ctfgan.distributed.batch_rng import BatchRng
+from ctfgan.distributed.random_streams import BatchRng
 from tests.conftest import TINY_RUN
 
 pytestmark = [

@@ -7,11 +7,10 @@ import torch
 from torch import Tensor
 
 from ctfgan.core.errors import ConfigError
-from ctfgan.distributed.batch_rng import BatchRng
-from ctfgan.distributed.image_rng import PerImageRng, numbers_in_class
+from ctfgan.distributed.random_streams import BatchRng, PerImageRng, numbers_in_class
 from ctfgan.models.interfaces import normal_noise
-from ctfgan.training.augmentation import Augmentation
 from ctfgan.training.objectives.adversarial import paste_patches
+from ctfgan.training.regularization import Augmentation
 from ctfgan.training.settings import AugmentationSettings
 
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from ctfgan.data.dataset import Dataset, shared_tensor
 from ctfgan.data.low_quality_bank import LowQualityBank
 from ctfgan.data.splits import Indices
-from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.distributed.engine import send
+from ctfgan.distributed.random_streams import BatchRng
 
 CPU = torch.device("cpu")
 

@@ -15,7 +15,7 @@ from ctfgan.data.packed import PackedImages
 from ctfgan.data.settings import DegradationSettings
 from ctfgan.data.sources.base import Labels
 from ctfgan.data.splits import Indices
-from ctfgan.distributed.batch_rng import BatchRng
+from ctfgan.distributed.random_streams import BatchRng
 
 LOOKED_AT = 512  # images
 KEPT_VARIANCE = 0.8

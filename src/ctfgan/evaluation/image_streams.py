@@ -19,8 +19,8 @@ from ctfgan.data.images import Bytes
 from ctfgan.data.low_quality_bank import LowQualityBank
 from ctfgan.data.splits import Indices, first_rows, stratified_order
 from ctfgan.distributed.engine import Engine, to_device
-from ctfgan.distributed.image_rng import PerImageRng, numbers_in_class
 from ctfgan.distributed.processes import Processes
+from ctfgan.distributed.random_streams import PerImageRng, numbers_in_class
 from ctfgan.evaluation.result import AS_TRAINED, HELD_OUT_BANK, SAMPLES, TRAINING_BANK
 from ctfgan.metrics.features import Chunk, Extractor, ExtractorCard
 from ctfgan.models.synthesis import draw_inputs, synthesise

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ctfgan.bundle.bundle import Bundle
 from ctfgan.core.errors import ConfigError, CtfganError
 from ctfgan.data.sources.base import UNLABELLED
-from ctfgan.distributed.batch_rng import BatchRng
+from ctfgan.distributed.random_streams import BatchRng
 from ctfgan.models.ctf_gan import TransferGenerator
 from ctfgan.models.interfaces import Condition, Noise
 from ctfgan.models.progressive import GrowingGenerator

@@ -18,15 +18,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ctfgan.distributed.batch_rng import BatchRng
+from ctfgan.distributed.random_streams import BatchRng
 from ctfgan.models.interfaces import Condition, Noise, normal_noise
 from ctfgan.models.settings import TransferSettings
 from ctfgan.models.widths import WidthPlan
-from ctfgan.nn.blocks import GeneratorBlock
+from ctfgan.nn.blocks import GeneratorBlock, conv, linear
 from ctfgan.nn.class_tables import ClassEmbedding, ClassSpace
 from ctfgan.nn.dct import dct2, high_pass, idct2, soft_threshold
 from ctfgan.nn.embed import ConditionEmbedding, NoiseEmbedding, conv_tiled
-from ctfgan.nn.layers import conv, linear
 from ctfgan.nn.norm import ConditionalNorm2d, UnconditionalBatchNorm2d
 
 CoefficientFilter = Callable[[Tensor], Tensor]

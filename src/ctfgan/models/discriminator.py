@@ -8,10 +8,9 @@ from torch import Tensor, nn
 
 from ctfgan.models.settings import Conditioning
 from ctfgan.models.widths import WidthPlan
-from ctfgan.nn.blocks import DiscriminatorBlock
+from ctfgan.nn.blocks import DiscriminatorBlock, linear
 from ctfgan.nn.class_tables import ClassSpace
 from ctfgan.nn.embed import concat_tiled
-from ctfgan.nn.layers import linear
 
 CONCAT_AFTER = 3  # blocks, in the authors' 128x128 network; one less where a network has only three
 CONCAT_WIDTH = 128  # length of the concatenated vector where the last block has 1,024 channels

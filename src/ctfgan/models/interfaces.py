@@ -8,8 +8,8 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.distributed.engine import send
+from ctfgan.distributed.random_streams import BatchRng
 
 
 @dataclass(frozen=True)

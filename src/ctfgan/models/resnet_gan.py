@@ -8,12 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ctfgan.distributed.batch_rng import BatchRng
+from ctfgan.distributed.random_streams import BatchRng
 from ctfgan.models.interfaces import Condition, Noise, normal_noise
 from ctfgan.models.widths import WidthPlan
-from ctfgan.nn.blocks import GeneratorBlock
+from ctfgan.nn.blocks import GeneratorBlock, conv, linear
 from ctfgan.nn.class_tables import ClassSpace
-from ctfgan.nn.layers import conv, linear
 from ctfgan.nn.norm import ConditionalNorm2d, UnconditionalBatchNorm2d
 
 

@@ -14,8 +14,8 @@ from ctfgan.data.images import Bytes, to_bytes
 from ctfgan.data.low_quality_bank import LowQualityBank
 from ctfgan.data.sources.base import Labels
 from ctfgan.data.splits import stratified_order
-from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.distributed.engine import Engine
+from ctfgan.distributed.random_streams import BatchRng
 from ctfgan.models.interfaces import Condition, Generator, Noise
 
 CHUNK = 250  # images per forward; large enough for speed, small enough for memory
@@ -30,7 +30,7 @@ def draw_inputs(
         network: a :class:`~ctfgan.models.interfaces.Generator`.
         labels: class of each image, ``(N,)`` int64.
         bank: None for a method that uses no low-quality images.
-        rng: of N images; outside training a :class:`~ctfgan.distributed.image_rng.PerImageRng`.
+        rng: of N images; outside training a :class:`~ctfgan.distributed.random_streams.PerImageRng`.
     """
     noise = cast(Generator, network).draw_noise(len(labels), rng)
     return Condition(labels) if bank is None else Condition(labels, *bank.draw(labels, rng)), noise

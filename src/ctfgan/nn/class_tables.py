@@ -9,7 +9,7 @@ from functools import partial
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ctfgan.nn.layers import linear, spectrally_normalised
+from ctfgan.nn.blocks import linear, spectrally_normalised
 
 CLASSES = "classes"
 LOW_QUALITY_LABELS = "low-quality labels"

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ctfgan.nn.blocks import linear
 from ctfgan.nn.class_tables import ClassSpace
-from ctfgan.nn.layers import linear
 
 
 class ConditionEmbedding(nn.Module):

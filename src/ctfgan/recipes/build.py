@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from ctfgan.core.errors import ConfigError
 from ctfgan.core.settings import Settings
-from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.distributed.processes import Processes
+from ctfgan.distributed.random_streams import BatchRng
 from ctfgan.models.ctf_gan import GeneratorLH, TransferGenerator
 from ctfgan.models.discriminator import Discriminator
 from ctfgan.models.progressive import GrowingDiscriminator, GrowingGenerator

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ctfgan.core.progress import Progress
 from ctfgan.data.images import Bytes, to_bytes
 from ctfgan.distributed.engine import Engine
-from ctfgan.distributed.image_rng import PerImageRng, numbers_in_class
+from ctfgan.distributed.random_streams import PerImageRng, numbers_in_class
 from ctfgan.models.ctf_gan import TransferFeature, TransferGenerator, TransferTrace
 from ctfgan.models.interfaces import Condition, Noise
 from ctfgan.models.synthesis import balanced_labels, draw_inputs, synthesise

@@ -12,7 +12,7 @@ import torch
 from ctfgan.core.files import write_file
 from ctfgan.core.text import plural
 from ctfgan.data.dataset import Dataset
-from ctfgan.distributed.batch_rng import BatchRng
+from ctfgan.distributed.random_streams import BatchRng
 from ctfgan.reports.class_table import classes_section
 from ctfgan.reports.comparison import HEADINGS, RunGroup, equal_blocks, table, warnings
 from ctfgan.reports.ctf_maps import maps_section

@@ -24,7 +24,7 @@ from ctfgan.data.images import Bytes, square, to_float
 from ctfgan.data.sources.base import UNLABELLED
 from ctfgan.data.sources.hugging_face import HUB
 from ctfgan.distributed.engine import Engine, alone, choose_device, to_device
-from ctfgan.distributed.image_rng import PerImageRng
+from ctfgan.distributed.random_streams import PerImageRng
 from ctfgan.models.ctf_gan import TransferGenerator
 from ctfgan.models.interfaces import Condition, Noise
 from ctfgan.models.synthesis import CHUNK, draw_inputs, synthesise

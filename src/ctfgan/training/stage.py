@@ -12,14 +12,13 @@ from torch import Tensor, nn
 
 from ctfgan.data.batches import BatchStream
 from ctfgan.data.dataset import Dataset
-from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.distributed.engine import Engine, compile_players
+from ctfgan.distributed.random_streams import BatchRng
 from ctfgan.storage.checkpoints import AVERAGE, NETWORKS
 from ctfgan.training.alarms import Alarms
 from ctfgan.training.divergence import DivergenceMonitor
-from ctfgan.training.ema import Ema
 from ctfgan.training.objectives.adversarial import AdversarialObjective
-from ctfgan.training.optimizers import GanOptimizers
+from ctfgan.training.optimizers import Ema, GanOptimizers
 from ctfgan.training.settings import CheckSettings, StageSettings, TrainingSettings
 
 

@@ -16,7 +16,7 @@ from ctfgan.core.progress import Progress, silent
 from ctfgan.data.dataset import Dataset
 from ctfgan.data.images import Bytes, png, sheet, zoom_for
 from ctfgan.distributed.engine import Engine
-from ctfgan.distributed.image_rng import PerImageRng, numbers_in_class
+from ctfgan.distributed.random_streams import PerImageRng, numbers_in_class
 from ctfgan.metrics.diversity import ClassDiversity, pick_by_class, relative_diversity
 from ctfgan.metrics.eval_classifier import TrainedEvalClassifier
 from ctfgan.metrics.features import accuracy

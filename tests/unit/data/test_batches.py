@@ -12,7 +12,7 @@ from ctfgan.data.dataset import Dataset
 from ctfgan.data.images import to_bytes
 from ctfgan.data.prepare import prepare
 from ctfgan.data.settings import DataSettings, DegradationSettings
-from ctfgan.distributed.batch_rng import BatchRng
+from ctfgan.distributed.random_streams import BatchRng
 
 CLASSES = 4
 

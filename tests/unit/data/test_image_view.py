@@ -13,7 +13,7 @@ from ctfgan.data.low_quality_bank import ImageView
 from ctfgan.data.packed import PackedImages
 from ctfgan.data.prepare import prepare
 from ctfgan.data.settings import DataSettings, DegradationSettings
-from ctfgan.distributed.batch_rng import BatchRng
+from ctfgan.distributed.random_streams import BatchRng
 
 ROWS = np.array([3, 8, 9, 20])
 NOISY = DegradationSettings(size=8, noise=0.1, share=0.5)

@@ -19,7 +19,7 @@ from ctfgan.data.describe import describe
 from ctfgan.data.images import to_bytes
 from ctfgan.data.prepare import prepare
 from ctfgan.data.settings import DataSettings, DegradationSettings
-from ctfgan.distributed.batch_rng import BatchRng
+from ctfgan.distributed.random_streams import BatchRng
 from ctfgan.runs.context import Callbacks, open_context
 
 WriteClasses = Callable[..., Path]

@@ -6,7 +6,7 @@ import torch
 
 from ctfgan.data.images import to_bytes
 from ctfgan.data.low_quality_bank import UNLABELLED_SHARE, LowQualityBank
-from ctfgan.distributed.batch_rng import BatchRng
+from ctfgan.distributed.random_streams import BatchRng
 
 LABELS = np.array([2, 0, 2, 1, 0, 2, 3, 1, 2], dtype=np.int64)
 GREYS = np.arange(9, dtype=np.uint8) * 10

@@ -17,7 +17,7 @@ from ctfgan.data.describe import describe
 from ctfgan.data.low_quality_bank import LowQualityBank
 from ctfgan.data.prepare import prepare
 from ctfgan.data.settings import DataSettings, DegradationSettings, GlyphSettings
-from ctfgan.distributed.batch_rng import BatchRng
+from ctfgan.distributed.random_streams import BatchRng
 
 WriteClasses = Callable[..., Path]
 WriteNpz = Callable[..., Path]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import ctfgan
 from ctfgan.core.progress import silent
 from ctfgan.data.images import to_float
-from ctfgan.distributed.batch_rng import BatchRng
+from ctfgan.distributed.random_streams import BatchRng
 from ctfgan.evaluation import evaluator
 from ctfgan.evaluation.image_streams import ImageSet
 from ctfgan.evaluation.result import FLOOR, Evaluation

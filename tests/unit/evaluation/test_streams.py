@@ -11,8 +11,8 @@ from torch import nn
 
 from ctfgan.core.progress import silent
 from ctfgan.data.low_quality_bank import LowQualityBank
-from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.distributed.engine import alone
+from ctfgan.distributed.random_streams import BatchRng
 from ctfgan.evaluation import image_streams
 from ctfgan.evaluation.image_streams import ImageSample, ImageSet, floor_split, generated_chunks, reported_set
 from ctfgan.models.interfaces import Condition, Noise, normal_noise

@@ -8,7 +8,7 @@ from torch import nn
 
 import ctfgan
 from ctfgan.core.errors import ConfigError
-from ctfgan.distributed.batch_rng import BatchRng
+from ctfgan.distributed.random_streams import BatchRng
 from ctfgan.models.ctf_gan import GeneratorLH, Stem, TransferGenerator
 from ctfgan.models.discriminator import Discriminator
 from ctfgan.models.interfaces import Condition

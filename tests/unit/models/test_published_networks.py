@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from ctfgan.distributed.batch_rng import BatchRng
+from ctfgan.distributed.random_streams import BatchRng
 from ctfgan.models.discriminator import Discriminator
 from ctfgan.models.resnet_gan import ResnetGenerator
 from ctfgan.models.settings import Conditioning

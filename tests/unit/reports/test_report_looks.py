@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from ctfgan.core.progress import silent
 from ctfgan.data.images import Bytes
-from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.distributed.engine import alone
+from ctfgan.distributed.random_streams import BatchRng
 from ctfgan.models.ctf_gan import TransferFeature, difference_maps
 from ctfgan.models.interfaces import Condition, Noise, normal_noise
 from ctfgan.reports import class_table, ctf_maps

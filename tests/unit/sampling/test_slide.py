@@ -8,7 +8,7 @@ import torch
 
 from ctfgan.bundle.bundle import Bundle
 from ctfgan.core.errors import ConfigError
-from ctfgan.distributed.image_rng import PerImageRng
+from ctfgan.distributed.random_streams import PerImageRng
 from ctfgan.models.interfaces import Condition, Noise
 from ctfgan.models.synthesis import draw_inputs
 from ctfgan.nn.class_tables import LOW_QUALITY_LABELS, CodeTable, table_spaces

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ctfgan.distributed.batch_rng import BatchRng
-from ctfgan.training.augmentation import OPERATIONS, Augmentation, cutout, translation
+from ctfgan.distributed.random_streams import BatchRng
+from ctfgan.training.regularization import OPERATIONS, Augmentation, cutout, translation
 from ctfgan.training.settings import AugmentationSettings
 
 

@@ -9,8 +9,7 @@ from ctfgan.recipes.build import build_method, random_codes_for
 from ctfgan.recipes.catalogue import named_recipe
 from ctfgan.recipes.overlay import with_settings
 from ctfgan.recipes.validate import check_recipe
-from ctfgan.training.ema import Ema
-from ctfgan.training.optimizers import GanOptimizers
+from ctfgan.training.optimizers import Ema, GanOptimizers
 from tests.contract.test_recipes import SHAPE, batch, narrow
 
 

@@ -9,8 +9,7 @@ from torch import nn
 
 from ctfgan.data.batches import Batch
 from ctfgan.distributed.engine import Engine, alone
-from ctfgan.training.ema import Ema
-from ctfgan.training.optimizers import GanOptimizers, decay, total
+from ctfgan.training.optimizers import Ema, GanOptimizers, decay, total
 from ctfgan.training.settings import StageSettings
 
 

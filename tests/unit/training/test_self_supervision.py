@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from ctfgan.distributed.batch_rng import BatchRng
+from ctfgan.distributed.random_streams import BatchRng
 from ctfgan.training.objectives.adversarial import paste_patches
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ctfgan.data.batches import Batch
-from ctfgan.distributed.batch_rng import BatchRng
+from ctfgan.distributed.random_streams import BatchRng
 from ctfgan.models.interfaces import Condition, Noise, normal_noise
 from ctfgan.training.losses import ADVERSARIAL_LOSSES
 from ctfgan.training.objectives.adversarial import AdversarialObjective, ObjectiveSetup

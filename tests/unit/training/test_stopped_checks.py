@@ -16,7 +16,7 @@ from ctfgan.core.signals import StopRequest
 from ctfgan.metrics.eval_classifier import TrainedEvalClassifier
 from ctfgan.runs.context import Callbacks, NullCallback
 from ctfgan.storage.run_folder import RunFolder
-from ctfgan.training.ema import Ema
+from ctfgan.training.optimizers import Ema
 from ctfgan.training.validation import CheckReport
 from tests.unit.training.test_trainer import TINY, _given, assert_same_bits
 

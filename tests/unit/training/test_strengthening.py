@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ctfgan.distributed.batch_rng import BatchRng
+from ctfgan.distributed.random_streams import BatchRng
 from ctfgan.training.regularization import DiscriminatorRegularization, Lecam, squared_gradients
 from ctfgan.training.settings import LecamSettings, PenaltySettings, StrengtheningSettings
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from ctfgan.data.batches import Batch
-from ctfgan.distributed.batch_rng import BatchRng
 from ctfgan.distributed.engine import send
+from ctfgan.distributed.random_streams import BatchRng
 from ctfgan.models.interfaces import Condition, Generator
 from ctfgan.training.losses import ADVERSARIAL_LOSSES, AdversarialLoss, box_distance
 from ctfgan.training.regularization import DiscriminatorRegularization

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ctfgan.data.batches import Batch
-from ctfgan.distributed.batch_rng import BatchRng
+from ctfgan.distributed.random_streams import BatchRng
 from ctfgan.training.losses import sampled_cross_entropy
 from ctfgan.training.objectives.adversarial import AdversarialObjective, Critic, Judged, LossTerms, ObjectiveSetup
 
