@@ -143,6 +143,7 @@ def losses(line: str) -> dict[str, object]:
     return {name: value for name, value in json.loads(line).items() if name not in {"seconds", "time"}}
 
 
+@pytest.mark.slow
 def test_both_parts_of_a_published_split_are_built_and_trained_on(run_cli: RunCli) -> None:
     rng = np.random.default_rng(0)
     np.savez("split.npz", x_train=rng.integers(0, 256, (40, 16, 16), dtype=np.uint8), y_train=np.arange(40) % 2,

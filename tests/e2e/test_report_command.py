@@ -32,6 +32,7 @@ def test_a_page_is_written_into_the_run_and_again_whenever_it_is_asked_for(run_c
     assert "unfinished" in (run / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_two_runs_share_a_page_in_the_folder_where_one_is(run_cli: RunCli, run: Path) -> None:
     done = run_cli("report", run, run, "--images", 100)
     assert done.code == 0, done

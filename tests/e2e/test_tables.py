@@ -83,7 +83,7 @@ def reproduced(
 
 
 @pytest.mark.parametrize(
-    "table", [pytest.param(name, marks=[pytest.mark.slow] if name in {"table1", "table3"} else []) for name in TABLES]
+    "table", [pytest.param(name, marks=[pytest.mark.slow] if name != "fig1" else []) for name in TABLES]
 )
 def test_a_table_is_one_command(table: str, reproduced: Callable[[str], Path]) -> None:
     _, cells = TABLES[table]
@@ -129,6 +129,7 @@ def test_a_table_goes_on_where_it_stopped_and_says_what_it_could_not_run(
     assert not (tmp_path / "part").exists()
 
 
+@pytest.mark.slow
 def test_a_report_keeps_the_sections_that_were_run_before(
     data: dict[str, Path], run_cli: RunCli, reproduced: Callable[[str], Path]
 ) -> None:

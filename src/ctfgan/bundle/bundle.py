@@ -30,8 +30,8 @@ from ctfgan.core.text import excerpt
 from ctfgan.data.levels import Kind, Levels, Scale
 from ctfgan.data.low_quality_bank import LowQualityBank
 from ctfgan.data.npz import NpzFile
+from ctfgan.data.settings import HUB
 from ctfgan.data.sources.base import check_names
-from ctfgan.data.sources.hugging_face import HUB
 from ctfgan.data.splits import covering_prefix, stratified_order
 from ctfgan.recipes.build import DataSpec, build_generator, stored_codes, with_form
 from ctfgan.recipes.recipe import Recipe, parse_recipe, shareable

@@ -15,8 +15,7 @@ from typing import Any
 
 from ctfgan.core.errors import ConfigError
 from ctfgan.core.text import excerpt
-from ctfgan.data.sources.hugging_face import HUB
-from ctfgan.data.sources.registry import name_of
+from ctfgan.data.settings import HUB, name_of
 from ctfgan.recipes.recipe import Recipe
 
 SHOWN_CLASSES = 20

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ctfgan.core.errors import BundleError, ConfigError, library
 from ctfgan.core.text import excerpt
-from ctfgan.data.sources.hugging_face import HUB
+from ctfgan.data.settings import HUB
 
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from ctfgan.core.settings import Seed, Settings
 
+HUB = "hf:"  # before owner/name of the Hugging Face Hub
 MIN_IMAGES_PER_CLASS = 4  # enough to train on, to degrade and to hold out
 PLACES = ("high_quality", "low_quality", "reference")
 PUBLISHED = "published"
@@ -136,3 +138,8 @@ class DataSettings(Settings):
                 f"glyphs.low_quality_font_folders belongs to the embedded glyphs without {other} images; leave one out"
             )
         return self
+
+
+def name_of(location: str) -> str:
+    """What a location is called, without the folders of this machine that lead to it; for what others get to read."""
+    return location if location.startswith(HUB) else Path(location).name or location

@@ -7,17 +7,14 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from ctfgan.core.errors import ConfigError
 from ctfgan.core.text import plural
-from ctfgan.distributed.launch import Launch, launch
+from ctfgan.distributed.launch import Launch, Precision, launch
 from ctfgan.distributed.processes import Processes, join
-
-Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Literal
 
 from ctfgan.core.errors import ConfigError
 
+Precision = Literal["float32", "bfloat16"]
 WAY_OUT = "start with 'torchrun --nproc-per-node N -m ctfgan ...' (docs/scaling.md)"
 OTHER_COUNTS = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")  # of the launchers of MPI
 

@@ -11,7 +11,7 @@ from ctfgan.bundle.bundle import add_figures
 from ctfgan.core.errors import ConfigError, CtfganError, RunError
 from ctfgan.core.files import read_json, write_file
 from ctfgan.core.text import excerpt
-from ctfgan.data.sources.registry import name_of
+from ctfgan.data.settings import name_of
 from ctfgan.metrics.classification import ClassificationScore
 from ctfgan.metrics.features import EVAL_CLASSIFIER, ExtractorCard
 from ctfgan.metrics.memorization import MemorizationCheck

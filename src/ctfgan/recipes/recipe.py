@@ -10,8 +10,7 @@ from pydantic_core import PydanticSerializationError
 from ctfgan.core.errors import ConfigError
 from ctfgan.core.settings import Seed, Settings, mistakes
 from ctfgan.core.text import excerpt
-from ctfgan.data.settings import PLACES, DataSettings
-from ctfgan.data.sources.registry import name_of
+from ctfgan.data.settings import PLACES, DataSettings, name_of
 from ctfgan.metrics.settings import EvalClassifierSettings, EvaluationSettings
 from ctfgan.models.settings import Conditioning, NetworkSettings, TransferSettings
 from ctfgan.training.settings import (

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ctfgan.core.files import write_file
-from ctfgan.data.sources.registry import name_of
+from ctfgan.data.settings import name_of
 from ctfgan.evaluation import FLOOR, with_training_bank
 from ctfgan.evaluation.sweeps import origin_of
 from ctfgan.metrics.features import EVAL_CLASSIFIER

@@ -21,8 +21,8 @@ from ctfgan.bundle.hub_download import REPOSITORY, fetch_bundle
 from ctfgan.core.class_index import ClassIndex
 from ctfgan.core.errors import ConfigError
 from ctfgan.data.images import Bytes, square, to_float
+from ctfgan.data.settings import HUB
 from ctfgan.data.sources.base import UNLABELLED
-from ctfgan.data.sources.hugging_face import HUB
 from ctfgan.distributed.engine import Engine, alone, choose_device, to_device
 from ctfgan.distributed.random_streams import PerImageRng
 from ctfgan.models.ctf_gan import TransferGenerator

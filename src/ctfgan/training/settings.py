@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ctfgan.core.settings import Settings
-from ctfgan.distributed.engine import Precision
+from ctfgan.distributed.launch import Precision
 
 TrackerName = Literal["tensorboard", "wandb", "mlflow", "trackio"]
 

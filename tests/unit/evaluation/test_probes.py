@@ -11,6 +11,7 @@ import ctfgan
 from tests.conftest import TINY_RUN
 
 
+@pytest.mark.slow
 def test_a_run_of_many_classes_is_checked_and_evaluated_by_its_probe_classes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

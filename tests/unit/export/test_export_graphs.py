@@ -223,6 +223,7 @@ def test_the_first_call_of_a_dct_is_no_trace() -> None:
     assert graph.run(graph.random_inputs(2, 0)).isfinite().all()
 
 
+@pytest.mark.slow
 def test_an_onnx_graph_of_hostile_names_says_what_it_is_and_its_readme_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

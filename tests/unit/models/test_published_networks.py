@@ -56,7 +56,7 @@ def test_the_generator_has_the_published_number_of_parameters(resolution: int, c
     assert size(generator) == expected
 
 
-@pytest.mark.parametrize("resolution", DISCRIMINATORS)
+@pytest.mark.parametrize("resolution", [32, 128, *(pytest.param(side, marks=pytest.mark.slow) for side in (48, 64))])
 @pytest.mark.parametrize("conditioning", ["none", "concat", "projection", "classifier"])
 def test_the_discriminator_has_the_published_number_of_parameters(resolution: int, conditioning: Conditioning) -> None:
     blocks, halvings, bias = DISCRIMINATORS[resolution]

@@ -77,7 +77,7 @@ def test_a_run_that_fails_goes_on_from_the_last_good_state_with_half_the_rates(
     assert provenance["health"] == {"rollbacks": 1, "slowed": 0.5, "alarms": {}}
 
 
-@pytest.mark.parametrize("stopped_after", [6, 7])
+@pytest.mark.parametrize("stopped_after", [6, pytest.param(7, marks=pytest.mark.slow)])
 def test_a_run_stopped_before_or_after_its_rollback_ends_in_the_same_bits(
     fragile: Callable[[int, float], None], stopped_after: int, tmp_path: Path
 ) -> None:

@@ -340,6 +340,7 @@ def test_places_that_are_wrong_are_refused_before_anything_is_written(run: Path)
         assert content(run) == before
 
 
+@pytest.mark.slow
 def test_a_stage_that_patience_ended_goes_on_with_another_patience(tmp_path: Path) -> None:
     impatient = ("generate.steps=40", "generate.patience=1", "checks.significant=0.99")
     run = ctfgan.train(ctfgan.recipe("ctf-glyphs", *TINY, *impatient), tmp_path / "run")

@@ -167,6 +167,7 @@ def test_a_check_may_be_stopped_again_and_again(whole: Path, tmp_path: Path) -> 
     assert_same_run(run, whole)
 
 
+@pytest.mark.slow
 def test_a_stage_whose_stopped_check_finds_a_plateau_ends_with_it(tmp_path: Path) -> None:
     whole = ctfgan.train(ENDED_EARLY, tmp_path / "whole")
     (end, _) = RunFolder(whole).journal().read("stage-end")

@@ -334,6 +334,7 @@ def test_mlflow_is_told_numbers_texts_and_sheets_and_goes_on_with_its_run(
                               ("log_metrics", {"step/loss": 1.0}, ("step", 3))]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_no_tracker_is_imported_early() -> None:
     from typing import get_args
 

@@ -20,6 +20,7 @@ from PIL import Image
 
 from ctfgan.core.errors import DataError, library
 from ctfgan.core.text import excerpt
+from ctfgan.data.settings import HUB
 from ctfgan.data.sources.base import (
     WHOLE,
     ImageSource,
@@ -33,7 +34,6 @@ from ctfgan.data.sources.base import (
 from ctfgan.data.sources.columns import Columns, Holds, TableColumn, choose_columns, column_labels
 from ctfgan.data.sources.encoded import EncodedSource, read_image
 
-HUB = "hf:"
 """``hf:owner/name`` or ``hf:owner/name@config``."""
 SAVED = ("dataset_dict.json", "state.json")
 

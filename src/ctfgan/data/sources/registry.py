@@ -10,6 +10,7 @@ from ctfgan.core.files import expanded
 from ctfgan.core.text import plural
 from ctfgan.data.packed import is_packed
 from ctfgan.data.published import is_published, locate
+from ctfgan.data.settings import HUB
 from ctfgan.data.sources.archives import TAR, ZIP, is_tar, open_zip
 from ctfgan.data.sources.arrays import npz_parts
 from ctfgan.data.sources.base import (
@@ -29,7 +30,7 @@ from ctfgan.data.sources.base import (
 from ctfgan.data.sources.classic_sets import cifar_parts, idx_images, idx_parts, is_cifar, stl10_folder, stl10_parts
 from ctfgan.data.sources.columns import Columns
 from ctfgan.data.sources.gnt import GntSource
-from ctfgan.data.sources.hugging_face import HUB, ParquetSource, hub_parts, is_saved, saved_parts
+from ctfgan.data.sources.hugging_face import ParquetSource, hub_parts, is_saved, saved_parts
 from ctfgan.data.sources.layout import tree_parts
 from ctfgan.data.sources.packed_set import PackedSource
 from ctfgan.data.sources.sample_set import classes_of_folders
@@ -75,11 +76,6 @@ def absolute(location: str) -> str:
     if location.startswith(HUB) or (is_published(location) and not Path(location).exists()):
         return location
     return str(expanded(location).absolute())
-
-
-def name_of(location: str) -> str:
-    """What a location is called, without the folders of this machine that lead to it; for what others get to read."""
-    return location if location.startswith(HUB) else Path(location).name or location
 
 
 def _splits(location: str, columns: Columns) -> dict[str, Opener]:
