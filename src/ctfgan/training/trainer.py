@@ -317,7 +317,7 @@ class Trainer:
         self._processes.on_main(lambda: self._save_here(checkpoint, distance, good=good))
         self._is_saved = True
 
-    def _save_here(self, checkpoint: Checkpoint, distance: float | None = None, *, good: bool = False) -> None:
+    def _save_here(self, checkpoint: Checkpoint, distance: float | None, *, good: bool) -> None:
         now = self._now
         note = {"stage": now.stage.name, "stage_step": now.step, "distance": distance}
         self._folder.save(self._position(), checkpoint, {**note, "good": good and now.monitor.is_good})
@@ -340,7 +340,7 @@ class Trainer:
                 if is_new:
                     checkpoint = self._checkpoint()
                     _require_finite(_not_finite(checkpoint.tensors))
-                    self._save_here(checkpoint)
+                    self._save_here(checkpoint, None, good=False)
         except (CtfganError, OSError) as error:
             return ProcessLost(f"{lost}; its state {moment} was not saved here ({error}); {self._way_on}")
         return ProcessLost(f"{lost}; stopped {moment}, state saved; {self._way_on}", has_saved=is_new)
