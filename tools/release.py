@@ -18,7 +18,18 @@ from pathlib import Path
 from dependencies import ROOT
 
 DIST = ROOT / "dist"
-NO_JUNK = ("__pycache__", ".pyc", "runs/", ".venv", ".npy", ".npz", ".safetensors", ".pt", ".DS_Store")
+NO_JUNK = (
+    "__pycache__",
+    ".pyc",
+    "checkpoints/",
+    "journal.jsonl",
+    ".venv",
+    ".npy",
+    ".npz",
+    ".safetensors",
+    ".pt",
+    ".DS_Store",
+)
 
 
 def main() -> None:
