@@ -11,14 +11,14 @@ from random import Random
 import numpy as np
 import torch
 
-from ctfgan.bundle.bundle import BANK, CLASSES, MODEL, PROVENANCE, RECIPE, Bundle, load_bundle, save_bundle
+from ctfgan.bundle.bundle import BANK, CLASSES, MODEL, Bundle, load_bundle, save_bundle
 from ctfgan.data.low_quality_bank import LowQualityBank
 from ctfgan.metrics.eval_classifier import EvalClassifier
 from ctfgan.metrics.settings import EvalClassifierSettings
 from ctfgan.recipes.build import DataSpec, build_generator
 from ctfgan.recipes.overlay import recipe
 from ctfgan.sampling.model import Model
-from ctfgan.storage.run_folder import CODES
+from ctfgan.storage.run_folder import CODES, PROVENANCE, RECIPE
 from ctfgan.training.class_codes import ClassCodes, ClassEncoder, random_codes
 from fuzz.changes import TEXTS, changed_bytes, changed_json, dumped, number
 from fuzz.judging import Reader, check, is_clean

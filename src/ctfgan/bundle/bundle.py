@@ -36,11 +36,10 @@ from ctfgan.data.splits import covering_prefix, stratified_order
 from ctfgan.recipes.build import DataSpec, build_generator, stored_codes, with_form
 from ctfgan.recipes.recipe import Recipe, parse_recipe, shareable
 from ctfgan.storage.checkpoints import read_finite_tensors
-from ctfgan.storage.run_folder import CODES, PROVENANCE
+from ctfgan.storage.run_folder import BUNDLE, CHECKPOINTS, CODES, PROVENANCE, RECIPE
 from ctfgan.training.class_codes import ClassCodes
 
 MODEL = "model.safetensors"
-RECIPE = "recipe.json"
 CLASSES = "classes.json"
 BANK = "low_quality_bank.npz"
 CARD = "README.md"
@@ -166,10 +165,10 @@ def find_bundle(folder: Path) -> Path:
     if str(folder).startswith(HUB):
         name, revision = split_revision(str(folder))
         return fetch_bundle(name, FILES, revision=revision)
-    if (folder / "checkpoints").is_dir():
-        if not (folder / "bundle").is_dir():
+    if (folder / CHECKPOINTS).is_dir():
+        if not (folder / BUNDLE).is_dir():
             raise BundleError(f"run {folder} is not finished and has no bundle yet; run 'ctfgan resume {folder}' first")
-        folder = folder / "bundle"
+        folder = folder / BUNDLE
     if not folder.is_dir():
         what = "is no folder" if folder.exists() else "does not exist"
         raise BundleError(f"{folder} {what}; give a run folder or a bundle folder")

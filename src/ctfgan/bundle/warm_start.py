@@ -18,7 +18,7 @@ from ctfgan.nn.class_tables import CLASSES, LOW_QUALITY_LABELS, table_spaces
 from ctfgan.recipes.build import DataSpec, labels_use_codes, uses_codes
 from ctfgan.recipes.recipe import CtfGan, Recipe, ResnetMethod, StartSettings
 from ctfgan.storage.checkpoints import network_weights
-from ctfgan.storage.run_folder import RunFolder
+from ctfgan.storage.run_folder import CHECKPOINTS, RunFolder
 from ctfgan.training.class_codes import ClassEncoder
 
 GENERATOR_SETTINGS = ("data.resolution", "method.networks.generator_width", "method.networks.noise")
@@ -160,7 +160,7 @@ def open_start(settings: StartSettings) -> WarmStart | None:
     if settings.sha256 not in (None, model_hash(bundle)):
         raise ConfigError(f"{folder} holds other weights than start.sha256 says; give those, or set start.sha256=none")
     discriminator = None
-    if (folder / "checkpoints").is_dir():
+    if (folder / CHECKPOINTS).is_dir():
         run = RunFolder.open(folder)
         tensors = run.load_tensors(run.released(bundle.recipe.training.release))
         discriminator = network_weights(tensors, "discriminator")

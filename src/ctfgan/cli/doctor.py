@@ -324,7 +324,7 @@ def _training(run: Path, seconds: float) -> Diagnosis:
 def _resuming(run: Path, again: Path) -> Diagnosis:
     import torch
 
-    from ctfgan.storage.run_folder import RunFolder
+    from ctfgan.storage.run_folder import DATA, RunFolder
 
     whole, resumed = (RunFolder(path).load(RunFolder(path).checkpoints()[-1]).tensors for path in (run, again))
     if not all(torch.isfinite(whole[name]).all() for name in whole):
@@ -335,7 +335,7 @@ def _resuming(run: Path, again: Path) -> Diagnosis:
     if not differing:
         return Diagnosis("ok", "resumes", f"to the same bits ({len([*whole])} tensors)")
     detail = f"{differing} of {len([*whole])} tensors differ after resuming"
-    if RunFolder(run).read_json("data.json")["device"].startswith("cpu"):
+    if RunFolder(run).read_json(DATA)["device"].startswith("cpu"):
         return Diagnosis("fail", "resumes", detail, "set OMP_NUM_THREADS to a fixed number; report this if it stays")
     return Diagnosis("ok", "resumes", f"{detail}: a GPU adds up in an order of its own")
 
