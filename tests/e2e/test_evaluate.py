@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import ctfgan
+from ctfgan.evaluation import evaluator
 from ctfgan.metrics import scores
 
 PLUGIN = """
@@ -93,3 +95,32 @@ def test_the_python_call_holds_numbers_to_the_rules_of_the_settings(finished_run
 
     with pytest.raises(ctfgan.CtfganError, match=r"evaluation.images is 10, but input should be greater than"):
         ctfgan.evaluate(finished_run, images=10)
+
+
+def test_samples_that_are_read_as_their_class_stand_beside_all_samples(
+    run_cli: Callable, finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(evaluator, "FEWEST_READABLE", 10)
+    shutil.copytree(finished_run, "run")
+    done = run_cli("evaluate", "run", "--images", 120, "--keep-readable", "--top-k", 3, "--tries", 2)
+    assert done.code == 0, done
+    figures = json.loads(Path("run/figures.json").read_text())
+    chosen = "samples read as their class (top-3, up to 2 tries), training LQ bank"
+    all_of_them, readable = (figures["rows"][name]["recogniser"] for name in ("samples, training LQ bank", chosen))
+    told = figures["rejections"][chosen]
+    assert (all_of_them["fake"], sum(told["asked"])) == (120, 120)
+    assert 10 <= readable["fake"] == sum(told["kept"]) < 120
+    assert readable["top_1"] > all_of_them["top_1"]
+    assert (readable["top_5"], figures["reported_set"]) == (1, "samples, held-out LQ bank")
+    assert done.out.count("recogniser itself chose the samples that are read as their class") == 1
+    assert f"{chosen}: drew {sum(told['drawn']):,} images to keep {readable['fake']} of 120" in done.out
+    # The same images as in a set: seed, bank and recogniser are the same.
+    model = ctfgan.load("run", "cpu")
+    sampler = model.rejection_sampler("run", top_k=3, tries=2)
+    ids = model.first_images(None, told["asked"][0])
+    assert (model.kept_images(ids, sampler, seed=1).tries > 0).sum() == readable["fake"]
+
+    page = run_cli("report", "run", "--images", 100)
+    assert page.code == 0, page
+    assert "drew " in Path("run/report.html").read_text()

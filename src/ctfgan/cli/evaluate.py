@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from ctfgan.cli.options import OTHER_DEVICE, PATH
+from ctfgan.cli.options import OTHER_DEVICE, PATH, TOP_K, TRIES, check_readable
 
 
 @click.command()
@@ -20,6 +20,10 @@ from ctfgan.cli.options import OTHER_DEVICE, PATH
               help="Also say what a classifier gains by generated images beside the real ones.")  # fmt: skip
 @click.option("--cas-seeds", "classification_seeds", type=click.IntRange(min=1), metavar="S",
               help="Classifiers of each kind that --cas trains, for its uncertainty.")  # fmt: skip
+@click.option("--keep-readable", is_flag=True, default=None,
+              help="Also measure samples that are drawn anew until they are read as their class.")  # fmt: skip
+@TOP_K
+@TRIES
 @click.option("--extractor", "extractors", type=PATH, multiple=True, metavar="FILE.py",
               help="Also measure with an extractor of your own; the file is run. May be repeated.")  # fmt: skip
 @click.option("--inception", is_flag=True, help="Also Inception score, FID, KID; downloads the weights if need be.")
@@ -33,6 +37,9 @@ def evaluate(
     per_class: int | None,
     classification_score: bool | None,
     classification_seeds: int | None,
+    keep_readable: bool | None,
+    top_k: int | None,
+    tries: int | None,
     extractors: tuple[Path, ...],
     inception: bool,
     inception_weights: Path | None,
@@ -49,7 +56,11 @@ def evaluate(
 
     --cas trains classifiers on the real training images, on generated ones and on both, all for the same number of
     steps, and tests them on the held-out real images: does 'ctfgan sample' make images worth adding?
+
+    --keep-readable puts samples as 'ctfgan sample --keep-readable' chooses them beside all: their top-1 is what was
+    chosen by, but they are less varied (recall, coverage), and not every class has its share (distance).
     """
+    check_readable(keep_readable, top_k, tries)
     from ctfgan.cli import console
     from ctfgan.evaluation import Evaluation, load_extractors
     from ctfgan.evaluation import evaluate as evaluate_run
@@ -68,6 +79,8 @@ def evaluate(
             console.say(result.classification.hardest_sentence())
         for note in result.notes:
             console.say(f"note: {note}")
+        for name, rejections in result.rejections.items():
+            console.say(f"{name}: {rejections.sentence()}")
         console.say(f"copies: {result.copies.sentence()}")
         console.say(f"protocol: {result.protocol.sentence()}")
 
@@ -87,6 +100,9 @@ def evaluate(
         per_class=per_class,
         classification_score=classification_score,
         classification_seeds=classification_seeds,
+        keep_readable=keep_readable,
+        top_k=top_k,
+        tries=tries,
         extractors=more,
         out=out,
         show=show_figures,

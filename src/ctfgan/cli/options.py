@@ -22,8 +22,18 @@ SEED = click.option("--seed", default=0, show_default=True, metavar="N", type=cl
 DEVICE = click.option("--device", default="auto", show_default=True, metavar="NAME",
                       help="auto, cpu, cuda, cuda:1 or mps.")  # fmt: skip
 OTHER_DEVICE = click.option("--device", metavar="NAME", help="Another device than the run's recipe names.")
+TOP_K = click.option("--top-k", type=click.IntRange(min=1), metavar="K",
+                     help="With --keep-readable: the class may be among the first K [default: 1].")  # fmt: skip
+TRIES = click.option("--tries", type=click.IntRange(1, 254), metavar="N",
+                     help="With --keep-readable: draw each image N times at most [default: 20].")  # fmt: skip
 
 OTHER_IMAGES = frozenset({".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".pdf", ".svg"})
+
+
+def check_readable(keep_readable: bool | None, top_k: int | None, tries: int | None) -> None:
+    """Refuse what says how images are chosen where none are."""
+    if not keep_readable and (top_k or tries):
+        raise click.UsageError(f"{'--top-k' if top_k else '--tries'} says how --keep-readable chooses; add that")
 
 
 def check_image_name(out: Path) -> None:

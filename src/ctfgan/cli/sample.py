@@ -4,19 +4,32 @@ from __future__ import annotations
 
 import shlex
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ctfgan.cli.options import DEVICE, MODEL, PATH, SEED, check_image_name, free_output, write_new
+from ctfgan.cli.options import (
+    DEVICE,
+    MODEL,
+    PATH,
+    SEED,
+    TOP_K,
+    TRIES,
+    check_image_name,
+    check_readable,
+    free_output,
+    write_new,
+)
 from ctfgan.core.text import duration, format_bytes, plural
 
 if TYPE_CHECKING:
     from ctfgan.data.images import Bytes
     from ctfgan.sampling.layouts import Layout
-    from ctfgan.sampling.model import Model, Samples
+    from ctfgan.sampling.model import Model
     from ctfgan.sampling.plan import SamplePlan
+    from ctfgan.sampling.rejection import RejectionSampler
 
 SHEET_COUNT = 16
 SHEET = "samples.png"
@@ -36,6 +49,10 @@ SHEET = "samples.png"
 @SEED
 @click.option("--lq", "low_quality", multiple=True, metavar="IMAGES", type=PATH,
               help="Own low-quality images, files or folders, in place of the bundle's; may be repeated.")  # fmt: skip
+@click.option("--keep-readable", is_flag=True,
+              help="Keep only images that the run's recogniser reads as their class; draw others anew.")  # fmt: skip
+@TOP_K
+@TRIES
 @click.option("--out", metavar="DIR|PNG", type=PATH,
               help="A sheet if it ends in .png, else a folder for a set of samples "
               f"[default: {SHEET}, or the next free name].")  # fmt: skip
@@ -51,6 +68,9 @@ def sample(
     real: str | None,
     seed: int,
     low_quality: tuple[Path, ...],
+    keep_readable: bool,
+    top_k: int | None,
+    tries: int | None,
     out: Path | None,
     form: str | None,
     dry_run: bool,
@@ -63,11 +83,17 @@ def sample(
     ctfgan sample runs/mine --all-classes -n 100 --out more
     ctfgan sample runs/mine --all-classes -n 100 --out shards --format parquet
     ctfgan sample runs/mine --balance-with photos --out missing
+    ctfgan sample runs/mine --all-classes -n 100 --keep-readable --out readable
     ctfgan evaluate runs/mine --cas        do such images help a classifier?
 
     A set holds exactly -n images of each class, or what --balance-with finds missing. The same command goes on with a
     set that was interrupted, and makes again what is missing. An image depends on model, class, number and seed alone:
     a larger -n makes the same ones and more, and a sheet shows the first ones of a set.
+
+    With --keep-readable an image is drawn anew until the run's recogniser reads it as its class, which needs the run
+    folder. An image that never is, is left out: the set has fewer images of hard classes, a sheet leaves the place
+    blank. What is kept is easier to read than what real images look like: 'ctfgan evaluate --keep-readable' says what
+    that costs.
 
     manifest.json says what was made of what. 'ctfgan train --hq' and 'ctfgan data check' read a set in every format;
     the Hugging Face 'datasets' read it too, 'webdataset' its tar files.
@@ -81,10 +107,16 @@ def sample(
             f"{option} is for a set of samples and {out or SHEET} is a sheet; name a folder with --out"
         )
 
+    check_readable(keep_readable, top_k, tries)
+
+    import numpy as np
+
     from ctfgan.cli import console
     from ctfgan.distributed.engine import start_engine
     from ctfgan.sampling.model import load
     from ctfgan.sampling.own_images import read_own_images
+    from ctfgan.sampling.plan import readable_classes
+    from ctfgan.sampling.rejection import USUAL_TRIES, Rejections
 
     engine = start_engine(device)
     on_main = engine.processes.on_main
@@ -93,20 +125,30 @@ def sample(
     names = list(dict.fromkeys(classes)) or None
     if is_sheet:
         names = sheet_classes(loaded, names, count or SHEET_COUNT, all_classes=all_classes)
+    sampler = None
+    if keep_readable:
+        sampler = loaded.rejection_sampler(model, top_k or 1, tries or USUAL_TRIES)
+        names, note = readable_classes(loaded, names, sampler)
+        if note:
+            console.say(f"note: {note}")
     own = read_own_images(loaded, low_quality) if low_quality else None
     images = None if own is None else own.pixels
     for note in own.notes if own is not None else ():
         console.say(f"note: {note}")
     if not is_sheet:
         plan = _plan(loaded, names, count, real)
-        _make_set(loaded, plan, form or "folders", seed, images, place, dry_run=dry_run)
+        _make_set(loaded, plan, form or "folders", seed, images, sampler, place, dry_run=dry_run)
         return
     count = count or SHEET_COUNT
-    samples = loaded.sample(names, count, seed=seed, low_quality=images)
-    sheet = on_main(lambda: _write_sheet(samples, count, place))
-    of = len(samples.images) // count
+    plan = _plan(loaded, names, count, None)
+    kept = loaded.kept_images(loaded.first_images(names, count), sampler, seed=seed, low_quality=images)
+    sheet = on_main(lambda: _write_sheet(kept.images, plan.classes, count, place))
+    of = len(plan.classes)
     kinds = f" of {plural(of, 'class', 'classes')}" if loaded.bundle.recipe.method.is_conditional else ""
-    console.say(f"{plural(len(samples.images), 'image')}{kinds}: {sheet}")
+    console.say(f"{plural(int((kept.tries > 0).sum()), 'image')}{kinds}: {sheet}")
+    if sampler is not None:
+        places = np.arange(of).repeat(count)
+        console.say(Rejections.count(plan.classes, places, kept.tries, sampler.tries).sentence())
     if names is not None and not classes:
         console.say(
             f"These {of:,} of {len(loaded.classes):,} classes are spread evenly over all; choose others with --class, "
@@ -146,13 +188,12 @@ def sheet_classes(model: Model, names: list[str] | None, count: int, *, all_clas
     return names
 
 
-def _write_sheet(samples: Samples, count: int, out: Path) -> str:
+def _write_sheet(images: Bytes, headings: Sequence[str], count: int, out: Path) -> str:
     """A sheet with one column per class; returns where it is, as :func:`write_new` does."""
     from ctfgan.data.images import png
     from ctfgan.sampling.sheets import sheet_of_columns
 
-    headings = [samples.classes[label] for label in samples.labels[::count]]
-    return str(write_new(out, png(sheet_of_columns(samples.images, count, headings))))
+    return str(write_new(out, png(sheet_of_columns(images, count, headings))))
 
 
 def _plan(model: Model, classes: list[str] | None, count: int | None, real: str | None) -> SamplePlan:
@@ -177,7 +218,15 @@ def _plan(model: Model, classes: list[str] | None, count: int | None, real: str 
 
 
 def _make_set(
-    model: Model, plan: SamplePlan, form: str, seed: int, low_quality: Bytes | None, out: Path, *, dry_run: bool
+    model: Model,
+    plan: SamplePlan,
+    form: str,
+    seed: int,
+    low_quality: Bytes | None,
+    sampler: RejectionSampler | None,
+    out: Path,
+    *,
+    dry_run: bool,
 ) -> None:
     """Say what is to be made, make it, say what there is now."""
     from ctfgan.cli.console import progress, say
@@ -195,9 +244,12 @@ def _make_set(
         layout,
         out,
         low_quality=low_quality,
+        sampler=sampler,
         progress=progress,
         on_estimate=lambda seconds, size: say(f"about {duration(seconds)} left; about {format_bytes(size)} in the end"),
     )
+    if result.rejections is not None:
+        say(result.rejections.sentence())
     if result.made == 0:
         say(f"{out} is complete already: {plural(result.images, 'image')}")
         return

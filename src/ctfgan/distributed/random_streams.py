@@ -84,19 +84,26 @@ class PerImageRng(BatchRng):
     """A source whose numbers for an image depend on a seed, its class and its number in the class, on nothing else.
 
     The streams are those of the counter-based generator Philox (Salmon et al., "Parallel random numbers: as easy as
-    1, 2, 3", 2011): seed and class make its key; its counter begins at the number of the draw and of the image, so that
-    no two draws overlap. Classes go by name, since their labels change when others are added or dropped.
+    1, 2, 3", 2011): seed and class make its key; its counter begins at the numbers of the draw, of the image and of the
+    try at it, so that no two draws overlap. Classes go by name, since their labels change when others are added or
+    dropped.
 
     Args:
         seed: of all images.
         classes: class name of each image.
         numbers: which image of its class each one is, from 0.
+        attempts: which try at it, from 0; None for the first one at all of them.
     """
 
-    def __init__(self, seed: int, classes: Sequence[str], numbers: Sequence[int]) -> None:
+    def __init__(
+        self, seed: int, classes: Sequence[str], numbers: Sequence[int], attempts: Sequence[int] | None = None
+    ) -> None:
         super().__init__(torch.Generator())
         keys = {name: _key(seed, name) for name in set(classes)}
-        self._streams = [(keys[name], number) for name, number in zip(classes, numbers, strict=True)]
+        tries = [0] * len(numbers) if attempts is None else attempts
+        self._streams = [
+            (keys[name], number, attempt) for name, number, attempt in zip(classes, numbers, tries, strict=True)
+        ]
         self._draws = 0
         self._philox = np.random.Philox(key=0)
         self._unused = self._philox.state  # nothing is left over of an earlier draw
@@ -116,9 +123,9 @@ class PerImageRng(BatchRng):
     def _drawn(self, count: int, draw: Callable[[np.random.Generator], Any]) -> Tensor:
         assert count == len(self._streams), f"{count} images for {len(self._streams)} streams"
         stream, rows = np.random.Generator(self._philox), []
-        for key, number in self._streams:
+        for key, number, attempt in self._streams:
             # Ten times as fast as a new generator for each image.
-            counter = np.array([0, self._draws, number, 0], dtype=np.uint64)
+            counter = np.array([0, self._draws, number, attempt], dtype=np.uint64)
             self._philox.state = {**self._unused, "state": {"key": key, "counter": counter}}
             rows.append(draw(stream))
         self._draws += 1

@@ -21,6 +21,7 @@ from ctfgan.core.progress import silent
 from ctfgan.core.settings import first_mistake
 from ctfgan.data.images import Bytes
 from ctfgan.data.low_quality import LowQuality
+from ctfgan.data.sources.base import Labels
 from ctfgan.data.splits import Indices
 from ctfgan.distributed.engine import start_engine
 from ctfgan.evaluation.image_streams import (
@@ -31,10 +32,11 @@ from ctfgan.evaluation.image_streams import (
     floor_split,
     generated_chunks,
     image_sets,
+    kept_tries,
     real_chunks,
     reported_set,
 )
-from ctfgan.evaluation.result import FLOOR, Evaluation, read_figures, store
+from ctfgan.evaluation.result import FLOOR, Evaluation, read_figures, readable_notes, readable_set, store
 from ctfgan.metrics.classification import ClassificationScore, classification_score
 from ctfgan.metrics.eval_classifier import EvalClassifierTrainer, TrainingImages
 from ctfgan.metrics.features import Chunk, ExtractedFeatures, Extractor, extract_features
@@ -48,10 +50,12 @@ from ctfgan.models.synthesis import balanced_labels, sample_labels
 from ctfgan.recipes.recipe import Recipe, parse_recipe
 from ctfgan.runs.context import Callbacks, RunContext, main_only
 from ctfgan.runs.resumed_run import is_finished, reopen
+from ctfgan.sampling.rejection import Rejections, RejectionSampler
 from ctfgan.storage.run_folder import RECIPE, RunFolder
 from ctfgan.training.divergence import HealthRecord
 
 MEMORIZATION_SAMPLES, MEMORIZATION_REAL = 1_000, 5_000
+FEWEST_READABLE = 100  # samples that are read as their class; of fewer there are no figures
 
 
 def evaluate(
@@ -63,6 +67,9 @@ def evaluate(
     per_class: int | None = None,
     classification_score: bool | None = None,
     classification_seeds: int | None = None,
+    keep_readable: bool | None = None,
+    top_k: int | None = None,
+    tries: int | None = None,
     extractors: Sequence[Extractor] = (),
     out: str | Path | None = None,
     show: Callable[[Evaluation], None] = lambda result: None,
@@ -81,6 +88,9 @@ def evaluate(
         per_class: number of classes whose Frechet distance is measured by itself.
         classification_score: whether to train classifiers on real images, on generated ones and on both.
         classification_seeds: how many of each.
+        keep_readable: whether to measure samples, too, that are drawn anew until they are read as their class.
+        top_k: which ranks of the class do for these.
+        tries: at each of them, at most.
         extractors: more of them than the run's own recogniser, from :func:`load_extractors`.
         out: another file than ``figures.json``; the run and its bundle are then left as they are.
         show: is given the result before it is stored, by the main process.
@@ -103,13 +113,20 @@ def evaluate(
         "per_class": per_class,
         "classification_score": classification_score,
         "classification_seeds": classification_seeds,
+        "keep_readable": keep_readable,
+        "top_k": top_k,
+        "tries": tries,
     }
     settings = _settings(recipe, {name: value for name, value in changes.items() if value is not None})
     callbacks = callbacks or Callbacks()
     context, eval_classifier = reopen(folder, callbacks, device)
     processes = context.engine.processes
     shared = [SharedExtractor(extractor, processes) for extractor in (eval_classifier, *extractors)]
-    result = _Evaluator(context, folder, shared, settings, main_only(callbacks, context.engine)).evaluate()
+    sampler = None
+    if settings.keep_readable:
+        numbers = np.arange(len(context.dataset.evaluated_classes.labels))
+        sampler = RejectionSampler(eval_classifier, numbers, settings.top_k, settings.tries, processes)
+    result = _Evaluator(context, folder, shared, settings, main_only(callbacks, context.engine), sampler).evaluate()
     if processes.is_main:
         show(result)
     processes.on_main(lambda: store(folder, result, file))
@@ -158,10 +175,11 @@ def _settings(recipe: Recipe, changes: dict[str, Any]) -> EvaluationSettings:
         settings = EvaluationSettings.model_validate(recipe.evaluation.model_dump() | changes)
     except ValidationError as error:
         raise ConfigError(f"evaluation.{first_mistake(error)}") from error
-    if not recipe.method.is_conditional and (settings.per_class or settings.classification_score):
+    by_class = settings.per_class or settings.classification_score or settings.keep_readable
+    if not recipe.method.is_conditional and by_class:
         raise ConfigError(
             f"a {recipe.method.kind} model makes images without a class; set evaluation.per_class to 0 and "
-            "evaluation.classification_score to false"
+            "evaluation.classification_score and evaluation.keep_readable to false"
         )
     return settings
 
@@ -175,6 +193,7 @@ class _Evaluator:
         extractors: with keys of their own, the run's eval classifier among them.
         settings: how many images, which scores.
         callbacks: who is told what happens.
+        sampler: of samples that are read as their class, which are then measured, too.
     """
 
     def __init__(
@@ -184,6 +203,7 @@ class _Evaluator:
         extractors: Sequence[Extractor],
         settings: EvaluationSettings,
         callbacks: Callbacks,
+        sampler: RejectionSampler | None,
     ) -> None:
         self._context = context
         self._folder = folder
@@ -191,6 +211,7 @@ class _Evaluator:
         self._cards = {extractor.card.key: extractor.card for extractor in extractors}
         self._settings = settings
         self._progress = callbacks.progress
+        self._sampler = sampler
         self._classes = context.dataset.evaluated_classes
         self._reference = self._classes.reference
         self._num_classes = len(self._classes.labels)
@@ -219,11 +240,19 @@ class _Evaluator:
         sets = image_sets(self._context, self._folder)
         sample = ImageSample(settings.images, MEMORIZATION_SAMPLES, settings.seed)
         rows: dict[str, dict[str, Scores]] = {}
+        rejections: dict[str, Rejections] = {}
+        at_floor = len(split[0]), rest_features
         for images in sets:
             chunks = self._samples(images)
             extracted = self._extract(sample.collect(chunks) if images is sets[0] else chunks, settings.images)
-            at_floor = len(split[0]), rest_features
             rows[images.name] = self._score(extracted, reference, at_floor, self._class_by_class(images, by_class))
+            if self._sampler is None or images.generator is not sets[0].generator:
+                continue
+            name = readable_set(images.name, settings)
+            tries, rejections[name] = self._tries(images, self._sampler)
+            if (count := np.count_nonzero(tries[: settings.images])) >= FEWEST_READABLE:
+                extracted = self._extract(self._samples(images, tries), int(count))
+                rows[name] = self._score(extracted, reference, at_floor if count >= at_floor[0] else None, {})
         rows[FLOOR] = floor
         protocol, chosen = self._protocol(), reported_set(sets)
         return Evaluation(
@@ -232,17 +261,24 @@ class _Evaluator:
             reported_set=chosen.name,
             classification=self._classification(sets[0]) if settings.classification_score else None,
             copies=self._memorization(sample.images()),
-            notes=tuple(protocol.notes(rows[chosen.name])),
+            notes=(*protocol.notes(rows[chosen.name]), *readable_notes(rejections, rows)),
+            rejections=rejections,
         )
 
     def _real(self, rows: Indices) -> Iterator[Chunk]:
         return real_chunks(self._reference, rows, self._progress, "reading the reference")
 
-    def _generated(self, images: ImageSet, numbers: Tensor, what: str) -> Iterator[Chunk]:
-        return generated_chunks(images, numbers, self._settings.seed, self._context.engine, self._progress, what)
+    def _generated(self, images: ImageSet, numbers: Tensor, what: str, tries: Labels | None = None) -> Iterator[Chunk]:
+        return generated_chunks(images, numbers, self._settings.seed, self._context.engine, self._progress, what, tries)
 
-    def _samples(self, images: ImageSet) -> Iterator[Chunk]:
-        chunks = self._generated(images, self._numbers, f"measuring {images.name}")
+    def _tries(self, images: ImageSet, sampler: RejectionSampler) -> tuple[Labels, Rejections]:
+        """Which try at each sample is read as its class, and how many it took, class by class."""
+        seed, engine = self._settings.seed, self._context.engine
+        tries = kept_tries(images, self._numbers, seed, engine, self._progress, sampler)
+        return tries, Rejections.count(images.names, self._numbers.numpy(), tries, sampler.tries)
+
+    def _samples(self, images: ImageSet, tries: Labels | None = None) -> Iterator[Chunk]:
+        chunks = self._generated(images, self._numbers, f"measuring {images.name}", tries)
         intended = self._context.recipe.method.is_conditional
         return ((pixels, labels if intended else None) for pixels, labels in chunks)
 

@@ -17,6 +17,7 @@ from ctfgan.core.progress import Progress
 from ctfgan.data.dataset import Subset
 from ctfgan.data.images import Bytes
 from ctfgan.data.low_quality_bank import LowQualityBank
+from ctfgan.data.sources.base import Labels
 from ctfgan.data.splits import Indices, first_rows, stratified_order
 from ctfgan.distributed.engine import Engine, to_device
 from ctfgan.distributed.processes import Processes
@@ -26,6 +27,7 @@ from ctfgan.metrics.features import Chunk, Extractor, ExtractorCard
 from ctfgan.models.synthesis import draw_inputs, synthesise
 from ctfgan.runs.context import RunContext
 from ctfgan.runs.new_run import released_generator
+from ctfgan.sampling.rejection import RejectionSampler
 from ctfgan.storage.run_folder import RunFolder
 
 CHUNK = 1_000
@@ -71,7 +73,13 @@ def reported_set(sets: list[ImageSet]) -> ImageSet:
 
 
 def generated_chunks(
-    images: ImageSet, numbers: Tensor, seed: int, engine: Engine, progress: Progress, what: str
+    images: ImageSet,
+    numbers: Tensor,
+    seed: int,
+    engine: Engine,
+    progress: Progress,
+    what: str,
+    tries: Labels | None = None,
 ) -> Iterator[Chunk]:
     """The first images of some measured classes; class, number in the class and seed decide each.
 
@@ -82,15 +90,62 @@ def generated_chunks(
         engine: where the generator is; its processes, all of which must ask, make the images together.
         progress: shows how far it is.
         what: is being done, in words.
+        tries: from :func:`kept_tries`, ``(N,)``: the kept try at each image, images without one left out; None for the
+            first one of all.
     """
-    names = [images.names[number] for number in numbers.tolist()]
-    of_class = numbers_in_class(names)
-    starts = range(0, len(numbers), CHUNK)
+    streams = _Streams(images, numbers, seed, engine)
+    places = np.arange(len(numbers)) if tries is None else np.flatnonzero(tries)
+    starts = range(0, len(places), CHUNK)
     for start in progress(starts, len(starts), what):
-        part = slice(start, start + CHUNK)
-        rng = PerImageRng(seed, names[part], of_class[part])
-        inputs = draw_inputs(images.generator, images.labels[numbers[part]], images.bank, rng)
-        yield synthesise(images.generator, *inputs, engine), numbers[part]
+        part = places[start : start + CHUNK]
+        attempts = np.zeros_like(part) if tries is None else tries[part] - 1
+        yield streams.make(part, attempts), numbers[part]
+
+
+def kept_tries(
+    images: ImageSet,
+    numbers: Tensor,
+    seed: int,
+    engine: Engine,
+    progress: Progress,
+    sampler: RejectionSampler,
+) -> Labels:
+    """Which try at each image a sampler keeps, ``(N,)``, from 1; 0 where it keeps none. The images are not.
+
+    Args:
+        images: generator and bank.
+        numbers: measured class of each image, ``(N,)``; the labels that the sampler knows.
+        seed: of noise and low-quality images.
+        engine: as for :func:`generated_chunks`.
+        progress: shows how far it is.
+        sampler: keeps images.
+    """
+    streams, tries = _Streams(images, numbers, seed, engine), []
+    starts = range(0, len(numbers), CHUNK)
+    for start in progress(starts, len(starts), f"drawing until read, {images.name}"):
+        part = np.arange(start, min(start + CHUNK, len(numbers)))
+
+        def make(places: Labels, attempts: Labels, part: Labels = part) -> Bytes:
+            return streams.make(part[places], attempts)
+
+        tries.append(sampler.draw(numbers[part].numpy(), make).tries)
+    return np.concatenate(tries)
+
+
+class _Streams:
+    """The first images of some measured classes, and further tries at each."""
+
+    def __init__(self, images: ImageSet, numbers: Tensor, seed: int, engine: Engine) -> None:
+        self._images, self._numbers, self._seed, self._engine = images, numbers, seed, engine
+        self._names = [images.names[number] for number in numbers.tolist()]
+        self._of_class = numbers_in_class(self._names)
+
+    def make(self, places: Labels, attempts: Labels) -> Bytes:
+        """Some of the images, at some try each from 0 on; both ``(M,)``."""
+        names, of_class = ([every[place] for place in places.tolist()] for every in (self._names, self._of_class))
+        rng = PerImageRng(self._seed, names, of_class, attempts.tolist())
+        generator, labels = self._images.generator, self._images.labels[self._numbers[places]]
+        return synthesise(generator, *draw_inputs(generator, labels, self._images.bank, rng), self._engine)
 
 
 def real_chunks(subset: Subset, rows: NDArray[np.int64], progress: Progress, what: str) -> Iterator[Chunk]:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ctfgan.bundle.bundle import add_figures
 from ctfgan.core.errors import ConfigError, CtfganError, RunError
 from ctfgan.core.files import read_json, write_file
-from ctfgan.core.text import excerpt
+from ctfgan.core.text import excerpt, plural
 from ctfgan.data.settings import name_of
 from ctfgan.metrics.classification import ClassificationScore
 from ctfgan.metrics.features import EVAL_CLASSIFIER, ExtractorCard
 from ctfgan.metrics.memorization import MemorizationCheck
 from ctfgan.metrics.protocol import Protocol, in_words
 from ctfgan.metrics.scores import Scores
+from ctfgan.metrics.settings import EvaluationSettings
+from ctfgan.sampling.rejection import Rejections
 from ctfgan.storage.run_folder import BUNDLE, FIGURES, RunFolder
 
 SAMPLES, AS_TRAINED = "samples", "samples without moving average"
@@ -43,6 +46,23 @@ def with_training_bank(image_set: str) -> str:
     return image_set.removesuffix(HELD_OUT_BANK).removesuffix(TRAINING_BANK) + TRAINING_BANK
 
 
+def readable_set(image_set: str, settings: EvaluationSettings) -> str:
+    """Name of the samples that differ from others in being drawn anew until they are read as their class."""
+    chosen = f"{SAMPLES} read as their class (top-{settings.top_k}, up to {plural(settings.tries, 'try', 'tries')})"
+    return chosen + image_set.removeprefix(SAMPLES)
+
+
+def readable_notes(rejections: Mapping[str, Rejections], rows: Collection[str]) -> list[str]:
+    """What must be said of samples that are read as their class, one sentence each."""
+    few = [f"too few {name} to be measured: {told.sentence()}" for name, told in rejections.items() if name not in rows]
+    if len(few) < len(rejections):
+        few.append(
+            "the recogniser itself chose the samples that are read as their class, so that its top-1 and top-5 say "
+            "nothing of them; look at distance, precision, recall and coverage, and at how many were drawn"
+        )
+    return few
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """What ``ctfgan evaluate`` reports."""
@@ -57,6 +77,9 @@ class Evaluation:
     copies: MemorizationCheck
     notes: tuple[str, ...]
     """What the figures are not good for, one sentence each."""
+    rejections: dict[str, Rejections] = field(default_factory=dict)
+    """Of samples that are drawn anew until they are read as their class, by image set: how many that took. Empty unless
+    they were asked for."""
 
     @property
     def reported(self) -> Scores:
@@ -77,6 +100,8 @@ class Evaluation:
         }
         if self.classification is not None:
             lines["classification accuracy score"] = self.classification.sentence()
+        for name, rejections in self.rejections.items():
+            lines[f"{name}, drawn"] = rejections.sentence()
         if self.notes:
             lines["note"] = "; ".join(self.notes)
         return lines

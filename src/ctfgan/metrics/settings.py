@@ -47,3 +47,9 @@ class EvaluationSettings(Settings):
     them on the reference."""
     classification_seeds: int = Field(default=3, ge=1)
     """Classifiers of each kind, for the uncertainty of what the generated images add."""
+    keep_readable: bool = False
+    """Also measure samples that are drawn anew until the recogniser reads them as their class."""
+    top_k: int = Field(default=1, ge=1)
+    """It is enough for these if the class is among so many that are ranked first."""
+    tries: int = Field(default=20, ge=1, le=254)
+    """Each of them is drawn so often at most."""

@@ -137,7 +137,7 @@ def metric_table(figures: dict[str, Any], key: str) -> tuple[list[str], list[lis
         "coverage ↑": lambda row: _neighbours(row, "coverage"),
         "per class ↓": lambda row: "" if row["per_class"] is None else f"{row['per_class']['mean']:.2f}",
     }
-    rows = {name: row[key] for name, row in figures["rows"].items()}
+    rows = {name: row[key] for name, row in figures["rows"].items() if key in row}
     used = {heading: cell for heading, cell in columns.items() if any(cell(row) for row in rows.values())}
     return ["images", *used], [[name, *(cell(row) for cell in used.values())] for name, row in rows.items()]
 

@@ -32,6 +32,7 @@ from ctfgan.reports.run_results import (
     top_1_lq_only,
 )
 from ctfgan.runs.resumed_run import is_finished
+from ctfgan.sampling.rejection import Rejections
 from ctfgan.storage.run_folder import JOURNAL, RECIPE, RECOGNISER, RunFolder
 
 MOST_EVENTS = 200
@@ -187,6 +188,8 @@ def figures_section(run: RunSummary, level: int) -> list[Block]:
     blocks.append(Paragraph("The floor is what real images score against other real images; few images make any "
                             "distance larger, so compare it with samples at the floor's size. What stands for the "
                             f"run: {figures['reported_set']}."))  # fmt: skip
+    if drawn := figures.get("rejections"):
+        blocks.append(Items(tuple(f"{name}: {Rejections(**told).sentence()}." for name, told in drawn.items())))
     if figures["notes"]:
         blocks.append(Items(tuple(f"Note: {note}." for note in figures["notes"])))
     per_class = figures["rows"][figures["reported_set"]][EVAL_CLASSIFIER]["per_class"]

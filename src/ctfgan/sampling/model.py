@@ -22,20 +22,18 @@ from ctfgan.core.class_index import ClassIndex
 from ctfgan.core.errors import ConfigError
 from ctfgan.data.images import Bytes, square, to_float
 from ctfgan.data.settings import HUB
-from ctfgan.data.sources.base import UNLABELLED
+from ctfgan.data.sources.base import UNLABELLED, Labels
 from ctfgan.distributed.engine import Engine, alone, choose_device, to_device
 from ctfgan.distributed.random_streams import PerImageRng
 from ctfgan.models.ctf_gan import TransferGenerator
 from ctfgan.models.interfaces import Condition, Noise
-from ctfgan.models.synthesis import CHUNK, draw_inputs, synthesise
+from ctfgan.models.synthesis import CHUNK, CPU_CHUNK, draw_inputs, synthesise
 from ctfgan.nn.class_tables import CLASSES, LOW_QUALITY_LABELS
+from ctfgan.sampling.rejection import UNKNOWN, USUAL_TRIES, KeptImages, RejectionSampler, open_recogniser
 from ctfgan.sampling.slides import arc, label_rows_between, rows_between
 
 ANY_CLASS = "any-class"
 """What stands for the classes where a generator knows none."""
-
-CPU_CHUNK = 16
-"""Images per forward on a CPU, where an image is to be the same to the bit whatever is made with it."""
 
 
 class ImageId(NamedTuple):
@@ -45,6 +43,8 @@ class ImageId(NamedTuple):
     """None for a generator without classes."""
     number: int
     """Which image of its class, from 0."""
+    attempt: int = 0
+    """Which try at it, from 0: further ones are made where images must be read as their class."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,13 @@ class Model:
         return ClassIndex(self.classes)
 
     def sample(
-        self, classes: Sequence[str] | None = None, n: int = 16, *, seed: int = 0, low_quality: Bytes | None = None
+        self,
+        classes: Sequence[str] | None = None,
+        n: int = 16,
+        *,
+        seed: int = 0,
+        low_quality: Bytes | None = None,
+        sampler: RejectionSampler | None = None,
     ) -> Samples:
         """The first ``n`` images of each class; class, number and seed decide each.
 
@@ -97,17 +103,73 @@ class Model:
             n: images of each class, or in all without classes.
             seed: of noise and of the draw from the bank.
             low_quality: own low-quality images, uint8 ``(L, r, r, K)``, used in turn instead of the bank.
+            sampler: from :meth:`rejection_sampler`: images are drawn anew until they are read as their class, and
+                those that never are are left out.
 
         Raises:
             ConfigError: an unknown class, n below 1, or own images for a method that uses none.
         """
         if n < 1:
             raise ConfigError(f"n is {n}; at least one image of each class must be asked for")
-        conditional = self.bundle.recipe.method.is_conditional
-        names: Sequence[str | None] = (self.classes if conditional else [None]) if classes is None else classes
-        ids = [ImageId(name, number) for name in names for number in range(n)]
-        images = self.images(ids, seed=seed, low_quality=low_quality)
-        return Samples(images, self.labels(ids).numpy(), self.classes if conditional else (ANY_CLASS,))
+        ids = self.first_images(classes, n)
+        kept, labels = self.kept_images(ids, sampler, seed=seed, low_quality=low_quality), self.labels(ids).numpy()
+        there, conditional = kept.tries > 0, self.bundle.recipe.method.is_conditional
+        return Samples(kept.images[there], labels[there], self.classes if conditional else (ANY_CLASS,))
+
+    def first_images(self, classes: Sequence[str] | None, n: int) -> list[ImageId]:
+        """The first ``n`` images of each class, class by class; None for all classes, or where there are none."""
+        every: Sequence[str | None] = self.classes if self.bundle.recipe.method.is_conditional else [None]
+        return [ImageId(name, number) for name in (every if classes is None else classes) for number in range(n)]
+
+    def rejection_sampler(self, run: str | Path, top_k: int = 1, tries: int = USUAL_TRIES) -> RejectionSampler:
+        """What has images drawn until the recogniser of this model's run reads them as their class.
+
+        Args:
+            run: the run folder, which has the recogniser.
+            top_k: an image passes if its class is among so many that are ranked first.
+            tries: at each image, at most.
+
+        Raises:
+            ConfigError: no run folder, a method without classes, or a number that is not allowed.
+            CtfganError: the recogniser is missing or damaged.
+        """
+        method = self.bundle.recipe.method
+        if not method.is_conditional:
+            raise ConfigError(f"a {method.kind} model makes images of no chosen class that they could be read as")
+        recogniser, labels = open_recogniser(Path(run), self.bundle, self.engine)
+        numbers = np.full(len(self.classes), UNKNOWN)
+        numbers[labels] = np.arange(len(labels))
+        return RejectionSampler(recogniser, numbers, top_k, tries, self.engine.processes)
+
+    def kept_images(
+        self,
+        ids: Sequence[ImageId],
+        sampler: RejectionSampler | None,
+        *,
+        seed: int = 0,
+        low_quality: Bytes | None = None,
+    ) -> KeptImages:
+        """One image for each id as :meth:`images` makes it, or the first try at it that a sampler keeps.
+
+        Raises:
+            ConfigError: as :meth:`images`, or a class that the sampler's recogniser does not know.
+        """
+        if sampler is None:
+            images = self.images(ids, seed=seed, low_quality=low_quality)
+            return KeptImages(images, np.ones(len(ids), dtype=np.int64))
+        labels = self.labels(ids).numpy()
+        known = sampler.knows(labels)
+        if not known.all():
+            name = ids[int(known.argmin())].class_name
+            raise ConfigError(f"the recogniser does not know class {name!r} and cannot read images of it; leave it out")
+
+        def make(places: Labels, attempts: Labels) -> Bytes:
+            tries = zip(places.tolist(), attempts.tolist(), strict=True)
+            return self.images(
+                [ids[place]._replace(attempt=t) for place, t in tries], seed=seed, low_quality=low_quality
+            )
+
+        return sampler.draw(labels, make)
 
     def images(self, ids: Sequence[ImageId], *, seed: int = 0, low_quality: Bytes | None = None) -> Bytes:
         """One image for each id, uint8 ``(N, R, R, K)``.
@@ -224,7 +286,7 @@ class Model:
         self, ids: Sequence[ImageId], labels: Tensor, seed: int, *, with_bank: bool = True
     ) -> tuple[Condition, Noise]:
         classes = [ANY_CLASS if image.class_name is None else image.class_name for image in ids]
-        rng = PerImageRng(seed, classes, [image.number for image in ids])
+        rng = PerImageRng(seed, classes, [image.number for image in ids], [image.attempt for image in ids])
         return draw_inputs(self.bundle.generator, labels, self.bundle.bank if with_bank else None, rng)
 
     def _own_condition(self, labels: Tensor, images: Bytes) -> Condition:

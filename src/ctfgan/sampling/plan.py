@@ -11,6 +11,7 @@ from ctfgan.core.errors import ConfigError
 from ctfgan.core.text import a_few, plural
 from ctfgan.data.sources.base import ImageSource, Labels
 from ctfgan.sampling.model import ANY_CLASS, Model
+from ctfgan.sampling.rejection import RejectionSampler
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,32 @@ def plan_balanced(model: Model, classes: Sequence[str] | None, real: ImageSource
         notes.append(f"{_classes(over)} with more than {largest:,} real images, to which nothing is added")
     counts = np.maximum(largest - found, 0)
     return SamplePlan(names, labels, counts, Balance(real.location, largest, found, tuple(notes)))
+
+
+def readable_classes(
+    model: Model, classes: list[str] | None, sampler: RejectionSampler
+) -> tuple[list[str] | None, str | None]:
+    """Those of some classes that a sampler's recogniser knows, and a sentence about the others if there are any.
+
+    Args:
+        model: the generator.
+        classes: class names; None for all, as in the answer.
+        sampler: of the model.
+
+    Raises:
+        ConfigError: an unknown class, or none that the recogniser knows.
+    """
+    names, labels = _chosen(model, classes)
+    known = sampler.knows(labels)
+    if known.all():
+        return classes, None
+    others = _quoted([name for name, is_known in zip(names, known, strict=True) if not is_known])
+    if not known.any():
+        some = [name for name, is_known in zip(model.classes, sampler.knows(np.arange(len(model.classes))), strict=True)
+                if is_known]  # fmt: skip
+        raise ConfigError(f"the recogniser knows none of the classes {others}; choose others, such as {_quoted(some)}")
+    kept = [name for name, is_known in zip(names, known, strict=True) if is_known]
+    return kept, f"{_classes(len(names) - len(kept))} unknown to the recogniser, left out: {others}"
 
 
 def _chosen(model: Model, classes: Sequence[str] | None) -> tuple[tuple[str, ...], Labels]:

@@ -2,7 +2,8 @@
 
 The manifest comes first and says what is to be made (:mod:`~ctfgan.data.sources.sample_set`); what is missing is made.
 Files appear whole or not at all, and an image follows from bundle, class, number and seed: so a set is the same, byte
-for byte, however often its making was interrupted.
+for byte, however often its making was interrupted. Where images are drawn until they are read as their class, a byte
+for each notes the try that was kept, so that none is drawn twice.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ctfgan.bundle.bundle import environment
 from ctfgan.core.errors import ConfigError, Interrupted
@@ -28,18 +30,22 @@ from ctfgan.data.images import Bytes, png, to_picture
 from ctfgan.data.sources.sample_set import (
     SET_KIND,
     SET_MANIFEST,
+    SET_TRIES,
     SET_VERSION,
     SetLowQuality,
     SetManifest,
+    SetReadable,
     set_manifest,
 )
 from ctfgan.sampling.layouts import EncodedImage, Layout, layout_named
 from ctfgan.sampling.model import ImageId, Model
 from ctfgan.sampling.names import folder_names
 from ctfgan.sampling.plan import SamplePlan
+from ctfgan.sampling.rejection import KeptImages, Rejections, RejectionSampler
 
 ROUND = 64  # images that a process makes before they are written
 WARM = 2  # rounds before the time that is left can be told
+NEVER = 255  # stands in a set's tries for an image that was given up; 0 for one that was not tried yet
 
 OnEstimate = Callable[[float, int], None]
 """Is told once how many seconds are left and how many bytes there will be."""
@@ -53,6 +59,8 @@ class MadeSet:
     bytes: int
     made: int
     """Images that were not there before."""
+    rejections: Rejections | None
+    """How many were drawn for them, if they had to be read as their class."""
 
 
 def layout_for(model: Model, plan: SamplePlan, form: str, seed: int) -> Layout:
@@ -94,6 +102,7 @@ def write_set(
     out: Path,
     *,
     low_quality: Bytes | None = None,
+    sampler: RejectionSampler | None = None,
     progress: Progress = silent,
     on_estimate: OnEstimate | None = None,
 ) -> MadeSet:
@@ -106,6 +115,8 @@ def write_set(
         layout: from :func:`layout_for`; holds plan and seed.
         out: a new folder, or that of a set that was begun with the same arguments.
         low_quality: own low-quality images, uint8 ``(L, r, r, K)``, used in turn instead of the bank.
+        sampler: from :meth:`~ctfgan.sampling.model.Model.rejection_sampler`: images are drawn anew until they are read
+            as their class, and those that never are are left out; None keeps what is drawn first.
         progress: shows the making.
         on_estimate: told once how long it takes.
 
@@ -115,19 +126,25 @@ def write_set(
         Interrupted: a signal ended it early; complete files stay.
     """
     processes = model.engine.processes
-    manifest = _manifest(model, layout, low_quality)
+    manifest = _manifest(model, layout, low_quality, sampler)
     with ExitStack() as held:
         present = processes.on_main(lambda: _begin(out, layout, manifest, held))
-        files = _Files(layout, out, present)
-        signal_number = _make(files, model, layout, low_quality, progress, on_estimate)
+        tries = processes.on_main(lambda: _tries(out, layout, sampler))
+        files = _Files(layout, out, present, tries)
+        if len(files.rows):
+            processes.on_main(lambda: _reopen(out, manifest))
+        if sampler is not None and len(files.rows):
+            processes.on_main(lambda: files.note_in(held.enter_context(_record(out, tries))))
+        signal_number = _make(files, model, layout, low_quality, sampler, progress, on_estimate)
         if signal_number:
             raise Interrupted(
                 f"stopped after {files.images:,} of {layout.plan.total:,} images, which stay in {out}; run the same "
                 "command again to go on",
                 signal_number,
             )
-        processes.on_main(lambda: _finish(out, manifest))
-    return MadeSet(layout.plan.total, files.bytes, len(files.rows))
+        rejections = None if sampler is None else files.rejections(sampler.tries)
+        processes.on_main(lambda: _finish(out, manifest, rejections))
+    return MadeSet(files.images, files.bytes, files.made, rejections)
 
 
 class _Files:
@@ -137,36 +154,65 @@ class _Files:
         layout: of the set.
         out: its folder.
         present: bytes of each file that is there, by its number.
+        tries: of each image, ``(N,)``: the try that was kept, from 1; 0 if none was made yet, :data:`NEVER` if it was
+            given up and is in no file.
 
     Attributes:
-        rows: the missing images in the order of the set.
+        rows: the images to be made, in the order of the set.
         images: how many there are.
         bytes: of all files that there are.
     """
 
-    def __init__(self, layout: Layout, out: Path, present: Mapping[int, int]) -> None:
+    def __init__(self, layout: Layout, out: Path, present: Mapping[int, int], tries: NDArray[np.uint8]) -> None:
         sizes = layout.sizes()
-        self._layout, self._out = layout, out
+        self._layout, self._out, self._tries = layout, out, tries
         self._file, self._stops = np.repeat(np.arange(len(sizes)), sizes), np.cumsum(sizes)
+        self._starts = self._stops - sizes
         self._unwritten: list[EncodedImage] = []
-        self.rows = np.flatnonzero(~np.isin(self._file, list(present)))
-        self.images, self.bytes = layout.plan.total - len(self.rows), sum(present.values())
+        is_done = np.bincount(self._file[tries != NEVER], minlength=len(sizes)) == 0  # nothing of it is to be written
+        is_done[list(present)] = True
+        is_done[self._file[tries == 0]] = False
+        self.rows = np.flatnonzero(~is_done[self._file])
+        self.images = self._before = int((is_done[self._file] & (tries != NEVER)).sum())
+        self.bytes = sum(size for file, size in present.items() if is_done[file])
+        self._record: BinaryIO | None = None
 
-    def add(self, row: int, image: EncodedImage) -> None:
-        """Take the next of the missing images."""
-        self._unwritten.append(image)
+    def note_in(self, record: BinaryIO) -> None:
+        """Write tries into a file from now on."""
+        self._record = record
+
+    @property
+    def made(self) -> int:
+        """How many of the images were not there before."""
+        return self.images - self._before
+
+    def add(self, row: int, image: EncodedImage | None, attempt: int) -> None:
+        """Take the next of the images to be made, and the try at it that was kept; None and :data:`NEVER` for none."""
+        self._tries[row] = attempt
+        if image is not None:
+            self._unwritten.append(image)
         file = int(self._file[row])
-        if row + 1 == self._stops[file]:
+        if row + 1 == self._stops[file] and self._unwritten:
             path = self._out / self._layout.path(file)
-            self._layout.write(path, self._unwritten, row + 1 - len(self._unwritten))
+            self._layout.write(path, self._unwritten, int(self._starts[file]))
             self.images += len(self._unwritten)
             self.bytes += path.stat().st_size
             self._unwritten = []
+        if self._record is not None:
+            self._record.seek(row)
+            self._record.write(bytes([attempt]))
 
     def expected_bytes(self) -> int:
         """What the set will take on disk, judged by the images so far."""
         sizes = [len(image.content) for image in self._unwritten]
-        return round((self.bytes + sum(sizes)) / max(self.images + len(sizes), 1) * self._layout.plan.total)
+        images, tried = self.images + len(sizes), np.count_nonzero(self._tries)
+        total = self._layout.plan.total * np.count_nonzero(self._tries[self._tries != NEVER]) / max(int(tried), 1)
+        return round((self.bytes + sum(sizes)) / max(images, 1) * total)
+
+    def rejections(self, most: int) -> Rejections:
+        """How many images were drawn and kept of each class, with so many tries at those that were given up."""
+        tries = np.where(self._tries == NEVER, 0, self._tries).astype(np.int64)
+        return Rejections.count(self._layout.plan.classes, self._layout.places, tries, most)
 
 
 def _make(
@@ -174,6 +220,7 @@ def _make(
     model: Model,
     layout: Layout,
     low_quality: Bytes | None,
+    sampler: RejectionSampler | None,
     progress: Progress,
     on_estimate: OnEstimate | None,
 ) -> int:
@@ -185,10 +232,11 @@ def _make(
     rounds = -(-len(files.rows) // size)
     signal_number, started = 0, time.monotonic()
 
-    def take(part: list[int], images: Bytes) -> None:
-        for row, image in zip(part, images, strict=True):
-            content = png(to_picture(image))
-            files.add(row, EncodedImage(content, int(layout.places[row]), int(layout.numbers[row])))
+    def take(part: list[int], kept: KeptImages) -> None:
+        for row, image, attempt in zip(part, kept.images, kept.tries.tolist(), strict=True):
+            place, number = int(layout.places[row]), int(layout.numbers[row])
+            encoded = EncodedImage(png(to_picture(image)), place, number) if attempt else None
+            files.add(row, encoded, attempt or NEVER)
 
     with stop_on_signals(patient=processes.count > 1) as stop:
         for turn in progress(range(rounds), rounds, f"making images, {size} at a time"):
@@ -197,8 +245,8 @@ def _make(
                 break
             part = files.rows[turn * size : (turn + 1) * size].tolist()
             ids = [ImageId(names[layout.places[row]], int(layout.numbers[row])) for row in part]
-            images = model.images(ids, seed=layout.seed, low_quality=low_quality)
-            processes.on_main(lambda part=part, images=images: take(part, images))  # type: ignore[misc]
+            kept = model.kept_images(ids, sampler, seed=layout.seed, low_quality=low_quality)
+            processes.on_main(lambda part=part, kept=kept: take(part, kept))  # type: ignore[misc]
             if turn + 1 == WARM:
                 started = time.monotonic()
             elif turn == WARM and on_estimate is not None:
@@ -229,24 +277,51 @@ def _begin(out: Path, layout: Layout, manifest: dict[str, Any], held: ExitStack)
         _write_manifest(out, manifest)
     paths = (out / layout.path(file) for file in range(len(layout.sizes())))
     sizes = ((file, path.stat().st_size) for file, path in enumerate(paths) if path.is_file())
-    present = {file: size for file, size in sizes if size}  # a computer that lost power may leave empty ones
-    if before is not None and before.complete and len(present) < len(layout.sizes()):
-        _write_manifest(out, manifest)
-    return present
+    return {file: size for file, size in sizes if size}  # a computer that lost power may leave empty ones
 
 
-def _finish(out: Path, manifest: dict[str, Any]) -> None:
+def _reopen(out: Path, manifest: dict[str, Any]) -> None:
+    """A set that was complete and lacks something is so no more."""
     known = set_manifest(out)
-    if known is None or not known.complete:
-        flush_all()
-        _write_manifest(out, {**manifest, "complete": True})
+    if known is not None and known.complete:
+        _write_manifest(out, manifest)
+
+
+def _finish(out: Path, manifest: dict[str, Any], rejections: Rejections | None) -> None:
+    known = set_manifest(out)
+    if known is not None and known.complete:
+        return
+    if rejections is not None:
+        drawn, kept = rejections.drawn, rejections.kept
+        manifest["readable"] |= {"drawn": sum(drawn), "kept": sum(kept)}
+        for entry, *numbers in zip(manifest["classes"], drawn, kept, strict=True):
+            entry |= dict(zip(("drawn", "kept"), numbers, strict=True))
+    flush_all()
+    _write_manifest(out, {**manifest, "complete": True})
+
+
+def _tries(out: Path, layout: Layout, sampler: RejectionSampler | None) -> NDArray[np.uint8]:
+    """The tries of all images as far as they were noted; without a sampler the first ones."""
+    total = layout.plan.total
+    if sampler is None:
+        return np.ones(total, dtype=np.uint8)
+    noted = (out / SET_TRIES).read_bytes() if (out / SET_TRIES).is_file() else b""
+    return np.frombuffer(noted if len(noted) == total else bytes(total), dtype=np.uint8).copy()
+
+
+def _record(out: Path, tries: NDArray[np.uint8]) -> BinaryIO:
+    """The file in which tries are noted, image by image."""
+    write_file(out / SET_TRIES, tries.tobytes())
+    return (out / SET_TRIES).open("r+b", buffering=0)
 
 
 def _write_manifest(out: Path, content: Mapping[str, Any]) -> None:
     write_file(out / SET_MANIFEST, json.dumps(content, ensure_ascii=False, indent=1).encode())
 
 
-def _manifest(model: Model, layout: Layout, low_quality: Bytes | None) -> dict[str, Any]:
+def _manifest(
+    model: Model, layout: Layout, low_quality: Bytes | None, sampler: RejectionSampler | None = None
+) -> dict[str, Any]:
     """What decides the images of a set, and what its readers want to know."""
     recipe, plan = model.bundle.recipe, layout.plan
     classes = []
@@ -257,6 +332,9 @@ def _manifest(model: Model, layout: Layout, low_quality: Bytes | None) -> dict[s
     own = None
     if low_quality is not None:
         own = {"images": len(low_quality), "sha256": sha256(np.ascontiguousarray(low_quality).data).hexdigest()}
+    readable = None
+    if sampler is not None:
+        readable = {"top_k": sampler.top_k, "tries": sampler.tries, "recogniser": sampler.recogniser.card.name}
     return {
         "kind": SET_KIND,
         "format_version": SET_VERSION,
@@ -267,6 +345,7 @@ def _manifest(model: Model, layout: Layout, low_quality: Bytes | None) -> dict[s
         "image": {"encoding": "png", "side": recipe.data.resolution, "channels": model.bundle.data_spec.channels},
         "low_quality": own,
         "balanced_with": plan.balance and {"source": plan.balance.source, "target": plan.balance.target},
+        "readable": readable,
         "images": plan.total,
         "made_with": environment(),
         "classes": classes,
@@ -283,6 +362,8 @@ def _difference(before: SetManifest, now: SetManifest) -> str | None:
         return f"with --seed {before.seed}, not {now.seed}"
     if before.low_quality != now.low_quality:
         return f"with {_lq_words(before.low_quality)}, not {_lq_words(now.low_quality)}"
+    if before.readable != now.readable:
+        return f"{_readable_words(before.readable)}, not {_readable_words(now.readable)}"
     old, new = before.classes, now.classes
     if len(old) != len(new):
         return f"for {plural(len(old), 'class', 'classes')}, not {plural(len(new), 'class', 'classes')}"
@@ -298,3 +379,9 @@ def _lq_words(low_quality: SetLowQuality | None) -> str:
     if low_quality is None:
         return "the bundle's low-quality images"
     return f"{low_quality.images:,} own low-quality images (SHA-256 {low_quality.sha256[:8]})"
+
+
+def _readable_words(readable: SetReadable | None) -> str:
+    if readable is None:
+        return "without --keep-readable"
+    return f"with --keep-readable, --top-k {readable.top_k}, --tries {readable.tries} and {readable.recogniser}"

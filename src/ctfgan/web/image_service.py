@@ -155,7 +155,7 @@ class ImageService:
         """Images of each class; the seed on the page is the number of an image in its class."""
         names: list[str | None] = list(dict.fromkeys(request.classes)) or [None]
         ids = [ImageId(name, number) for name in names for number in _numbers(request.seed, request.n)]
-        infos = [ImageInfo("sample", *image) for image in ids]
+        infos = [ImageInfo("sample", image.class_name, image.number) for image in ids]
         headings = [name or "" for name in names]
         return ImageResult("samples", self._model.images(ids), infos, headings, self._origin("sample", request))
 
@@ -175,7 +175,8 @@ class ImageService:
         seed = start.number if start == end else None
         positions = [step / (request.steps - 1) for step in range(request.steps)]
         infos = [ImageInfo("step", name, seed, position) for position in positions]
-        infos[0], infos[-1] = ImageInfo("step", *start, 0.0), ImageInfo("step", *end, 1.0)
+        ends = ((start, 0.0), (end, 1.0))
+        infos[0], infos[-1] = (ImageInfo("step", one.class_name, one.number, position) for one, position in ends)
         headings = [f"{position:.0%}" for position in positions]
         return ImageResult("slide", images, infos, headings, self._origin("slide", request))
 

@@ -9,9 +9,14 @@
     image                     encoding, side in pixels, channels
     low_quality               number and SHA-256 of own low-quality images; null if the bundle's were used
     balanced_with             source and target of --balance-with; null without
+    readable                  with --keep-readable: top_k, tries, the recogniser's name with its hash, and in the end
+                              how many images were drawn and kept; else null
     classes                   name, label in the model, images, and for class folders the folder; in parquet files and
-                              .cls entries the label is the place in this list
-    images, made_with         of all classes; date and versions
+                              .cls entries the label is the place in this list; with --keep-readable drawn and kept
+    images, made_with         of all classes, as they were asked for; date and versions
+
+With --keep-readable there is ``.tries``, too: a byte for each image in the order of the set, which says the try that
+was kept, from 1; 255 if none was, 0 as long as nothing was tried.
 """
 
 from __future__ import annotations
@@ -26,6 +31,7 @@ from ctfgan.core.settings import first_mistake
 
 SET_MANIFEST = "manifest.json"
 SET_KIND = "ctfgan set of samples"
+SET_TRIES = ".tries"  # hidden, and so nobody's data
 SET_VERSION = 2
 LONGEST_MANIFEST = 1 << 29  # bytes; a million classes and their folders
 
@@ -52,6 +58,14 @@ class SetLowQuality(BaseModel):
     sha256: str
 
 
+class SetReadable(BaseModel):
+    """How images were chosen that are read as their class."""
+
+    top_k: int
+    tries: int
+    recogniser: str
+
+
 class SetManifest(BaseModel):
     """What decides the images of a set; all else that is written is for people."""
 
@@ -60,6 +74,7 @@ class SetManifest(BaseModel):
     format: str
     seed: int
     low_quality: SetLowQuality | None
+    readable: SetReadable | None = None
     classes: list[SetClass]
 
 
