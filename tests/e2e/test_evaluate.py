@@ -52,6 +52,13 @@ def test_every_figure_is_written_under_its_extractors_name_with_its_numbers_of_i
         assert row["corner"]["score"] is None
         assert row["corner"]["top_1"] is None
         assert set(row["recogniser"]["per_class"]["distances"]) == {"A", "D"}
+    several = figures["super_resolution"]
+    assert (several["images"], several["results"], several["bank"]) == (8, 10, "held-out LQ bank")
+    assert set(several["rows"]) == {"G_A behind G_LH", "G_LH alone", "other real images of the class"}
+    assert all(0 < row["psnr"] < 58.9 and row["spread"] > 0 for row in several["rows"].values())
+    assert several["rows"]["other real images of the class"]["diversity"] == pytest.approx(1), "four images each"
+    assert "enhance and vary: 10 results for each of 8 images of the held-out LQ bank" in done.out
+    assert "LR-PSNR" in done.out
     told = figures["classification"]
     assert [told[kind]["images"] for kind in ("real", "generated", "both")] == [93, 120, 213]
     assert all(len(told[kind]["by_seed"]) == 2 for kind in ("real", "generated", "both"))

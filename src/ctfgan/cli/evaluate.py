@@ -57,6 +57,9 @@ def evaluate(
     --cas trains classifiers on the real training images, on generated ones and on both, all for the same number of
     steps, and tests them on the held-out real images: does 'ctfgan sample' make images worth adding?
 
+    Where low-quality images show their class, several results of the same image are compared: LR-PSNR, how near they
+    are to it when reduced to its size, and how much they differ, for G_A behind G_LH and for G_LH alone.
+
     --keep-readable puts samples as 'ctfgan sample --keep-readable' chooses them beside all: their top-1 is what was
     chosen by, but they are less varied (recall, coverage), and not every class has its share (distance).
     """
@@ -64,7 +67,7 @@ def evaluate(
     from ctfgan.cli import console
     from ctfgan.evaluation import Evaluation, load_extractors
     from ctfgan.evaluation import evaluate as evaluate_run
-    from ctfgan.reports.run_results import metric_table
+    from ctfgan.reports.run_results import metric_table, super_resolution_table
     from ctfgan.runs.context import Callbacks
     from ctfgan.storage.run_folder import FIGURES, RunFolder
 
@@ -74,6 +77,10 @@ def evaluate(
             console.say(f"\n{card.name}:")
             console.print_table(*metric_table(content, key))
         console.say("")
+        if result.super_resolution is not None:
+            console.say(f"enhance and vary: {result.super_resolution.heading()}")
+            console.print_table(*super_resolution_table(content["super_resolution"]))
+            console.say("")
         if result.classification is not None:
             console.say(result.classification.sentence())
             console.say(result.classification.hardest_sentence())

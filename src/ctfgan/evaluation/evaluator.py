@@ -35,17 +35,29 @@ from ctfgan.evaluation.image_streams import (
     kept_tries,
     real_chunks,
     reported_set,
+    several_results,
 )
-from ctfgan.evaluation.result import FLOOR, Evaluation, read_figures, readable_notes, readable_set, store
+from ctfgan.evaluation.result import (
+    FLOOR,
+    OTHER_REAL,
+    SAMPLES,
+    Evaluation,
+    read_figures,
+    readable_notes,
+    readable_set,
+    store,
+)
 from ctfgan.metrics.classification import ClassificationScore, classification_score
+from ctfgan.metrics.diversity import MOST_PAIRED, mean_distance
 from ctfgan.metrics.eval_classifier import EvalClassifierTrainer, TrainingImages
-from ctfgan.metrics.features import Chunk, ExtractedFeatures, Extractor, extract_features
+from ctfgan.metrics.features import EVAL_CLASSIFIER, Chunk, ExtractedFeatures, Extractor, extract_features
 from ctfgan.metrics.inception import load_inception
 from ctfgan.metrics.memorization import MemorizationCheck, check_memorization
 from ctfgan.metrics.plugin import load_plugin
 from ctfgan.metrics.protocol import Protocol
 from ctfgan.metrics.scores import ClassReference, PerClass, Scores, score_features
 from ctfgan.metrics.settings import EvaluationSettings
+from ctfgan.metrics.super_resolution import SuperResolution, score_results
 from ctfgan.models.synthesis import balanced_labels, sample_labels
 from ctfgan.recipes.recipe import Recipe, parse_recipe
 from ctfgan.runs.context import Callbacks, RunContext, main_only
@@ -55,6 +67,7 @@ from ctfgan.storage.run_folder import RECIPE, RunFolder
 from ctfgan.training.divergence import HealthRecord
 
 MEMORIZATION_SAMPLES, MEMORIZATION_REAL = 1_000, 5_000
+LOW_QUALITY_IMAGES, RESULTS = 100, 10  # at most, of which several results are made, and how many of each
 FEWEST_READABLE = 100  # samples that are read as their class; of fewer there are no figures
 
 
@@ -209,6 +222,7 @@ class _Evaluator:
         self._folder = folder
         self._extractors = extractors
         self._cards = {extractor.card.key: extractor.card for extractor in extractors}
+        self._recogniser = next(extractor for extractor in extractors if extractor.card.key == EVAL_CLASSIFIER)
         self._settings = settings
         self._progress = callbacks.progress
         self._sampler = sampler
@@ -263,6 +277,7 @@ class _Evaluator:
             copies=self._memorization(sample.images()),
             notes=(*protocol.notes(rows[chosen.name]), *readable_notes(rejections, rows)),
             rejections=rejections,
+            super_resolution=self._super_resolution(chosen, reference[EVAL_CLASSIFIER], labels.numpy(), order),
         )
 
     def _real(self, rows: Indices) -> Iterator[Chunk]:
@@ -323,6 +338,41 @@ class _Evaluator:
             self._classes.names,
             self._settings.classification_seeds,
         )
+
+    def _super_resolution(
+        self, images: ImageSet, features: Tensor, labels: Labels, order: Indices
+    ) -> SuperResolution | None:
+        """Several results of low-quality images beside other real images.
+
+        Args:
+            images: generator and bank.
+            features: the recogniser's of the reference, in some order.
+            labels: classes of the same.
+            order: of the same, places in the reference.
+        """
+        # Of a class with a single real image nothing says how real images differ.
+        classes = np.flatnonzero(np.bincount(labels, minlength=self._num_classes) > 1)
+        count = min(LOW_QUALITY_IMAGES, self._settings.images // RESULTS)
+        if not len(classes):
+            return None
+        numbers = classes[balanced_labels(count, len(classes)).numpy()[:count]]
+        made = several_results(images, numbers, RESULTS, self._settings.seed, self._context.engine)
+        if made is None:
+            return None
+        of_class = {number: np.flatnonzero(labels == number) for number in dict.fromkeys(made.numbers.tolist())}
+        distances = {number: mean_distance(features[rows[:MOST_PAIRED]]).item() for number, rows in of_class.items()}
+        real_distances = [distances[number] for number in made.numbers.tolist()]
+        rng, reference = np.random.default_rng(self._settings.seed), self._reference
+        real = [rng.permutation(of_class[number])[:RESULTS] for number in made.numbers.tolist()]
+        pixels = [reference.packed.images[reference.rows[order[rows]]] for rows in real]
+        rows = {}
+        for name, results in made.results.items():
+            read, _ = self._recogniser.read(results.reshape(-1, *results.shape[2:]))
+            of_image = read.unflatten(0, (-1, RESULTS)).unbind()
+            rows[name] = score_results(made.low_quality, list(results), of_image, real_distances)
+        rows[OTHER_REAL] = score_results(made.low_quality, pixels, [features[own] for own in real], real_distances)
+        bank = images.name.removeprefix(f"{SAMPLES}, ")
+        return SuperResolution(len(made.numbers), RESULTS, made.low_quality.shape[1], bank, rows)
 
     def _memorization(self, samples: Bytes) -> MemorizationCheck:
         dataset, reference = self._context.dataset, self._reference

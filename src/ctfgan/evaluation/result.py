@@ -19,6 +19,7 @@ from ctfgan.metrics.memorization import MemorizationCheck
 from ctfgan.metrics.protocol import Protocol, in_words
 from ctfgan.metrics.scores import Scores
 from ctfgan.metrics.settings import EvaluationSettings
+from ctfgan.metrics.super_resolution import SuperResolution
 from ctfgan.sampling.rejection import Rejections
 from ctfgan.storage.run_folder import BUNDLE, FIGURES, RunFolder
 
@@ -44,6 +45,10 @@ TRAINING_BANK, HELD_OUT_BANK = ", training LQ bank", ", held-out LQ bank"
 def with_training_bank(image_set: str) -> str:
     """Name of the set of samples that differs from another in having the training bank."""
     return image_set.removesuffix(HELD_OUT_BANK).removesuffix(TRAINING_BANK) + TRAINING_BANK
+
+
+VARIATIONS, ENHANCED, OTHER_REAL = "G_A behind G_LH", "G_LH alone", "other real images of the class"
+"""Names of what is compared with low-quality images."""
 
 
 def readable_set(image_set: str, settings: EvaluationSettings) -> str:
@@ -80,6 +85,8 @@ class Evaluation:
     rejections: dict[str, Rejections] = field(default_factory=dict)
     """Of samples that are drawn anew until they are read as their class, by image set: how many that took. Empty unless
     they were asked for."""
+    super_resolution: SuperResolution | None = None
+    """Several results of the same low-quality images; None without G_LH or matched pairing."""
 
     @property
     def reported(self) -> Scores:
@@ -102,6 +109,8 @@ class Evaluation:
             lines["classification accuracy score"] = self.classification.sentence()
         for name, rejections in self.rejections.items():
             lines[f"{name}, drawn"] = rejections.sentence()
+        if self.super_resolution is not None:
+            lines["enhance and vary"] = self.super_resolution.sentence()
         if self.notes:
             lines["note"] = "; ".join(self.notes)
         return lines

@@ -142,6 +142,15 @@ def metric_table(figures: dict[str, Any], key: str) -> tuple[list[str], list[lis
     return ["images", *used], [[name, *(cell(row) for cell in used.values())] for name, row in rows.items()]
 
 
+def super_resolution_table(told: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows of several results of the same low-quality images, as ``figures.json`` has them."""
+    headings = ["results", "LR-PSNR (dB) ↑", "spread (grey levels)", "spread (features, real = 1)"]
+    return headings, [
+        [name, f"{row['psnr']:.1f}", f"{row['spread']:.1f}", _number(row["diversity"], ".2f")]
+        for name, row in told["rows"].items()
+    ]
+
+
 def top_1(row: MetricRow) -> str:
     """Share of images that the recogniser reads as meant, mean over classes; empty where that cannot be told."""
     return _number(row["top_1"], ".1%")

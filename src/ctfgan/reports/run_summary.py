@@ -17,6 +17,7 @@ from ctfgan.evaluation import FLOOR
 from ctfgan.evaluation.sweeps import origin_of
 from ctfgan.metrics.features import EVAL_CLASSIFIER
 from ctfgan.metrics.memorization import MemorizationCheck
+from ctfgan.metrics.super_resolution import SuperResolution
 from ctfgan.recipes.overlay import changed_settings
 from ctfgan.recipes.recipe import Recipe
 from ctfgan.reports.curves import check_plots, loss_plots
@@ -28,6 +29,7 @@ from ctfgan.reports.run_results import (
     metric_table,
     read_figures,
     run_result,
+    super_resolution_table,
     top_1,
     top_1_lq_only,
 )
@@ -188,6 +190,12 @@ def figures_section(run: RunSummary, level: int) -> list[Block]:
     blocks.append(Paragraph("The floor is what real images score against other real images; few images make any "
                             "distance larger, so compare it with samples at the floor's size. What stands for the "
                             f"run: {figures['reported_set']}."))  # fmt: skip
+    if told := figures.get("super_resolution"):
+        headings, rows = super_resolution_table(told)
+        caption = f"Enhance and vary: {SuperResolution(**told).heading()}"
+        blocks.append(TableBlock(tuple(headings), tuple(map(tuple, rows)), caption))
+        text = "LR-PSNR: how near results are to the low-quality image when area averaging reduces them to its size"
+        blocks.append(Paragraph(f"{text}; that of other real images is what the class alone gives."))
     if drawn := figures.get("rejections"):
         blocks.append(Items(tuple(f"{name}: {Rejections(**told).sentence()}." for name, told in drawn.items())))
     if figures["notes"]:

@@ -10,12 +10,23 @@ import torch
 from torch import nn
 
 from ctfgan.core.progress import silent
+from ctfgan.data.images import to_float
 from ctfgan.data.low_quality_bank import LowQualityBank
 from ctfgan.distributed.engine import alone
-from ctfgan.distributed.random_streams import BatchRng
+from ctfgan.distributed.random_streams import BatchRng, PerImageRng
 from ctfgan.evaluation import image_streams
-from ctfgan.evaluation.image_streams import ImageSample, ImageSet, floor_split, generated_chunks, reported_set
+from ctfgan.evaluation.image_streams import (
+    ImageSample,
+    ImageSet,
+    floor_split,
+    generated_chunks,
+    reported_set,
+    several_results,
+)
+from ctfgan.evaluation.result import VARIATIONS
 from ctfgan.models.interfaces import Condition, Noise, normal_noise
+from ctfgan.models.synthesis import synthesise
+from tests.contract.test_changed_classes import random_bundle
 from tests.unit.metrics.extractors import numbered_images
 
 CPU = alone(torch.device("cpu"))
@@ -131,3 +142,38 @@ def test_a_picture_with_many_copies_leaves_two_images_on_either_side_of_the_floo
         assert min(len(one), len(other)) >= 2
         assert len(one) + len(other) == len(pictures)
         assert not set(pictures[one]) & set(pictures[other])
+
+
+def test_several_results_are_of_the_class_that_their_low_quality_image_shows() -> None:
+    bundle = random_bundle("ctf-folders")
+    channels = bundle.data_spec.channels
+    pixels = np.arange(7, dtype=np.uint8)[:, None, None, None] * np.full((1, 8, 8, channels), 36, dtype=np.uint8)
+    # Class 2 has no image of its own, the last image has no label.
+    bank = LowQualityBank(pixels, np.array([0, 0, 1, 1, 2, 3, -1]), np.array([0, 1, -1, 2, 3]))
+    images = ImageSet("samples", bundle.generator, bank, torch.arange(5), bundle.classes)
+    numbers = np.array([0, 0, 0, 0, 1, 2, 3, 3, 4])
+    made = several_results(images, numbers, 3, 5, CPU)
+    assert made is not None
+    greys = (made.low_quality[:, 0, 0, 0] // 36).tolist()
+    assert len(set(greys)) == len(greys), "each image once"
+    assert [[0, 0, 1, 1, 3, 4][grey] for grey in greys] == made.numbers.tolist()
+    assert set(made.numbers.tolist()) <= {0, 1, 3, 4}
+    for results in made.results.values():
+        flat = results.reshape(len(greys) * 3, -1)
+        assert len(np.unique(flat, axis=0)) == len(flat), "other noise for each"
+
+    place = len(greys) - 1
+    name, label = bundle.classes[made.numbers[place]], torch.from_numpy(made.numbers[[place] * 3])
+    rng = PerImageRng(5, [name] * 3, range(3 * place, 3 * place + 3))
+    condition = Condition(
+        label, to_float(made.low_quality[[place] * 3]), bank.labels_of(torch.tensor([greys[place]] * 3))
+    )
+    noise = bundle.generator.draw_noise(3, rng)  # type: ignore[operator]
+    alike = synthesise(bundle.generator, condition, noise, CPU)
+    assert np.abs(alike.astype(int) - made.results[VARIATIONS][place]).max() <= 1  # a batch of another size
+
+    for other in (
+        replace(images, bank=LowQualityBank(pixels, bank.labels, None)),
+        replace(images, generator=random_bundle("projection-folders").generator),
+    ):
+        assert several_results(other, numbers, 3, 5, CPU) is None
