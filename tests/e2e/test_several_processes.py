@@ -102,8 +102,10 @@ def test_two_processes_measure_and_sample_like_one_and_share_a_mistake(finished_
     # One start of two processes for three commands.
     script.write_text(
         "import sys\nfrom ctfgan.cli.main import main\n"
-        f"for arguments in (['evaluate', {str(finished_run)!r}, '--images', '300'],\n"
+        f"for arguments in (['evaluate', {str(finished_run)!r}, '--images', '300',\n"
+        "                   '--keep-readable', '--top-k', '3'],\n"
         f"                  ['sample', {str(finished_run)!r}, '-n', '80', '--device', 'cpu',\n"
+        "                   '--keep-readable', '--top-k', '3',\n"
         f"                   '--out', {str(tmp_path / 'two')!r}],\n"
         "                  ['train', '--device', 'cpu', '--set', 'transfer.batch_size=7']):\n"
         "    sys.argv = ['ctfgan', *arguments]\n    main()\n"
@@ -117,18 +119,21 @@ def test_two_processes_measure_and_sample_like_one_and_share_a_mistake(finished_
     assert line.startswith("ctfgan: method.transfer.batch_size is 7, which 2 processes cannot share evenly")
     assert "make it a multiple of 2, such as --set transfer.batch_size=8" in line
     together = json.loads((finished_run / "figures.json").read_text())["rows"]
-    alone = ctfgan.evaluate(finished_run, images=300).rows
+    alone = ctfgan.evaluate(finished_run, images=300, keep_readable=True, top_k=3).rows
+    assert any("read as their class" in name for name in alone)
     for name, row in alone.items():
         for key, figures in row.items():
             assert together[name][key]["frechet"] == pytest.approx(figures.frechet, rel=1e-3)
             assert together[name][key]["fake"] == figures.fake
     model = ctfgan.load(finished_run, "cpu")
-    write_set(model, layout_for(model, plan(model, None, 80), "folders", 0), tmp_path / "one")
+    sampler = model.rejection_sampler(finished_run, top_k=3)
+    write_set(model, layout_for(model, plan(model, None, 80), "folders", 0), tmp_path / "one", sampler=sampler)
     one, two = (
         {str(file.relative_to(tmp_path / name)): file.read_bytes() for file in (tmp_path / name).rglob("*.*")}
         for name in ("one", "two")
     )
     assert one == two
+    assert ".tries" in one
 
 
 @pytest.mark.slow

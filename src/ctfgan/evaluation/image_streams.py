@@ -124,7 +124,7 @@ def kept_tries(
     """
     streams, tries = _Streams(images, numbers, seed, engine), []
     starts = range(0, len(numbers), CHUNK)
-    for start in progress(starts, len(starts), f"drawing until read, {images.name}"):
+    for start in progress(starts, len(starts), f"drawing until read: {images.name}"):
         part = np.arange(start, min(start + CHUNK, len(numbers)))
 
         def make(places: Labels, attempts: Labels, part: Labels = part) -> Bytes:
