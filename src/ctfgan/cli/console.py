@@ -23,6 +23,7 @@ from ctfgan.training.settings import StageSettings
 from ctfgan.training.validation import CheckReport
 
 LINE_EVERY_SECONDS = 15.0  # between progress lines where no bar can be shown
+WATCH_SECONDS = 15.0  # of training, after which it is said if threads get in each other's way
 TABLE_WIDTH = 200
 BAR_EVERY_SECONDS = 0.2  # reading a loss waits for the device
 
@@ -73,12 +74,14 @@ class TrainingView(NullCallback):
     def __init__(self) -> None:
         self._bar: Progress | None = None
         self._task: TaskID | None = None
+        self._knows_threads = False
 
     def on_stage(self, name: str, number: int, of: int, step: int, settings: StageSettings) -> None:
         self._name = f"stage {number}/{of} {name}"
         self._settings = settings
         self._first = step
         self._started = self._spoke = self._last_step = time.monotonic()
+        self._watch()
         if step:
             say(f"{self._name}: going on at step {step:,}")
         if terminal.is_terminal:
@@ -88,6 +91,8 @@ class TrainingView(NullCallback):
 
     def on_step(self, step: int, losses: StepLosses) -> None:
         self._last_step = now = time.monotonic()
+        if not self._knows_threads and now - self._watched >= WATCH_SECONDS:
+            self._look_at_threads(now, losses)
         if now - self._spoke < (LINE_EVERY_SECONDS if self._bar is None else BAR_EVERY_SECONDS):
             return
         self._spoke = now
@@ -111,6 +116,7 @@ class TrainingView(NullCallback):
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=report.step)
         self._say(text)
+        self._watch()
 
     def on_alarm(self, alarm: Alarm) -> None:
         self._say(f"warning: {alarm.message}")
@@ -126,6 +132,24 @@ class TrainingView(NullCallback):
     def on_stage_end(self, name: str, reason: str) -> None:
         self.close()
         say(f"{self._name} ended: {reason}")
+
+    def _watch(self) -> None:
+        self._watched, self._computed = time.monotonic(), time.process_time()
+
+    def _look_at_threads(self, now: float, losses: StepLosses) -> None:
+        """Say it, once, if all threads together get less than one processor: one alone would be as fast."""
+        import torch
+
+        threads = torch.get_num_threads()
+        processors = (time.process_time() - self._computed) / (now - self._watched)
+        if threads > 1 and processors < 1 and all(term.device.type == "cpu" for term in losses.generator.values()):
+            self._knows_threads = True
+            self._say(
+                f"note: {threads} threads have had {processors:.1f} of a processor for {now - self._watched:.0f} s, "
+                "because other programs keep this machine busy; one alone may be faster (OMP_NUM_THREADS=1 before the "
+                "command)"
+            )
+        self._watch()
 
     def _say(self, text: str) -> None:
         """Print a line, above the bar if there is one."""

@@ -17,7 +17,7 @@ import click
 from ctfgan.cli.output_streams import durable_streams
 from ctfgan.core.errors import ConfigError, CtfganError, ProcessLost, Terminated, suggestion
 from ctfgan.core.signals import HANGUP, handling
-from ctfgan.distributed.launch import is_main, launch
+from ctfgan.distributed.launch import is_main, launch, let_threads_sleep
 
 SECTIONS = {
     "Train": {
@@ -119,6 +119,7 @@ def main() -> None:
     Of several processes the main one speaks. The others may find the same mistake sooner, and a launcher stops all as
     soon as one ends: so they wait a little before they end.
     """
+    let_threads_sleep()
     with durable_streams():
         if not faulthandler.is_enabled():
             # Images on disk are mapped: when their file is cut off, SIGBUS ends Python. At least say where.

@@ -1,6 +1,6 @@
 """What a launcher such as torchrun says about the processes of a command; read before torch is there.
 
-How many processors there are is said here, too.
+How many processors there are, and how torch's threads are to wait for each other, is said here, too.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from ctfgan.core.errors import ConfigError
 
 Precision = Literal["float32", "bfloat16"]
 WAY_OUT = "start with 'torchrun --nproc-per-node N -m ctfgan ...' (docs/scaling.md)"
+WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")  # in which a user may say how OpenMP's threads wait
 OTHER_COUNTS = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")  # of the launchers of MPI
 
 
@@ -31,6 +32,17 @@ class Launch:
 def usable_processors() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def let_threads_sleep() -> None:
+    """Have the threads of torch sleep while they wait for each other, unless the user has said how they are to wait.
+
+    OpenMP lets them spin for milliseconds. Where other programs are busy, a thread that spins holds the processor that
+    the one it waits for needs: two threads then trained 12 to 25 times slower than one (docs/log.md, 2026-11-29). What
+    is computed stays the same to the bit. To be called before torch is imported, which reads the variable once.
+    """
+    if not any(name in os.environ for name in WAITING):
+        os.environ["OMP_WAIT_POLICY"] = "passive"
 
 
 def is_main() -> bool:
