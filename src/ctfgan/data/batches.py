@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,6 +35,12 @@ class Batch:
     """g_L, ``(N,)``, or None."""
     are_own: Tensor | None = None
     """Which of I_L show the class that is to be synthesised, ``(N,)`` bool; None if all do, or none need to."""
+    trace: tuple[Tensor, ...] = ()
+    """What a frozen network has made of these conditions already, each ``(N, ...)``; empty where nothing is kept."""
+
+    def with_conditions_of(self, other: Batch) -> Batch:
+        """These real images, and what the other batch is to synthesise."""
+        return replace(other, real=self.real, real_labels=self.real_labels)
 
     def to(self, device: torch.device) -> Batch:
         """The same on a device, images in channels-last order."""
@@ -51,16 +58,20 @@ def join(batches: Sequence[Batch]) -> Batch:
     if len(batches) == 1:
         return batches[0]
     columns = {field.name: [getattr(batch, field.name) for batch in batches] for field in fields(Batch)}
-    return replace(batches[0], **{name: torch.cat(parts) for name, parts in columns.items() if parts[0] is not None})
+    traces = columns.pop("trace")
+    joined: dict[str, Any] = {name: torch.cat(parts) for name, parts in columns.items() if parts[0] is not None}
+    joined["trace"] = tuple(map(torch.cat, zip(*traces, strict=True)))
+    return replace(batches[0], **joined)
 
 
 def split(batch: Batch, parts: int) -> list[Batch]:
     """A batch in equally large parts, in order."""
     size = len(batch.real) // parts
     assert size * parts == len(batch.real), f"{len(batch.real)} images in {parts} parts"
-    tensors = [getattr(batch, field.name) for field in fields(batch)]
+    *tensors, trace = [getattr(batch, field.name) for field in fields(batch)]
     pieces = [(None,) * parts if tensor is None else tensor.split(size) for tensor in tensors]
-    return [Batch(*parts_of_all) for parts_of_all in zip(*pieces, strict=True)]
+    traces = zip(*(tensor.split(size) for tensor in trace), strict=True) if trace else [()] * parts
+    return [Batch(*columns) for columns in zip(*pieces, traces, strict=True)]
 
 
 class BatchStream:

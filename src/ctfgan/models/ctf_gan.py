@@ -48,6 +48,17 @@ class TransferTrace:
     betas: list[Tensor]
     """Rows beta_{m,2}, likewise."""
 
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All of it, each ``(N, ...)``."""
+        return self.grey, self.classes, *self.maps, *self.gammas, *self.betas
+
+    @classmethod
+    def of(cls, tensors: tuple[Tensor, ...]) -> TransferTrace:
+        """From its :meth:`tensors`."""
+        grey, classes, *blocks = tensors
+        count = len(blocks) // 3
+        return cls(grey, classes, blocks[:count], blocks[count : 2 * count], blocks[2 * count :])
+
 
 class TransferFeature(NamedTuple):
     """CTF_m of Eq. 2 in its two parts; the second is the same at every pixel and is not repeated there."""
@@ -217,12 +228,21 @@ class TransferFeatures(nn.Module):
 
 
 class GeneratorA(nn.Module):
-    """M blocks with ordinary batch norm; after block m a 3x3 convolution merges CTF_m (decision 7).
+    """M blocks with ordinary batch norm; after block m a convolution merges CTF_m (decision 7).
 
     The class reaches G_A through the CTFs alone.
+
+    Args:
+        plan: of the channels T_0 ... T_M.
+        channels: K of the images.
+        noise: length of z_A.
+        feature_widths: maps of CTF_1 ... CTF_M.
+        merge_kernel: side of the merging convolutions.
     """
 
-    def __init__(self, plan: WidthPlan, channels: int, noise: int, feature_widths: tuple[int, ...]) -> None:
+    def __init__(
+        self, plan: WidthPlan, channels: int, noise: int, feature_widths: tuple[int, ...], merge_kernel: int
+    ) -> None:
         super().__init__()
         self.noise = noise
         self.base = plan.base
@@ -232,7 +252,8 @@ class GeneratorA(nn.Module):
             for inputs, outputs in itertools.pairwise(plan.generator)
         )
         self.merges = nn.ModuleList(
-            conv(count + width, count) for count, width in zip(plan.generator[1:], feature_widths, strict=True)
+            conv(count + width, count, merge_kernel)
+            for count, width in zip(plan.generator[1:], feature_widths, strict=True)
         )
         self.norm = UnconditionalBatchNorm2d(plan.generator[-1])
         self.to_image = conv(plan.generator[-1], channels)
@@ -268,7 +289,7 @@ class TransferGenerator(nn.Module):
         self.train_generator_lh = train_generator_lh
         self.generator_lh = generator_lh
         self.features = TransferFeatures(plan.generator[1:], low_quality_labels, settings)
-        self.generator_a = GeneratorA(plan, channels, noise, self.features.widths)
+        self.generator_a = GeneratorA(plan, channels, noise, self.features.widths, settings.merge_kernel)
 
     def train(self, mode: bool = True) -> TransferGenerator:
         """Training mode for all but the frozen G_LH."""
@@ -281,9 +302,13 @@ class TransferGenerator(nn.Module):
         lh = self.generator_lh
         return normal_noise(count, self.generator_a.noise, len(lh.blocks), lh.settings.block_noise, batch_rng)
 
-    def forward(self, condition: Condition, noise: Noise) -> Tensor:
+    def trace(self, condition: Condition, noise: Noise) -> TransferTrace:
+        """What G_LH leaves behind, without autograd where it is frozen."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.train_generator_lh):
-            trace = self.generator_lh.trace(condition, noise)
+            return self.generator_lh.trace(condition, noise)
+
+    def forward(self, condition: Condition, noise: Noise) -> Tensor:
+        trace = TransferTrace.of(condition.trace) if condition.trace else self.trace(condition, noise)
         _, low_quality_labels = condition.required_low_quality()
         return self.generator_a(noise.latent, self.features(trace, low_quality_labels))  # (N, K, R, R)
 

@@ -41,7 +41,7 @@ def train_steps(
     Raises:
         ValueError: there are no batches (any more).
     """
-    stream = _repeated(batches)
+    stream = (optimizers.conditioned(objective, batch) for batch in _repeated(batches))
     while optimizers.step < stage.steps:
         objective.advance(optimizers.step / stage.steps)
         for _ in range(stage.critic_steps):

@@ -96,6 +96,11 @@ class GanOptimizers:
             for name, network in (("generator", generator), ("discriminator", discriminator))
         }
 
+    def conditioned(self, objective: AdversarialObjective, batch: Batch) -> Batch:
+        """The batch as the objective takes it, what it computes for that being in the engine's precision."""
+        with self._engine.autocast():
+            return objective.conditioned(batch)
+
     def discriminator_step(self, objective: AdversarialObjective, batch: Batch) -> LossTerms:
         """One discriminator step; returns its losses, detached."""
         objective.begin_discriminator_step()

@@ -106,6 +106,10 @@ class AdversarialObjective:
     def advance(self, progress: float) -> None:
         """Told before every generator step how far its stage is, 0 ... 1; most games do not change on the way."""
 
+    def conditioned(self, batch: Batch) -> Batch:
+        """Told of every batch before it is used: the batch, or its real images beside conditions of an earlier one."""
+        return batch
+
     def begin_discriminator_step(self) -> None:
         """Told before every discriminator step, whose batch may come in parts."""
         self._strengthening.begin_step()
@@ -193,7 +197,7 @@ class AdversarialObjective:
 
     def _synthesise(self, batch: Batch) -> Tensor:
         generator = cast(Generator, self.generator)
-        condition = Condition(batch.fake_labels, batch.low_quality, batch.low_quality_labels)
+        condition = Condition(batch.fake_labels, batch.low_quality, batch.low_quality_labels, batch.trace)
         noise = generator.draw_noise(len(condition), self._batch_rng)
         return generator(condition, noise.to(batch.real.device))
 

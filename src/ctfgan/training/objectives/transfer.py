@@ -5,9 +5,15 @@ Stage 1 (Tasks 2 and 3) plays it with G_LH, stage 2 (Tasks 1 and 3) with G_A beh
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import cast
+
+import torch
 from torch import Tensor
 
 from ctfgan.data.batches import Batch
+from ctfgan.models.ctf_gan import TransferGenerator
+from ctfgan.models.interfaces import Condition
 from ctfgan.training.losses import low_quality_consistency
 from ctfgan.training.objectives.adversarial import AdversarialObjective, LossTerms, ObjectiveSetup
 from ctfgan.training.settings import SelfSupervisionSettings
@@ -23,6 +29,9 @@ class TransferObjective(AdversarialObjective):
         weight: of the consistency; 0 where low-quality images have not the content of their class, since there is
             nothing to be consistent with then.
         size: at which it looks, at most I_L's own.
+        shared_batches: batches of classes, I_L and z_m that a generator step shares with the discriminator's steps
+            before it, each of which draws z_A anew: the frozen G_LH then looks at them once (decision 33). 0 where all
+            steps draw their own.
     """
 
     def __init__(
@@ -31,10 +40,36 @@ class TransferObjective(AdversarialObjective):
         self_supervision: SelfSupervisionSettings | None,
         weight: float,
         size: int,
+        shared_batches: int = 0,
     ) -> None:
         super().__init__(setup, self_supervision)
         self._weight = weight
         self._size = size
+        self._shared_batches = shared_batches
+        self._shared: list[Batch] = []
+        self._turn = 0  # batches of this generator step so far
+
+    def advance(self, progress: float) -> None:
+        """Forget the conditions of the last generator step."""
+        self._shared.clear()
+        self._turn = 0
+
+    def conditioned(self, batch: Batch) -> Batch:
+        """The batch with conditions that G_LH has looked at, in turn, if steps share them."""
+        if not self._shared_batches:
+            return batch
+        place = self._turn % self._shared_batches
+        self._turn += 1
+        if place == len(self._shared):
+            self._shared.append(replace(batch, trace=self._trace(batch)))
+        return batch.with_conditions_of(self._shared[place])
+
+    @torch.no_grad()
+    def _trace(self, batch: Batch) -> tuple[Tensor, ...]:
+        generator = cast(TransferGenerator, self.generator)
+        condition = Condition(batch.fake_labels, batch.low_quality, batch.low_quality_labels)
+        noise = generator.draw_noise(len(condition), self._batch_rng)
+        return generator.trace(condition, noise.to(batch.real.device)).tensors()
 
     def _more_generator_terms(self, fake: Tensor, features: Tensor, batch: Batch) -> LossTerms:
         if not self._weight:
