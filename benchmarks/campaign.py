@@ -16,8 +16,7 @@ import argparse
 from pathlib import Path
 
 from ctfgan.evaluation.campaign import CampaignRun, check_campaign, run_campaign
-from ctfgan.evaluation.sweeps import baseline_of
-from ctfgan.recipes.catalogue import named_recipe
+from ctfgan.recipes.catalogue import baseline_of, named_recipe
 from ctfgan.recipes.overlay import with_settings
 from ctfgan.recipes.paper_tables import TRANSFER_SHARE
 from ctfgan.recipes.recipe import Recipe

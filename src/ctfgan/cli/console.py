@@ -89,6 +89,11 @@ class TrainingView(NullCallback):
             self._bar.start()
             self._task = self._bar.add_task(self._name, total=settings.steps, completed=step, detail="")
 
+    def on_steps_revised(self, settings: StageSettings) -> None:
+        self._settings = settings
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, total=settings.steps)
+
     def on_step(self, step: int, losses: StepLosses) -> None:
         self._last_step = now = time.monotonic()
         if not self._knows_threads and now - self._watched >= WATCH_SECONDS:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from ctfgan.recipes.recipe import Recipe
 
 
+GPU_MINUTES = 60
+
+
 @click.command()
 @click.option("--hq", metavar="PATH", help="High-quality images: a folder with one subfolder per class, an .npz, idx "
               "(MNIST), CIFAR, STL-10, .gnt (CASIA-HWDB), parquet or WebDataset files, what 'ctfgan data build' wrote, "
@@ -40,6 +43,10 @@ if TYPE_CHECKING:
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.")
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE",
               help="Change one setting, e.g. --set generate.steps=500; may be repeated.")  # fmt: skip
+@click.option("--minutes", type=click.FloatRange(0, min_open=True), metavar="N",
+              help="All that the run may take: widths, batch, rates, steps and checks follow from what this machine "
+              "does in that time. Without it: the recipe as it is; on a CUDA GPU, where no recipe is named, published "
+              "widths and 60 minutes.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Show data, settings, networks, time and memory, then stop.")
 @click.option("--json", "as_json", is_flag=True, help="With --dry-run: all settings, not only those that are changed.")
 def train(
@@ -57,6 +64,7 @@ def train(
     seed: int | None,
     device: str | None,
     assignments: tuple[str, ...],
+    minutes: float | None,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -64,6 +72,7 @@ def train(
 
     \b
     ctfgan train
+    ctfgan train --hq scans --lq thumbnails --minutes 60
     ctfgan train --hq scans --lq thumbnails --hq-fraction 0.65
     ctfgan train --recipe projection-folders --hq scans
     ctfgan train --hq scans --from runs/earlier --set transfer.steps=0
@@ -73,7 +82,7 @@ def train(
     from ctfgan.data.settings import PUBLISHED
     from ctfgan.data.sources.registry import absolute
     from ctfgan.recipes.catalogue import DEFAULT, DEFAULT_FOR_OWN_IMAGES, named_recipe
-    from ctfgan.recipes.overlay import with_file, with_settings
+    from ctfgan.recipes.overlay import full_names, settings_in, with_file, with_settings
 
     if as_json and not dry_run:
         raise click.UsageError("--json shows the settings of a plan; add --dry-run, or see the run's recipe.json")
@@ -101,15 +110,19 @@ def train(
         "device": device,
     }
     recipe = with_settings(recipe, {name: value for name, value in options.items() if value is not None}, assignments)
+    named = [assignment.partition("=")[0] for assignment in assignments]
+    keep = full_names(recipe, [*named, *(() if config is None else settings_in(config))])
+    if minutes is None and recipe_name is None and config is None:
+        recipe, minutes, keep = _on_gpu(recipe, keep)
     if dry_run:
-        _show_plan(recipe, out, as_json=as_json)
+        _show_plan(recipe, out, minutes, keep, as_json=as_json)
         return
 
     from ctfgan.cli import console
     from ctfgan.runs.new_run import train as run_training
 
     with console.callbacks() as callbacks:
-        path = run_training(recipe, out, callbacks)
+        path = run_training(recipe, out, callbacks, minutes=minutes, keep=keep)
     console.say_done(path)
 
 
@@ -117,21 +130,44 @@ def _absolute_folders(folders: tuple[str, ...]) -> tuple[str, ...] | None:
     return tuple(str(expanded(folder).absolute()) for folder in folders) or None
 
 
-def _show_plan(recipe: Recipe, out: Path | None, *, as_json: bool) -> None:
+def _on_gpu(recipe: Recipe, keep: frozenset[str]) -> tuple[Recipe, float | None, frozenset[str]]:
+    """Published widths and an hour where there is a CUDA GPU; else the recipe as it is, whatever time it takes."""
+    from ctfgan.cli import console
+    from ctfgan.distributed.engine import choose_device
+    from ctfgan.recipes.overlay import with_settings
+
+    if choose_device(recipe.device).type != "cuda":
+        return recipe, None, keep
+    console.say(
+        f"on a GPU, with no recipe named: published widths and {GPU_MINUTES} minutes; --minutes N is another time, "
+        f"--recipe {recipe.name} the recipe as it is"
+    )
+    widths = ("method.networks.generator_width", "method.networks.discriminator_width")
+    if recipe.start.path is None:
+        recipe = with_settings(recipe, {name: 1.0 for name in widths if name not in keep}, ())
+    return recipe, GPU_MINUTES, keep | set(widths)
+
+
+def _show_plan(recipe: Recipe, out: Path | None, minutes: float | None, keep: frozenset[str], *, as_json: bool) -> None:
     """Data, settings, networks with parameter counts, time and memory; writes no run folder.
 
     Args:
         recipe: what would be trained.
         out: where to; None for a place of its own.
+        minutes: that the run may take, if that decides.
+        keep: names of settings that it does not decide.
         as_json: whether all settings are to be shown, not only those that differ from the named recipe's.
     """
     from ctfgan.cli import console
     from ctfgan.data.prepare import check_apart
+    from ctfgan.recipes.catalogue import origin_of
     from ctfgan.runs.context import Callbacks, open_context
     from ctfgan.runs.new_run import matched_start, with_start
+    from ctfgan.runs.time_plan import Dial, seconds_of_classifiers, with_plan, with_short_classifiers
     from ctfgan.storage.run_folder import RunFolder
     from ctfgan.training.estimate import estimate
 
+    dial = None if minutes is None else Dial.of(minutes, recipe, origin_of(recipe), keep)
     if out is not None:
         RunFolder.check_free(out)
     callbacks = Callbacks(progress=console.progress, say=console.say)
@@ -140,8 +176,14 @@ def _show_plan(recipe: Recipe, out: Path | None, *, as_json: bool) -> None:
     check_apart(context.dataset, recipe.data)
     if start is not None:
         matched_start(start, context, callbacks)
+    context = context.with_random_codes()
+    if dial is not None:
+        context, each = with_short_classifiers(context, dial)
+        context, lines = with_plan(context, dial, each, seconds_of_classifiers(context, each))
+        console.say("\n" + "\n".join(lines))
+        recipe = context.recipe
     console.say(f"\nrecipe {recipe.name}:\n{recipe.to_json()}\n" if as_json else f"\n{_in_short(recipe)}\n")
-    method = context.with_random_codes().method()
+    method = context.method()
     for name, network in method.networks.items():
         parts = {part: sum(p.numel() for p in module.parameters()) for part, module in network.named_children()}
         total = sum(p.numel() for p in network.parameters())
@@ -162,7 +204,7 @@ def _show_plan(recipe: Recipe, out: Path | None, *, as_json: bool) -> None:
 
 def _in_short(recipe: Recipe) -> str:
     """The recipe's name and what differs from the named one."""
-    from ctfgan.evaluation.sweeps import origin_of
+    from ctfgan.recipes.catalogue import origin_of
     from ctfgan.recipes.overlay import changed_settings
 
     changed = changed_settings(recipe, origin_of(recipe))

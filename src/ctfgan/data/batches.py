@@ -44,7 +44,7 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same on a device, images in channels-last order."""
-        moved = {}
+        moved: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, Tensor):

@@ -11,18 +11,16 @@ from typing import NamedTuple
 from ctfgan.core.errors import ConfigError, pick
 from ctfgan.data.sources.registry import open_source
 from ctfgan.evaluation.campaign import CampaignRun
-from ctfgan.recipes.catalogue import RECIPES, named_recipe
+from ctfgan.recipes.catalogue import baseline_of
 from ctfgan.recipes.overlay import with_settings
-from ctfgan.recipes.recipe import CtfGan, Recipe, SnGan, parse_recipe
+from ctfgan.recipes.recipe import Recipe, parse_recipe
 from ctfgan.recipes.validate import check_recipe
-from ctfgan.training.settings import StageSettings
 
 HQ_FRACTIONS = (1.0, 0.8, 0.65, 0.5, 0.35, 0.2, 0.1)
 LQ_RATIOS = (0.25, 0.5, 1.0, 2.0, 4.0)
 LQ_SWEEP_FRACTION = 0.15  # four times as many low-quality images leave a quarter of the pool to hold out
 
 OURS, BASELINE = "CTF-GAN", "SN-GAN + Projection"
-BASELINE_OF = "-baseline"  # what the name of a baseline's recipe adds to that of the recipe that it is taken from
 
 
 @dataclass(frozen=True)
@@ -139,43 +137,6 @@ def vary(base: Recipe, settings: Sequence[tuple[str, tuple[str, ...]]], seeds: i
     sweep = _sweep(name, axis, variants, seeds)
     _check_apart([point.recipe for point in sweep.points], values)
     return sweep
-
-
-def baseline_of(recipe: Recipe) -> Recipe:
-    """SN-GAN + Projection with the networks, rates and number of generator steps of a CTF-GAN recipe.
-
-    Raises:
-        ConfigError: a recipe of another method.
-    """
-    method = recipe.method
-    if not isinstance(method, CtfGan):
-        raise ConfigError(f"recipe {recipe.name!r} has the method {method.kind}; sweeps start from a ctf-gan recipe")
-    steps = method.transfer.steps + method.generate.steps
-    shared = {name: value for name, value in method.generate.model_dump().items() if name in StageSettings.model_fields}
-    stage = StageSettings.model_validate(shared | {"steps": steps})
-    baseline = SnGan(
-        kind="sn-gan-projection",
-        networks=method.networks,
-        loss=method.loss,
-        spectral_norm=method.spectral_norm,
-        adversarial=stage,
-    )
-    needs = tuple(name for name in recipe.data.needs if name != "low_quality")
-    glyphs = recipe.data.glyphs
-    if glyphs.by_face:  # the same faces are held out, though no low-quality fonts ask for it
-        glyphs = glyphs.model_copy(update={"low_quality_font_folders": (), "held_out": "faces"})
-    data = recipe.data.model_copy(update={"low_quality": None, "needs": needs, "glyphs": glyphs})
-    return recipe.model_copy(update={"name": f"{recipe.name}{BASELINE_OF}", "method": baseline, "data": data})
-
-
-def origin_of(recipe: Recipe) -> Recipe | None:
-    """The named recipe that a recipe began as, or :func:`baseline_of` it; None if there is none of this name."""
-    name = recipe.name.removesuffix(BASELINE_OF)
-    if recipe.name in RECIPES:
-        return named_recipe(recipe.name)
-    if name in RECIPES and isinstance(named_recipe(name).method, CtfGan):
-        return baseline_of(named_recipe(name))
-    return None
 
 
 def _sweep(name: str, axis: str, variants: Sequence[Variant], seeds: int) -> Sweep:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,8 @@ from ctfgan.data.images import Bytes, to_float
 from ctfgan.data.low_quality_bank import BothSides, ImageView
 from ctfgan.metrics.features import EVAL_CLASSIFIER, ExtractorCard
 from ctfgan.metrics.settings import EvalClassifierSettings
+
+TIMED_STEPS = 4
 
 
 class EvalClassifier(nn.Module):
@@ -130,10 +133,7 @@ class EvalClassifierTrainer:
             num_classes: C.
             what: is trained, in words.
         """
-        settings = self.settings.model_dump_json()
-        key = hashlib.sha256(f"{data.identity} {num_classes} {settings} recogniser-3".encode())
-        key.update(data.rows.tobytes())
-        weights = self.cache / "recognisers" / f"{key.hexdigest()[:24]}.safetensors"
+        weights = self._place(data, num_classes)
         if not weights.is_file():
             make_room(weights)
             network = self._train(data, num_classes, what)
@@ -141,6 +141,25 @@ class EvalClassifierTrainer:
             if not weights.is_file():  # another run may have trained the same one meanwhile; the first one counts
                 write_file(weights, content)
         return load_eval_classifier(weights, data.images.shape[3], num_classes, self.settings, self.device)
+
+    def knows(self, data: TrainingImages, num_classes: int) -> bool:
+        """Whether the cache has the classifier that :meth:`train` returns."""
+        return self._place(data, num_classes).is_file()
+
+    def seconds_per_image(self, data: TrainingImages, num_classes: int) -> float:
+        """How long a classifier learns from one image, from a few steps that are thrown away."""
+        images = TIMED_STEPS * self.settings.batch_size
+        short = replace(self, settings=self.settings.model_copy(update={"images": images}), progress=silent)
+        short._train(data, num_classes, "")  # warms up
+        started = time.perf_counter()
+        short._train(data, num_classes, "")
+        return (time.perf_counter() - started) / images
+
+    def _place(self, data: TrainingImages, num_classes: int) -> Path:
+        settings = self.settings.model_dump_json()
+        key = hashlib.sha256(f"{data.identity} {num_classes} {settings} recogniser-3".encode())
+        key.update(data.rows.tobytes())
+        return self.cache / "recognisers" / f"{key.hexdigest()[:24]}.safetensors"
 
     def _train(self, data: TrainingImages, num_classes: int, what: str) -> EvalClassifier:
         """Adam with a one-cycle rate; shifts by up to a sixteenth of the side, so that a place is not learned."""

@@ -279,7 +279,8 @@ def _growing_stages(
     for level in range(first, last + 1):
         fade_steps = method.phase_steps if level > first else 0
         steps = method.grow.steps if level == last else fade_steps + method.phase_steps
-        settings = method.grow.model_copy(update={"steps": steps})
+        changes = {"steps": steps} if level == last else {"steps": steps, "end_minute": None}
+        settings = method.grow.model_copy(update=changes)
         objective = GrowingObjective(setup, _class_term(method, spec), method.penalty, fade=fade_steps / steps)
         enter = partial(_grow, (generator, discriminator), level)
         name = f"grow-{generator.plan.size(level)}"

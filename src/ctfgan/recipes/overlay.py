@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +17,30 @@ from ctfgan.recipes.recipe import Recipe, parse_recipe
 LONGEST_TOML = 1 << 20
 
 
+def settings_in(path: Path) -> dict[str, Any]:
+    """The settings of a TOML file by name.
+
+    Raises:
+        ConfigError: no readable TOML.
+    """
+    try:
+        if path.stat().st_size > LONGEST_TOML:
+            raise ValueError(f"more than {LONGEST_TOML:,} bytes")
+        return flatten(tomllib.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise ConfigError(f"--config {path} does not exist; give a TOML file") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is no readable TOML file ({excerpt(error)}); correct it") from error
+
+
 def with_file(recipe: Recipe, path: Path) -> Recipe:
     """The recipe with the tables of a TOML file laid over it.
 
     Raises:
         ConfigError: no readable TOML, or a name or value that no recipe has.
     """
-    try:
-        if path.stat().st_size > LONGEST_TOML:
-            raise ValueError(f"more than {LONGEST_TOML:,} bytes")
-        overlay = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigError(f"--config {path} does not exist; give a TOML file") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} is no readable TOML file ({excerpt(error)}); correct it") from error
     content = recipe.model_dump()
-    for name, value in flatten(overlay).items():
+    for name, value in settings_in(path).items():
         _put(content, name, value, str(path))
     return parse_recipe(content, str(path))
 
@@ -89,7 +97,24 @@ def _value(text: str) -> Any:
         return text
 
 
+def full_names(recipe: Recipe, names: Iterable[str]) -> frozenset[str]:
+    """Names of settings written out.
+
+    Raises:
+        ConfigError: an unknown or ambiguous name.
+    """
+    content = recipe.model_dump()
+    return frozenset(_full_name(content, name.strip(), "settings") for name in names)
+
+
 def _put(content: dict[str, Any], name: str, value: Any, origin: str) -> None:
+    *path, last = _full_name(content, name, origin).split(".")
+    for part in path:
+        content = content[part]
+    content[last] = value
+
+
+def _full_name(content: dict[str, Any], name: str, origin: str) -> str:
     known = flatten(content)
     matches = [full for full in known if full == name or full.endswith(f".{name}")]
     if name in matches:
@@ -98,10 +123,7 @@ def _put(content: dict[str, Any], name: str, value: Any, origin: str) -> None:
         raise ConfigError(f"{origin}: unknown setting {excerpt(repr(name))}. {_nearest(name, list(known))}")
     if len(matches) > 1:
         raise ConfigError(f"{origin}: {name!r} is ambiguous; write one of {', '.join(matches)}")
-    *path, last = matches[0].split(".")
-    for part in path:
-        content = content[part]
-    content[last] = value
+    return matches[0]
 
 
 def _nearest(name: str, known: list[str]) -> str:

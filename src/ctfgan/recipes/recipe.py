@@ -150,6 +150,17 @@ class Recipe(Settings):
     recogniser: EvalClassifierSettings = EvalClassifierSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
 
+    @property
+    def stages(self) -> dict[str, StageSettings]:
+        """By the name of the setting, in the order of training."""
+        return {name: stage for name, stage in self.method if isinstance(stage, StageSettings)}
+
+    def setting_of(self, stage: str) -> str | None:
+        """Name of a stage's settings; the sizes that PROG-GAN grows through have none of their own but the last."""
+        if not isinstance(self.method, ProgGan):
+            return stage
+        return "grow" if stage == f"grow-{self.data.resolution}" else None
+
     def to_json(self) -> str:
         """For ``recipe.json``."""
         return self.model_dump_json(indent=1)

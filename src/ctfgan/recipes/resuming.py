@@ -6,15 +6,14 @@ where it stands, ``step`` how many generator steps of that stage are done, ``run
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
 from ctfgan.core.errors import ConfigError
 from ctfgan.core.text import a_few
-from ctfgan.recipes.overlay import changed_settings
-from ctfgan.recipes.recipe import ProgGan, Recipe
-from ctfgan.training.settings import StageSettings
+from ctfgan.recipes.overlay import changed_settings, with_settings
+from ctfgan.recipes.recipe import Recipe
 from ctfgan.training.stage import EarlyStopping
 
 FREE = (
@@ -25,8 +24,8 @@ FREE = (
     *(
         f"method.*.{setting}"
         for setting in (
-            "steps", "patience", "generator_rate", "discriminator_rate", "decay_from", "batch_size", "accumulate",
-            "critic_steps", "generator_batches", "fake_classes", "consistency", "consistency_size",
+            "steps", "end_minute", "patience", "generator_rate", "discriminator_rate", "decay_from", "batch_size",
+            "accumulate", "critic_steps", "generator_batches", "fake_classes", "consistency", "consistency_size",
         )
     ),
     "data.glyphs.*font_folders",
@@ -44,9 +43,15 @@ REPLACED = ("data.high_quality", "data.low_quality", "data.reference", "start.pa
 WAY_OUT = "train a new run for that (docs/howto/trouble.md lists what may change)"
 
 
+def with_steps_as_set(before: Recipe, now: Recipe) -> Recipe:
+    """The recipe without the minute at which a stage was to end where its steps were set anew (decision 34)."""
+    names = [name for name, stage in now.stages.items() if stage.steps != before.stages[name].steps]
+    return with_settings(now, {f"method.{name}.end_minute": None for name in names}, ())
+
+
 def goal(recipe: Recipe) -> dict[str, Any]:
     """What decides which weights a finished run releases, if nothing else changes."""
-    return {**{name: stage.steps for name, stage in _stages(recipe).items()}, "release": recipe.training.release}
+    return {**{name: stage.steps for name, stage in recipe.stages.items()}, "release": recipe.training.release}
 
 
 def check_settings(before: Recipe, now: Recipe, run: str) -> None:
@@ -75,11 +80,11 @@ def _may_change(name: str, value: object, earlier: object) -> bool:
 
 def goes_on(before: Recipe, now: Recipe, stage: str, step: int) -> bool:
     """Whether a run that ended a stage before all its steps were done has another patience now."""
-    name = _setting_of(stage, now)
-    if name is None or name not in _stages(before):
+    name = now.setting_of(stage)
+    if name is None or name not in before.stages:
         return False
-    settings = _stages(now)[name]
-    return step < settings.steps and settings.patience != _stages(before)[name].patience
+    settings = now.stages[name]
+    return step < settings.steps and settings.patience != before.stages[name].patience
 
 
 def check_steps(before: Recipe, now: Recipe, stage: str, step: int, run: str) -> None:
@@ -88,9 +93,9 @@ def check_steps(before: Recipe, now: Recipe, stage: str, step: int, run: str) ->
     Raises:
         ConfigError: fewer steps than are done, or others for a stage that is over.
     """
-    stages, earlier = _stages(now), _stages(before)
+    stages, earlier = now.stages, before.stages
     names = [name for name in stages if earlier[name].steps]
-    here = _setting_of(stage, now)
+    here = now.setting_of(stage)
     if here is not None and here not in names:
         raise ConfigError(f"{run} stands in stage {stage!r}, which its recipe has not; give it back, or {WAY_OUT}")
     current = -1 if here is None else names.index(here)
@@ -102,7 +107,7 @@ def check_steps(before: Recipe, now: Recipe, stage: str, step: int, run: str) ->
                     f"{setting} is {wanted}, was {earlier[name].steps}, but {run} stands in stage {stage!r} and does "
                     f"not go back; set it back, or {WAY_OUT}"
                 )
-        elif wanted < (step if name == here else 1):
+        elif wanted != earlier[name].steps and wanted < (step if name == here else 1):
             raise ConfigError(
                 f"{setting} is {wanted}, but {run} has done {step} in stage {stage!r}; set it to at least "
                 f"{max(step, 1) if name == here else 1}, or higher to train on"
@@ -115,8 +120,8 @@ def check_patience(before: Recipe, now: Recipe, stage: str, distances: Sequence[
     Raises:
         ConfigError: the stage would end at once.
     """
-    name, stages = _setting_of(stage, now), _stages(now)
-    if name is None or stages[name].steps <= _stages(before)[name].steps:
+    name, stages = now.setting_of(stage), now.stages
+    if name is None or stages[name].steps <= before.stages[name].steps:
         return
     early_stopping = EarlyStopping(now.training.checks, stages[name].patience, distances)
     if early_stopping.is_reached:
@@ -124,15 +129,3 @@ def check_patience(before: Recipe, now: Recipe, stage: str, distances: Sequence[
             f"method.{name}.steps is {stages[name].steps}, but stage {stage!r} of {run} has ended for another "
             f"reason ({early_stopping.reason()}); also set {name}.patience=none, or more than {stages[name].patience}"
         )
-
-
-def _stages(recipe: Recipe) -> Mapping[str, StageSettings]:
-    """By the name of the setting, in the order of training."""
-    return {name: stage for name, stage in recipe.method if isinstance(stage, StageSettings)}
-
-
-def _setting_of(stage: str, recipe: Recipe) -> str | None:
-    """Name of the settings of a stage; the sizes that PROG-GAN grows through have none of their own but the last."""
-    if not isinstance(recipe.method, ProgGan):
-        return stage
-    return "grow" if stage == f"grow-{recipe.data.resolution}" else None

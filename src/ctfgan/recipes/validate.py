@@ -70,9 +70,7 @@ def _check_batches(recipe: Recipe, processes: int) -> None:
     group, why = 1, ""
     if isinstance(recipe.method, ProgGan):
         group, why = DEVIATION_GROUP, f" and PROG-GAN's minibatch deviation needs groups of {DEVIATION_GROUP} images"
-    for name, stage in recipe.method:
-        if not isinstance(stage, StageSettings):
-            continue
+    for name, stage in recipe.stages.items():
         portion = processes * stage.accumulate * group
         if stage.batch_size % portion:
             near = max(portion, round(stage.batch_size / portion) * portion)

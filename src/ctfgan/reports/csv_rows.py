@@ -13,8 +13,8 @@ from typing import Any
 from ctfgan.core.files import write_file
 from ctfgan.data.settings import name_of
 from ctfgan.evaluation import FLOOR, with_training_bank
-from ctfgan.evaluation.sweeps import origin_of
 from ctfgan.metrics.features import EVAL_CLASSIFIER
+from ctfgan.recipes.catalogue import origin_of
 from ctfgan.recipes.overlay import changed_settings
 from ctfgan.recipes.recipe import Recipe, shareable
 from ctfgan.reports.comparison import Comparison, machine

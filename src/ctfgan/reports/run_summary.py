@@ -14,10 +14,10 @@ from typing import Any
 from ctfgan.core.errors import RunError
 from ctfgan.core.text import plural
 from ctfgan.evaluation import FLOOR
-from ctfgan.evaluation.sweeps import origin_of
 from ctfgan.metrics.features import EVAL_CLASSIFIER
 from ctfgan.metrics.memorization import MemorizationCheck
 from ctfgan.metrics.super_resolution import SuperResolution
+from ctfgan.recipes.catalogue import origin_of
 from ctfgan.recipes.overlay import changed_settings
 from ctfgan.recipes.recipe import Recipe
 from ctfgan.reports.curves import check_plots, loss_plots

@@ -29,7 +29,6 @@ from ctfgan.training.class_codes import (
     for_codes,
     kept_class_means,
 )
-from ctfgan.training.settings import StageSettings
 from ctfgan.training.stage import Method
 from ctfgan.training.trainer import Callback
 
@@ -158,9 +157,7 @@ def open_context(recipe: Recipe, callbacks: Callbacks) -> RunContext:
 
 def _untrained_lines(recipe: Recipe, dataset: Dataset) -> list[str]:
     """Of stages that condition on the classes of real images alone."""
-    stages = [
-        name for name, stage in recipe.method if isinstance(stage, StageSettings) and stage.fake_classes == "real"
-    ]
+    stages = [name for name, stage in recipe.stages.items() if stage.fake_classes == "real"]
     if not stages or not len(dataset.lq_only):
         return []
     settings = " ".join(f"--set {name}.fake_classes=uniform" for name in stages)

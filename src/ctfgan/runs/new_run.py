@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,6 +33,7 @@ from ctfgan.distributed.processes import Processes
 from ctfgan.metrics.eval_classifier import TrainedEvalClassifier
 from ctfgan.models.ctf_gan import TransferGenerator
 from ctfgan.recipes.build import build_generator, with_form
+from ctfgan.recipes.catalogue import origin_of
 from ctfgan.recipes.recipe import Recipe, StartSettings
 from ctfgan.runs.context import Callbacks, RunContext, main_only, open_context
 from ctfgan.runs.run_notes import (
@@ -40,6 +41,7 @@ from ctfgan.runs.run_notes import (
     levels_entry,
     note_recipe,
 )
+from ctfgan.runs.time_plan import Dial, with_plan, with_short_classifiers
 from ctfgan.storage.checkpoints import UNFIT, Checkpoint, average_weights, network_weights
 from ctfgan.storage.run_folder import (
     BUNDLE,
@@ -54,7 +56,14 @@ from ctfgan.training.trackers import tracked
 from ctfgan.training.trainer import Trainer
 
 
-def train(recipe: Recipe, out: str | Path | None = None, callbacks: Callbacks | None = None) -> Path:
+def train(
+    recipe: Recipe,
+    out: str | Path | None = None,
+    callbacks: Callbacks | None = None,
+    *,
+    minutes: float | None = None,
+    keep: Iterable[str] = (),
+) -> Path:
     """Train a recipe from the start; returns the run folder, its bundle inside.
 
     Under a launcher of several processes all of them must call this; they train one run.
@@ -63,24 +72,30 @@ def train(recipe: Recipe, out: str | Path | None = None, callbacks: Callbacks | 
         recipe: from :func:`ctfgan.recipe`.
         out: the new run folder; None makes ``runs/<recipe>-<time>``.
         callbacks: who is told what happens; None is silent.
+        minutes: that all of it may take; widths, batch sizes, rates, steps and checks then follow from what this
+            machine does in that time (decision 34). None takes the recipe as it is.
+        keep: full names of settings that ``minutes`` leaves as they are, besides those in which the recipe differs from
+            the named one.
 
     Raises:
         CtfganError: wrong settings or data, an existing folder, a full disk; or a signal, after a save.
     """
+    dial = None if minutes is None else Dial.of(minutes, recipe, origin_of(recipe), keep)
+    began = time.monotonic()
     engine = start_engine(recipe.device, recipe.training.precision)
     processes = engine.processes
     callbacks = main_only(callbacks or Callbacks(), engine)
     folder = RunFolder(Path(processes.on_main(lambda: _free_path(recipe, out))))
     with tracked(recipe.training.tracker, folder, processes, callbacks.say):
         with interrupted("stopped before training began, nothing was saved; run the same command again"):
-            prepared = prepare_run(recipe, callbacks)
+            prepared = prepare_run(recipe, callbacks, dial)
 
         def create() -> None:
             RunFolder.create(folder.path, prepared.context.recipe.to_json())
 
         processes.on_main(create)
         with hold_run(folder, processes, callbacks):
-            return begin_run(prepared, folder, callbacks)
+            return begin_run(prepared, folder, callbacks, time.monotonic() - began)
 
 
 def _free_path(recipe: Recipe, out: str | Path | None) -> str:
@@ -98,14 +113,21 @@ class PreparedRun:
     start: Matched | None
 
 
-def prepare_run(recipe: Recipe, callbacks: Callbacks) -> PreparedRun:
-    """Open the data of a recipe and make of them all that training needs."""
+def prepare_run(recipe: Recipe, callbacks: Callbacks, dial: Dial | None = None) -> PreparedRun:
+    """Open the data of a recipe and make of them all that training needs; with a dial the recipe follows from it."""
     recipe, start = with_start(recipe)
     context = open_context(recipe, callbacks)
     context.engine.processes.on_main(lambda: check_apart(context.dataset, recipe.data))
     matched = None if start is None else matched_start(start, context, callbacks)
+    each = 0.0
+    if dial is not None:
+        context, each = with_short_classifiers(context, dial)
     eval_classifier = context.engine.processes.main_first(lambda: context.eval_classifier(callbacks.progress))
-    return PreparedRun(context.with_codes(callbacks.progress, matched), eval_classifier, matched)
+    context = context.with_codes(callbacks.progress, matched)
+    if dial is not None:
+        context, lines = with_plan(context, dial, each)
+        callbacks.say("\n".join(lines))
+    return PreparedRun(context, eval_classifier, matched)
 
 
 def with_start(recipe: Recipe) -> tuple[Recipe, WarmStart | None]:
@@ -133,8 +155,8 @@ def matched_start(start: WarmStart, context: RunContext, callbacks: Callbacks) -
     return matched
 
 
-def begin_run(prepared: PreparedRun, folder: RunFolder, callbacks: Callbacks) -> Path:
-    """Train from the first step, in a folder that is held and has a recipe."""
+def begin_run(prepared: PreparedRun, folder: RunFolder, callbacks: Callbacks, spent: float = 0.0) -> Path:
+    """Train from the first step, in a folder that is held and has a recipe, some seconds after the run began."""
 
     def note() -> None:
         folder.journal().truncate(0)
@@ -144,10 +166,12 @@ def begin_run(prepared: PreparedRun, folder: RunFolder, callbacks: Callbacks) ->
         folder.write_json(DATA, data_summary(prepared.context, prepared.eval_classifier, folder))
 
     prepared.context.engine.processes.on_main(note)
-    return finish_run(prepared, folder, None, callbacks)
+    return finish_run(prepared, folder, None, callbacks, spent)
 
 
-def finish_run(prepared: PreparedRun, folder: RunFolder, checkpoint: Checkpoint | None, callbacks: Callbacks) -> Path:
+def finish_run(
+    prepared: PreparedRun, folder: RunFolder, checkpoint: Checkpoint | None, callbacks: Callbacks, spent: float = 0.0
+) -> Path:
     """Train from a checkpoint, or from the first step, to the end, and write the bundle."""
     context, recipe = prepared.context, prepared.context.recipe
     method, processes = context.method(), context.engine.processes
@@ -162,6 +186,7 @@ def finish_run(prepared: PreparedRun, folder: RunFolder, checkpoint: Checkpoint 
         recipe.seed,
         context.engine,
         checkpoint,
+        spent,
     )
     if checkpoint is not None:
         processes.on_main(lambda: note_recipe(folder, checkpoint))

@@ -25,7 +25,14 @@ from ctfgan.metrics.eval_classifier import TrainedEvalClassifier, load_eval_clas
 from ctfgan.recipes.build import stored_codes, with_form
 from ctfgan.recipes.overlay import with_settings
 from ctfgan.recipes.recipe import Recipe, parse_recipe
-from ctfgan.recipes.resuming import check_patience, check_settings, check_steps, goal, goes_on
+from ctfgan.recipes.resuming import (
+    check_patience,
+    check_settings,
+    check_steps,
+    goal,
+    goes_on,
+    with_steps_as_set,
+)
 from ctfgan.recipes.validate import check_recipe
 from ctfgan.runs.context import Callbacks, RunContext, main_only, open_context
 from ctfgan.runs.new_run import PreparedRun, begin_run, finish_run, hold_run, interrupted, prepare_run
@@ -74,7 +81,7 @@ def resume(
     """
     folder = RunFolder.begun(Path(path))
     written = written_recipe(folder)
-    wanted = with_settings(written, {}, tuple(settings))
+    wanted = with_steps_as_set(written, with_settings(written, {}, tuple(settings)))
     recipe = _on_device(wanted, device)
     engine = start_engine(recipe.device, recipe.training.precision)
     callbacks = main_only(callbacks or Callbacks(), engine)

@@ -12,13 +12,15 @@ from torch import Tensor
 
 from ctfgan.data.batches import BatchStream
 from ctfgan.data.dataset import Dataset
-from ctfgan.distributed.engine import Engine, wait_for
+from ctfgan.distributed.engine import Engine, to_device, wait_for
+from ctfgan.models.synthesis import draw_inputs, synthesise
 from ctfgan.nn.norm import distribute
 from ctfgan.training.loop import train_steps
 from ctfgan.training.optimizers import GanOptimizers
 from ctfgan.training.stage import Method
 
-TIMED_STEPS = 3
+TIMED_STEPS, TIMED_SECONDS = 3, 1.0  # at least, of each stage
+TIMED_SAMPLES = 32
 FLOATS = 5  # for each parameter: weight, gradient, two moments of Adam, moving average
 
 
@@ -55,13 +57,27 @@ def estimate(method: Method, dataset: Dataset, engine: Engine) -> list[Estimate]
                 wait_for(device)
                 times.append(time.perf_counter() - started)
                 counter.next_step(stage.settings.critic_steps + 1)
-                if len(times) > TIMED_STEPS:
+                if len(times) > TIMED_STEPS and sum(times) > TIMED_SECONDS:
                     break
                 started = time.perf_counter()
         seconds = statistics.median(times[1:] or times)  # the first step warms up
         memory = 4 * FLOATS * parameters + buffers + counter.most
         found.append(Estimate(stage.name, stage.settings.steps, seconds, memory))
     return found
+
+
+def seconds_per_sample(method: Method, dataset: Dataset, engine: Engine) -> float:
+    """How long the generator of the last stage makes one image for a check."""
+    generator = method.stages[-1].objective.generator
+    to_device(generator, engine.device)
+    side = dataset.low_quality
+    labels = torch.arange(TIMED_SAMPLES) % dataset.num_classes
+    inputs = draw_inputs(generator, labels, side.bank if side else None, method.batch_rng)
+    synthesise(generator, *inputs, engine)  # warms up
+    started = time.perf_counter()
+    synthesise(generator, *inputs, engine)
+    wait_for(engine.device)
+    return (time.perf_counter() - started) / TIMED_SAMPLES
 
 
 class KeptBytes:

@@ -96,6 +96,10 @@ class GanOptimizers:
             for name, network in (("generator", generator), ("discriminator", discriminator))
         }
 
+    def take(self, stage: StageSettings) -> None:
+        """Go on with other rates, and another end to which they fall."""
+        self._stage = stage
+
     def conditioned(self, objective: AdversarialObjective, batch: Batch) -> Batch:
         """The batch as the objective takes it, what it computes for that being in the engine's precision."""
         with self._engine.autocast():

@@ -17,6 +17,9 @@ class StageSettings(Settings):
 
     steps: int = Field(ge=1)
     """Generator steps at most."""
+    end_minute: float | None = Field(default=None, gt=0)
+    """Minutes after the run's beginning at which the stage is to be over: its steps are a first guess, which every
+    check corrects by the time that steps have taken (decision 34). None runs all steps, whatever the time."""
     batch_size: int = Field(default=64, ge=2)
     """Real images, and as many synthetic ones, in a step of either player, over all processes."""
     accumulate: int = Field(default=1, ge=1)

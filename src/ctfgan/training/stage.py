@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
@@ -122,6 +122,11 @@ class StageState:
             return f"all {self.stage.settings.steps} steps done"
         return None
 
+    def take_steps(self, steps: int) -> None:
+        """Let the stage have so many generator steps, and its rates fall accordingly."""
+        self.stage = replace(self.stage, settings=self.stage.settings.model_copy(update={"steps": steps}))
+        self.optimizers.take(self.stage.settings)
+
     def leave(self) -> None:
         """Let the generator be what the next stage builds on."""
         if self.ema is not None and self.stage.hands_over_average:
@@ -136,6 +141,7 @@ class StageState:
         """For a checkpoint: all but :meth:`tensors`."""
         return {
             "stage": self.number,
+            "stage_steps": self.stage.settings.steps,
             "optimizers": self.optimizers.state(),
             "objective": self.stage.objective.state(),
             "ema_updates": 0 if self.ema is None else self.ema.updates,
@@ -148,6 +154,8 @@ class StageState:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a :meth:`state`; :meth:`tensors` are for the caller to overwrite."""
+        if self.stage.settings.end_minute is not None:
+            self.take_steps(state["stage_steps"])
         if self.ema is not None:
             self.ema.updates = state["ema_updates"]
         self.optimizers.restore(state["optimizers"])

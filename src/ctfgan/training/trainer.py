@@ -45,6 +45,9 @@ class Callback(Protocol):
     def on_stage(self, name: str, number: int, of: int, step: int, settings: StageSettings) -> None:
         """A stage begins, or goes on at ``step``."""
 
+    def on_steps_revised(self, settings: StageSettings) -> None:
+        """The stage that is trained has another number of steps from now on."""
+
     def on_step(self, step: int, losses: StepLosses) -> None:
         """A generator step is done."""
 
@@ -75,6 +78,7 @@ class Trainer:
         seed: of the run.
         engine: what it computes on.
         checkpoint: where a run goes on, bit for bit on the same device and number of threads; None begins it.
+        spent: seconds that the run has taken before this; a checkpoint knows better.
 
     Raises:
         RunError: the checkpoint does not fit the method.
@@ -90,6 +94,7 @@ class Trainer:
         seed: int,
         engine: Engine,
         checkpoint: Checkpoint | None = None,
+        spent: float = 0.0,
     ) -> None:
         self._method = method
         self._dataset = dataset
@@ -101,6 +106,8 @@ class Trainer:
         self._journal = folder.journal()
         self._seconds = 0.0
         self._counted = time.monotonic()  # when the seconds of training were last added up
+        self._began = time.monotonic() - spent  # as if the run had never been interrupted
+        self._entered = (0.0, 0)  # seconds of the run, and step, when this process began with the stage
         self._steps_before = 0  # generator steps of the stages that are done
         self._is_saved = False  # whether a checkpoint says how things stand now
         self._logged: dict[str, float] = {}  # values of the last line of the journal
@@ -114,6 +121,7 @@ class Trainer:
             self._now = self._enter(0)
             return
         self._policy.restore(checkpoint.state["recovery"])
+        self._began = time.monotonic() - checkpoint.state["elapsed"]
         self._restore(checkpoint)
         if self._processes.is_main:
             self._journal.truncate(checkpoint.state["journal"])
@@ -142,6 +150,7 @@ class Trainer:
                     with suppress(Stopped):
                         self._check(callback, stop)
                     self._counted = time.monotonic()  # a check is no training
+                    steps = self._steps()  # which may be others than before
                     continue
 
                 # Enter the next stage, if this one is over.
@@ -192,7 +201,31 @@ class Trainer:
         now, stage = self._now, self._now.stage
         callback.on_stage(stage.name, now.number + 1, len(self._method.stages), now.step, stage.settings)
         self._counted = time.monotonic()
-        return train_steps(stage.objective, now.batches, stage.settings, now.optimizers)
+        self._entered = self._elapsed(), now.step
+        return self._steps()
+
+    def _steps(self) -> Iterator[StepLosses]:
+        """The remaining steps of the stage as it stands."""
+        now = self._now
+        return train_steps(now.stage.objective, now.batches, now.stage.settings, now.optimizers)
+
+    def _elapsed(self) -> float:
+        """Seconds that the run has taken, its preparation and its checks included, interruptions left out."""
+        return time.monotonic() - self._began
+
+    def _keep_pace(self, callback: Callback) -> None:
+        """Give a stage that is to end at a certain minute the steps that fit until then (decision 34)."""
+        now, settings = self._now, self._now.stage.settings
+        if settings.end_minute is None or now.step >= settings.steps:
+            return
+        elapsed, (entered, first) = self._elapsed(), self._entered
+        left = max(0.0, 60 * settings.end_minute - elapsed) / ((elapsed - entered) / (now.step - first))
+        steps = now.step + self._processes.on_main(lambda: round(left))
+        if steps == settings.steps:
+            return
+        now.take_steps(steps)
+        self._write("pace", stage=now.stage.name, step=now.step, steps=steps, elapsed=round(elapsed, 2))
+        callback.on_steps_revised(now.stage.settings)
 
     def _stop(self, signal_number: int) -> None:
         """End here, with the state saved.
@@ -255,6 +288,7 @@ class Trainer:
             self._now.monitor.progress()
         self._now.early_stopping.observe(report.distance)
         self._write("check", seconds=round(self._seconds, 2), **report.line())
+        self._keep_pace(callback)
         alarms = self._now.alarms.look(report)
         for alarm in alarms:
             self._write(ALARM, **asdict(alarm))
@@ -359,6 +393,7 @@ class Trainer:
             "rng": self._method.batch_rng.rng.get_state(),
             "steps_before": self._steps_before,
             "seconds": self._seconds,
+            "elapsed": self._elapsed(),
             "journal": self._journal.size(),
             "recovery": self._policy.state(),
         }

@@ -12,7 +12,7 @@ import pytest
 
 import ctfgan
 from ctfgan.evaluation import FLOOR
-from ctfgan.evaluation.sweeps import baseline_of
+from ctfgan.recipes.catalogue import baseline_of
 from ctfgan.recipes.overlay import with_settings
 from ctfgan.recipes.recipe import Recipe, shareable
 from ctfgan.reports.comparison import compare

@@ -1,0 +1,139 @@
+"""Stage 2 lets the frozen G_LH look once at the conditions of a generator step (decision 33)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+
+import pytest
+import torch
+from torch import Tensor
+
+from ctfgan.data.batches import Batch, join, split
+from ctfgan.distributed.engine import alone
+from ctfgan.models.ctf_gan import GeneratorLH, TransferGenerator
+from ctfgan.models.interfaces import Condition, Noise
+from ctfgan.recipes.build import DataSpec, build_method
+from ctfgan.recipes.overlay import recipe
+from ctfgan.training.loop import train_steps
+from ctfgan.training.optimizers import GanOptimizers
+from ctfgan.training.stage import Stage
+
+SPEC = DataSpec(num_classes=50, num_low_quality_labels=50, low_quality_size=8, channels=1)
+NARROW = ("data.resolution=16", "generator_width=0.05", "discriminator_width=0.05", "generate.batch_size=6")
+BATCH = 6
+
+
+def stage_2(*settings: str) -> Stage:
+    method = build_method(recipe("ctf-glyphs", *NARROW, *settings), SPEC, matched=True)
+    stage = method.stages[-1]
+    stage.enter()
+    stage.objective.generator.train()
+    return stage
+
+
+def batches() -> Iterator[Batch]:
+    rng = torch.Generator().manual_seed(0)
+    for number in count():
+        real = torch.full((BATCH, 1, 16, 16), number / 100)
+        labels = torch.randint(50, (BATCH,), generator=rng)
+        low = torch.rand(BATCH, 1, 8, 8, generator=rng)
+        yield Batch(real, labels, labels, low, labels)
+
+
+class Witness:
+    """Notes what G_LH is given, and of which batch the images are that the discriminator sees."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seen_by_lh: list[Tensor] = []
+        self.noise: list[Tensor] = []
+        self.fake_labels: list[Tensor] = []
+        trace, forward = GeneratorLH.trace, TransferGenerator.forward
+
+        def noting_trace(lh: GeneratorLH, condition: Condition, noise: Noise) -> object:
+            self.seen_by_lh.append(condition.labels)
+            return trace(lh, condition, noise)
+
+        def noting_forward(generator: TransferGenerator, condition: Condition, noise: Noise) -> Tensor:
+            self.noise.append(noise.latent)
+            self.fake_labels.append(condition.labels)
+            return forward(generator, condition, noise)
+
+        monkeypatch.setattr(GeneratorLH, "trace", noting_trace)
+        monkeypatch.setattr(TransferGenerator, "forward", noting_forward)
+
+
+def train(stage: Stage, steps: int) -> list[Batch]:
+    """Some generator steps; returns the batches as they were used."""
+    used: list[Batch] = []
+    optimizers = GanOptimizers(
+        stage.objective.generator, stage.objective.discriminator, stage.settings, alone(torch.device("cpu"))
+    )
+    conditioned = optimizers.conditioned
+
+    def noting(objective: object, batch: Batch) -> Batch:
+        used.append(conditioned(stage.objective, batch))
+        return used[-1]
+
+    optimizers.conditioned = noting  # type: ignore[method-assign]
+    stage_steps = train_steps(stage.objective, batches(), stage.settings, optimizers)
+    for _ in range(steps):
+        next(stage_steps)
+    return used
+
+
+@pytest.mark.parametrize(("critic_steps", "generator_batches"), [(1, 1), (5, 1), (1, 2), (5, 2)])
+def test_g_lh_looks_once_at_each_condition_of_a_generator_step(
+    critic_steps: int, generator_batches: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = stage_2(f"generate.critic_steps={critic_steps}", f"generate.generator_batches={generator_batches}")
+    witness = Witness(monkeypatch)
+    used = train(stage, 2)
+    assert len(witness.seen_by_lh) == 2 * generator_batches
+    each = critic_steps + generator_batches
+    for step in (used[:each], used[each:]):
+        assert len({tuple(batch.fake_labels.tolist()) for batch in step}) == generator_batches
+        # All of them are the generator's own, each once.
+        own = {tuple(batch.fake_labels.tolist()) for batch in step[critic_steps:]}
+        assert len(own) == generator_batches
+    # Real images and z_A are new every time.
+    assert len({float(batch.real[0, 0, 0, 0]) for batch in used}) == len(used)
+    assert len({float(noise[0, 0]) for noise in witness.noise}) == len(witness.noise)
+    assert not torch.equal(used[0].fake_labels, used[each].fake_labels)
+
+
+@pytest.mark.parametrize("settings", [("train_generator_lh=true",), ("generate.fake_classes=real",)])
+def test_conditions_are_not_shared_where_g_lh_learns_or_classes_follow_the_real_images(
+    settings: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    witness = Witness(monkeypatch)
+    used = train(stage_2("generate.critic_steps=2", *settings), 1)
+    assert len(witness.seen_by_lh) == 3
+    assert all(torch.equal(batch.fake_labels, batch.real_labels) for batch in used)
+
+
+def test_an_image_is_the_same_whether_g_lh_has_looked_before_or_looks_now() -> None:
+    stage = stage_2()
+    generator = stage.objective.generator
+    assert isinstance(generator, TransferGenerator)
+    batch = next(batches())
+    condition = Condition(batch.fake_labels, batch.low_quality, batch.low_quality_labels)
+    noise = Noise(torch.randn(BATCH, generator.generator_a.noise), torch.randn(BATCH, 2, 16))
+    with torch.no_grad():
+        trace = generator.trace(condition, noise).tensors()
+        given = Condition(batch.fake_labels, batch.low_quality, batch.low_quality_labels, trace)
+        assert torch.equal(generator(condition, noise), generator(given, noise))
+
+
+def test_traces_are_joined_and_split_with_their_batches() -> None:
+    source = batches()
+    first, second = (
+        Batch(b.real, b.real_labels, b.fake_labels, b.low_quality, b.low_quality_labels, trace=(b.real_labels, b.real))
+        for b in (next(source), next(source))
+    )
+    joined = join([first, second])
+    assert torch.equal(joined.trace[0], torch.cat([first.real_labels, second.real_labels]))
+    for part, whole in zip(split(joined, 2), (first, second), strict=True):
+        assert all(map(torch.equal, part.trace, whole.trace))
+        assert torch.equal(part.real, whole.real)
+    assert split(next(source), 3)[0].trace == ()
