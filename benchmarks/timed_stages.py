@@ -96,6 +96,7 @@ class TimedStage:
         self.generator: nn.Module = stage.objective.generator
         self.discriminator: nn.Module = stage.objective.discriminator
         self.batch = synthetic_batch(spec, recipe.data.resolution, self.settings.batch_size).to(device)
+        self.generator_batch = join([self.batch] * self.settings.generator_batches)
         self.enter()
         self._updates = GanOptimizers(self.generator, self.discriminator, self.settings, alone(device))
         self._ema = None if recipe.training.ema_decay is None else Ema(self.generator, recipe.training.ema_decay)
@@ -112,17 +113,13 @@ class TimedStage:
 
     def update_discriminator(self) -> None:
         """One discriminator step."""
-        self._updates.discriminator_step(self.objective, self._next_batch())
+        self._updates.discriminator_step(self.objective, self._updates.conditioned(self.objective, self.batch))
         wait_for(self._device)
 
     def update_generator(self) -> None:
         """One generator step, without the discriminator's before it."""
-        batches = [self._next_batch() for _ in range(self.settings.generator_batches)]
-        self._updates.generator_step(self.objective, join(batches))
+        self._updates.generator_step(self.objective, self.generator_batch)
         wait_for(self._device)
-
-    def _next_batch(self) -> Batch:
-        return self._updates.conditioned(self.objective, self.batch)
 
     def step(self) -> StepTimes:
         """A whole step, with the times of its parts."""
@@ -249,10 +246,7 @@ def measure_stage(timed: TimedStage, peaks: Peaks, steps: int, seconds_per_batch
     networks = [_generator_cost(timed), _discriminator_cost(timed)]
     critic_work = update_work(timed.update_discriminator, timed.discriminator, timed.generator, tensors_of(timed.batch))
     generator_work = update_work(
-        timed.update_generator,
-        timed.generator,
-        timed.discriminator,
-        tensors_of(join([timed.batch] * timed.settings.generator_batches)),
+        timed.update_generator, timed.generator, timed.discriminator, tensors_of(timed.generator_batch)
     )
     times = [timed.step() for _ in range(steps)]
     seconds = statistics.median(step.whole for step in times)

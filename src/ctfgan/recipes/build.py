@@ -256,9 +256,8 @@ def _transfer_stages(
         size = min(size or spec.low_quality_size, spec.low_quality_size)
         consistency = settings.consistency if matched else 0.0
         # A loss that pairs synthetic with real images of the same class needs the classes of each batch.
-        shares = not trains_lh and settings.fake_classes == "uniform"
-        shared = settings.generator_batches if shares else 0
-        objective = TransferObjective(replace(setup, generator=trained), supervision, consistency, size, shared)
+        shares = not trains_lh and settings.critic_steps > 1 and settings.fake_classes == "uniform"
+        objective = TransferObjective(replace(setup, generator=trained), supervision, consistency, size, shares)
         stages.append(Stage(name, settings, objective, enter=partial(_set_trained, generator_lh, trains_lh)))
     return tuple(stages)
 

@@ -41,11 +41,12 @@ def train_steps(
     Raises:
         ValueError: there are no batches (any more).
     """
-    stream = (optimizers.conditioned(objective, batch) for batch in _repeated(batches))
+    stream = _repeated(batches)
     while optimizers.step < stage.steps:
         objective.advance(optimizers.step / stage.steps)
         for _ in range(stage.critic_steps):
-            discriminator_losses = optimizers.discriminator_step(objective, next(stream))
+            batch = optimizers.conditioned(objective, next(stream))
+            discriminator_losses = optimizers.discriminator_step(objective, batch)
         generator_batch = join([next(stream) for _ in range(stage.generator_batches)])
         generator_losses = optimizers.generator_step(objective, generator_batch)
         yield StepLosses(discriminator_losses, generator_losses)

@@ -107,7 +107,7 @@ class AdversarialObjective:
         """Told before every generator step how far its stage is, 0 ... 1; most games do not change on the way."""
 
     def conditioned(self, batch: Batch) -> Batch:
-        """Told of every batch before it is used: the batch, or its real images beside conditions of an earlier one."""
+        """The batch of a discriminator step, or its real images beside what an earlier step synthesised images of."""
         return batch
 
     def begin_discriminator_step(self) -> None:

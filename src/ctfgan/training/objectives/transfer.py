@@ -29,9 +29,8 @@ class TransferObjective(AdversarialObjective):
         weight: of the consistency; 0 where low-quality images have not the content of their class, since there is
             nothing to be consistent with then.
         size: at which it looks, at most I_L's own.
-        shared_batches: batches of classes, I_L and z_m that a generator step shares with the discriminator's steps
-            before it, each of which draws z_A anew: the frozen G_LH then looks at them once (decision 33). 0 where all
-            steps draw their own.
+        shares: whether the discriminator's steps before one of the generator share classes, I_L and z_m, of which the
+            frozen G_LH then makes its features once; z_A is new in each (decision 33).
     """
 
     def __init__(
@@ -40,29 +39,25 @@ class TransferObjective(AdversarialObjective):
         self_supervision: SelfSupervisionSettings | None,
         weight: float,
         size: int,
-        shared_batches: int = 0,
+        shares: bool = False,
     ) -> None:
         super().__init__(setup, self_supervision)
         self._weight = weight
         self._size = size
-        self._shared_batches = shared_batches
-        self._shared: list[Batch] = []
-        self._turn = 0  # batches of this generator step so far
+        self._shares = shares
+        self._shared: Batch | None = None
 
     def advance(self, progress: float) -> None:
-        """Forget the conditions of the last generator step."""
-        self._shared.clear()
-        self._turn = 0
+        """Forget the conditions of the last steps."""
+        self._shared = None
 
     def conditioned(self, batch: Batch) -> Batch:
-        """The batch with conditions that G_LH has looked at, in turn, if steps share them."""
-        if not self._shared_batches:
+        """With conditions that G_LH has looked at, if the discriminator's steps share them."""
+        if not self._shares:
             return batch
-        place = self._turn % self._shared_batches
-        self._turn += 1
-        if place == len(self._shared):
-            self._shared.append(replace(batch, trace=self._trace(batch)))
-        return batch.with_conditions_of(self._shared[place])
+        if self._shared is None:
+            self._shared = replace(batch, trace=self._trace(batch))
+        return batch.with_conditions_of(self._shared)
 
     @torch.no_grad()
     def _trace(self, batch: Batch) -> tuple[Tensor, ...]:
