@@ -1,4 +1,4 @@
-"""The discriminator's steps of stage 2 share what the frozen G_LH makes of their conditions (decision 33)."""
+"""The discriminator's steps of stage 2 share what the frozen G_LH makes of their conditions (decision 35)."""
 
 from __future__ import annotations
 

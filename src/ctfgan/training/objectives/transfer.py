@@ -30,7 +30,7 @@ class TransferObjective(AdversarialObjective):
             nothing to be consistent with then.
         size: at which it looks, at most I_L's own.
         shares: whether the discriminator's steps before one of the generator share classes, I_L and z_m, of which the
-            frozen G_LH then makes its features once; z_A is new in each (decision 33).
+            frozen G_LH then makes its features once; z_A is new in each (decision 35).
     """
 
     def __init__(
