@@ -121,7 +121,7 @@ class Trainer:
             self._now = self._enter(0)
             return
         self._policy.restore(checkpoint.state["recovery"])
-        self._began = time.monotonic() - checkpoint.state["elapsed"]
+        self._began = time.monotonic() - checkpoint.state.get("elapsed", 0.0)  # none in those of earlier versions
         self._restore(checkpoint)
         if self._processes.is_main:
             self._journal.truncate(checkpoint.state["journal"])
