@@ -25,14 +25,15 @@ PLANNED = ("transfer.steps=20", "generate.steps=20")
 
 
 class Clock(NullCallback):
-    """A clock that moves by some seconds with every step and by nothing else; a trainer's time is its own."""
+    """A clock that moves by some seconds with every step and by nothing else."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
         self.now, self.seconds = 1_000.0, seconds
         self.steps: list[int] = []
         self.revised: list[int] = []
         self.stop: tuple[int, StopRequest] | None = None
-        monkeypatch.setattr("ctfgan.training.trainer.time", self)
+        for module in ("training.trainer", "runs.new_run"):
+            monkeypatch.setattr(f"ctfgan.{module}.time", self)
 
     def monotonic(self) -> float:
         return self.now
