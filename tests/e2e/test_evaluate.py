@@ -115,6 +115,9 @@ def test_samples_that_are_read_as_their_class_stand_beside_all_samples(
     figures = json.loads(Path("run/figures.json").read_text())
     chosen = "samples read as their class (top-3, up to 2 tries), training LQ bank"
     all_of_them, readable = (figures["rows"][name]["recogniser"] for name in ("samples, training LQ bank", chosen))
+    second = figures["rows"][chosen]["second-recogniser"]
+    assert (second["fake"], second["top_1"] == readable["top_1"]) == (readable["fake"], False), "another one's opinion"
+    assert figures["protocol"]["extractors"]["second-recogniser"]["name"].startswith("second ctfgan-recogniser-")
     told = figures["rejections"][chosen]
     assert (all_of_them["fake"], sum(told["asked"])) == (120, 120)
     assert 10 <= readable["fake"] == sum(told["kept"]) < 120

@@ -60,8 +60,9 @@ def evaluate(
     Where low-quality images show their class, several results of the same image are compared: LR-PSNR, how near they
     are to it when reduced to its size, and how much they differ, for G_A behind G_LH and for G_LH alone.
 
-    --keep-readable puts samples as 'ctfgan sample --keep-readable' chooses them beside all: their top-1 is what was
-    chosen by, but they are less varied (recall, coverage), and not every class has its share (distance).
+    --keep-readable puts samples as 'ctfgan sample --keep-readable' chooses them beside all. The recogniser's top-1 is
+    what they were chosen by and says nothing, so that a second one, of another seed, measures all sets, too: its top-1
+    says how many show their class, recall what variety was lost.
     """
     check_readable(keep_readable, top_k, tries)
     from ctfgan.cli import console

@@ -236,7 +236,7 @@ def _make_set(
         say("nothing to make: no class lacks an image")
         return
     layout = layout_for(model, plan, form, seed)
-    _say_size(layout, out)
+    _say_size(layout, out, "" if sampler is None else "up to ")
     if dry_run:
         return
     result = write_set(
@@ -261,13 +261,13 @@ def _make_set(
     )
 
 
-def _say_size(layout: Layout, out: Path) -> None:
+def _say_size(layout: Layout, out: Path, up_to: str) -> None:
     from ctfgan.cli.console import say
 
     counts = layout.plan.counts[layout.plan.counts > 0]
     each = f"{counts.min():,} each" if counts.min() == counts.max() else f"{counts.min():,} to {counts.max():,} each"
     say(
-        f"{out}: {plural(layout.plan.total, 'image')} of {plural(len(counts), 'class', 'classes')}, {each}, "
+        f"{out}: {up_to}{plural(layout.plan.total, 'image')} of {plural(len(counts), 'class', 'classes')}, {each}, "
         f"as {layout.name}"
     )
     disk = next(folder for folder in (out, *out.absolute().parents) if folder.exists())

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ctfgan.core.errors import ConfigError, RunError
 from ctfgan.core.files import make_room
-from ctfgan.core.progress import silent
+from ctfgan.core.progress import Progress, silent
 from ctfgan.core.settings import first_mistake
 from ctfgan.data.images import Bytes
 from ctfgan.data.low_quality import LowQuality
@@ -50,7 +50,14 @@ from ctfgan.evaluation.result import (
 from ctfgan.metrics.classification import ClassificationScore, classification_score
 from ctfgan.metrics.diversity import MOST_PAIRED, mean_distance
 from ctfgan.metrics.eval_classifier import EvalClassifierTrainer, TrainingImages
-from ctfgan.metrics.features import EVAL_CLASSIFIER, Chunk, ExtractedFeatures, Extractor, extract_features
+from ctfgan.metrics.features import (
+    EVAL_CLASSIFIER,
+    SECOND_RECOGNISER,
+    Chunk,
+    ExtractedFeatures,
+    Extractor,
+    extract_features,
+)
 from ctfgan.metrics.inception import load_inception
 from ctfgan.metrics.memorization import MemorizationCheck, check_memorization
 from ctfgan.metrics.plugin import load_plugin
@@ -134,12 +141,13 @@ def evaluate(
     callbacks = callbacks or Callbacks()
     context, eval_classifier = reopen(folder, callbacks, device)
     processes = context.engine.processes
-    shared = [SharedExtractor(extractor, processes) for extractor in (eval_classifier, *extractors)]
-    sampler = None
+    callbacks, judges, sampler = main_only(callbacks, context.engine), list[Extractor](), None
     if settings.keep_readable:
         numbers = np.arange(len(context.dataset.evaluated_classes.labels))
         sampler = RejectionSampler(eval_classifier, numbers, settings.top_k, settings.tries, processes)
-    result = _Evaluator(context, folder, shared, settings, main_only(callbacks, context.engine), sampler).evaluate()
+        judges = [processes.main_first(lambda: _second_recogniser(context, callbacks.progress))]
+    shared = [SharedExtractor(extractor, processes) for extractor in (eval_classifier, *judges, *extractors)]
+    result = _Evaluator(context, folder, shared, settings, callbacks, sampler).evaluate()
     if processes.is_main:
         show(result)
     processes.on_main(lambda: store(folder, result, file))
@@ -195,6 +203,18 @@ def _settings(recipe: Recipe, changes: dict[str, Any]) -> EvaluationSettings:
             "evaluation.classification_score and evaluation.keep_readable to false"
         )
     return settings
+
+
+def _second_recogniser(context: RunContext, progress: Progress) -> Extractor:
+    """One that learned from the same images with another seed: who chose samples cannot say how good they are."""
+    settings, classes = context.recipe.recogniser, context.dataset.evaluated_classes
+    other = settings.model_copy(update={"seed": settings.seed + 1})
+    trainer = EvalClassifierTrainer(other, context.device, progress)
+    what = "a second recogniser, which does not choose"
+    recogniser = trainer.train(TrainingImages.of(classes.pool), len(classes.labels), what)
+    card = recogniser.card
+    recogniser.card = replace(card, key=SECOND_RECOGNISER, name=f"second {card.name}")
+    return recogniser
 
 
 class _Evaluator:

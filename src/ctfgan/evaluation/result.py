@@ -62,8 +62,8 @@ def readable_notes(rejections: Mapping[str, Rejections], rows: Collection[str]) 
     few = [f"too few {name} to be measured: {told.sentence()}" for name, told in rejections.items() if name not in rows]
     if len(few) < len(rejections):
         few.append(
-            "the recogniser itself chose the samples that are read as their class, so that its top-1 and top-5 say "
-            "nothing of them; look at distance, precision, recall and coverage, and at how many were drawn"
+            "the recogniser itself chose the samples that are read as their class, so that its top-1 says nothing of "
+            "them and its distance flatters them; the second recogniser did not choose"
         )
     return few
 

@@ -13,6 +13,8 @@ from torch import Tensor
 from ctfgan.data.images import Bytes
 
 EVAL_CLASSIFIER, INCEPTION = "recogniser", "inception"
+SECOND_RECOGNISER = "second-recogniser"
+"""Of another seed, for samples that the first one chose."""
 SCORE_SPLITS = 10
 FEWEST_PER_SPLIT = 50
 """Images in a split of the score: it cannot exceed their number, so that of a few it says nothing."""

@@ -24,10 +24,10 @@ from torch import Tensor, nn
 from ctfgan.core.errors import CtfganError
 from ctfgan.core.text import excerpt
 from ctfgan.data.images import Bytes
-from ctfgan.metrics.features import EVAL_CLASSIFIER, INCEPTION, ExtractorCard, as_colour
+from ctfgan.metrics.features import EVAL_CLASSIFIER, INCEPTION, SECOND_RECOGNISER, ExtractorCard, as_colour
 
 BATCH = 50
-RESERVED = frozenset({EVAL_CLASSIFIER, INCEPTION, "2048"})  # FID-2048 is the published Inception's
+RESERVED = frozenset({EVAL_CLASSIFIER, SECOND_RECOGNISER, INCEPTION, "2048"})  # FID-2048 is the published Inception's
 PROBE_SIDE = 32  # of the images that a plug-in is tried on
 
 

@@ -48,7 +48,8 @@ class EvaluationSettings(Settings):
     classification_seeds: int = Field(default=3, ge=1)
     """Classifiers of each kind, for the uncertainty of what the generated images add."""
     keep_readable: bool = False
-    """Also measure samples that are drawn anew until the recogniser reads them as their class."""
+    """Also measure samples that are drawn anew until the recogniser reads them as their class, and all with a second
+    recogniser, which did not choose."""
     top_k: int = Field(default=1, ge=1)
     """It is enough for these if the class is among so many that are ranked first."""
     tries: int = Field(default=20, ge=1, le=254)

@@ -305,8 +305,9 @@ def _tries(out: Path, layout: Layout, sampler: RejectionSampler | None) -> NDArr
     total = layout.plan.total
     if sampler is None:
         return np.ones(total, dtype=np.uint8)
-    noted = (out / SET_TRIES).read_bytes() if (out / SET_TRIES).is_file() else b""
-    return np.frombuffer(noted if len(noted) == total else bytes(total), dtype=np.uint8).copy()
+    noted = out / SET_TRIES
+    is_whole = noted.is_file() and noted.stat().st_size == total
+    return np.frombuffer(noted.read_bytes() if is_whole else bytes(total), dtype=np.uint8).copy()
 
 
 def _record(out: Path, tries: NDArray[np.uint8]) -> BinaryIO:
