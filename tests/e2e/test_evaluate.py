@@ -36,8 +36,9 @@ def test_every_figure_is_written_under_its_extractors_name_with_its_numbers_of_i
     assert done.code == 0, done
     for words in ("ctfgan-recogniser-", "FID-corner", "recogniser score", "too few images", "precision",
                   "per class", "floor: real against real",
-                  "after 93 real images", "after 120 generated ones", "2 seeds, 15 steps each",
-                  "hardest classes, real alone", "note: with only 16 held-out real images", "120 / 16",
+                  "HQ + augmentation + LQ + generated", "2 seeds, 15 steps each", "gain over HQ",
+                  "hardest classes, HQ + augmentation + LQ -> with generated images",
+                  "note: with only 16 held-out real images", "120 / 16",
                   "8 / 8"):  # fmt: skip
         assert words in done.out
     assert "FID ↓" not in done.out  # only the published Inception's distance is called that
@@ -60,12 +61,19 @@ def test_every_figure_is_written_under_its_extractors_name_with_its_numbers_of_i
     assert "enhance and vary: 10 results for each of 8 images of the held-out LQ bank" in done.out
     assert "LR-PSNR" in done.out
     told = figures["classification"]
-    assert [told[kind]["images"] for kind in ("real", "generated", "both")] == [93, 120, 213]
-    assert all(len(told[kind]["by_seed"]) == 2 for kind in ("real", "generated", "both"))
-    assert told["interval"][0] <= told["gain"] <= told["interval"][1]
+    assert len(told["arms"]) == 7
+    assert told["arms"][told["everything"]]["images"] == {"HQ": 93, "LQ": 36, "generated": 120}
+    assert all(len(arm["by_seed"]) == 2 for arm in told["arms"].values())
+    gain = told["generated_add"]
+    assert gain["interval"][0] <= gain["difference"] <= gain["interval"][1]
     assert (told["held_out"], len(told["hardest"])) == (16, 4)
     assert {card["resize"] for card in figures["protocol"]["extractors"].values()} == {"none", "by the plug-in"}
     assert "FID-corner" in Path("run/bundle/README.md").read_text()
+
+    assert run_cli("report", "run").code == 0
+    page = Path("run/report.html").read_text()
+    assert "Classification accuracy score" in page
+    assert "generated images add" in page or "generated images take" in page
 
     compared = run_cli("compare", "run")
     assert compared.code == 0, compared

@@ -17,9 +17,9 @@ from ctfgan.cli.options import OTHER_DEVICE, PATH, TOP_K, TRIES, check_readable
 @click.option("--per-class", type=click.IntRange(min=0), metavar="K",
               help="Also measure K classes, each by itself; 0 for none.")  # fmt: skip
 @click.option("--cas", "--classification-score", "classification_score", is_flag=True, default=None,
-              help="Also say what a classifier gains by generated images beside the real ones.")  # fmt: skip
+              help="Also say what a classifier gains by generated images beside augmentation and LQ.")  # fmt: skip
 @click.option("--cas-seeds", "classification_seeds", type=click.IntRange(min=1), metavar="S",
-              help="Classifiers of each kind that --cas trains, for its uncertainty.")  # fmt: skip
+              help="Classifiers of each mix that --cas trains, for its uncertainty.")  # fmt: skip
 @click.option("--keep-readable", is_flag=True, default=None,
               help="Also measure samples that are drawn anew until they are read as their class.")  # fmt: skip
 @TOP_K
@@ -54,8 +54,9 @@ def evaluate(
     distance of samples at the floor's size. Classes are as frequent as among the real images; top-1 and top-5 are means
     over the classes, and stand apart for those that the run has seen low-quality images of only.
 
-    --cas trains classifiers on the real training images, on generated ones and on both, all for the same number of
-    steps, and tests them on the held-out real images: does 'ctfgan sample' make images worth adding?
+    --cas trains classifiers on the good training images, with the usual augmentation, with the low-quality images and
+    with generated ones, all for the same number of steps, and tests them on the held-out real images: does
+    'ctfgan sample' make images worth adding to what you have anyway?
 
     Where low-quality images show their class, several results of the same image are compared: LR-PSNR, how near they
     are to it when reduced to its size, and how much they differ, for G_A behind G_LH and for G_LH alone.
@@ -68,7 +69,7 @@ def evaluate(
     from ctfgan.cli import console
     from ctfgan.evaluation import Evaluation, load_extractors
     from ctfgan.evaluation import evaluate as evaluate_run
-    from ctfgan.reports.run_results import metric_table, super_resolution_table
+    from ctfgan.reports.run_results import classification_table, metric_table, super_resolution_table
     from ctfgan.runs.context import Callbacks
     from ctfgan.storage.run_folder import FIGURES, RunFolder
 
@@ -83,6 +84,7 @@ def evaluate(
             console.print_table(*super_resolution_table(content["super_resolution"]))
             console.say("")
         if result.classification is not None:
+            console.print_table(*classification_table(content["classification"]))
             console.say(result.classification.sentence())
             console.say(result.classification.hardest_sentence())
         for note in result.notes:

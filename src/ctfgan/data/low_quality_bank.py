@@ -58,6 +58,15 @@ class LowQualityBank:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def class_labels(self) -> Labels:
+        """Which class each image is of, ``(L,)``; -1 for an image of no label or of none of the classes."""
+        assert self.label_of_class is not None, "independent pairing knows no image's class"
+        class_of_label = np.full(int(max(self.labels.max(), self.label_of_class.max())) + 2, -1)
+        has_own = np.flatnonzero(self.label_of_class >= 0)
+        class_of_label[self.label_of_class[has_own]] = has_own
+        return class_of_label[self.labels]  # the last one is that of images without a label
+
     def fingerprint(self) -> str:
         """SHA-256 of labels and pixels, or of what these follow from if they are not in memory."""
         view = self.images

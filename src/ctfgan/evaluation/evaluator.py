@@ -47,7 +47,7 @@ from ctfgan.evaluation.result import (
     readable_set,
     store,
 )
-from ctfgan.metrics.classification import ClassificationScore, classification_score
+from ctfgan.metrics.classification import HQ, LQ, ClassificationScore, classification_score
 from ctfgan.metrics.diversity import MOST_PAIRED, mean_distance
 from ctfgan.metrics.eval_classifier import EvalClassifierTrainer, TrainingImages
 from ctfgan.metrics.features import (
@@ -106,8 +106,8 @@ def evaluate(
         device: another device than the recipe's.
         images: generated images per low-quality bank; None takes the recipe's number, as with the next three.
         per_class: number of classes whose Frechet distance is measured by itself.
-        classification_score: whether to train classifiers on real images, on generated ones and on both.
-        classification_seeds: how many of each.
+        classification_score: whether to train classifiers on real images, augmented or not, and on generated ones.
+        classification_seeds: how many of each kind.
         keep_readable: whether to measure samples, too, that are drawn anew until they are read as their class.
         top_k: which ranks of the class do for these.
         tries: at each of them, at most.
@@ -211,7 +211,7 @@ def _second_recogniser(context: RunContext, progress: Progress) -> Extractor:
     other = settings.model_copy(update={"seed": settings.seed + 1})
     trainer = EvalClassifierTrainer(other, context.device, progress)
     what = "a second recogniser, which does not choose"
-    recogniser = trainer.train(TrainingImages.of(classes.pool), len(classes.labels), what)
+    recogniser = trainer.train([TrainingImages.of(classes.pool)], len(classes.labels), what)
     card = recogniser.card
     recogniser.card = replace(card, key=SECOND_RECOGNISER, name=f"second {card.name}")
     return recogniser
@@ -351,13 +351,21 @@ class _Evaluator:
         numbers = balanced_labels(self._settings.images, self._num_classes)
         return classification_score(
             EvalClassifierTrainer(self._context.recipe.recogniser, self._context.device, self._progress),
-            TrainingImages.of(self._classes.training),
+            self._real_training_images(),
             self._generated(images, numbers, "generating images to train classifiers on"),
             len(numbers),
             self._real(np.arange(len(self._reference))),
             self._classes.names,
             self._settings.classification_seeds,
         )
+
+    def _real_training_images(self) -> dict[str, TrainingImages]:
+        """Of the measured classes what training sees, by kind; low-quality images only if their classes are known."""
+        kinds, side = {HQ: TrainingImages.of(self._classes.training)}, self._context.dataset.low_quality
+        if side is not None and side.bank.label_of_class is not None:
+            low = TrainingImages.of_low_quality(side.bank, self._context.dataset.high_quality, self._classes.labels)
+            kinds |= {LQ: low} if len(low.rows) else {}
+        return kinds
 
     def _super_resolution(
         self, images: ImageSet, features: Tensor, labels: Labels, order: Indices

@@ -95,7 +95,10 @@ class Evaluation:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: ``rows`` by image set, inside them figures by extractor."""
-        return {"format": FORMAT, **asdict(self), "protocol_sentence": self.protocol.sentence()}
+        sentences = {"protocol_sentence": self.protocol.sentence()}
+        if self.classification is not None:
+            sentences["classification_sentence"] = self.classification.sentence()
+        return {"format": FORMAT, **asdict(self), **sentences}
 
     def summary(self) -> dict[str, str]:
         """One line for each image set and extractor, for the classifiers and for all notes."""

@@ -1,14 +1,15 @@
-"""What do generated images add to real ones? Classifiers trained on real, on generated and on both, tested on real.
+"""What do generated images add to what people train on anyway? Classifiers of several mixes of images, tested on real.
 
 Ravuri and Vinyals, "Classification Accuracy Score for Conditional Generative Models", 2019, train on samples alone and
-on samples beside real images; here with the recogniser's architecture instead of a ResNet-50, with several seeds of
-each, and with the uncertainty of the difference (decision 26).
+on samples beside real images; here with the recogniser's architecture instead of a ResNet-50, beside the usual
+augmentation and the low-quality images, with several seeds of each, and with the uncertainty of the differences
+(decision 26).
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,138 +17,220 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ctfgan.core.text import plural
+from ctfgan.data.images import Bytes
+from ctfgan.data.splits import digests_of, first_rows, stratified_order, with_copies
 from ctfgan.metrics.eval_classifier import EvalClassifierTrainer, TrainedEvalClassifier, TrainingImages
 from ctfgan.metrics.features import Chunk
+from ctfgan.metrics.usual_augmentation import UsualAugmentation
+
+HQ, LQ, GENERATED = "HQ", "LQ", "generated"
+"""Kinds of images that classifiers are trained on."""
 
 HARDEST = 5  # classes that are listed by name
 DRAWS = 100_000  # of the gain, for its interval
+CHUNK = 1_000  # images in memory at a time
+STILL_ITSELF = 0.75
+"""Which share of the images that are read as their class must be so when mirrored, for flips to keep the class."""
 
 Hits = NDArray[np.bool_]
 """Which held-out images each classifier reads right, ``(seeds, images)``."""
 
 
 @dataclass(frozen=True)
-class TrainedOn:
-    """Classifiers that were trained on the same images, of several seeds."""
+class Arm:
+    """A mix of images to train classifiers on."""
 
-    images: int
-    """Training images."""
-    accuracy: float
-    """Share of the held-out real images that they read right; the mean over seeds."""
-    by_seed: tuple[float, ...]
-    """The same of each seed."""
+    kinds: tuple[str, ...]
+    """Of which every batch holds equal shares."""
+    is_augmented: bool = False
+
+    @property
+    def name(self) -> str:
+        """Its ingredients."""
+        augmentation = ("augmentation",) if self.is_augmented else ()
+        return " + ".join((*self.kinds[:1], *augmentation, *self.kinds[1:]))
+
+    def only(self, kinds: Iterable[str]) -> Arm:
+        """The same without kinds that are not there."""
+        return replace(self, kinds=tuple(kind for kind in self.kinds if kind in kinds))
+
+
+ALONE = Arm((HQ,))
+OPPONENT = Arm((HQ, LQ), is_augmented=True)
+EVERYTHING = Arm((HQ, LQ, GENERATED), is_augmented=True)
+ARMS = (
+    *(ALONE, Arm((HQ,), is_augmented=True), Arm((HQ, LQ)), OPPONENT),
+    *(Arm((HQ, GENERATED)), Arm((GENERATED,)), EVERYTHING),
+)
+"""Where there are no low-quality images, some of these are the same."""
 
 
 @dataclass(frozen=True)
-class HardClass:
-    """A class that classifiers of real images alone read badly."""
+class Gain:
+    """In accuracy, from some classifiers to others that are tested on the same images; 0.01 is one point."""
 
-    name: str
-    held_out: int
-    """Held-out real images of the class."""
-    real: float
-    """Share that is read right after real images alone."""
-    both: float
-    """Share that is read right after real and generated images."""
-
-
-@dataclass(frozen=True)
-class ClassificationScore:
-    """Accuracies on held-out real images of classifiers that differ in their training images alone."""
-
-    real: TrainedOn
-    generated: TrainedOn
-    both: TrainedOn
-    gain: float
-    """Accuracy of both less that of real alone; 0.01 is one point."""
+    difference: float
     interval: tuple[float, float]
-    """95 % interval of the gain, over other held-out images and other seeds of the classifiers."""
-    held_out: int
-    """Real images that all were tested on."""
-    steps: int
-    """Of each classifier's training: the same, whatever it is trained on."""
-    hardest: tuple[HardClass, ...]
-    """The classes that real images alone teach worst."""
+    """95 %, over other held-out images and other seeds of the classifiers."""
+
+    @classmethod
+    def of(cls, before: Hits, after: Hits) -> Gain:
+        """From the classifiers of one arm to those of another."""
+        return cls(float(after.mean() - before.mean()), gain_interval(before, after))
 
     @property
     def is_distinguishable(self) -> bool:
         """Whether the interval leaves out a gain of nothing."""
         return not self.interval[0] <= 0 <= self.interval[1]
 
+
+@dataclass(frozen=True)
+class TrainedOn:
+    """Classifiers of one arm, of several seeds."""
+
+    images: dict[str, int]
+    """How many of each kind."""
+    accuracy: float
+    """Share of the held-out real images that they read right; the mean over seeds."""
+    by_seed: tuple[float, ...]
+    """The same of each seed."""
+    gain: Gain | None
+    """Over high-quality images alone; None for these."""
+
+
+@dataclass(frozen=True)
+class MirrorTest:
+    """Whether high-quality images are still of their class when mirrored, as classifiers of the other half see it."""
+
+    upright: float
+    """Share of the images that is read as its class as it is."""
+    mirrored: float
+    """And mirrored left and right."""
+
+    @property
+    def keeps_class(self) -> bool:
+        """Whether flips belong to the augmentation."""
+        return self.mirrored >= STILL_ITSELF * self.upright > 0
+
+
+@dataclass(frozen=True)
+class HardClass:
+    """A class that is read badly without generated images."""
+
+    name: str
+    held_out: int
+    """Held-out real images of the class."""
+    before: float
+    """Share that is read right after all but generated images."""
+    after: float
+    """Share that is read right after all images."""
+
+
+@dataclass(frozen=True)
+class ClassificationScore:
+    """Accuracies on held-out real images of classifiers that differ in their training images alone."""
+
+    arms: dict[str, TrainedOn]
+    """By name."""
+    opponent: str
+    """The arm with everything but generated images."""
+    everything: str
+    """The same arm with them."""
+    generated_add: Gain
+    """From the opponent to everything."""
+    mirror_test: MirrorTest
+    held_out: int
+    """Real images that all were tested on."""
+    steps: int
+    """Of each classifier's training: the same, whatever it is trained on."""
+    hardest: tuple[HardClass, ...]
+    """The classes that the opponent reads worst."""
+
     def sentence(self) -> str:
-        """All accuracies, and the gain, in one line."""
-        low, high = (f"{100 * end:+.1f}" for end in self.interval)
-        verdict = "distinguishable from none" if self.is_distinguishable else "not distinguishable from none"
-        real, generated, seeds = self.real, self.generated, len(self.real.by_seed)
+        """What generated images add, and how it was found out, in one line."""
+        gain, test = self.generated_add, self.mirror_test
+        before, after = (self.arms[name].accuracy for name in (self.opponent, self.everything))
+        low, high = (f"{100 * end:+.1f}" for end in gain.interval)
+        change = f"{abs(100 * gain.difference):.1f} points"
+        change = f"add {change} to" if gain.difference >= 0 else f"take {change} from"
+        verdict = "distinguishable from none" if gain.is_distinguishable else "not distinguishable from none"
+        seeds = len(self.arms[self.opponent].by_seed)
+        kinds = self.arms[self.everything].images
+        no_lq = (
+            "" if LQ in kinds else "; no arms with LQ, since there are no LQ images whose classes are those of the HQ"
+        )
         return (
-            f"of {self.held_out:,} held-out real images a classifier reads right {real.accuracy:.1%} after "
-            f"{real.images:,} real images, {generated.accuracy:.1%} after {generated.images:,} generated ones, "
-            f"{self.both.accuracy:.1%} after both; adding the generated ones "
-            f"{'gains' if self.gain >= 0 else 'loses'} {abs(100 * self.gain):.1f} points, {verdict} (95 % interval "
-            f"{low} to {high}; {plural(seeds, 'seed')}, {self.steps:,} steps each)"
+            f"generated images {change} {self.opponent}, {verdict} (95 % interval {low} to {high}): of "
+            f"{self.held_out:,} held-out real images {after:.1%} are read right instead of {before:.1%}; "
+            f"{plural(seeds, 'seed')}, {self.steps:,} steps each; the augmentation "
+            f"{'mirrors' if test.keeps_class else 'does not mirror'}, since of unseen HQ images {test.mirrored:.0%} "
+            f"are read right when mirrored and {test.upright:.0%} as they are{no_lq}"
         )
 
     def hardest_sentence(self) -> str:
-        """The hardest classes, from real alone to both."""
-        classes = (f"{hard.name} {hard.real:.0%} -> {hard.both:.0%} of {hard.held_out:,}" for hard in self.hardest)
-        return f"hardest classes, real alone -> with generated ones: {', '.join(classes)}"
+        """The hardest classes, without and with generated images."""
+        classes = (f"{hard.name} {hard.before:.0%} -> {hard.after:.0%} of {hard.held_out:,}" for hard in self.hardest)
+        return f"hardest classes, {self.opponent} -> with generated images: {', '.join(classes)}"
 
 
 def classification_score(
     trainer: EvalClassifierTrainer,
-    real: TrainingImages,
+    real: Mapping[str, TrainingImages],
     generated: Iterable[Chunk],
     count: int,
     reference: Iterable[Chunk],
     names: Sequence[str],
     seeds: int,
 ) -> ClassificationScore:
-    """Train three classifiers of each seed and test them.
+    """Train classifiers of each arm and seed and test them.
 
     Args:
-        trainer: of all; its seed is the first one. Its cache keeps the classifiers of real images alone.
-        real: real training images.
+        trainer: of all; its seed is the first one. Its cache keeps the classifiers of arms without generated images.
+        real: training images that are :data:`HQ` and, where there are any of known classes, :data:`LQ`.
         generated: generated images of the same classes with their labels.
         count: how many these are.
         reference: the held-out real images with their labels.
         names: of the classes, in label order.
-        seeds: how many classifiers of each kind.
+        seeds: how many classifiers of each arm.
     """
     with tempfile.TemporaryDirectory(prefix="ctfgan-") as name:
         folder = Path(name)
-        both = _on_disk(real, generated, count, folder)
-        alone = slice(len(real.rows), None)
-        kinds = (
-            (real, trainer.cache),
-            (TrainingImages(both.images, both.rows[alone], both.labels[alone], "generated"), folder),
-            (both, folder),
-        )
-
-        def train(kind: int, seed: int) -> TrainedEvalClassifier:
-            images, cache = kinds[kind]
-            what = f"training classifier {kind * seeds + seed + 1} of {len(kinds) * seeds}"
-
-            def progress(items: Iterable[int], total: int, _: str) -> Iterable[int]:
-                return trainer.progress(items, total, what)
-
-            settings = trainer.settings.model_copy(update={"seed": trainer.settings.seed + seed})
-            return replace(trainer, settings=settings, progress=progress, cache=cache).train(images, len(names))
-
-        trained = [[train(kind, seed) for seed in range(seeds)] for kind in range(len(kinds))]
-        hits, truth = _test(trained, reference)
-    accuracies = [
-        TrainedOn(len(images.rows), float(right.mean()), tuple(float(one) for one in right.mean(axis=1)))
-        for (images, _), right in zip(kinds, hits, strict=True)
-    ]
+        kinds = {**real, GENERATED: _on_disk(generated, count, real[HQ].images.shape[1:], folder)}
+        alone, opponent, everything = (arm.only(kinds) for arm in (ALONE, OPPONENT, EVERYTHING))
+        arms = list(dict.fromkeys(arm.only(kinds) for arm in ARMS))
+        numbered = _numbered(trainer, 2 + len(arms) * seeds)
+        mirror_test = _mirror_test(numbered, real[HQ], len(names))
+        augmentation = UsualAugmentation(flips=mirror_test.keeps_class)
+        trained: list[list[TrainedEvalClassifier]] = []
+        for arm in arms:
+            cache = folder if GENERATED in arm.kinds else trainer.cache
+            images = [kinds[kind] for kind in arm.kinds]
+            trained.append([])
+            for seed in range(seeds):
+                settings = trainer.settings.model_copy(update={"seed": trainer.settings.seed + seed})
+                one = replace(next(numbered), settings=settings, cache=cache)
+                trained[-1].append(
+                    one.train(images, len(names), augmentation=augmentation if arm.is_augmented else None)
+                )
+        right, truth = _test(trained, reference)
+    hits = dict(zip(arms, right, strict=True))
     return ClassificationScore(
-        real=accuracies[0],
-        generated=accuracies[1],
-        both=accuracies[2],
-        gain=accuracies[2].accuracy - accuracies[0].accuracy,
-        interval=gain_interval(hits[0], hits[2]),
+        arms={
+            arm.name: TrainedOn(
+                images={kind: len(kinds[kind].rows) for kind in arm.kinds},
+                accuracy=float(own.mean()),
+                by_seed=tuple(float(one) for one in own.mean(axis=1)),
+                gain=None if arm == alone else Gain.of(hits[alone], own),
+            )
+            for arm, own in hits.items()
+        },
+        opponent=opponent.name,
+        everything=everything.name,
+        generated_add=Gain.of(hits[opponent], hits[everything]),
+        mirror_test=mirror_test,
         held_out=len(truth),
         steps=trainer.settings.steps,
-        hardest=_hardest(hits[0], hits[2], truth, names),
+        hardest=_hardest(hits[opponent], hits[everything], truth, names),
     )
 
 
@@ -174,37 +257,73 @@ def gain_interval(before: Hits, after: Hits) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _on_disk(real: TrainingImages, generated: Iterable[Chunk], count: int, folder: Path) -> TrainingImages:
-    """Real and then generated images in one file."""
-    total = len(real.rows) + count
-    shape = (total, *real.images.shape[1:])
-    pixels = np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
-    labels = [real.labels]
-    for start in range(0, len(real.rows), 1_000):
-        rows = real.rows[start : start + 1_000]
-        pixels[start : start + len(rows)] = real.images[rows]
-    start = len(real.rows)
-    for images, classes in generated:
+def _numbered(trainer: EvalClassifierTrainer, total: int) -> Iterator[EvalClassifierTrainer]:
+    """The trainer once for each classifier, saying which of them it is training."""
+    for number in range(1, total + 1):
+        what = f"training classifier {number} of {total}"
+
+        def progress(items: Iterable[int], steps: int, _: str, what: str = what) -> Iterable[int]:
+            return trainer.progress(items, steps, what)
+
+        yield replace(trainer, progress=progress)
+
+
+def _mirror_test(trainers: Iterator[EvalClassifierTrainer], real: TrainingImages, num_classes: int) -> MirrorTest:
+    """Two classifiers, each trained on one half of the images and tested on the other; no held-out image is looked at.
+
+    What a classifier has seen it reads right even where it has understood nothing, and then not when it is mirrored.
+    """
+    firsts = first_rows(np.concatenate([digests_of(pixels) for pixels, _ in _chunks(real)]))
+    order = stratified_order(real.labels, 0, firsts)
+    is_first = np.zeros(len(order), dtype=bool)
+    is_first[with_copies(order[: (len(order) + 1) // 2], firsts)] = True
+    halves = [replace(real, rows=real.rows[half], labels=real.labels[half]) for half in (is_first, ~is_first)]
+    right = np.zeros(2, dtype=np.int64)
+    for half, other in (halves, halves[::-1]):
+        trainer = next(trainers)
+        if len(half.rows) == 0:  # all are copies of one image
+            continue
+        classifier = trainer.train([half], num_classes)
+        for pixels, labels in _chunks(other):
+            for view, images in enumerate((pixels, pixels[:, :, ::-1])):
+                right[view] += int((classifier.read(images)[1].argmax(dim=1).numpy() == labels).sum())
+    upright, mirrored = (float(share) for share in right / len(real.rows))
+    return MirrorTest(upright, mirrored)
+
+
+def _chunks(images: TrainingImages) -> Iterator[tuple[Bytes, NDArray[np.int64]]]:
+    """Pixels and labels, some at a time."""
+    for start in range(0, len(images.rows), CHUNK):
+        part = slice(start, start + CHUNK)
+        yield images.images[images.rows[part]], images.labels[part]
+
+
+def _on_disk(chunks: Iterable[Chunk], count: int, shape: tuple[int, ...], folder: Path) -> TrainingImages:
+    """Generated images in a file; of uint8 ``shape`` each."""
+    pixels = np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=(count, *shape))
+    labels: list[NDArray[np.int64]] = []
+    start = 0
+    for images, classes in chunks:
         assert classes is not None, "generated images are of classes"
         pixels[start : start + len(images)] = images
         labels.append(classes.numpy())
         start += len(images)
-    assert start == total, f"{count} generated images were announced and {start - len(real.rows)} came"
-    return TrainingImages(pixels, np.arange(total), np.concatenate(labels), "both")
+    assert start == count, f"{count} generated images were announced and {start} came"
+    return TrainingImages(pixels, np.arange(count), np.concatenate(labels), GENERATED)
 
 
 def _test(
     trained: Sequence[Sequence[TrainedEvalClassifier]], reference: Iterable[Chunk]
 ) -> tuple[list[Hits], NDArray[np.int64]]:
-    """What each classifier reads right, by kind, and the true labels."""
+    """What each classifier reads right, by arm, and the true labels."""
     right: list[list[NDArray[np.bool_]]] = [[] for _ in trained]
     truth = []
     for images, labels in reference:
         assert labels is not None, "the reference is labelled"
         truth.append(labels.numpy())
-        for kind, classifiers in enumerate(trained):
+        for arm, classifiers in enumerate(trained):
             answers = [classifier.read(images)[1].argmax(dim=1).numpy() for classifier in classifiers]
-            right[kind].append(np.stack(answers) == labels.numpy())
+            right[arm].append(np.stack(answers) == labels.numpy())
     return [np.concatenate(parts, axis=1) for parts in right], np.concatenate(truth)
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,9 +27,12 @@ from ctfgan.core.files import cache_folder, make_room, sha256, write_file
 from ctfgan.core.progress import Progress, silent
 from ctfgan.data.dataset import Subset
 from ctfgan.data.images import Bytes, to_float
-from ctfgan.data.low_quality_bank import BothSides, ImageView
+from ctfgan.data.low_quality_bank import BothSides, ImageView, LowQualityBank
+from ctfgan.data.packed import PackedImages
+from ctfgan.data.sources.base import Labels
 from ctfgan.metrics.features import EVAL_CLASSIFIER, ExtractorCard
 from ctfgan.metrics.settings import EvalClassifierSettings
+from ctfgan.metrics.usual_augmentation import UsualAugmentation
 
 TIMED_STEPS = 4
 
@@ -99,12 +104,27 @@ class TrainingImages:
     labels: NDArray[np.int64]
     """Classes of these, ``(M,)`` in 0 ... C - 1."""
     identity: str
-    """Changes whenever images or labels do."""
+    """Changes whenever images do."""
 
     @classmethod
     def of(cls, subset: Subset) -> TrainingImages:
         """Of a packed set."""
         return cls(subset.packed.images, subset.rows, subset.labels, subset.packed.fingerprint)
+
+    @classmethod
+    def of_low_quality(cls, bank: LowQualityBank, packed: PackedImages, classes: Labels) -> TrainingImages:
+        """Low-quality images of some classes, enlarged to the size of high-quality ones.
+
+        Args:
+            bank: of matched pairing.
+            packed: the high-quality images.
+            classes: ascending; images are labelled 0 ... in the order of these.
+        """
+        labels = bank.class_labels
+        place = np.searchsorted(classes, labels).clip(max=len(classes) - 1)
+        rows = np.flatnonzero(classes[place] == labels)
+        identity = packed.fingerprint + bank.fingerprint()
+        return cls(BothSides(packed.images, bank.images), len(packed) + rows, place[rows], identity)
 
 
 @dataclass(frozen=True)
@@ -124,68 +144,105 @@ class EvalClassifierTrainer:
     cache: Path = field(default_factory=cache_folder)
 
     def train(
-        self, data: TrainingImages, num_classes: int, what: str = "the recogniser that measures"
+        self,
+        kinds: Sequence[TrainingImages],
+        num_classes: int,
+        what: str = "the recogniser that measures",
+        augmentation: UsualAugmentation | None = None,
     ) -> TrainedEvalClassifier:
         """A classifier of these images.
 
         Args:
-            data: images, labels and which of them to use.
+            kinds: images of one size; those of each kind are the same share of every batch, however many they are.
             num_classes: C.
             what: is trained, in words.
+            augmentation: changes every image anew whenever it is seen.
         """
-        weights = self._place(data, num_classes)
+        weights = self._place(kinds, num_classes, augmentation)
+        channels = kinds[0].images.shape[3]
         if not weights.is_file():
             make_room(weights)
-            network = self._train(data, num_classes, what)
+            network = self._train(kinds, num_classes, what, augmentation)
             content = save({name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()})
             if not weights.is_file():  # another run may have trained the same one meanwhile; the first one counts
                 write_file(weights, content)
-        return load_eval_classifier(weights, data.images.shape[3], num_classes, self.settings, self.device)
+        return load_eval_classifier(weights, channels, num_classes, self.settings, self.device)
 
-    def knows(self, data: TrainingImages, num_classes: int) -> bool:
+    def knows(self, kinds: Sequence[TrainingImages], num_classes: int) -> bool:
         """Whether the cache has the classifier that :meth:`train` returns."""
-        return self._place(data, num_classes).is_file()
+        return self._place(kinds, num_classes, None).is_file()
 
-    def seconds_per_image(self, data: TrainingImages, num_classes: int) -> float:
+    def seconds_per_image(self, kinds: Sequence[TrainingImages], num_classes: int) -> float:
         """How long a classifier learns from one image, from a few steps that are thrown away."""
         images = TIMED_STEPS * self.settings.batch_size
         short = replace(self, settings=self.settings.model_copy(update={"images": images}), progress=silent)
-        short._train(data, num_classes, "")  # warms up
+        short._train(kinds, num_classes, "", None)  # warms up
         started = time.perf_counter()
-        short._train(data, num_classes, "")
+        short._train(kinds, num_classes, "", None)
         return (time.perf_counter() - started) / images
 
-    def _place(self, data: TrainingImages, num_classes: int) -> Path:
+    def _place(self, kinds: Sequence[TrainingImages], num_classes: int, augmentation: UsualAugmentation | None) -> Path:
         settings = self.settings.model_dump_json()
-        key = hashlib.sha256(f"{data.identity} {num_classes} {settings} recogniser-3".encode())
-        key.update(data.rows.tobytes())
+        identities = " ".join(f"{kind.identity} {len(kind.rows)}" for kind in kinds)
+        key = hashlib.sha256(f"{identities} {num_classes} {settings} {augmentation} recogniser-4".encode())
+        for kind in kinds:
+            key.update(kind.rows.tobytes())
+            key.update(kind.labels.tobytes())
         return self.cache / "recognisers" / f"{key.hexdigest()[:24]}.safetensors"
 
-    def _train(self, data: TrainingImages, num_classes: int, what: str) -> EvalClassifier:
+    def _train(
+        self, kinds: Sequence[TrainingImages], num_classes: int, what: str, augmentation: UsualAugmentation | None
+    ) -> EvalClassifier:
         """Adam with a one-cycle rate; shifts by up to a sixteenth of the side, so that a place is not learned."""
         settings, steps = self.settings, self.settings.steps
+        side, channels = kinds[0].images.shape[2:]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            network = EvalClassifier(data.images.shape[3], num_classes, settings).to(self.device)
+            network = EvalClassifier(channels, num_classes, settings).to(self.device)
         rng = np.random.default_rng(settings.seed)
         optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=steps + 1)
-        reach = data.images.shape[1] // 16
-        order = rng.permutation(len(data.rows))
-        position = 0
+        reach = side // 16
+        shares = (len(part) for part in np.array_split(np.arange(settings.batch_size), len(kinds)))
+        shuffles = [_Shuffle(len(kind.rows), share, rng) for kind, share in zip(kinds, shares, strict=True)]
         for _ in self.progress(range(steps), steps, f"training {what}"):
-            if position + settings.batch_size > len(order):
-                order, position = rng.permutation(len(data.rows)), 0
-            chosen = np.sort(order[position : position + settings.batch_size])
-            position += settings.batch_size
+            chosen = [shuffle.next() for shuffle in shuffles]
             down, right = (int(step) for step in rng.integers(-reach, reach + 1, 2))
-            images = to_float(data.images[data.rows[chosen]], self.device)
-            _, logits = network(shift(images, down, right))
+            pixels = [kind.images[kind.rows[part]] for kind, part in zip(kinds, chosen, strict=True)]
+            labels = np.concatenate([kind.labels[part] for kind, part in zip(kinds, chosen, strict=True)])
+            images = shift(to_float(np.concatenate(pixels), self.device), down, right)
+            if augmentation is not None:
+                images = augmentation(images, rng)
+            _, logits = network(images)
             optimizer.zero_grad(set_to_none=True)
-            F.cross_entropy(logits, torch.from_numpy(data.labels[chosen]).to(self.device)).backward()
+            F.cross_entropy(logits, torch.from_numpy(labels).to(self.device)).backward()
             optimizer.step()
             schedule.step()
         return network
+
+
+class _Shuffle:
+    """Draws places of images, every image once before any again, but for what is left over at the end of a pass.
+
+    Args:
+        count: images; fewer than ``share`` are drawn several times.
+        share: places to draw at a time.
+        rng: which ones.
+    """
+
+    def __init__(self, count: int, share: int, rng: np.random.Generator) -> None:
+        self._count = count
+        self._share = share
+        self._rng = rng
+        self._order = np.empty(0, dtype=np.int64)
+
+    def next(self) -> NDArray[np.int64]:
+        """Places ``(share,)``, ascending, as a file is read."""
+        if len(self._order) < self._share:
+            passes = max(1, math.ceil(self._share / self._count))
+            self._order = np.concatenate([self._rng.permutation(self._count) for _ in range(passes)])
+        chosen, self._order = self._order[: self._share], self._order[self._share :]
+        return np.sort(chosen)
 
 
 def load_eval_classifier(

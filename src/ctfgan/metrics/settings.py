@@ -43,10 +43,10 @@ class EvaluationSettings(Settings):
     per_class_images: int = Field(default=500, ge=50)
     """Images generated of each of these classes."""
     classification_score: bool = False
-    """Train classifiers on the real training images, on as many generated ones as ``images`` says, and on both; test
-    them on the reference."""
+    """Train classifiers on the high-quality training images, with the usual augmentation, low-quality images and as
+    many generated ones as ``images`` says, apart and together; test them on the reference."""
     classification_seeds: int = Field(default=3, ge=1)
-    """Classifiers of each kind, for the uncertainty of what the generated images add."""
+    """Classifiers of each mix of images, for the uncertainty of what the generated images add."""
     keep_readable: bool = False
     """Also measure samples that are drawn anew until the recogniser reads them as their class, and all with a second
     recogniser, which did not choose."""

@@ -151,6 +151,25 @@ def super_resolution_table(told: dict[str, Any]) -> tuple[list[str], list[list[s
     ]
 
 
+def classification_table(classification: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows of the classification accuracy score, a row for each arm."""
+    headings = ["classifiers trained on", "images", "accuracy", "of each seed", "gain over HQ", "95 % interval"]
+    rows = []
+    for name, arm in classification["arms"].items():
+        images = " + ".join(f"{count:,}" for count in arm["images"].values())
+        row = [name, images, f"{arm['accuracy']:.1%}", " ".join(f"{100 * one:.1f}" for one in arm["by_seed"])]
+        rows.append([*row, *_gain(arm["gain"])])
+    return headings, rows
+
+
+def _gain(gain: dict[str, Any] | None) -> list[str]:
+    """A gain in points, and its interval; nothing of what others are compared with."""
+    if gain is None:
+        return ["", ""]
+    low, high = (f"{100 * end:+.1f}" for end in gain["interval"])
+    return [f"{100 * gain['difference']:+.1f}", f"{low} to {high}"]
+
+
 def top_1(row: MetricRow) -> str:
     """Share of images that the recogniser reads as meant, mean over classes; empty where that cannot be told."""
     return _number(row["top_1"], ".1%")

@@ -26,6 +26,7 @@ from ctfgan.reports.pictures import embedded_sheet, sheets_of, spread_over_time
 from ctfgan.reports.run_results import (
     RunResult,
     class_label,
+    classification_table,
     metric_table,
     read_figures,
     run_result,
@@ -198,6 +199,11 @@ def figures_section(run: RunSummary, level: int) -> list[Block]:
         blocks.append(Paragraph(f"{text}; that of other real images is what the class alone gives."))
     if drawn := figures.get("rejections"):
         blocks.append(Items(tuple(f"{name}: {Rejections(**told).sentence()}." for name, told in drawn.items())))
+    if sentence := figures.get("classification_sentence"):
+        headings, rows = classification_table(figures["classification"])
+        caption = "Classification accuracy score: what generated images add to other training images"
+        blocks.append(TableBlock(tuple(headings), tuple(map(tuple, rows)), caption))
+        blocks.append(Paragraph(f"In words: {sentence}."))
     if figures["notes"]:
         blocks.append(Items(tuple(f"Note: {note}." for note in figures["notes"])))
     per_class = figures["rows"][figures["reported_set"]][EVAL_CLASSIFIER]["per_class"]

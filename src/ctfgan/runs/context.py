@@ -78,7 +78,7 @@ class RunContext:
         """The recogniser of the pool, trained now or from the cache."""
         classes = self.dataset.evaluated_classes
         trainer = EvalClassifierTrainer(self.recipe.recogniser, self.device, progress)
-        return trainer.train(TrainingImages.of(classes.pool), len(classes.labels))
+        return trainer.train([TrainingImages.of(classes.pool)], len(classes.labels))
 
     def with_codes(self, progress: Progress, begin: Matched | None = None) -> RunContext:
         """With codes of the classes, made of the images that the GAN trains on, if the recipe wants any.
@@ -128,7 +128,7 @@ class RunContext:
         settings = for_codes(self.recipe.recogniser, self.recipe.method.networks.class_code)
         trainer = EvalClassifierTrainer(settings, self.device, progress)
         what = "the classifier whose features become class codes"
-        return trainer.train(seen.of(classes), len(classes), what).network.cpu()
+        return trainer.train([seen.of(classes)], len(classes), what).network.cpu()
 
 
 def open_context(recipe: Recipe, callbacks: Callbacks) -> RunContext:

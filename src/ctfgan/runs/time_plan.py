@@ -100,7 +100,7 @@ def with_short_classifiers(context: RunContext, dial: Dial) -> tuple[RunContext,
     recipe, classes = context.recipe, context.dataset.evaluated_classes
     trainer = EvalClassifierTrainer(recipe.recogniser, context.device)
     pool = TrainingImages.of(classes.pool)
-    each = context.engine.processes.on_main(lambda: trainer.seconds_per_image(pool, len(classes.labels)))
+    each = context.engine.processes.on_main(lambda: trainer.seconds_per_image([pool], len(classes.labels)))
     most = max(FEWEST_LEARNED, round(CLASSIFIERS_SHARE * dial.seconds / (_classifiers(context) * each)))
     images = min(recipe.recogniser.images, most)
     context = replace(context, recipe=dial.chosen(recipe, {"recogniser.images": images}))
@@ -116,7 +116,7 @@ def with_short_classifiers(context: RunContext, dial: Dial) -> tuple[RunContext,
 def seconds_of_classifiers(context: RunContext, seconds_per_image: float) -> float:
     """How long the classifiers of a run will take, if they are not in the cache."""
     classes, settings = context.dataset.evaluated_classes, context.recipe.recogniser
-    if EvalClassifierTrainer(settings, context.device).knows(TrainingImages.of(classes.pool), len(classes.labels)):
+    if EvalClassifierTrainer(settings, context.device).knows([TrainingImages.of(classes.pool)], len(classes.labels)):
         return 0.0
     read = (_classifiers(context) - 1) * READING * len(context.dataset.training)
     return seconds_per_image * (_classifiers(context) * settings.images + read)

@@ -26,7 +26,6 @@ from ctfgan.core.progress import Progress, silent
 from ctfgan.core.text import excerpt
 from ctfgan.data.dataset import Dataset
 from ctfgan.data.images import to_float
-from ctfgan.data.low_quality_bank import BothSides
 from ctfgan.data.sources.base import Labels
 from ctfgan.metrics.eval_classifier import EvalClassifier, TrainingImages
 from ctfgan.metrics.settings import EvalClassifierSettings
@@ -218,14 +217,7 @@ class SeenImages:
         self._high = TrainingImages(packed.images, rows, dataset.labels(rows), packed.fingerprint)
         self._low: TrainingImages | None = None
         if side is not None and len(dataset.lq_only):
-            images, bank = BothSides(packed.images, side.bank.images), side.bank
-            assert bank.label_of_class is not None, "classes with low-quality images only are matched"
-            class_of_label, has_own = np.full(int(bank.labels.max()) + 1, -1), np.flatnonzero(bank.label_of_class >= 0)
-            class_of_label[bank.label_of_class[has_own]] = has_own
-            labels = np.where(bank.labels < 0, -1, class_of_label[bank.labels])
-            shown = np.flatnonzero(labels >= 0)
-            identity = packed.fingerprint + bank.fingerprint()
-            self._low = TrainingImages(images, len(packed) + shown, labels[shown], identity)
+            self._low = TrainingImages.of_low_quality(side.bank, packed, np.arange(dataset.num_classes))
 
     @property
     def high_quality(self) -> TrainingImages:
@@ -243,10 +235,7 @@ class SeenImages:
         rows, labels = (np.concatenate(found) for found in zip(*((p.rows, p.labels) for p in parts), strict=True))
         place = np.searchsorted(classes, labels)
         known = classes[np.minimum(place, len(classes) - 1)] == labels
-        identity = parts[-1].identity
-        if self._low is not None:  # the two sides' labels agree by name, which pixels and rows do not tell
-            identity += hashlib.sha256(place[known].tobytes()).hexdigest()
-        return TrainingImages(parts[-1].images, rows[known], place[known], identity)
+        return TrainingImages(parts[-1].images, rows[known], place[known], parts[-1].identity)
 
 
 def codes_of_classes(encoder: ClassEncoder, high_quality: Tensor, low_quality: Tensor | None) -> Tensor:

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import hashlib
 import math
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from ctfgan.core.progress import Progress, silent
 from ctfgan.metrics.classification import ClassificationScore, classification_score, gain_interval
 from ctfgan.metrics.eval_classifier import EvalClassifierTrainer, TrainingImages
 from ctfgan.metrics.settings import EvalClassifierSettings
@@ -15,55 +18,120 @@ from tests.unit.metrics.test_eval_classifier import stripes
 SETTINGS = EvalClassifierSettings(width=4, features=8, images=1_000, batch_size=16)
 
 
-def score_of(samples: np.ndarray, labels: np.ndarray, folder: Path, *, real: int = 200) -> ClassificationScore:
-    images, real_labels = stripes(200, 0)
-    rows = np.arange(200 - real, 200)
-    training = TrainingImages(images, rows, real_labels[rows], "stripes")
-    test_images, test_labels = stripes(60, 1)
-    halves = zip(np.array_split(samples, 2), np.array_split(labels, 2), strict=True)
-    chunks = ((part, torch.from_numpy(shown)) for part, shown in halves)
-    reference = [(part, torch.from_numpy(told)) for part, told in ((test_images[:25], test_labels[:25]),
-                                                                  (test_images[25:], test_labels[25:]))]  # fmt: skip
-    trainer = EvalClassifierTrainer(SETTINGS, torch.device("cpu"), cache=folder)
-    return classification_score(trainer, training, chunks, len(samples), reference, ("across", "down"), seeds=2)
+ALL = ("HQ", "HQ + augmentation", "HQ + LQ", "HQ + augmentation + LQ", "HQ + generated", "generated",
+       "HQ + augmentation + LQ + generated")  # fmt: skip
+Labelled = tuple[np.ndarray, np.ndarray]
+
+
+def training_images(images: Labelled) -> TrainingImages:
+    return TrainingImages(
+        images[0], np.arange(len(images[0])), images[1], hashlib.sha256(images[0].tobytes()).hexdigest()
+    )
+
+
+def score_of(
+    generated: Labelled,
+    folder: Path,
+    *,
+    hq: Labelled,
+    lq: Labelled | None = None,
+    progress: Progress = silent,
+    seeds: int = 1,
+) -> ClassificationScore:
+    """Tested on 60 stripes of seed 1."""
+    real = {"HQ": training_images(hq)} | ({} if lq is None else {"LQ": training_images(lq)})
+    chunks = [(part, torch.from_numpy(told)) for part, told in in_two(generated)]
+    reference = ((part, torch.from_numpy(told)) for part, told in in_two(stripes(60, 1)))
+    trainer = EvalClassifierTrainer(SETTINGS, torch.device("cpu"), progress, folder)
+    return classification_score(trainer, real, chunks, len(generated[0]), reference, ("across", "down"), seeds)
+
+
+def in_two(images: Labelled) -> list[Labelled]:
+    return list(zip(*(np.array_split(part, 2) for part in images), strict=True))
 
 
 def test_good_samples_teach_as_much_as_real_images_and_noise_teaches_nothing(
     tmp_path: Path,
 ) -> None:
-    good = score_of(*stripes(150, 2), tmp_path)
-    assert min(good.real.accuracy, good.generated.accuracy, good.both.accuracy) > 0.95
-    assert (good.real.images, good.generated.images, good.both.images) == (200, 150, 350)
-    assert (good.held_out, good.steps, len(good.real.by_seed)) == (60, 62, 2)
-    assert good.real.accuracy == pytest.approx(np.mean(good.real.by_seed))
-    assert good.gain == good.both.accuracy - good.real.accuracy
+    notes: list[str] = []
+
+    def spy(items: Iterable[int], total: int, what: str) -> Iterable[int]:
+        notes.append(what)
+        return items
+
+    hq, lq = stripes(200, 0), stripes(90, 3)
+    good = score_of(stripes(150, 2), tmp_path, hq=hq, lq=lq, progress=spy)
+    assert tuple(good.arms) == ALL
+    assert notes == [f"training classifier {number} of 9" for number in range(1, 10)]
+    assert min(arm.accuracy for arm in good.arms.values()) > 0.9
+    assert good.arms["HQ + LQ"].images == {"HQ": 200, "LQ": 90}
+    assert good.arms[ALL[-1]].images == {"HQ": 200, "LQ": 90, "generated": 150}
+    assert (good.held_out, good.steps) == (60, 62)
+    assert good.arms["HQ"].gain is None
+    for name in ALL[1:]:
+        gain = good.arms[name].gain
+        assert gain is not None
+        assert gain.difference == pytest.approx(good.arms[name].accuracy - good.arms["HQ"].accuracy)
+        assert gain.interval[0] <= gain.difference <= gain.interval[1]
+    assert (good.opponent, good.everything) == (ALL[3], ALL[6])
+    assert good.generated_add.difference == pytest.approx(good.arms[ALL[6]].accuracy - good.arms[ALL[3]].accuracy)
+
+    notes.clear()
     noise = np.random.default_rng(0).integers(0, 256, (200, 16, 16, 1), dtype=np.uint8)
-    bad = score_of(noise, np.arange(200) % 2, tmp_path)
-    assert bad.generated.accuracy < 0.8
-    assert bad.real == good.real
-    assert len(list((tmp_path / "recognisers").iterdir())) == 2, "only classifiers of real images are kept"
+    bad = score_of((noise, np.arange(200) % 2), tmp_path, hq=hq, lq=lq, progress=spy)
+    assert bad.arms["generated"].accuracy < 0.8
+    assert [bad.arms[name] for name in ALL[:4]] == [good.arms[name] for name in ALL[:4]]
+    assert notes == [f"training classifier {number} of 9" for number in range(7, 10)], "the others are kept"
 
 
-def test_samples_help_where_the_real_images_lack_a_class(tmp_path: Path) -> None:
-    samples, labels = stripes(150, 2)
-    images, real_labels = stripes(200, 0)
-    rows = np.flatnonzero(real_labels == 0)
-    training = TrainingImages(images, rows, real_labels[rows], "one class")
-    test_images, test_labels = stripes(60, 1)
-    reference = [(test_images, torch.from_numpy(test_labels))]
-    trainer = EvalClassifierTrainer(SETTINGS, torch.device("cpu"), cache=tmp_path)
-    chunks = [(samples, torch.from_numpy(labels))]
-    found = classification_score(trainer, training, chunks, len(samples), reference, ("across", "down"), seeds=2)
-    share = float((test_labels == 0).mean())
-    assert found.real.accuracy == pytest.approx(share), "only the class that it knows"
-    assert found.is_distinguishable
-    assert found.interval[0] > 0
-    assert [(hard.name, hard.real) for hard in found.hardest] == [("down", 0.0), ("across", 1.0)]
-    assert found.hardest[0].both > 0.9
-    assert "adding the generated ones gains" in found.sentence()
-    assert "points, distinguishable from none (95 % interval +" in found.sentence()
-    assert "2 seeds, 62 steps each" in found.sentence()
-    assert found.hardest_sentence().startswith("hardest classes, real alone -> with generated ones: down 0% -> ")
+def test_samples_help_where_the_real_images_lack_a_class_and_arms_with_lq_are_left_out_where_there_are_none(
+    tmp_path: Path,
+) -> None:
+    images, labels = stripes(200, 0)
+    rows = np.flatnonzero(labels == 0)
+    score = score_of(stripes(150, 2), tmp_path, hq=(images[rows], labels[rows]), seeds=2)
+    share = float((stripes(60, 1)[1] == 0).mean())
+    opponent, everything = "HQ + augmentation", "HQ + augmentation + generated"
+    assert tuple(score.arms) == ("HQ", opponent, "HQ + generated", "generated", everything)
+    assert (score.opponent, score.everything) == (opponent, everything)
+    assert score.arms["HQ"].accuracy == pytest.approx(share), "only the class that it knows"
+    for arm in score.arms.values():
+        assert len(arm.by_seed) == 2
+        assert arm.accuracy == pytest.approx(np.mean(arm.by_seed))
+    assert score.generated_add.is_distinguishable
+    assert score.generated_add.interval[0] > 0
+    assert [(hard.name, hard.before) for hard in score.hardest] == [("down", 0.0), ("across", 1.0)]
+    assert score.hardest[0].after > 0.8
+    assert score.sentence().startswith("generated images add ")
+    for words in (" points to HQ + augmentation, distinguishable from none (95 % interval +", "2 seeds, 62 steps each",
+                  "; no arms with LQ, since"):  # fmt: skip
+        assert words in score.sentence()
+    assert score.hardest_sentence().startswith(
+        "hardest classes, HQ + augmentation -> with generated images: down 0% ->"
+    )
+
+
+def test_flips_belong_to_the_augmentation_where_mirrored_images_are_of_their_class(tmp_path: Path) -> None:
+    """Stripes are the same when mirrored; two classes that are each other's mirror image are not."""
+    kept = score_of(stripes(40, 2), tmp_path, hq=stripes(100, 0))
+    assert kept.mirror_test.keeps_class
+    assert kept.mirror_test.upright > 0.8
+    assert "the augmentation mirrors, since of unseen HQ images" in kept.sentence()
+    labels = np.arange(100) % 2
+    slope = np.indices((16, 16))[1] * 8
+    slopes = np.where(labels[:, None, None] == 0, slope, slope[:, ::-1])
+    handed = (slopes + np.random.default_rng(0).integers(0, 100, (100, 16, 16))).astype(np.uint8)[..., None], labels
+    lost = score_of(stripes(40, 2), tmp_path, hq=handed)
+    assert not lost.mirror_test.keeps_class
+    assert lost.mirror_test.mirrored < 0.2 < 0.8 < lost.mirror_test.upright
+    assert "the augmentation does not mirror" in lost.sentence()
+
+
+def test_copies_of_a_single_image_can_be_trained_on(tmp_path: Path) -> None:
+    images, labels = stripes(2, 0)
+    score = score_of(stripes(40, 2), tmp_path, hq=(images[[0, 0, 0]], labels[[0, 0, 0]]))
+    assert score.mirror_test.upright == 0
+    assert not score.mirror_test.keeps_class
 
 
 def test_one_seed_gives_mcnemars_interval() -> None:
