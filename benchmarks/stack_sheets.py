@@ -9,16 +9,16 @@ import json
 import sys
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from ctfgan.data.images import HEADING_FONT
+from ctfgan.data.images import heading_font
 from ctfgan.reports.pictures import sheets_of
 
 HEADING = 22  # pixels that a sheet's own heading takes
 
 
 def main(out: Path, rows: int, width: int, runs: list[tuple[str, Path]]) -> None:
-    font = ImageFont.truetype(str(HEADING_FONT), 15)
+    font = heading_font(15)
     strips = []
     for label, run in runs:
         sheets = sheets_of(run)

@@ -273,7 +273,7 @@ def test_a_full_disk_ends_training_with_the_last_checkpoint_whole(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("ctfgan.storage.checkpoints.save_file", full)
+        patch.setattr("safetensors.torch.save_file", full)
         outcome = run_cli("resume", run.path)
     assert outcome.code == 2
     line, *others = outcome.err.splitlines()

@@ -30,6 +30,10 @@ def compare(runs: tuple[Path, ...], out: Path | None, table_file: Path | None) -
     ctfgan compare runs/mine runs/baseline
     ctfgan compare runs/* --out all.png --csv all.csv
     """
+    from ctfgan.storage.run_folder import RunFolder
+
+    for run in runs:
+        RunFolder.begun(run)  # a misspelt run must not wait for torch
     from ctfgan.cli import console
     from ctfgan.reports.comparison import HEADINGS, RunGroup, plot, table, warnings
     from ctfgan.reports.comparison import compare as compare_groups

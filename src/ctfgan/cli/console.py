@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -15,12 +16,14 @@ from rich.text import Text
 
 from ctfgan.core.text import duration
 from ctfgan.distributed.launch import is_main
-from ctfgan.runs.context import Callbacks, NullCallback
-from ctfgan.training.alarms import Alarm
-from ctfgan.training.divergence import Rollback
-from ctfgan.training.loop import StepLosses
-from ctfgan.training.settings import StageSettings
-from ctfgan.training.validation import CheckReport
+
+if TYPE_CHECKING:  # these import torch, which takes seconds, and lists of names are printed here, too
+    from ctfgan.runs.context import Callbacks
+    from ctfgan.training.alarms import Alarm
+    from ctfgan.training.divergence import Rollback
+    from ctfgan.training.loop import StepLosses
+    from ctfgan.training.settings import StageSettings
+    from ctfgan.training.validation import CheckReport
 
 LINE_EVERY_SECONDS = 15.0  # between progress lines where no bar can be shown
 WATCH_SECONDS = 15.0  # of training, after which it is said if threads get in each other's way
@@ -68,7 +71,7 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     wide.print(table)
 
 
-class TrainingView(NullCallback):
+class TrainingView:
     """Shows stages, steps with images/s and time left, losses, checks."""
 
     def __init__(self) -> None:
@@ -173,6 +176,8 @@ class TrainingView(NullCallback):
 @contextmanager
 def callbacks() -> Iterator[Callbacks]:
     """Everything shown on this console; the bar is taken away however the work ends."""
+    from ctfgan.runs.context import Callbacks
+
     view = TrainingView()
     try:
         yield Callbacks(view, progress, say)

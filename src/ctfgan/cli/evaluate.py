@@ -65,13 +65,15 @@ def evaluate(
     what they were chosen by and says nothing, so that a second one, of another seed, measures all sets, too: its top-1
     says how many show their class, recall what variety was lost.
     """
+    from ctfgan.storage.run_folder import FIGURES, RunFolder
+
     check_readable(keep_readable, top_k, tries)
+    RunFolder.open(run)  # a misspelt run must not wait for torch, nor for a download
     from ctfgan.cli import console
     from ctfgan.evaluation import Evaluation, load_extractors
     from ctfgan.evaluation import evaluate as evaluate_run
     from ctfgan.reports.run_results import classification_table, metric_table, super_resolution_table
     from ctfgan.runs.context import Callbacks
-    from ctfgan.storage.run_folder import FIGURES, RunFolder
 
     def show_figures(result: Evaluation) -> None:
         content = result.as_dict()
@@ -94,7 +96,6 @@ def evaluate(
         console.say(f"copies: {result.copies.sentence()}")
         console.say(f"protocol: {result.protocol.sentence()}")
 
-    RunFolder.open(run)  # a misspelt run must not wait for a download
     if out is None and not os.access(run, os.W_OK):
         console.say(
             f"note: {run} is no folder that you may write to; the figures are shown, and stored with --out FILE alone"

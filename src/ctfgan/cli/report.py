@@ -29,6 +29,10 @@ def report(runs: tuple[Path, ...], out: Path | None, images: int, device: str) -
     ctfgan report runs/mine
     ctfgan report runs/mine runs/baseline --out both.html
     """
+    from ctfgan.storage.run_folder import RunFolder
+
+    for run in runs:
+        RunFolder.begun(run)  # a misspelt run must not wait for torch
     from ctfgan.cli import console
     from ctfgan.distributed.engine import choose_device
     from ctfgan.reports.run_page import ReportOptions, is_report, read_runs, write_report

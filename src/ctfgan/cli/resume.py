@@ -31,6 +31,9 @@ def resume(run: Path, device: str | None, assignments: tuple[str, ...]) -> None:
     ctfgan resume runs/mine --device cpu
     torchrun --nproc-per-node 4 -m ctfgan resume runs/mine
     """
+    from ctfgan.storage.run_folder import RunFolder
+
+    RunFolder.begun(run)  # a misspelt run must not wait for torch
     from ctfgan.cli import console
     from ctfgan.runs.resumed_run import resume as resume_run
 

@@ -79,10 +79,12 @@ def train(
     ctfgan train --characters gb2312-level-1 --fonts /usr/share/fonts
     ctfgan train --characters jis-level-1 --fonts /usr/share/fonts --lq-fonts /usr/share/fonts/X11/misc
     """
+    from ctfgan.cli import console
     from ctfgan.data.settings import PUBLISHED
-    from ctfgan.data.sources.registry import absolute
+    from ctfgan.data.sources.registry import absolute, path_of
     from ctfgan.recipes.catalogue import DEFAULT, DEFAULT_FOR_OWN_IMAGES, named_recipe
     from ctfgan.recipes.overlay import full_names, settings_in, with_file, with_settings
+    from ctfgan.storage.run_folder import RunFolder
 
     if as_json and not dry_run:
         raise click.UsageError("--json shows the settings of a plan; add --dry-run, or see the run's recipe.json")
@@ -110,15 +112,23 @@ def train(
         "device": device,
     }
     recipe = with_settings(recipe, {name: value for name, value in options.items() if value is not None}, assignments)
+    # What needs no torch is told and said before it is imported, which takes seconds.
+    data = recipe.data
+    for location in (data.high_quality, data.reference, data.low_quality if recipe.method.uses_low_quality else None):
+        if location not in (None, PUBLISHED):
+            path_of(location)
+    if out is not None:
+        RunFolder.check_free(out)
+    if not dry_run:
+        console.say(_in_short(recipe))
     named = [assignment.partition("=")[0] for assignment in assignments]
     keep = full_names(recipe, [*named, *(() if config is None else settings_in(config))])
     if minutes is None and recipe_name is None and config is None:
         recipe, minutes, keep = _on_gpu(recipe, keep)
     if dry_run:
-        _show_plan(recipe, out, minutes, keep, as_json=as_json)
+        _show_plan(recipe, minutes, keep, as_json=as_json)
         return
 
-    from ctfgan.cli import console
     from ctfgan.runs.new_run import train as run_training
 
     with console.callbacks() as callbacks:
@@ -148,12 +158,11 @@ def _on_gpu(recipe: Recipe, keep: frozenset[str]) -> tuple[Recipe, float | None,
     return recipe, GPU_MINUTES, keep | set(widths)
 
 
-def _show_plan(recipe: Recipe, out: Path | None, minutes: float | None, keep: frozenset[str], *, as_json: bool) -> None:
+def _show_plan(recipe: Recipe, minutes: float | None, keep: frozenset[str], *, as_json: bool) -> None:
     """Data, settings, networks with parameter counts, time and memory; writes no run folder.
 
     Args:
         recipe: what would be trained.
-        out: where to; None for a place of its own.
         minutes: that the run may take, if that decides.
         keep: names of settings that it does not decide.
         as_json: whether all settings are to be shown, not only those that differ from the named recipe's.
@@ -164,12 +173,9 @@ def _show_plan(recipe: Recipe, out: Path | None, minutes: float | None, keep: fr
     from ctfgan.runs.context import Callbacks, open_context
     from ctfgan.runs.new_run import matched_start, with_start
     from ctfgan.runs.time_plan import Dial, seconds_of_classifiers, with_plan, with_short_classifiers
-    from ctfgan.storage.run_folder import RunFolder
     from ctfgan.training.estimate import estimate
 
     dial = None if minutes is None else Dial.of(minutes, recipe, origin_of(recipe), keep)
-    if out is not None:
-        RunFolder.check_free(out)
     callbacks = Callbacks(progress=console.progress, say=console.say)
     recipe, start = with_start(recipe)
     context = open_context(recipe, callbacks)
@@ -182,7 +188,11 @@ def _show_plan(recipe: Recipe, out: Path | None, minutes: float | None, keep: fr
         context, lines = with_plan(context, dial, each, seconds_of_classifiers(context, each))
         console.say("\n" + "\n".join(lines))
         recipe = context.recipe
-    console.say(f"\nrecipe {recipe.name}:\n{recipe.to_json()}\n" if as_json else f"\n{_in_short(recipe)}\n")
+    console.say(
+        f"\nrecipe {recipe.name}:\n{recipe.to_json()}\n"
+        if as_json
+        else f"\n{_in_short(recipe)} (all settings: --json)\n"
+    )
     method = context.method()
     for name, network in method.networks.items():
         parts = {part: sum(p.numel() for p in module.parameters()) for part, module in network.named_children()}
@@ -209,4 +219,4 @@ def _in_short(recipe: Recipe) -> str:
 
     changed = changed_settings(recipe, origin_of(recipe))
     settings = ", ".join(f"{name}={json.dumps(now, ensure_ascii=False)}" for name, (now, _) in changed.items())
-    return f"recipe {recipe.name}{f' with {settings}' if settings else ''} (all settings: --json)"
+    return f"recipe {recipe.name}{f' with {settings}' if settings else ''}"

@@ -5,23 +5,23 @@ from __future__ import annotations
 import warnings
 from io import BytesIO
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import matplotlib
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps
-from torch import Tensor
 
 from ctfgan.core.errors import DataError
 from ctfgan.data.color_profiles import in_srgb, is_transparent
 from ctfgan.data.levels import Levels, eight_bit, kind_of
 
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
 MIN_SIDE = 4
 MAX_PIXELS = 64_000_000
-HEADING_FONT = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
 HEADING_HEIGHT = 22
 MAX_ZOOM = 8
 
@@ -104,6 +104,8 @@ def _upright(image: Image.Image) -> Image.Image:
 
 def to_float(images: Bytes, device: torch.device | str = "cpu") -> Tensor:
     """uint8 ``(N, R, R, K)`` to float32 ``(N, K, R, R)`` in [-1, 1] on a device."""
+    import torch  # here, because formats are told apart and names listed without it
+
     return normalised(torch.from_numpy(np.ascontiguousarray(images)).to(device))
 
 
@@ -147,7 +149,7 @@ def sheet(images: Bytes, columns: int, headings: list[str], scale: int = 2) -> I
     """
     side = images.shape[1]
     cell = side * scale + 2
-    font = ImageFont.truetype(str(HEADING_FONT), max(10, min(16, cell // 3)))
+    font = heading_font(max(10, min(16, cell // 3)))
     page = Image.new("RGB", sheet_page(columns, len(images) // columns, side, scale), "white")
     draw = ImageDraw.Draw(page)
     for column, heading in enumerate(headings):
@@ -178,9 +180,16 @@ def _fitting(heading: str, width: int, font: ImageFont.FreeTypeFont) -> tuple[st
     return next((text for text in ends if font.getlength(text) <= width), shortest), font
 
 
+def heading_font(size: int = 10) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which matplotlib brings along."""
+    import matplotlib  # here, because it takes half a second, and nothing is drawn where formats are told apart
+
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")), size)
+
+
 def drawable(text: str, font: ImageFont.FreeTypeFont | None = None) -> list[str]:
     """The letters of a text, those that DejaVu Sans lacks as their code points."""
-    font = font or ImageFont.truetype(str(HEADING_FONT))
+    font = font or heading_font()
     return [letter if _can_draw(letter, font) else f"{ord(letter):X}" for letter in text]
 
 

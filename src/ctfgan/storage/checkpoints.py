@@ -13,16 +13,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 
 from ctfgan.core.errors import RunError
 from ctfgan.core.files import read_json, sha256
 from ctfgan.core.text import excerpt
+
+if TYPE_CHECKING:  # what looks at a run's folder alone need not wait for torch
+    import torch
+    from torch import Tensor
 
 MANIFEST = "checkpoint.json"
 STATE = "state.pt"
@@ -59,6 +60,9 @@ def write_checkpoint(
         note: what the manifest tells besides the hashes.
         shard_bytes: a tensor above this size goes into shards of at most that size.
     """
+    import torch
+    from safetensors.torch import save_file
+
     tensors = checkpoint.tensors
     large = {name: tensor for name, tensor in tensors.items() if tensor.nbytes > shard_bytes and len(tensor) > 1}
     save_file({name: _own(tensor) for name, tensor in tensors.items() if name not in large}, folder / TOGETHER)
@@ -105,6 +109,8 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     Raises:
         RunError: a file cannot be read all the same.
     """
+    import torch
+
     tensors = StoredTensors(folder)
     try:
         # What was saved on a GPU must load without one; optimisers move their state to their parameters.
@@ -123,7 +129,7 @@ class _Part(NamedTuple):
     stop: int
 
 
-class StoredTensors(Mapping[str, Tensor]):
+class StoredTensors(Mapping[str, "Tensor"]):
     """The tensors of a folder, each read when it is asked for.
 
     Raises:
@@ -143,6 +149,8 @@ class StoredTensors(Mapping[str, Tensor]):
                 parts.append(_Part(file, key, start, start + length))
 
     def __getitem__(self, name: str) -> Tensor:
+        import torch
+
         parts = [_read(part) for part in self._parts[name]]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
@@ -153,7 +161,6 @@ class StoredTensors(Mapping[str, Tensor]):
         return len(self._parts)
 
 
-@torch.no_grad()
 def overwrite(tensors: Mapping[str, Tensor], stored: Mapping[str, Tensor]) -> None:
     """Put what was stored into tensors of the same names.
 
@@ -168,7 +175,7 @@ def overwrite(tensors: Mapping[str, Tensor], stored: Mapping[str, Tensor]) -> No
         if kept.shape != tensor.shape:
             shapes = f"{name} is {tuple(kept.shape)} there, {tuple(tensor.shape)} here"
             raise RunError(f"the checkpoint does not fit its recipe ({shapes}){UNFIT}")
-        tensor.copy_(kept)
+        tensor.detach().copy_(kept)
 
 
 def damaged(folder: Path, name: str) -> RunError:
@@ -208,7 +215,7 @@ def read_finite_tensors(file: Path, expected: Mapping[str, tuple[torch.dtype, tu
         OSError: it cannot be read.
     """
     forms = tensor_forms(file)
-    wanted = {name: (_TYPES.get(dtype, str(dtype)), shape) for name, (dtype, shape) in expected.items()}
+    wanted = {name: (_TYPES.get(str(dtype), str(dtype)), shape) for name, (dtype, shape) in expected.items()}
     if forms != wanted:
         name = min(name for name in {*forms, *wanted} if forms.get(name) != wanted.get(name))
         raise ValueError(
@@ -227,11 +234,11 @@ def read_finite_tensors(file: Path, expected: Mapping[str, tuple[torch.dtype, tu
 
 
 _TYPES = {
-    torch.float16: "F16",
-    torch.float32: "F32",
-    torch.float64: "F64",
-    torch.int64: "I64",
-    torch.bool: "BOOL",
+    "torch.float16": "F16",
+    "torch.float32": "F32",
+    "torch.float64": "F64",
+    "torch.int64": "I64",
+    "torch.bool": "BOOL",
 }
 """What safetensors calls the types that networks and codes have."""
 

@@ -4,10 +4,9 @@ import time
 
 import numpy as np
 import pytest
-from PIL import ImageFont
 
 from ctfgan.core.errors import ConfigError
-from ctfgan.data.images import HEADING_FONT, _fitting, check_size, sheet
+from ctfgan.data.images import _fitting, check_size, heading_font, sheet
 from ctfgan.sampling.sheets import check_sheet, columns_that_fit, enlarged, sheet_of_columns, sheet_size
 
 
@@ -33,7 +32,7 @@ def test_what_is_coarse_stays_so() -> None:
 def test_a_heading_that_is_cut_says_so_and_keeps_as_much_of_its_end_as_there_is_room_for(
     heading: str, width: int, text: str
 ) -> None:
-    font = ImageFont.truetype(str(HEADING_FONT), 14)
+    font = heading_font(14)
     drawn, fitted = _fitting(heading, width, font)
     assert drawn == text
     assert fitted.getlength(drawn) <= width or len(drawn) <= 2

@@ -57,8 +57,8 @@ FULL = os.strerror(errno.ENOSPC)
     ("place", "error"),
     [
         ("os.fsync", OSError(errno.ENOSPC, FULL)),
-        ("ctfgan.storage.checkpoints.save_file", OSError(errno.ENOSPC, FULL)),
-        ("ctfgan.storage.checkpoints.save_file", SafetensorError(f"I/O error: {FULL} (os error 28)")),
+        ("safetensors.torch.save_file", OSError(errno.ENOSPC, FULL)),
+        ("safetensors.torch.save_file", SafetensorError(f"I/O error: {FULL} (os error 28)")),
         ("torch.save", OSError(errno.ENOSPC, FULL)),
     ],
 )

@@ -78,13 +78,25 @@ def absolute(location: str) -> str:
     return str(expanded(location).absolute())
 
 
-def _splits(location: str, columns: Columns) -> dict[str, Opener]:
+def path_of(location: str) -> Path | None:
+    """Where on this machine a location is; None for a set of the Hugging Face Hub.
+
+    Raises:
+        DataError: nothing is there.
+    """
     if location.startswith(HUB):
-        return hub_parts(location, columns)
+        return None
     path = locate(location) if is_published(location) else expanded(location)
-    suffix = path.suffix.lower()
     if not path.exists():
         raise DataError(f"{location} does not exist; give {FORMS}")
+    return path
+
+
+def _splits(location: str, columns: Columns) -> dict[str, Opener]:
+    path = path_of(location)
+    if path is None:
+        return hub_parts(location, columns)
+    suffix = path.suffix.lower()
     if path.is_dir():
         return _folder(path, columns)
     if suffix == ".npz":
