@@ -35,8 +35,9 @@ class Batch:
     """g_L, ``(N,)``, or None."""
     are_own: Tensor | None = None
     """Which of I_L show the class that is to be synthesised, ``(N,)`` bool; None if all do, or none need to."""
-    trace: tuple[Tensor, ...] = ()
-    """What a frozen network has made of these conditions already, each ``(N, ...)``; empty where nothing is kept."""
+    merged: tuple[Tensor, ...] = ()
+    """What the generator has made of these conditions already (``TransferGenerator.merged``), each ``(N, ...)``; empty
+    where nothing is kept."""
 
     def with_conditions_of(self, other: Batch) -> Batch:
         """These real images, and what the other batch is to synthesise."""
@@ -58,9 +59,9 @@ def join(batches: Sequence[Batch]) -> Batch:
     if len(batches) == 1:
         return batches[0]
     columns = {field.name: [getattr(batch, field.name) for batch in batches] for field in fields(Batch)}
-    traces = columns.pop("trace")
+    merged = columns.pop("merged")
     joined: dict[str, Any] = {name: torch.cat(parts) for name, parts in columns.items() if parts[0] is not None}
-    joined["trace"] = tuple(map(torch.cat, zip(*traces, strict=True)))
+    joined["merged"] = tuple(map(torch.cat, zip(*merged, strict=True)))
     return replace(batches[0], **joined)
 
 
@@ -68,10 +69,10 @@ def split(batch: Batch, parts: int) -> list[Batch]:
     """A batch in equally large parts, in order."""
     size = len(batch.real) // parts
     assert size * parts == len(batch.real), f"{len(batch.real)} images in {parts} parts"
-    *tensors, trace = [getattr(batch, field.name) for field in fields(batch)]
+    *tensors, merged = [getattr(batch, field.name) for field in fields(batch)]
     pieces = [(None,) * parts if tensor is None else tensor.split(size) for tensor in tensors]
-    traces = zip(*(tensor.split(size) for tensor in trace), strict=True) if trace else [()] * parts
-    return [Batch(*columns) for columns in zip(*pieces, traces, strict=True)]
+    shares = zip(*(tensor.split(size) for tensor in merged), strict=True) if merged else [()] * parts
+    return [Batch(*columns) for columns in zip(*pieces, shares, strict=True)]
 
 
 class BatchStream:

@@ -76,7 +76,7 @@ def lq_share(base: Recipe) -> list[Variant]:
 
 
 def ablations(base: Recipe) -> list[Variant]:
-    """What each part contributes: self-supervision, the features, statistics and noise of G_LH, the pairing."""
+    """What each part contributes: self-supervision, the features, statistics, merges and noise, the pairing."""
     changes: dict[str, dict[str, object]] = {
         "whole method": {},
         "without SP": {
@@ -86,6 +86,7 @@ def ablations(base: Recipe) -> list[Variant]:
         "CTF shuffled": {"method.features.ctf": "shuffled"},
         "CTF zeroed": {"method.features.ctf": "zero"},
         "instance statistics": {"method.features.statistics": "instance"},
+        "3x3 merges": {"method.features.merge_kernel": 3},
         "tiled noise": {"method.features.noise_maps": "tiled"},
         "no consistency": {"method.transfer.consistency": 0.0, "method.generate.consistency": 0.0},
         # Without a common class there is nothing to be consistent with, so this is two changes.

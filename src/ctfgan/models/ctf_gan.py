@@ -8,6 +8,7 @@ after block m.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -48,17 +49,6 @@ class TransferTrace:
     betas: list[Tensor]
     """Rows beta_{m,2}, likewise."""
 
-    def tensors(self) -> tuple[Tensor, ...]:
-        """All of it, each ``(N, ...)``."""
-        return self.grey, self.classes, *self.maps, *self.gammas, *self.betas
-
-    @classmethod
-    def of(cls, tensors: tuple[Tensor, ...]) -> TransferTrace:
-        """From its :meth:`tensors`."""
-        grey, classes, *blocks = tensors
-        count = len(blocks) // 3
-        return cls(grey, classes, blocks[:count], blocks[count : 2 * count], blocks[2 * count :])
-
 
 class TransferFeature(NamedTuple):
     """CTF_m of Eq. 2 in its two parts; the second is the same at every pixel and is not repeated there."""
@@ -67,6 +57,11 @@ class TransferFeature(NamedTuple):
     """H_m, ``(N, T_m, H_m, W_m)``."""
     embedding: Tensor
     """``Embed(Concat(gamma_{m,2}, beta_{m,2}, g_L))``, ``(N, embedding)``."""
+
+    @property
+    def width(self) -> int:
+        """Its maps, T_m + embedding."""
+        return self.difference.shape[1] + self.embedding.shape[1]
 
 
 class Stem(nn.Module):
@@ -228,20 +223,21 @@ class TransferFeatures(nn.Module):
 
 
 class GeneratorA(nn.Module):
-    """M blocks with ordinary batch norm; after block m a convolution merges CTF_m (decision 7).
+    """M blocks with ordinary batch norm; after block m a convolution merges its maps with CTF_m (decision 7).
 
-    The class reaches G_A through the CTFs alone.
+    The class reaches G_A through the CTFs alone. The convolution of the concatenation is computed as the sum of two:
+    the one over CTF_m knows nothing of z_A, and images that differ in nothing else can share it (decision 35).
 
     Args:
         plan: of the channels T_0 ... T_M.
         channels: K of the images.
         noise: length of z_A.
         feature_widths: maps of CTF_1 ... CTF_M.
-        merge_kernel: side of the merging convolutions.
+        own_kernel: side of the merging convolution over G_A's own maps, 1 or 3; over the features it is 3.
     """
 
     def __init__(
-        self, plan: WidthPlan, channels: int, noise: int, feature_widths: tuple[int, ...], merge_kernel: int
+        self, plan: WidthPlan, channels: int, noise: int, feature_widths: tuple[int, ...], own_kernel: int
     ) -> None:
         super().__init__()
         self.noise = noise
@@ -251,20 +247,39 @@ class GeneratorA(nn.Module):
             GeneratorBlock(inputs, outputs, UnconditionalBatchNorm2d)
             for inputs, outputs in itertools.pairwise(plan.generator)
         )
+        is_whole = own_kernel == 3
+        # Glorot's rule for one of two sums that are added up.
+        part = 1.0 if is_whole else math.sqrt(0.5)
         self.merges = nn.ModuleList(
-            conv(count + width, count, merge_kernel)
+            conv(count * is_whole + width, count, gain=part)
             for count, width in zip(plan.generator[1:], feature_widths, strict=True)
+        )
+        self.own_merges = nn.ModuleList(
+            conv(count, count, size=1, gain=part, bias=False) for count in (() if is_whole else plan.generator[1:])
         )
         self.norm = UnconditionalBatchNorm2d(plan.generator[-1])
         self.to_image = conv(plan.generator[-1], channels)
 
     def forward(self, latent: Tensor, features: list[TransferFeature]) -> Tensor:
         """Image ``(N, K, R, R)`` in [-1, 1] of z_A ``(N, noise)`` and CTF_1 ... CTF_M."""
-        maps = self.from_noise(latent).unflatten(1, (-1, self.base, self.base))  # (N, T_0, b, b)
-        for block, merge, ctf in zip(self.blocks, self.merges, features, strict=True):
+        return self.from_merged(latent, self.merged(features))
+
+    def merged(self, features: list[TransferFeature]) -> tuple[Tensor, ...]:
+        """What the merging convolutions make of CTF_1 ... CTF_M, each ``(N, T_m, H_m, W_m)``."""
+        merged = []
+        for merge, ctf in zip(self.merges, features, strict=True):
             assert isinstance(merge, nn.Conv2d)
-            maps = torch.cat([block(maps, None), ctf.difference], dim=1)  # (N, 2 T_m, 2H, 2W)
-            maps = conv_tiled(maps, ctf.embedding, merge.weight, merge.bias)  # (N, T_m, 2H, 2W)
+            merged.append(conv_tiled(ctf.difference, ctf.embedding, merge.weight[:, -ctf.width :], merge.bias))
+        return tuple(merged)
+
+    def from_merged(self, latent: Tensor, merged: tuple[Tensor, ...]) -> Tensor:
+        """The image of z_A and of features that are :meth:`merged` already."""
+        maps = self.from_noise(latent).unflatten(1, (-1, self.base, self.base))  # (N, T_0, b, b)
+        for block, merge, ctf in zip(self.blocks, self.own_merges or self.merges, merged, strict=True):
+            assert isinstance(merge, nn.Conv2d)
+            maps = block(maps, None)  # (N, T_m, 2H, 2W)
+            weight = merge.weight[:, : maps.shape[1]]  # over G_A's own maps
+            maps = F.conv2d(maps, weight, padding=weight.shape[-1] // 2) + ctf
         return torch.tanh(self.to_image(F.relu(self.norm(maps))))
 
 
@@ -302,15 +317,16 @@ class TransferGenerator(nn.Module):
         lh = self.generator_lh
         return normal_noise(count, self.generator_a.noise, len(lh.blocks), lh.settings.block_noise, batch_rng)
 
-    def trace(self, condition: Condition, noise: Noise) -> TransferTrace:
-        """What G_LH leaves behind, without autograd where it is frozen."""
+    def merged(self, condition: Condition, noise: Noise) -> tuple[Tensor, ...]:
+        """All that does not depend on z_A: what G_A's merging convolutions make of the features."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.train_generator_lh):
-            return self.generator_lh.trace(condition, noise)
+            trace = self.generator_lh.trace(condition, noise)
+        _, low_quality_labels = condition.required_low_quality()
+        return self.generator_a.merged(self.features(trace, low_quality_labels))
 
     def forward(self, condition: Condition, noise: Noise) -> Tensor:
-        trace = TransferTrace.of(condition.trace) if condition.trace else self.trace(condition, noise)
-        _, low_quality_labels = condition.required_low_quality()
-        return self.generator_a(noise.latent, self.features(trace, low_quality_labels))  # (N, K, R, R)
+        merged = condition.merged or self.merged(condition, noise)
+        return self.generator_a.from_merged(noise.latent, merged)  # (N, K, R, R)
 
 
 def _resized(images: Tensor, size: tuple[int, ...]) -> Tensor:

@@ -22,8 +22,8 @@ class Condition:
     """I_L, ``(N, K, r, r)`` in [-1, 1]; None for methods that use none."""
     low_quality_labels: Tensor | None = None
     """g_L, ``(N,)`` int64; -1 for an image without a label."""
-    trace: tuple[Tensor, ...] = ()
-    """What a frozen part of the generator has made of all this before; empty for it to do so now."""
+    merged: tuple[Tensor, ...] = ()
+    """What the generator has made of all this already; empty for it to do so now."""
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -46,7 +46,8 @@ class TransferSettings(Settings):
     noise_maps: Literal["spatial", "tiled"] = "spatial"
     """Whether the embedding of z_m has numbers of its own at every place, or is the same at all (decision 6)."""
     merge_kernel: Literal[1, 3] = 3
-    """Side of the convolutions that merge G_A's maps with the features after each block (decision 7)."""
+    """Side over G_A's own maps of the convolutions that merge them with the features after each block; over the
+    features it is 3 (decisions 7 and 35)."""
     statistics: Literal["batch", "instance"] = "batch"
     """Statistics of G_LH's conditional norm: over batch, height and width, or over height and width of each image as an
     ablation (decision 3)."""

@@ -23,10 +23,17 @@ AnyLayer = TypeVar("AnyLayer", bound=nn.Module)
 
 
 def conv(
-    inputs: int, outputs: int, size: int = 3, *, stride: int = 1, gain: float = 1.0, normalised: bool = False
+    inputs: int,
+    outputs: int,
+    size: int = 3,
+    *,
+    stride: int = 1,
+    gain: float = 1.0,
+    bias: bool = True,
+    normalised: bool = False,
 ) -> nn.Conv2d:
     """Convolution with an odd ``size`` that keeps H and W at stride 1; ``normalised`` puts it under spectral norm."""
-    layer = nn.Conv2d(inputs, outputs, size, stride=stride, padding=size // 2)
+    layer = nn.Conv2d(inputs, outputs, size, stride=stride, padding=size // 2, bias=bias)
     return _initialised(layer, gain, normalised)
 
 

@@ -63,7 +63,7 @@ def _concat(maps: Tensor, more: Tensor) -> Tensor:
 
 
 def conv_tiled(maps: Tensor, vectors: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """A 1x1 or 3x3 convolution that keeps the size, of ``concat_tiled(maps, vectors)``.
+    """A 3x3 convolution that keeps the size, of ``concat_tiled(maps, vectors)``.
 
     The repeated vectors add the same to every pixel, but for those at the border, where part of the kernel looks at
     zeros.
@@ -71,16 +71,14 @@ def conv_tiled(maps: Tensor, vectors: Tensor, weight: Tensor, bias: Tensor | Non
     Args:
         maps: ``(N, C, H, W)``, H and W at least 2.
         vectors: ``(N, D)``.
-        weight: ``(O, C + D, 1, 1)`` or ``(O, C + D, 3, 3)``.
+        weight: ``(O, C + D, 3, 3)``.
         bias: ``(O,)`` or None.
 
     Returns:
         ``(N, O, H, W)``.
     """
-    count, padding = maps.shape[1], weight.shape[-1] // 2
-    moving = F.conv2d(maps, weight[:, :count], bias, padding=padding)  # (N, O, H, W)
-    if not padding:
-        return moving + F.conv2d(vectors[:, :, None, None], weight[:, count:])
+    count = maps.shape[1]
+    moving = F.conv2d(maps, weight[:, :count], bias, padding=1)  # (N, O, H, W)
     # All that can happen to a constant map happens on nine pixels: corners, edges, inside.
     nine = F.conv2d(vectors[:, :, None, None].expand(-1, -1, 3, 3), weight[:, count:], padding=1)  # (N, O, 3, 3)
     return moving + _stretched(_stretched(nine, 2, maps.shape[2]), 3, maps.shape[3])

@@ -201,7 +201,9 @@ def _ctf(stage: StageSettings, noise_maps: Literal["spatial", "tiled"] = "spatia
     transfer = SkippableStageSettings.model_validate(
         generate.model_dump() | {"steps": transfer_steps, "decay_from": 1.0, "patience": 5}
     )
-    return CtfGan(features=TransferSettings(noise_maps=noise_maps), transfer=transfer, generate=generate)
+    return CtfGan(
+        features=TransferSettings(noise_maps=noise_maps, merge_kernel=1), transfer=transfer, generate=generate
+    )
 
 
 def _prog_gan(images: int) -> ProgGan:

@@ -115,7 +115,7 @@ def _narrow_ctf(name: str, data: DataSettings, *, consistency: float) -> Recipe:
         generate.model_dump() | {"steps": transfer_steps, "decay_from": 1.0, "patience": 4}
     )
     # Spatial noise drowns an image of the same class that nothing holds it to (decision 6).
-    features = TransferSettings(noise_maps="spatial" if consistency else "tiled")
+    features = TransferSettings(noise_maps="spatial" if consistency else "tiled", merge_kernel=1)
     return _narrow(name, data, CtfGan(networks=NARROW, features=features, transfer=transfer, generate=generate))
 
 

@@ -7,12 +7,14 @@ from itertools import count
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ctfgan.data.batches import Batch, join, split
 from ctfgan.distributed.engine import alone
-from ctfgan.models.ctf_gan import GeneratorLH, TransferGenerator
+from ctfgan.models.ctf_gan import GeneratorA, GeneratorLH, TransferFeature, TransferGenerator
 from ctfgan.models.interfaces import Condition, Noise
+from ctfgan.nn.embed import concat_tiled
 from ctfgan.recipes.build import DataSpec, build_method
 from ctfgan.recipes.overlay import recipe
 from ctfgan.training.loop import train_steps
@@ -112,28 +114,53 @@ def test_conditions_are_not_shared_where_g_lh_learns_or_classes_follow_the_real_
     assert all(torch.equal(batch.fake_labels, batch.real_labels) for batch in used)
 
 
-def test_an_image_is_the_same_whether_g_lh_has_looked_before_or_looks_now() -> None:
-    stage = stage_2()
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_an_image_is_the_same_whether_its_features_were_merged_before_or_are_now(kernel: int) -> None:
+    stage = stage_2(f"merge_kernel={kernel}")
     generator = stage.objective.generator
     assert isinstance(generator, TransferGenerator)
     batch = next(batches())
     condition = Condition(batch.fake_labels, batch.low_quality, batch.low_quality_labels)
     noise = Noise(torch.randn(BATCH, generator.generator_a.noise), torch.randn(BATCH, 2, 16))
     with torch.no_grad():
-        trace = generator.trace(condition, noise).tensors()
-        given = Condition(batch.fake_labels, batch.low_quality, batch.low_quality_labels, trace)
+        merged = generator.merged(condition, noise)
+        given = Condition(batch.fake_labels, batch.low_quality, batch.low_quality_labels, merged)
         assert torch.equal(generator(condition, noise), generator(given, noise))
 
 
-def test_traces_are_joined_and_split_with_their_batches() -> None:
+def test_merged_features_are_joined_and_split_with_their_batches() -> None:
     source = batches()
     first, second = (
-        Batch(b.real, b.real_labels, b.fake_labels, b.low_quality, b.low_quality_labels, trace=(b.real_labels, b.real))
+        Batch(b.real, b.real_labels, b.fake_labels, b.low_quality, b.low_quality_labels, merged=(b.real_labels, b.real))
         for b in (next(source), next(source))
     )
     joined = join([first, second])
-    assert torch.equal(joined.trace[0], torch.cat([first.real_labels, second.real_labels]))
+    assert torch.equal(joined.merged[0], torch.cat([first.real_labels, second.real_labels]))
     for part, whole in zip(split(joined, 2), (first, second), strict=True):
-        assert all(map(torch.equal, part.trace, whole.trace))
+        assert all(map(torch.equal, part.merged, whole.merged))
         assert torch.equal(part.real, whole.real)
-    assert split(next(source), 3)[0].trace == ()
+    assert split(next(source), 3)[0].merged == ()
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_merging_is_a_convolution_of_the_concatenation(kernel: int) -> None:
+    generator = stage_2(f"merge_kernel={kernel}").objective.generator.generator_a
+    assert isinstance(generator, GeneratorA)
+    rng = torch.Generator().manual_seed(1)
+    latent = torch.randn(3, generator.noise, generator=rng)
+    counts = [block.conv_2.out_channels for block in generator.blocks]
+    features = [
+        TransferFeature(
+            torch.randn(3, count, 4 * 2**level, 4 * 2**level, generator=rng), torch.randn(3, 32, generator=rng)
+        )
+        for level, count in enumerate(counts, start=1)
+    ]
+    maps = generator.from_noise(latent).unflatten(1, (-1, 4, 4))
+    for index, (block, ctf) in enumerate(zip(generator.blocks, features, strict=True)):
+        maps = concat_tiled(torch.cat([block(maps, None), ctf.difference], dim=1), ctf.embedding)
+        weight = generator.merges[index].weight
+        if kernel == 1:  # whose 3x3 form has zeros around its only number
+            weight = torch.cat([F.pad(generator.own_merges[index].weight, (1, 1, 1, 1)), weight], dim=1)
+        maps = F.conv2d(maps, weight, generator.merges[index].bias, padding=1)
+    expected = torch.tanh(generator.to_image(F.relu(generator.norm(maps))))
+    torch.testing.assert_close(generator(latent, features), expected, atol=1e-5, rtol=1e-4)

@@ -197,7 +197,7 @@ class AdversarialObjective:
 
     def _synthesise(self, batch: Batch) -> Tensor:
         generator = cast(Generator, self.generator)
-        condition = Condition(batch.fake_labels, batch.low_quality, batch.low_quality_labels, batch.trace)
+        condition = Condition(batch.fake_labels, batch.low_quality, batch.low_quality_labels, batch.merged)
         noise = generator.draw_noise(len(condition), self._batch_rng)
         return generator(condition, noise.to(batch.real.device))
 

@@ -29,8 +29,8 @@ class TransferObjective(AdversarialObjective):
         weight: of the consistency; 0 where low-quality images have not the content of their class, since there is
             nothing to be consistent with then.
         size: at which it looks, at most I_L's own.
-        shares: whether the discriminator's steps before one of the generator share classes, I_L and z_m, of which the
-            frozen G_LH then makes its features once; z_A is new in each (decision 35).
+        shares: whether the discriminator's steps before one of the generator share classes, I_L and z_m, whose features
+            are then made and merged once; z_A is new in each (decision 35).
     """
 
     def __init__(
@@ -52,19 +52,19 @@ class TransferObjective(AdversarialObjective):
         self._shared = None
 
     def conditioned(self, batch: Batch) -> Batch:
-        """With conditions that G_LH has looked at, if the discriminator's steps share them."""
+        """With conditions whose features are made already, if the discriminator's steps share them."""
         if not self._shares:
             return batch
         if self._shared is None:
-            self._shared = replace(batch, trace=self._trace(batch))
+            self._shared = replace(batch, merged=self._merged(batch))
         return batch.with_conditions_of(self._shared)
 
     @torch.no_grad()
-    def _trace(self, batch: Batch) -> tuple[Tensor, ...]:
+    def _merged(self, batch: Batch) -> tuple[Tensor, ...]:
         generator = cast(TransferGenerator, self.generator)
         condition = Condition(batch.fake_labels, batch.low_quality, batch.low_quality_labels)
         noise = generator.draw_noise(len(condition), self._batch_rng)
-        return generator.trace(condition, noise.to(batch.real.device)).tensors()
+        return generator.merged(condition, noise.to(batch.real.device))
 
     def _more_generator_terms(self, fake: Tensor, features: Tensor, batch: Batch) -> LossTerms:
         if not self._weight:
