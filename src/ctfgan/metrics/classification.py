@@ -156,12 +156,15 @@ class ClassificationScore:
         verdict = "distinguishable from none" if gain.is_distinguishable else "not distinguishable from none"
         seeds = len(self.arms[self.opponent].by_seed)
         kinds = self.arms[self.everything].images
+        rivals = {name: arm.accuracy for name, arm in self.arms.items() if GENERATED not in arm.images}
+        best = max(rivals, key=lambda name: rivals[name])
+        rival = f"; without generated images {best} does better, {rivals[best]:.1%}" if rivals[best] > before else ""
         no_lq = (
             "" if LQ in kinds else "; no arms with LQ, since there are no LQ images whose classes are those of the HQ"
         )
         return (
             f"generated images {change} {self.opponent}, {verdict} (95 % interval {low} to {high}): of "
-            f"{self.held_out:,} held-out real images {after:.1%} are read right instead of {before:.1%}; "
+            f"{self.held_out:,} held-out real images {after:.1%} are read right instead of {before:.1%}{rival}; "
             f"{plural(seeds, 'seed')}, {self.steps:,} steps each; the augmentation "
             f"{'mirrors' if test.keeps_class else 'does not mirror'}, since of unseen HQ images {test.mirrored:.0%} "
             f"are read right when mirrored and {test.upright:.0%} as they are{no_lq}"

@@ -153,11 +153,11 @@ def super_resolution_table(told: dict[str, Any]) -> tuple[list[str], list[list[s
 
 def classification_table(classification: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Headings and rows of the classification accuracy score, a row for each arm."""
-    headings = ["classifiers trained on", "images", "accuracy", "of each seed", "gain over HQ", "95 % interval"]
+    headings = ["images", "number", "accuracy", "of each seed", "gain over HQ", "95 % interval"]
     rows = []
     for name, arm in classification["arms"].items():
-        images = " + ".join(f"{count:,}" for count in arm["images"].values())
-        row = [name, images, f"{arm['accuracy']:.1%}", " ".join(f"{100 * one:.1f}" for one in arm["by_seed"])]
+        number = " + ".join(f"{count:,}" for count in arm["images"].values())
+        row = [name, number, f"{arm['accuracy']:.1%}", " ".join(f"{100 * one:.1f}" for one in arm["by_seed"])]
         rows.append([*row, *_gain(arm["gain"])])
     return headings, rows
 

@@ -201,7 +201,7 @@ def figures_section(run: RunSummary, level: int) -> list[Block]:
         blocks.append(Items(tuple(f"{name}: {Rejections(**told).sentence()}." for name, told in drawn.items())))
     if sentence := figures.get("classification_sentence"):
         headings, rows = classification_table(figures["classification"])
-        caption = "Classification accuracy score: what generated images add to other training images"
+        caption = "Classification accuracy score: classifiers trained on these images, tested on held-out real ones"
         blocks.append(TableBlock(tuple(headings), tuple(map(tuple, rows)), caption))
         blocks.append(Paragraph(f"In words: {sentence}."))
     if figures["notes"]:

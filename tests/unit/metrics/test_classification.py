@@ -10,7 +10,14 @@ import pytest
 import torch
 
 from ctfgan.core.progress import Progress, silent
-from ctfgan.metrics.classification import ClassificationScore, classification_score, gain_interval
+from ctfgan.metrics.classification import (
+    ClassificationScore,
+    Gain,
+    MirrorTest,
+    TrainedOn,
+    classification_score,
+    gain_interval,
+)
 from ctfgan.metrics.eval_classifier import EvalClassifierTrainer, TrainingImages
 from ctfgan.metrics.settings import EvalClassifierSettings
 from tests.unit.metrics.test_eval_classifier import stripes
@@ -125,6 +132,21 @@ def test_flips_belong_to_the_augmentation_where_mirrored_images_are_of_their_cla
     assert not lost.mirror_test.keeps_class
     assert lost.mirror_test.mirrored < 0.2 < 0.8 < lost.mirror_test.upright
     assert "the augmentation does not mirror" in lost.sentence()
+
+
+def test_the_sentence_names_an_arm_without_generated_images_that_does_better_than_the_opponent() -> None:
+    accuracies = dict(zip(ALL, (0.5, 0.6, 0.8, 0.7, 0.9, 0.9, 0.85), strict=True))
+    gain = Gain(0.15, (0.1, 0.2))
+    arms = {
+        name: TrainedOn({kind: 9 for kind in ("HQ", "LQ", "generated") if kind in name}, accuracy, (accuracy,), None)
+        for name, accuracy in accuracies.items()
+    }
+    score = ClassificationScore(arms, ALL[3], ALL[6], gain, MirrorTest(0.5, 0.5), 60, 10, ())
+    assert "85.0% are read right instead of 70.0%; without generated images HQ + LQ does better, 80.0%; 1 seed" in (
+        score.sentence()
+    )
+    arms["HQ + LQ"] = arms["HQ"]
+    assert "does better" not in score.sentence()
 
 
 def test_copies_of_a_single_image_can_be_trained_on(tmp_path: Path) -> None:
