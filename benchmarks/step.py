@@ -208,9 +208,9 @@ def compare_with_plain(name: str, options: argparse.Namespace) -> CostReport:
 def _stages(name: str, options: argparse.Namespace, device: torch.device) -> tuple[Recipe, list[TimedStage]]:
     recipe_name, _, stage = name.partition(":")
     recipe = named_recipe(recipe_name)
-    if options.width is not None:
-        assignments = (f"generator_width={options.width}", f"discriminator_width={options.width}")
-        recipe = with_settings(recipe, {}, assignments)
+    changes = {"data.resolution": options.resolution}
+    changes |= {f"method.networks.{player}_width": options.width for player in ("generator", "discriminator")}
+    recipe = with_settings(recipe, {name: value for name, value in changes.items() if value is not None}, ())
     stages = timed_stages(recipe, options.classes, options.batch, device)
     return recipe, [pick(stages, stage, "stage")] if stage else list(stages.values())
 
@@ -299,6 +299,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--width", type=float, metavar="FACTOR",
                         help="factor of both networks on the published channel counts")  # fmt: skip
+    parser.add_argument("--resolution", type=at_least(16), metavar="R", help="side of the images in pixels")
     parser.add_argument("--classes", type=at_least(2), default=10, metavar="N", help="classes of the noise (10)")
     parser.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures as JSON, too")

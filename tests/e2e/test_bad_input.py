@@ -139,7 +139,7 @@ def test_glyphs_that_cannot_be_drawn(refused: Refused, option: str, value: str, 
         (["train", "--set", "generate.steps=0"], "generate.steps is 0, but"),
         (["train", "--set", "generate.steps"], "'generate.steps' has no value; write --set generate.steps=VALUE"),
         (["train", "--set", "steps=5"], "'steps' is ambiguous; write one of"),
-        (["train", "--set", "resolution=17"], "resolution is 17; the networks exist for 16, 24, 32, 48, 64, 128"),
+        (["train", "--set", "resolution=17"], "resolution is 17; the networks exist for 16, 24, 32, 48, 64, 128, 256"),
         (["train", "--config", "none.toml"], "none.toml does not exist; give a TOML file"),
         (
             ["train", "--recipe", "ctf-mnist16"],

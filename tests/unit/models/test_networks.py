@@ -54,7 +54,7 @@ def test_every_generator_makes_images_of_its_resolution(resolution: int, channel
 
 
 def test_a_resolution_without_networks_is_refused_with_those_that_exist() -> None:
-    with pytest.raises(ConfigError, match="resolution is 40; the networks exist for 16, 24, 32, 48, 64, 128"):
+    with pytest.raises(ConfigError, match="resolution is 40; the networks exist for 16, 24, 32, 48, 64, 128, 256"):
         plan_for(40)
 
 

@@ -76,12 +76,13 @@ def test_the_parameters_are_those_counted_by_hand() -> None:
 
 def test_plans_have_the_channels_of_the_authors() -> None:
     assert growing_plan(128) == GrowingPlan(4, (512, 512, 512, 512, 256, 128))
+    assert growing_plan(256) == GrowingPlan(4, (512, 512, 512, 512, 256, 128, 64))
     assert growing_plan(48) == GrowingPlan(6, (512, 512, 512, 512))
     # Their CIFAR-10 configuration: fmap_base 4096, fmap_max 128.
     assert growing_plan(32, 0.25).channels == tuple(min(128, 4096 // 2**stage) for stage in range(1, 5))
     for resolution in PLANS:
         assert growing_plan(resolution, 0.1).resolution == resolution
-    with pytest.raises(ConfigError, match="resolution is 40; the networks exist for 16, 24, 32, 48, 64, 128"):
+    with pytest.raises(ConfigError, match="resolution is 40; the networks exist for 16, 24, 32, 48, 64, 128, 256"):
         growing_plan(40)
 
 

@@ -77,6 +77,14 @@ def test_the_discriminator_has_the_published_number_of_parameters(resolution: in
     assert size(discriminator) == expected
 
 
+def test_each_size_above_64_adds_a_block_of_1_024_channels_to_both_networks_of_the_size_below() -> None:
+    for resolution in (128, 256):
+        smaller, plan = plan_for(resolution // 2), plan_for(resolution)
+        assert plan.generator == (1024, *smaller.generator)
+        assert plan.discriminator == (*smaller.discriminator, 1024)
+        assert (plan.base, plan.resolution, plan.final_size) == (4, resolution, 4)
+
+
 def test_the_concatenated_label_changes_the_verdict_only_behind_the_third_block() -> None:
     discriminator = Discriminator(plan_for(128, 0.05, 0.05), 3, CLASSES, "concat").eval()
     images = torch.rand(2, 3, 128, 128, generator=torch.Generator().manual_seed(0)) * 2 - 1
