@@ -197,3 +197,18 @@ def test_a_dry_run_shows_the_plan_and_settings_that_are_named_win(
     assert "plan for 20 minutes" in outcome.out
     assert "left as set: method.generate.batch_size=32" in outcome.out
     assert "Nothing was written" in outcome.out
+
+
+def test_a_gpu_without_a_named_recipe_takes_published_widths_and_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ctfgan.cli.train import _on_gpu
+
+    keep = frozenset({"method.generate.steps"})
+    assert _on_gpu(recipe("ctf-folders", "device=cpu"), keep) == (recipe("ctf-folders", "device=cpu"), None, keep)
+    monkeypatch.setattr("ctfgan.distributed.engine.choose_device", lambda _: torch.device("cuda"))
+    chosen, minutes, kept = _on_gpu(recipe("ctf-folders"), keep)
+    assert minutes == 60
+    assert chosen.method.networks.generator_width == chosen.method.networks.discriminator_width == 1
+    assert kept == keep | {"method.networks.generator_width", "method.networks.discriminator_width"}
+    # Who sets a width means it.
+    narrow, _, _ = _on_gpu(recipe("ctf-folders"), frozenset({"method.networks.generator_width"}))
+    assert narrow.method.networks.generator_width == 0.125
