@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,6 +87,7 @@ def train(
     from ctfgan.recipes.overlay import full_names, settings_in, with_file, with_settings
     from ctfgan.storage.run_folder import RunFolder
 
+    began = time.monotonic()  # torch takes its time, too
     if as_json and not dry_run:
         raise click.UsageError("--json shows the settings of a plan; add --dry-run, or see the run's recipe.json")
     recipe = named_recipe(recipe_name or (DEFAULT_FOR_OWN_IMAGES if hq else DEFAULT))
@@ -132,7 +134,7 @@ def train(
     from ctfgan.runs.new_run import train as run_training
 
     with console.callbacks() as callbacks:
-        path = run_training(recipe, out, callbacks, minutes=minutes, keep=keep)
+        path = run_training(recipe, out, callbacks, minutes=minutes, keep=keep, began=began)
     console.say_done(path)
 
 

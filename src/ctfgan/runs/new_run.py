@@ -63,6 +63,7 @@ def train(
     *,
     minutes: float | None = None,
     keep: Iterable[str] = (),
+    began: float | None = None,
 ) -> Path:
     """Train a recipe from the start; returns the run folder, its bundle inside.
 
@@ -76,12 +77,13 @@ def train(
             machine does in that time (decision 34). None takes the recipe as it is.
         keep: full names of settings that ``minutes`` leaves as they are, besides those in which the recipe differs from
             the named one.
+        began: when the minutes began to count, in seconds of :func:`time.monotonic`; None is now.
 
     Raises:
         CtfganError: wrong settings or data, an existing folder, a full disk; or a signal, after a save.
     """
-    dial = None if minutes is None else Dial.of(minutes, recipe, origin_of(recipe), keep)
-    began = time.monotonic()
+    began = time.monotonic() if began is None else began
+    dial = None if minutes is None else Dial.of(minutes, recipe, origin_of(recipe), keep, began)
     engine = start_engine(recipe.device, recipe.training.precision)
     processes = engine.processes
     callbacks = main_only(callbacks or Callbacks(), engine)

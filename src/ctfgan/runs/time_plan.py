@@ -58,8 +58,15 @@ class Dial:
     """When the clock was started, in seconds of :func:`time.monotonic`."""
 
     @classmethod
-    def of(cls, minutes: float, recipe: Recipe, named: Recipe | None, names: Iterable[str] = ()) -> Dial:
-        """A dial that begins now; it leaves alone what differs from the named recipe, and what is named.
+    def of(
+        cls,
+        minutes: float,
+        recipe: Recipe,
+        named: Recipe | None,
+        names: Iterable[str] = (),
+        began: float | None = None,
+    ) -> Dial:
+        """A dial that begins now, if not before; it leaves alone what differs from the named recipe, and what is named.
 
         Raises:
             ConfigError: no time at all.
@@ -67,7 +74,7 @@ class Dial:
         if not minutes > 0:
             raise ConfigError(f"minutes is {minutes:g}; give the run some time, such as 60")
         changed = changed_settings(recipe, named) if named else {}
-        return cls(minutes, frozenset({*changed, *names}), time.monotonic())
+        return cls(minutes, frozenset({*changed, *names}), time.monotonic() if began is None else began)
 
     @property
     def spent(self) -> float:
