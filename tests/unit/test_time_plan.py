@@ -114,11 +114,11 @@ def test_a_width_that_does_not_fit_into_the_memory_is_left(monkeypatch: pytest.M
 
 def test_the_published_widths_have_the_published_rate_and_batch() -> None:
     narrow = recipe("ctf-folders")
-    values = settings_at(narrow, 8)
+    values = settings_at(narrow, 8, 0.125)
     assert values["method.networks.generator_width"] == values["method.networks.discriminator_width"] == 1
     assert values["method.generate.generator_rate"] == values["method.transfer.discriminator_rate"] == 2e-4
     assert values["method.generate.batch_size"] == 64
-    assert all(dict(_flat(narrow))[name] == value for name, value in settings_at(narrow, 1).items())
+    assert all(dict(_flat(narrow))[name] == value for name, value in settings_at(narrow, 1, 0.125).items())
 
 
 def _flat(one: Recipe) -> dict[str, object]:
@@ -170,7 +170,7 @@ def test_classifiers_take_a_fifth_of_the_time_at_most(monkeypatch: pytest.Monkey
 
     def images(minutes: float, *keep: str, codes: bool = False) -> int:
         chosen = context if not codes else coded(context)
-        dial = Dial(minutes, frozenset(keep), time.monotonic())
+        dial = Dial(minutes, frozenset(keep), time.monotonic(), 0.125)
         return with_short_classifiers(chosen, dial)[0].recipe.recogniser.images
 
     assert images(60) == 150_000
@@ -212,3 +212,11 @@ def test_a_gpu_without_a_named_recipe_takes_published_widths_and_an_hour(monkeyp
     # Who sets a width means it.
     narrow, _, _ = _on_gpu(recipe("ctf-folders"), frozenset({"method.networks.generator_width"}))
     assert narrow.method.networks.generator_width == 0.125
+
+
+def test_rates_follow_a_width_that_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    Machine(monkeypatch, 0.0001)
+    plan, _ = planned(60, "generator_width=1.0", "discriminator_width=1.0")
+    assert plan.method.networks.generator_width == 1
+    assert plan.stages["generate"].generator_rate == plan.stages["transfer"].discriminator_rate == 2e-4
+    assert plan.stages["generate"].batch_size == 64

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -79,6 +80,7 @@ def resume(
         RunError: no run there, no intact checkpoint, or data that changed since the run began.
         ConfigError: a setting that may not change, or fewer steps than are done.
     """
+    began = time.monotonic()
     folder = RunFolder.begun(Path(path))
     written = written_recipe(folder)
     wanted = with_steps_as_set(written, with_settings(written, {}, tuple(settings)))
@@ -97,7 +99,7 @@ def resume(
             with interrupted(stopped):
                 prepared = prepare_run(recipe, callbacks)
             processes.on_main(lambda: write_recipe(folder, wanted, written))
-            return begin_run(prepared, folder, callbacks)
+            return begin_run(prepared, folder, callbacks, time.monotonic() - began)
         with interrupted(stopped):
             newest = Path(processes.on_main(lambda: str(folder.newest_intact(callbacks.say))))
             checkpoint = processes.main_first(lambda: folder.load(newest, is_checked=processes.is_main))

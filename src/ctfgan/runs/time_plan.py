@@ -56,6 +56,8 @@ class Dial:
     """Full names of settings that stay as they are."""
     began: float
     """When the clock was started, in seconds of :func:`time.monotonic`."""
+    base_width: float
+    """Of the generator, to which the recipe's rates belong."""
 
     @classmethod
     def of(
@@ -74,7 +76,12 @@ class Dial:
         if not minutes > 0:
             raise ConfigError(f"minutes is {minutes:g}; give the run some time, such as 60")
         changed = changed_settings(recipe, named) if named else {}
-        return cls(minutes, frozenset({*changed, *names}), time.monotonic() if began is None else began)
+        return cls(
+            minutes,
+            frozenset({*changed, *names}),
+            time.monotonic() if began is None else began,
+            (named or recipe).method.networks.generator_width,
+        )
 
     @property
     def spent(self) -> float:
@@ -147,12 +154,12 @@ def with_plan(
     Raises:
         ConfigError: no time is left.
     """
-    networks = _NetworkChoice(context, dial, (1 - CHECKS_SHARE) * (AIM * dial.seconds - dial.spent - to_come))
+    processes = context.engine.processes  # whose clocks need not agree: the main one's counts
+    left = processes.on_main(lambda: AIM * dial.seconds - dial.spent - to_come)
+    networks = _NetworkChoice(context, dial, (1 - CHECKS_SHARE) * left)
     recipe, costs = networks.recipe, networks.costs
     sample = seconds_per_sample(replace(context, recipe=recipe).method(), context.dataset, context.engine)
-    begins, check = context.engine.processes.on_main(
-        lambda: (dial.spent + to_come, sample + READING * seconds_per_image)
-    )
+    begins, check = processes.on_main(lambda: (dial.spent + to_come, sample + READING * seconds_per_image))
     left = AIM * dial.seconds - begins
     if left <= 0:
         raise ConfigError(
@@ -228,7 +235,9 @@ class _NetworkChoice:
         return None
 
     def _at(self, factor: float) -> tuple[Recipe, list[Estimate]]:
-        recipe = self._dial.chosen(self._context.recipe, settings_at(self._context.recipe, factor))
+        recipe = self._dial.chosen(
+            self._context.recipe, settings_at(self._context.recipe, factor, self._dial.base_width)
+        )
         context = replace(self._context, recipe=recipe)
         costs = estimate(context.method(), context.dataset, context.engine)
         return recipe, context.engine.processes.on_main(lambda: costs)
@@ -238,15 +247,21 @@ class _NetworkChoice:
         return int(self._left * sum(cost.steps for cost in costs) / _seconds(costs))
 
 
-def settings_at(recipe: Recipe, factor: float) -> dict[str, Any]:
-    """Widths larger by a factor, the published ones at most, with the rates and batch sizes that belong to them."""
+def settings_at(recipe: Recipe, factor: float, base_width: float) -> dict[str, Any]:
+    """Widths larger by a factor, the published ones at most, with the rates and batch sizes that belong to them.
+
+    Args:
+        recipe: with the widths that are multiplied, and the rates that belong to
+        base_width: of the generator.
+        factor: on the recipe's widths.
+    """
     networks = recipe.method.networks
     generator = min(1.0, networks.generator_width * factor)
     settings: dict[str, Any] = {
         "method.networks.generator_width": generator,
         "method.networks.discriminator_width": min(1.0, networks.discriminator_width * factor),
     }
-    slower = max(1.0, generator / networks.generator_width) ** RATE_POWER
+    slower = max(1.0, generator / base_width) ** RATE_POWER
     for name, stage in recipe.stages.items():
         settings[f"method.{name}.generator_rate"] = float(f"{stage.generator_rate * slower:.2g}")
         settings[f"method.{name}.discriminator_rate"] = float(f"{stage.discriminator_rate * slower:.2g}")
@@ -309,7 +324,7 @@ def _of_the_dial(recipe: Recipe) -> set[str]:
     """Names of all settings that a plan chooses."""
     steps = {STEPS.format(name) for name in recipe.stages} | {"method.phase_steps"}
     return {
-        *settings_at(recipe, 1 / recipe.method.networks.generator_width),
+        *settings_at(recipe, 1 / recipe.method.networks.generator_width, 1.0),
         *steps,
         EVERY,
         CHECKED,
