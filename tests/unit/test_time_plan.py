@@ -136,8 +136,7 @@ def test_what_is_set_stays_and_the_plan_says_so(monkeypatch: pytest.MonkeyPatch)
     assert plan.training.checks.every == 99
     assert plan.method.networks.generator_width == 0.125
     assert plan.stages["transfer"].end_minute is not None
-    transfer = plan.stages["transfer"].steps
-    assert transfer * 0.01 + 777 * 0.02 == pytest.approx(0.98 * 20 * 60, rel=0.12)
+    assert seconds_of(plan, 0.01) == pytest.approx(0.98 * 20 * 60, rel=0.1)  # checks every 99 steps included
     for text in ("generate.steps=777", "checks.every=99", "generator_width=0.125", "stage generate: all steps, as set"):
         assert text in said
 
@@ -162,6 +161,8 @@ def test_too_little_time_is_refused_with_what_fits() -> None:
         planned(0.001)
     with pytest.raises(ConfigError, match="minutes is -5; give the run some time"):
         Dial.of(-5, recipe("ctf-glyphs"), None)
+    with pytest.raises(ConfigError, match="minutes is inf"):
+        Dial.of(float("inf"), recipe("ctf-glyphs"), None)
 
 
 def test_classifiers_take_a_fifth_of_the_time_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,19 +200,42 @@ def test_a_dry_run_shows_the_plan_and_settings_that_are_named_win(
     assert "Nothing was written" in outcome.out
 
 
-def test_a_gpu_without_a_named_recipe_takes_published_widths_and_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
-    from ctfgan.cli.train import _on_gpu
+def test_a_gpu_without_a_named_recipe_is_given_an_hour(
+    run_cli: object, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    Machine(monkeypatch, 0.01)
+    monkeypatch.setattr("ctfgan.cli.train._is_on_gpu", lambda device: device == "cpu")
+    sets = [part for setting in GLYPHS for part in ("--set", setting)]
+    out = run_cli("train", *sets, "--dry-run").out  # type: ignore[operator]
+    assert "on a GPU, with no recipe named: 60 minutes" in out
+    assert "plan for 60 minutes" in out
+    named = run_cli("train", "--recipe", "ctf-glyphs", *sets, "--dry-run").out  # type: ignore[operator]
+    assert "plan for" not in named
 
-    keep = frozenset({"method.generate.steps"})
-    assert _on_gpu(recipe("ctf-folders", "device=cpu"), keep) == (recipe("ctf-folders", "device=cpu"), None, keep)
-    monkeypatch.setattr("ctfgan.distributed.engine.choose_device", lambda _: torch.device("cuda"))
-    chosen, minutes, kept = _on_gpu(recipe("ctf-folders"), keep)
-    assert minutes == 60
-    assert chosen.method.networks.generator_width == chosen.method.networks.discriminator_width == 1
-    assert kept == keep | {"method.networks.generator_width", "method.networks.discriminator_width"}
-    # Who sets a width means it.
-    narrow, _, _ = _on_gpu(recipe("ctf-folders"), frozenset({"method.networks.generator_width"}))
-    assert narrow.method.networks.generator_width == 0.125
+
+def test_networks_that_do_not_fit_at_all_are_refused_with_a_narrower_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    Machine(monkeypatch, 0.01, most_width=0.1)
+    with pytest.raises(
+        ConfigError, match=r"generator_width 0\.125 do not fit .* such as --set generator_width=0\.0625"
+    ):
+        planned(20)
+
+
+def test_of_prog_gans_numbers_of_steps_both_are_planned_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    Machine(monkeypatch, 0.01)
+    plan, said = planned(20, "phase_steps=400", name="prog-gan-folders")
+    assert plan.stages["grow"].end_minute is None
+    assert plan.stages["grow"].steps == origin_steps("prog-gan-folders")
+    assert "stage grow: all steps, as set" in said
+    assert "method.phase_steps=400" in said
+
+
+def test_checks_that_are_set_far_apart_are_said_to_leave_the_clock_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    Machine(monkeypatch, 0.1)
+    _, said = planned(5, "checks.every=100000")
+    assert "a stage has no check before its end" in said
+    _, said = planned(5)
+    assert "a stage has no check" not in said
 
 
 def test_rates_follow_a_width_that_is_set(monkeypatch: pytest.MonkeyPatch) -> None:

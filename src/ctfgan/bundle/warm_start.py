@@ -23,7 +23,8 @@ from ctfgan.training.class_codes import ClassEncoder
 
 GENERATOR_SETTINGS = ("data.resolution", "method.networks.generator_width", "method.networks.noise")
 TRANSFER_SETTINGS = tuple(
-    f"method.features.{name}" for name in ("block_noise", "noise_maps", "embedding", "stem", "statistics")
+    f"method.features.{name}"
+    for name in ("block_noise", "noise_maps", "embedding", "stem", "statistics", "merge_kernel")
 )
 START_ITERATIONS = 15  # as many as torch's spectral norm starts with
 ORIGINAL = "parametrizations.weight.original"

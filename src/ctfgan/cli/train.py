@@ -46,8 +46,8 @@ GPU_MINUTES = 60
               help="Change one setting, e.g. --set generate.steps=500; may be repeated.")  # fmt: skip
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), metavar="N",
               help="All that the run may take: widths, batch, rates, steps and checks follow from what this machine "
-              "does in that time. Without it: the recipe as it is; on a CUDA GPU, where no recipe is named, published "
-              "widths and 60 minutes.")  # fmt: skip
+              "does in that time. Without it: the recipe as it is; on a CUDA GPU, where no recipe is named, 60 "
+              "minutes.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Show data, settings, networks, time and memory, then stop.")
 @click.option("--json", "as_json", is_flag=True, help="With --dry-run: all settings, not only those that are changed.")
 def train(
@@ -125,8 +125,12 @@ def train(
         console.say(_in_short(recipe))
     named = [assignment.partition("=")[0] for assignment in assignments]
     keep = full_names(recipe, [*named, *(() if config is None else settings_in(config))])
-    if minutes is None and recipe_name is None and config is None:
-        recipe, minutes, keep = _on_gpu(recipe, keep)
+    if minutes is None and recipe_name is None and config is None and _is_on_gpu(recipe.device):
+        minutes = GPU_MINUTES
+        console.say(
+            f"on a GPU, with no recipe named: {minutes} minutes, with published widths if they fit; --minutes N is "
+            f"another time, --recipe {recipe.name} the recipe as it is"
+        )
     if dry_run:
         _show_plan(recipe, minutes, keep, as_json=as_json)
         return
@@ -142,22 +146,11 @@ def _absolute_folders(folders: tuple[str, ...]) -> tuple[str, ...] | None:
     return tuple(str(expanded(folder).absolute()) for folder in folders) or None
 
 
-def _on_gpu(recipe: Recipe, keep: frozenset[str]) -> tuple[Recipe, float | None, frozenset[str]]:
-    """Published widths and an hour where there is a CUDA GPU; else the recipe as it is, whatever time it takes."""
-    from ctfgan.cli import console
-    from ctfgan.distributed.engine import choose_device
-    from ctfgan.recipes.overlay import with_settings
+def _is_on_gpu(device: str) -> bool:
+    """Whether a run would compute on a CUDA GPU."""
+    import torch
 
-    if choose_device(recipe.device).type != "cuda":
-        return recipe, None, keep
-    console.say(
-        f"on a GPU, with no recipe named: published widths and {GPU_MINUTES} minutes; --minutes N is another time, "
-        f"--recipe {recipe.name} the recipe as it is"
-    )
-    widths = ("method.networks.generator_width", "method.networks.discriminator_width")
-    if recipe.start.path is None:
-        recipe = with_settings(recipe, {name: 1.0 for name in widths if name not in keep}, ())
-    return recipe, GPU_MINUTES, keep | set(widths)
+    return device.startswith(("auto", "cuda")) and torch.cuda.is_available()
 
 
 def _show_plan(recipe: Recipe, minutes: float | None, keep: frozenset[str], *, as_json: bool) -> None:

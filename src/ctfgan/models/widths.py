@@ -2,9 +2,8 @@
 
 32 and 128 are SN-GAN+Projection's (Miyato and Koyama 2018), 48 is SN-GAN's STL-10 network (Miyato et al. 2018), 64 is
 the authors' 64x64 network; 16 and 24 are ours, cut from 32. 256 is ours, too: what is added to 64's networks to make
-128's, once more, a block of 1,024 channels at each end that has them. BigGAN (Brock et al. 2019) has as many blocks at
-256 and widens its first ones in the same way. Progressively growing networks follow one rule at all resolutions (Karras
-et al. 2018).
+128's, once more, a block of 1,024 channels at each end that has them. Progressively growing networks follow one rule at
+all resolutions (Karras et al. 2018).
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ where it stands, ``step`` how many generator steps of that stage are done, ``run
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -43,15 +43,26 @@ REPLACED = ("data.high_quality", "data.low_quality", "data.reference", "start.pa
 WAY_OUT = "train a new run for that (docs/howto/trouble.md lists what may change)"
 
 
-def with_steps_as_set(before: Recipe, now: Recipe) -> Recipe:
-    """The recipe without the minute at which a stage was to end where its steps were set anew (decision 34)."""
-    names = [name for name, stage in now.stages.items() if stage.steps != before.stages[name].steps]
-    return with_settings(now, {f"method.{name}.end_minute": None for name in names}, ())
+def with_steps_as_set(before: Recipe, now: Recipe, named: Collection[str]) -> Recipe:
+    """The recipe without the minute at which a stage was to end where its steps were set (decision 34).
+
+    Args:
+        before: as above.
+        now: as above.
+        named: full names of settings that were named, even if they stay what they were.
+    """
+    changes: dict[str, None] = {}
+    for name, stage in now.stages.items():
+        is_set = f"method.{name}.steps" in named or stage.steps != before.stages[name].steps
+        if is_set and f"method.{name}.end_minute" not in named:
+            changes[f"method.{name}.end_minute"] = None
+    return with_settings(now, changes, ())
 
 
 def goal(recipe: Recipe) -> dict[str, Any]:
     """What decides which weights a finished run releases, if nothing else changes."""
-    return {**{name: stage.steps for name, stage in recipe.stages.items()}, "release": recipe.training.release}
+    stages = {name: (stage.steps, stage.end_minute) for name, stage in recipe.stages.items()}
+    return {**stages, "release": recipe.training.release}
 
 
 def check_settings(before: Recipe, now: Recipe, run: str) -> None:
@@ -107,7 +118,7 @@ def check_steps(before: Recipe, now: Recipe, stage: str, step: int, run: str) ->
                     f"{setting} is {wanted}, was {earlier[name].steps}, but {run} stands in stage {stage!r} and does "
                     f"not go back; set it back, or {WAY_OUT}"
                 )
-        elif wanted != earlier[name].steps and wanted < (step if name == here else 1):
+        elif stages[name].end_minute is None and wanted < (step if name == here else 1):
             raise ConfigError(
                 f"{setting} is {wanted}, but {run} has done {step} in stage {stage!r}; set it to at least "
                 f"{max(step, 1) if name == here else 1}, or higher to train on"

@@ -24,7 +24,7 @@ from ctfgan.core.text import excerpt
 from ctfgan.distributed.engine import start_engine
 from ctfgan.metrics.eval_classifier import TrainedEvalClassifier, load_eval_classifier
 from ctfgan.recipes.build import stored_codes, with_form
-from ctfgan.recipes.overlay import with_settings
+from ctfgan.recipes.overlay import full_names, with_settings
 from ctfgan.recipes.recipe import Recipe, parse_recipe
 from ctfgan.recipes.resuming import (
     check_patience,
@@ -83,7 +83,9 @@ def resume(
     began = time.monotonic()
     folder = RunFolder.begun(Path(path))
     written = written_recipe(folder)
-    wanted = with_steps_as_set(written, with_settings(written, {}, tuple(settings)))
+    named = full_names(written, [setting.partition("=")[0] for setting in settings])
+    trained = written if folder.is_untrained() else trained_recipe(folder)
+    wanted = with_steps_as_set(trained, with_settings(written, {}, tuple(settings)), named)
     recipe = _on_device(wanted, device)
     engine = start_engine(recipe.device, recipe.training.precision)
     callbacks = main_only(callbacks or Callbacks(), engine)

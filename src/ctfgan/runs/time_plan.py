@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from math import ceil
+from math import ceil, inf
 from typing import Any
 
 import torch
@@ -73,7 +73,7 @@ class Dial:
         Raises:
             ConfigError: no time at all.
         """
-        if not minutes > 0:
+        if not 0 < minutes < inf:
             raise ConfigError(f"minutes is {minutes:g}; give the run some time, such as 60")
         changed = changed_settings(recipe, named) if named else {}
         return cls(
@@ -166,8 +166,12 @@ def with_plan(
             f"minutes is {dial.minutes:g}, but {duration(begins)} go before training begins; give the run more time"
         )
     # Checks: as many as the recipe has and of as many images, unless that takes too long.
-    count, images = sum(cost.steps for cost in costs) // recipe.training.checks.every, recipe.training.checks.images
-    count = max(FEWEST_CHECKS, min(count, int(CHECKS_SHARE * left / (images * check))))
+    steps, images = sum(cost.steps for cost in costs), recipe.training.checks.images
+    if dial.may_set(EVERY):
+        most = int(CHECKS_SHARE * left / (images * check))
+        count = max(FEWEST_CHECKS, min(steps // recipe.training.checks.every, most))
+    else:
+        count = max(1, int(left * steps / _seconds(costs)) // recipe.training.checks.every)
     images = max(FEWEST_CHECKED, min(images, int(CHECKS_SHARE * left / (count * check))))
     # Steps: in the recipe's proportion, in the time that checks leave.
     recipe = dial.chosen(recipe, _steps(recipe, dial, costs, left - count * images * check))
@@ -182,9 +186,14 @@ def with_plan(
     seconds = [steps * cost.seconds_per_step for steps, cost in zip(stages, costs, strict=True)]
     ends = (begins + part / sum(seconds) * left for part in accumulate(seconds))
     named = ((recipe.setting_of(cost.stage), end) for cost, end in zip(costs, ends, strict=True))
-    minutes = {f"method.{name}.end_minute": round(end / 60, 2) for name, end in named if name is not None}
-    recipe = dial.chosen(recipe, {name: end for name, end in minutes.items() if dial.may_set(_steps_beside(name))})
+    free = _free_steps(recipe, dial)
+    minutes = {f"method.{name}.end_minute": round(end / 60, 2) for name, end in named if STEPS.format(name) in free}
+    recipe = dial.chosen(recipe, minutes)
     return replace(context, recipe=recipe), _lines(recipe, dial, networks, begins, images * check)
+
+
+class OutOfMemory(ConfigError):
+    """Networks that were tried do not fit."""
 
 
 class _NetworkChoice:
@@ -198,6 +207,7 @@ class _NetworkChoice:
 
     def __init__(self, context: RunContext, dial: Dial, left: float) -> None:
         self._context, self._dial, self._left = context, dial, left
+        self._is_alone = context.engine.processes.count == 1
         self.recipe, self.costs = self._at(1.0)
         self.why = ""
         widths = ("method.networks.generator_width", "method.networks.discriminator_width")
@@ -225,7 +235,9 @@ class _NetworkChoice:
         if fitting >= ENOUGH_STEPS:
             try:
                 wider = self._at(factor)
-            except torch.OutOfMemoryError:
+            except OutOfMemory:
+                if not self._is_alone:  # the others wait for this process, which they cannot hear of any more
+                    raise
                 self.why = "twice that does not fit into the memory"
                 return None
             fitting = self._fitting(wider[1])
@@ -239,7 +251,14 @@ class _NetworkChoice:
             self._context.recipe, settings_at(self._context.recipe, factor, self._dial.base_width)
         )
         context = replace(self._context, recipe=recipe)
-        costs = estimate(context.method(), context.dataset, context.engine)
+        try:
+            costs = estimate(context.method(), context.dataset, context.engine)
+        except torch.OutOfMemoryError as error:
+            width = recipe.method.networks.generator_width
+            raise OutOfMemory(
+                f"networks of generator_width {width:g} do not fit into the memory of {context.engine.describe()}; "
+                f"set smaller widths or batches, such as --set generator_width={width / 2:g}"
+            ) from error
         return recipe, context.engine.processes.on_main(lambda: costs)
 
     def _fitting(self, costs: list[Estimate]) -> int:
@@ -270,23 +289,22 @@ def settings_at(recipe: Recipe, factor: float, base_width: float) -> dict[str, A
     return settings
 
 
-def _steps(recipe: Recipe, dial: Dial, costs: list[Estimate], left: float) -> dict[str, int]:
-    """Steps of the stages that are the dial's: in the recipe's proportion, in the time that the others leave."""
-    now = flatten(recipe.model_dump())
+def _free_steps(recipe: Recipe, dial: Dial) -> list[str]:
+    """Names of the numbers of steps that the dial sets; of PROG-GAN's two, which belong together, both or none."""
     names = [STEPS.format(name) for name, stage in recipe.stages.items() if stage.steps]
     if isinstance(recipe.method, ProgGan):
         names.append("method.phase_steps")  # of all sizes but the last
-        if not all(map(dial.may_set, names)):
-            return {}
-    free = [name for name in names if dial.may_set(name)]
-    planned = [cost for cost in costs if isinstance(recipe.method, ProgGan) or STEPS.format(cost.stage) in free]
+        return names if all(map(dial.may_set, names)) else []
+    return [name for name in names if dial.may_set(name)]
+
+
+def _steps(recipe: Recipe, dial: Dial, costs: list[Estimate], left: float) -> dict[str, int]:
+    """Steps of the stages that are the dial's: in the recipe's proportion, in the time that the others leave."""
+    now, free = flatten(recipe.model_dump()), _free_steps(recipe, dial)
+    is_whole = isinstance(recipe.method, ProgGan) and free
+    planned = [cost for cost in costs if is_whole or STEPS.format(cost.stage) in free]
     scale = (left - _seconds(costs) + _seconds(planned)) / _seconds(planned) if planned else 0.0
     return {name: max(1, round(now[name] * scale)) for name in free}
-
-
-def _steps_beside(name: str) -> str:
-    """Name of the setting of a stage's steps beside another setting of it."""
-    return STEPS.format(name.split(".")[1])
 
 
 def _seconds(costs: Iterable[Estimate]) -> float:
@@ -312,6 +330,8 @@ def _lines(recipe: Recipe, dial: Dial, networks: _NetworkChoice, begins: float, 
             f"{stage.batch_size}, rates {stage.generator_rate:g} and {stage.discriminator_rate:g}"
         )
     lines.append(f"  checks: every {checks.every:,} steps, {checks.images:,} images, about {duration(check)} each")
+    if any(stage.end_minute is not None and checks.every >= stage.steps for stage in recipe.stages.values()):
+        lines.append("  note: a stage has no check before its end, so that its steps cannot be corrected by the clock")
     lines.append(f"  recogniser: {recipe.recogniser.images:,} images")
     kept = sorted(name for name in dial.set_by_user if name in _of_the_dial(recipe))
     if kept:

@@ -155,7 +155,7 @@ class StageState:
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a :meth:`state`; :meth:`tensors` are for the caller to overwrite."""
         if self.stage.settings.end_minute is not None:
-            self.take_steps(state["stage_steps"])
+            self.take_steps(state.get("stage_steps", self.stage.settings.steps))
         if self.ema is not None:
             self.ema.updates = state["ema_updates"]
         self.optimizers.restore(state["optimizers"])

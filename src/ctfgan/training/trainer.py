@@ -107,7 +107,7 @@ class Trainer:
         self._seconds = 0.0
         self._counted = time.monotonic()  # when the seconds of training were last added up
         self._began = time.monotonic() - spent  # as if the run had never been interrupted
-        self._entered = (0.0, 0)  # seconds of the run, and step, when this process began with the stage
+        self._entered = (spent, 0)  # seconds of the run, and step, when the stage began or went on after a failure
         self._steps_before = 0  # generator steps of the stages that are done
         self._is_saved = False  # whether a checkpoint says how things stand now
         self._logged: dict[str, float] = {}  # values of the last line of the journal
@@ -121,8 +121,10 @@ class Trainer:
             self._now = self._enter(0)
             return
         self._policy.restore(checkpoint.state["recovery"])
-        self._began = time.monotonic() - checkpoint.state.get("elapsed", 0.0)  # none in those of earlier versions
+        elapsed = checkpoint.state.get("elapsed", 0.0)  # none in those of earlier versions
+        self._began = time.monotonic() - elapsed
         self._restore(checkpoint)
+        self._entered = checkpoint.state.get("entered", (elapsed, self._now.step))
         if self._processes.is_main:
             self._journal.truncate(checkpoint.state["journal"])
 
@@ -195,13 +197,13 @@ class Trainer:
         number = self._now.number + 1
         del self._now  # its moments and average make room
         self._now = self._enter(number)
+        self._entered = self._elapsed(), 0
 
     def _begin(self, callback: Callback) -> Iterator[StepLosses]:
         """Announce the stage as it stands; returns its remaining steps."""
         now, stage = self._now, self._now.stage
         callback.on_stage(stage.name, now.number + 1, len(self._method.stages), now.step, stage.settings)
         self._counted = time.monotonic()
-        self._entered = self._elapsed(), now.step
         return self._steps()
 
     def _steps(self) -> Iterator[StepLosses]:
@@ -216,9 +218,9 @@ class Trainer:
     def _keep_pace(self, callback: Callback) -> None:
         """Give a stage that is to end at a certain minute the steps that fit until then (decision 34)."""
         now, settings = self._now, self._now.stage.settings
-        if settings.end_minute is None or now.step >= settings.steps:
-            return
         elapsed, (entered, first) = self._elapsed(), self._entered
+        if settings.end_minute is None or not first < now.step < settings.steps:
+            return
         left = max(0.0, 60 * settings.end_minute - elapsed) / ((elapsed - entered) / (now.step - first))
         steps = now.step + self._processes.on_main(lambda: round(left))
         if steps == settings.steps:
@@ -318,6 +320,7 @@ class Trainer:
             policy.lower()
         self._restore(checkpoint)
         self._seconds = seconds  # what failed has cost time, too
+        self._entered = self._elapsed(), self._now.step
         policy.note_target(self._position())
         if self._processes.is_main:
             cut_back(self._journal, checkpoint.state["journal"])
@@ -394,6 +397,7 @@ class Trainer:
             "steps_before": self._steps_before,
             "seconds": self._seconds,
             "elapsed": self._elapsed(),
+            "entered": self._entered,
             "journal": self._journal.size(),
             "recovery": self._policy.state(),
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from ctfgan.core.signals import StopRequest
 from ctfgan.runs.context import Callbacks, NullCallback
 from ctfgan.training.loop import StepLosses
 from ctfgan.training.settings import StageSettings
+from ctfgan.training.validation import CheckReport, Validator
 from tests.unit.training.test_trainer import _given
 
 TINY = (
@@ -25,10 +27,17 @@ PLANNED = ("transfer.steps=20", "generate.steps=20")
 
 
 class Clock(NullCallback):
-    """A clock that moves by some seconds with every step and by nothing else."""
+    """A clock that moves by some seconds with every step and with every check, and by nothing else."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: float, check: float = 0.0) -> None:
         self.now, self.seconds = 1_000.0, seconds
+        measure = Validator.check
+
+        def taking_time(*arguments: Any) -> CheckReport:
+            self.now += check
+            return measure(*arguments)
+
+        monkeypatch.setattr(Validator, "check", taking_time)
         self.steps: list[int] = []
         self.revised: list[int] = []
         self.stop: tuple[int, StopRequest] | None = None
@@ -71,21 +80,26 @@ def test_each_stage_ends_at_its_minute_on_a_machine_of_another_speed_than_planne
     assert ends == [f"all {transfer} steps done", f"all {generate} steps done"]
 
 
-def test_a_resumed_run_keeps_its_clock_and_its_plan(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("check", [0.0, 4.0])
+@pytest.mark.parametrize("stopped_after", [12, 14, 15, 31])
+def test_a_resumed_run_keeps_its_clock_and_its_plan(
+    stopped_after: int, check: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Between checks, right before one and with one that is due."""
     run, request = tmp_path / "run", StopRequest()
-    clock = Clock(monkeypatch, 1.0)
-    clock.stop = 12, request
+    clock = Clock(monkeypatch, 1.0, check)
+    clock.stop = stopped_after, request
     recipe = ctfgan.recipe("ctf-glyphs", *TINY, *PLANNED)
     with monkeypatch.context() as patch:
         patch.setattr("ctfgan.runs.new_run.stop_on_signals", lambda **_: _given(request))
         with pytest.raises(Interrupted):
             ctfgan.train(recipe, run, Callbacks(clock))
     clock.stop = None
+    before = clock.now
     clock.now += 100_000  # the night
     ctfgan.resume(run, Callbacks(clock))
-    transfer, generate = stages(clock)
-    assert transfer == pytest.approx(30, abs=2)
-    assert transfer + generate == pytest.approx(60, abs=2)
+    assert clock.now - 100_000 - 1_000 == pytest.approx(60, abs=5)
+    assert clock.now > before
 
 
 def test_steps_that_are_set_on_resuming_count_whatever_the_time(
@@ -99,3 +113,21 @@ def test_steps_that_are_set_on_resuming_count_whatever_the_time(
     ctfgan.resume(run, Callbacks(clock), settings=[f"generate.steps={done + 7}"])
     assert clock.steps[-1] == done + 7
     assert json.loads((run / "recipe.json").read_text())["method"]["generate"]["end_minute"] is None
+
+
+@pytest.mark.parametrize("way", ["named", "written"])
+def test_steps_that_are_set_count_though_they_are_those_of_the_plan(
+    way: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    clock = Clock(monkeypatch, 4.0)
+    run = ctfgan.train(ctfgan.recipe("ctf-glyphs", *TINY, *PLANNED), tmp_path / "run", Callbacks(clock))
+    assert clock.steps[-1] < 20
+    if way == "named":  # as many as were planned, of which fewer were done
+        ctfgan.resume(run, Callbacks(clock), settings=["generate.steps=20"])
+        assert clock.steps[-1] == 20
+    else:
+        text = json.loads((run / "recipe.json").read_text())
+        text["method"]["generate"]["steps"] = 23
+        (run / "recipe.json").write_text(json.dumps(text))
+        ctfgan.resume(run, Callbacks(clock))
+        assert clock.steps[-1] == 23
