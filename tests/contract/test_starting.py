@@ -147,6 +147,7 @@ def test_from_a_bundle_alone_the_discriminator_is_new() -> None:
     [
         (("generator_width=0.1",), "method.networks.generator_width=0.05$"),
         (("data.resolution=32", "networks.noise=9"), "data.resolution=16 --set method.networks.noise=64$"),
+        (("merge_kernel=3",), "method.features.merge_kernel=1$"),
         (("block_noise=3", "stem=resize"), "block_noise=16 --set method.features.stem=strided$"),
         (("discriminator_width=0.1",), "discriminator_width=0.05, or begin with old/bundle and a new discriminator$"),
         (("spectral_norm=false",), "method.spectral_norm=True, or begin with"),
