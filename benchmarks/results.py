@@ -2,8 +2,8 @@
 
     python benchmarks/results.py docs/results.csv --plot docs/images/shares.png
 
-Rows of the CSV are runs (``ctfgan compare --csv``, one call for each data set); arms are runs that differ in their
-seeds alone.
+Rows of the CSV are runs (``ctfgan compare --csv``, one call for each data set); arms are runs of the same length that
+differ in their seeds alone.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ SETTINGS = {
     ("hwdb95.npz", "degraded 12x12"): "HWDB, 95 characters, LQ 12x12 of the same class",
     ("hwdb95.npz", "mnist.npz"): "HWDB, 95 characters, LQ = MNIST digits",
 }
+STEPS = 1_500  # of every run of the table; others in the CSV belong to other questions
 BASELINE, OURS, PAPER_LOSS = "SN-GAN + Projection", "CTF-GAN", "CTF-GAN, paper's loss"
 COLOURS = {BASELINE: "tab:grey", OURS: "tab:blue", PAPER_LOSS: "tab:orange"}
 
@@ -36,7 +37,7 @@ def arms_of(rows: list[CsvRow], setting: tuple[str, str]) -> Arms:
     """The arms of a setting; the baseline sees no low-quality images, so that all settings of a set share it."""
     arms: Arms = defaultdict(list)
     for row in rows:
-        if row["set"] == setting[0] and row["low_quality"] in (setting[1], "none"):
+        if (row["set"], int(row["steps"])) == (setting[0], STEPS) and row["low_quality"] in (setting[1], "none"):
             paper = "transfer.consistency=0.0" in row["settings"]
             name = BASELINE if row["low_quality"] == "none" else PAPER_LOSS if paper else OURS
             arms[name, float(row["share"])].append(row)
