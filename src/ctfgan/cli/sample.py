@@ -113,10 +113,11 @@ def sample(
 
     from ctfgan.cli import console
     from ctfgan.distributed.engine import start_engine
+    from ctfgan.metrics.settings import USUAL_TRIES
     from ctfgan.sampling.model import load
     from ctfgan.sampling.own_images import read_own_images
     from ctfgan.sampling.plan import readable_classes
-    from ctfgan.sampling.rejection import USUAL_TRIES, Rejections
+    from ctfgan.sampling.rejection import Rejections
 
     engine = start_engine(device)
     on_main = engine.processes.on_main

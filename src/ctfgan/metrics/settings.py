@@ -6,6 +6,9 @@ from pydantic import Field
 
 from ctfgan.core.settings import Seed, Settings
 
+USUAL_TRIES, MOST_TRIES = 20, 254
+"""At a sample that is to be read as its class; a set of samples notes the try that was kept in a byte."""
+
 
 class EvalClassifierSettings(Settings):
     """Size and training of the recogniser."""
@@ -52,5 +55,5 @@ class EvaluationSettings(Settings):
     recogniser, which did not choose."""
     top_k: int = Field(default=1, ge=1)
     """It is enough for these if the class is among so many that are ranked first."""
-    tries: int = Field(default=20, ge=1, le=254)
+    tries: int = Field(default=USUAL_TRIES, ge=1, le=MOST_TRIES)
     """Each of them is drawn so often at most."""

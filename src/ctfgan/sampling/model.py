@@ -25,11 +25,12 @@ from ctfgan.data.settings import HUB
 from ctfgan.data.sources.base import UNLABELLED, Labels
 from ctfgan.distributed.engine import Engine, alone, choose_device, to_device
 from ctfgan.distributed.random_streams import PerImageRng
+from ctfgan.metrics.settings import USUAL_TRIES
 from ctfgan.models.ctf_gan import TransferGenerator
 from ctfgan.models.interfaces import Condition, Noise
 from ctfgan.models.synthesis import CHUNK, CPU_CHUNK, draw_inputs, synthesise
 from ctfgan.nn.class_tables import CLASSES, LOW_QUALITY_LABELS
-from ctfgan.sampling.rejection import UNKNOWN, USUAL_TRIES, KeptImages, RejectionSampler, open_recogniser
+from ctfgan.sampling.rejection import UNKNOWN, KeptImages, RejectionSampler, open_recogniser
 from ctfgan.sampling.slides import arc, label_rows_between, rows_between
 
 ANY_CLASS = "any-class"

@@ -23,13 +23,13 @@ from ctfgan.data.sources.base import Labels
 from ctfgan.distributed.engine import Engine
 from ctfgan.distributed.processes import Processes
 from ctfgan.metrics.eval_classifier import TrainedEvalClassifier, load_eval_classifier
+from ctfgan.metrics.settings import MOST_TRIES
 from ctfgan.models.synthesis import CPU_CHUNK
 from ctfgan.runs.context import Callbacks
 from ctfgan.runs.resumed_run import reopen
 from ctfgan.storage.run_folder import CHECKPOINTS, DATA, RECOGNISER, RunFolder
 
 UNKNOWN = -1
-USUAL_TRIES = 20
 HARDEST = 3  # classes that a sentence names besides those that never pass
 
 
@@ -75,7 +75,8 @@ class Rejections:
     @property
     def never(self) -> list[str]:
         """Names of the classes of which nothing was kept."""
-        return [name for name, asked, kept in self._rows() if asked and not kept]
+        counts = zip(self.classes, self.asked, self.kept, strict=True)
+        return [name for name, asked, kept in counts if asked and not kept]
 
     def sentence(self) -> str:
         """What was drawn and kept, which classes never pass, which seldom do."""
@@ -92,9 +93,6 @@ class Rejections:
             text += f"; hardest{' of the others' if self.never else ''}: {', '.join(rates)}"
         return text
 
-    def _rows(self) -> list[tuple[str, int, int]]:
-        return list(zip(self.classes, self.asked, self.kept, strict=True))
-
 
 class RejectionSampler:
     """Keeps images that a recogniser reads as their class, and has others drawn anew.
@@ -103,22 +101,19 @@ class RejectionSampler:
         recogniser: judges.
         numbers: its class of each of the generator's labels, ``(C,)``; -1 for one that it does not know.
         top_k: an image passes if its class is among so many that are ranked first.
-        tries: at each image, at most; :data:`MOST_TRIES` or less.
+        tries: at each image, at most; 254 or less.
         processes: who makes the images together; the main one judges.
 
     Raises:
         ConfigError: no tries, or too many, or a ``top_k`` that everything passes.
     """
 
-    MOST_TRIES = 254
-    """A set of samples notes the try that was kept in a byte."""
-
     def __init__(
         self, recogniser: TrainedEvalClassifier, numbers: Labels, top_k: int, tries: int, processes: Processes
     ) -> None:
         known = int((numbers != UNKNOWN).sum())
-        if not 1 <= tries <= self.MOST_TRIES:
-            raise ConfigError(f"tries is {tries}; it must be 1 to {self.MOST_TRIES}")
+        if not 1 <= tries <= MOST_TRIES:
+            raise ConfigError(f"tries is {tries}; it must be 1 to {MOST_TRIES}")
         if not 1 <= top_k < known:
             raise ConfigError(
                 f"top-k is {top_k} and the recogniser knows {plural(known, 'class', 'classes')}; it must be at least 1 "
