@@ -79,6 +79,8 @@ def facts(run: Path) -> dict[str, str]:
     import torch
     from safetensors.torch import load_file
 
+    from ctfgan.training.clock import STATE
+
     found: dict[str, str] = {}
     for path in sorted(run.rglob("*")):
         name = str(path.relative_to(run))
@@ -86,7 +88,8 @@ def facts(run: Path) -> dict[str, str]:
             continue
         if path.name == "state.pt":
             state = torch.load(path, weights_only=True)
-            del state["seconds"], state["journal"]  # the journal's length depends on the digits of its seconds
+            for timed in (*STATE, "journal"):  # the journal's length depends on the digits of its seconds
+                del state[timed]
             found |= {f"{name}:{key}": value for key, value in flat(state)}
         elif path.parent.parent.name == "checkpoints" and path.suffix == ".safetensors":
             found |= {f"{name}:{key}": value for key, value in flat(load_file(path))}

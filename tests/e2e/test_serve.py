@@ -56,7 +56,7 @@ def test_it_says_where_it_is_and_ends_on_ctrl_c(finished_run: Path) -> None:
         assert fetched(f"{address}api/model")["classes"] == 4
         process.send_signal(signal.SIGINT)
         out, error = process.communicate(timeout=60)
-        assert (process.returncode, out, error.strip()) == (130, "", "stopped")
+        assert (process.returncode, out, error.strip()) == (130, "", "ctfgan: stopped")
 
 
 @pytest.mark.slow

@@ -10,12 +10,12 @@ import sys
 import time
 from importlib.metadata import version
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
 from ctfgan.cli.output_streams import durable_streams
-from ctfgan.core.errors import ConfigError, CtfganError, ProcessLost, Terminated, suggestion
+from ctfgan.core.errors import ConfigError, CtfganError, Interrupted, ProcessLost, Terminated, suggestion
 from ctfgan.core.signals import HANGUP, handling
 from ctfgan.distributed.launch import is_main, launch, let_threads_sleep
 
@@ -74,6 +74,12 @@ class LazyGroup(click.Group):
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
         _check_empty(args)
         return super().parse_args(context, args)
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except Terminated as stop:  # of which click would make an Abort, and a blank line as after Ctrl-C
+            raise Interrupted("stopped", stop.signal_number) from None
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         for title, commands in SECTIONS.items():
@@ -138,10 +144,8 @@ def _run() -> None:
     except click.ClickException as error:
         context = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "ctfgan"
         _end(f"{context}: {error.format_message()} ('{context} --help' explains)", 2)
-    except (click.Abort, KeyboardInterrupt) as stop:
-        # click turns what interrupts a command into its own error.
-        cause = stop.__cause__ or stop
-        _end("stopped", 128 + (cause.signal_number if isinstance(cause, Terminated) else signal.SIGINT))
+    except (click.Abort, KeyboardInterrupt):  # click turns what interrupts a command into its own error
+        _end("ctfgan: stopped", 128 + signal.SIGINT)
     except ProcessLost as error:
         _end(f"ctfgan: {error}", error.exit_code, speaks=is_main() or error.has_saved)
     except CtfganError as error:

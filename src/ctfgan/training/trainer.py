@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import asdict
@@ -23,6 +22,7 @@ from ctfgan.nn.norm import distribute
 from ctfgan.storage.checkpoints import UNFIT, Checkpoint, overwrite
 from ctfgan.storage.run_folder import RunFolder
 from ctfgan.training.alarms import Alarm
+from ctfgan.training.clock import RunClock
 from ctfgan.training.divergence import (
     ALARM,
     DIAGNOSIS,
@@ -104,10 +104,7 @@ class Trainer:
         self._engine = engine
         self._processes = engine.processes
         self._journal = folder.journal()
-        self._seconds = 0.0
-        self._counted = time.monotonic()  # when the seconds of training were last added up
-        self._began = time.monotonic() - spent  # as if the run had never been interrupted
-        self._entered = (spent, 0)  # seconds of the run, and step, when the stage began or went on after a failure
+        self._clock = RunClock(spent)
         self._steps_before = 0  # generator steps of the stages that are done
         self._is_saved = False  # whether a checkpoint says how things stand now
         self._logged: dict[str, float] = {}  # values of the last line of the journal
@@ -121,10 +118,8 @@ class Trainer:
             self._now = self._enter(0)
             return
         self._policy.restore(checkpoint.state["recovery"])
-        elapsed = checkpoint.state.get("elapsed", 0.0)  # none in those of earlier versions
-        self._began = time.monotonic() - elapsed
         self._restore(checkpoint)
-        self._entered = checkpoint.state.get("entered", (elapsed, self._now.step))
+        self._clock.restore(checkpoint.state, self._now.step)
         if self._processes.is_main:
             self._journal.truncate(checkpoint.state["journal"])
 
@@ -151,7 +146,7 @@ class Trainer:
                 if self._now.check_is_due:
                     with suppress(Stopped):
                         self._check(callback, stop)
-                    self._counted = time.monotonic()  # a check is no training
+                    self._clock.start()  # a check is no training
                     steps = self._steps()  # which may be others than before
                     continue
 
@@ -197,13 +192,13 @@ class Trainer:
         number = self._now.number + 1
         del self._now  # its moments and average make room
         self._now = self._enter(number)
-        self._entered = self._elapsed(), 0
+        self._clock.enter(0)
 
     def _begin(self, callback: Callback) -> Iterator[StepLosses]:
         """Announce the stage as it stands; returns its remaining steps."""
         now, stage = self._now, self._now.stage
         callback.on_stage(stage.name, now.number + 1, len(self._method.stages), now.step, stage.settings)
-        self._counted = time.monotonic()
+        self._clock.start()
         return self._steps()
 
     def _steps(self) -> Iterator[StepLosses]:
@@ -211,22 +206,17 @@ class Trainer:
         now = self._now
         return train_steps(now.stage.objective, now.batches, now.stage.settings, now.optimizers)
 
-    def _elapsed(self) -> float:
-        """Seconds that the run has taken, its preparation and its checks included, interruptions left out."""
-        return time.monotonic() - self._began
-
     def _keep_pace(self, callback: Callback) -> None:
         """Give a stage that is to end at a certain minute the steps that fit until then (decision 34)."""
         now, settings = self._now, self._now.stage.settings
-        elapsed, (entered, first) = self._elapsed(), self._entered
-        if settings.end_minute is None or not first < now.step < settings.steps:
+        end = settings.end_minute
+        if end is None or now.step >= settings.steps or not self._clock.has_passed_steps(now.step):
             return
-        left = max(0.0, 60 * settings.end_minute - elapsed) / ((elapsed - entered) / (now.step - first))
-        steps = now.step + self._processes.on_main(lambda: round(left))
+        steps = now.step + self._processes.on_main(lambda: self._clock.steps_until(60 * end, now.step))
         if steps == settings.steps:
             return
         now.take_steps(steps)
-        self._write("pace", stage=now.stage.name, step=now.step, steps=steps, elapsed=round(elapsed, 2))
+        self._write("pace", stage=now.stage.name, step=now.step, steps=steps, elapsed=round(self._clock.elapsed(), 2))
         callback.on_steps_revised(now.stage.settings)
 
     def _stop(self, signal_number: int) -> None:
@@ -246,9 +236,7 @@ class Trainer:
     def _count_seconds(self) -> None:
         """Add what was trained since the last time; only here does the clock wait for the device."""
         wait_for(self._engine.device)
-        now = time.monotonic()
-        self._seconds += now - self._counted
-        self._counted = now
+        self._clock.count()
 
     def _write(self, event: str, **content: Any) -> None:
         """A line of the journal, from the main process."""
@@ -268,7 +256,7 @@ class Trainer:
         self._logged = dict(zip(own, means.tolist(), strict=True)) | stage.objective.log_values()
         self._now.monitor.judge(step, self._logged)
         rounded = {name: round(value, 6) for name, value in self._logged.items()}
-        self._write("step", stage=stage.name, step=step, seconds=round(self._seconds, 2), **rounded)
+        self._write("step", stage=stage.name, step=step, seconds=round(self._clock.trained, 2), **rounded)
 
     def _check(self, callback: Callback, stop: StopRequest) -> None:
         """Measure, warn and save.
@@ -289,7 +277,7 @@ class Trainer:
         if report.distance < min(self._now.early_stopping.distances, default=float("inf")):
             self._now.monitor.progress()
         self._now.early_stopping.observe(report.distance)
-        self._write("check", seconds=round(self._seconds, 2), **report.line())
+        self._write("check", seconds=round(self._clock.trained, 2), **report.line())
         self._keep_pace(callback)
         alarms = self._now.alarms.look(report)
         for alarm in alarms:
@@ -306,7 +294,7 @@ class Trainer:
             RunError: it was tried often enough; the run stands at that checkpoint.
         """
         self._count_seconds()
-        stage, step, policy, seconds = self._now.stage, self._now.step, self._policy, self._seconds
+        stage, step, policy = self._now.stage, self._now.step, self._policy
 
         def warn(message: str) -> None:
             callback.on_alarm(Alarm("checkpoint", stage.name, step, message))
@@ -319,8 +307,7 @@ class Trainer:
         else:
             policy.lower()
         self._restore(checkpoint)
-        self._seconds = seconds  # what failed has cost time, too
-        self._entered = self._elapsed(), self._now.step
+        self._clock.enter(self._now.step)  # what failed has cost time, too
         policy.note_target(self._position())
         if self._processes.is_main:
             cut_back(self._journal, checkpoint.state["journal"])
@@ -395,16 +382,14 @@ class Trainer:
             **self._now.state(),
             "rng": self._method.batch_rng.rng.get_state(),
             "steps_before": self._steps_before,
-            "seconds": self._seconds,
-            "elapsed": self._elapsed(),
-            "entered": self._entered,
+            **self._clock.state(),
             "journal": self._journal.size(),
             "recovery": self._policy.state(),
         }
         return Checkpoint(self._now.tensors(), state)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
-        """All of a checkpoint but how often the run was rolled back."""
+        """All of a checkpoint but how often the run was rolled back, and its time."""
         state = checkpoint.state
         if state["stage"] >= len(self._method.stages):
             raise RunError(f"the checkpoint is of stage {state['stage'] + 1}, which its recipe has not{UNFIT}")
@@ -415,7 +400,6 @@ class Trainer:
         self._now.restore(state)
         self._method.batch_rng.rng.set_state(state["rng"])
         self._steps_before = state["steps_before"]
-        self._seconds = state["seconds"]
         self._is_saved = True
 
 

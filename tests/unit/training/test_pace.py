@@ -41,7 +41,7 @@ class Clock(NullCallback):
         self.steps: list[int] = []
         self.revised: list[int] = []
         self.stop: tuple[int, StopRequest] | None = None
-        for module in ("training.trainer", "runs.new_run"):
+        for module in ("training.clock", "runs.new_run"):
             monkeypatch.setattr(f"ctfgan.{module}.time", self)
 
     def monotonic(self) -> float:
