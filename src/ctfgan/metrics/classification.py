@@ -60,7 +60,7 @@ OPPONENT = Arm((HQ, LQ), is_augmented=True)
 EVERYTHING = Arm((HQ, LQ, GENERATED), is_augmented=True)
 ARMS = (
     *(ALONE, Arm((HQ,), is_augmented=True), Arm((HQ, LQ)), OPPONENT),
-    *(Arm((HQ, GENERATED)), Arm((GENERATED,)), EVERYTHING),
+    *(Arm((HQ, GENERATED)), Arm((GENERATED,)), Arm((HQ, LQ, GENERATED)), EVERYTHING),
 )
 """Where there are no low-quality images, some of these are the same."""
 
@@ -156,19 +156,26 @@ class ClassificationScore:
         verdict = "distinguishable from none" if gain.is_distinguishable else "not distinguishable from none"
         seeds = len(self.arms[self.opponent].by_seed)
         kinds = self.arms[self.everything].images
-        rivals = {name: arm.accuracy for name, arm in self.arms.items() if GENERATED not in arm.images}
-        best = max(rivals, key=lambda name: rivals[name])
-        rival = f"; without generated images {best} does better, {rivals[best]:.1%}" if rivals[best] > before else ""
+        without, with_them = self._better(False), self._better(True)
+        better = f"; without generated images {without}" if without else ""
+        better += f"; with them {with_them}" if with_them else ""
         no_lq = (
             "" if LQ in kinds else "; no arms with LQ, since there are no LQ images whose classes are those of the HQ"
         )
         return (
             f"generated images {change} {self.opponent}, {verdict} (95 % interval {low} to {high}): of "
-            f"{self.held_out:,} held-out real images {after:.1%} are read right instead of {before:.1%}{rival}; "
+            f"{self.held_out:,} held-out real images {after:.1%} are read right instead of {before:.1%}{better}; "
             f"{plural(seeds, 'seed')}, {self.steps:,} steps each; the augmentation "
             f"{'mirrors' if test.keeps_class else 'does not mirror'}, since of unseen HQ images {test.mirrored:.0%} "
             f"are read right when mirrored and {test.upright:.0%} as they are{no_lq}"
         )
+
+    def _better(self, has_generated: bool) -> str:
+        """The arm that beats the one that is compared, with generated images or without; empty if none does."""
+        compared = self.everything if has_generated else self.opponent
+        alike = {name: arm.accuracy for name, arm in self.arms.items() if (GENERATED in arm.images) == has_generated}
+        best = max(alike, key=lambda name: alike[name])
+        return f"{best} does better, {alike[best]:.1%}" if alike[best] > alike[compared] else ""
 
     def hardest_sentence(self) -> str:
         """The hardest classes, without and with generated images."""
