@@ -17,13 +17,14 @@ from torch import Tensor
 
 from ctfgan.core.errors import ConfigError, RunError
 from ctfgan.core.files import make_room
-from ctfgan.core.progress import Progress, silent
+from ctfgan.core.progress import silent
 from ctfgan.core.settings import first_mistake
 from ctfgan.data.images import Bytes
 from ctfgan.data.low_quality import LowQuality
 from ctfgan.data.sources.base import Labels
 from ctfgan.data.splits import Indices
-from ctfgan.distributed.engine import start_engine
+from ctfgan.evaluation.enhance_and_vary import enhance_and_vary
+from ctfgan.evaluation.extractors import second_recogniser
 from ctfgan.evaluation.image_streams import (
     CHUNK,
     ImageSample,
@@ -35,12 +36,9 @@ from ctfgan.evaluation.image_streams import (
     kept_tries,
     real_chunks,
     reported_set,
-    several_results,
 )
 from ctfgan.evaluation.result import (
     FLOOR,
-    OTHER_REAL,
-    SAMPLES,
     Evaluation,
     read_figures,
     readable_notes,
@@ -48,23 +46,18 @@ from ctfgan.evaluation.result import (
     store,
 )
 from ctfgan.metrics.classification import HQ, LQ, ClassificationScore, classification_score
-from ctfgan.metrics.diversity import MOST_PAIRED, mean_distance
 from ctfgan.metrics.eval_classifier import EvalClassifierTrainer, TrainingImages
 from ctfgan.metrics.features import (
     EVAL_CLASSIFIER,
-    SECOND_RECOGNISER,
     Chunk,
     ExtractedFeatures,
     Extractor,
     extract_features,
 )
-from ctfgan.metrics.inception import load_inception
 from ctfgan.metrics.memorization import MemorizationCheck, check_memorization
-from ctfgan.metrics.plugin import load_plugin
 from ctfgan.metrics.protocol import Protocol
 from ctfgan.metrics.scores import ClassReference, PerClass, Scores, score_features
 from ctfgan.metrics.settings import EvaluationSettings
-from ctfgan.metrics.super_resolution import SuperResolution, score_results
 from ctfgan.models.synthesis import balanced_labels, sample_labels
 from ctfgan.recipes.recipe import Recipe, parse_recipe
 from ctfgan.runs.context import Callbacks, RunContext, main_only
@@ -74,7 +67,6 @@ from ctfgan.storage.run_folder import RECIPE, RunFolder
 from ctfgan.training.divergence import HealthRecord
 
 MEMORIZATION_SAMPLES, MEMORIZATION_REAL = 1_000, 5_000
-LOW_QUALITY_IMAGES, RESULTS = 100, 10  # at most, of which several results are made, and how many of each
 FEWEST_READABLE = 100  # samples that are read as their class; of fewer there are no figures
 
 
@@ -145,50 +137,13 @@ def evaluate(
     if settings.keep_readable:
         numbers = np.arange(len(context.dataset.evaluated_classes.labels))
         sampler = RejectionSampler(eval_classifier, numbers, settings.top_k, settings.tries, processes)
-        judges = [processes.main_first(lambda: _second_recogniser(context, callbacks.progress))]
+        judges = [processes.main_first(lambda: second_recogniser(context, callbacks.progress))]
     shared = [SharedExtractor(extractor, processes) for extractor in (eval_classifier, *judges, *extractors)]
     result = _Evaluator(context, folder, shared, settings, callbacks, sampler).evaluate()
     if processes.is_main:
         show(result)
     processes.on_main(lambda: store(folder, result, file))
     return result
-
-
-def load_extractors(
-    plugins: Sequence[str | Path] = (),
-    *,
-    inception: bool = False,
-    inception_weights: str | Path | None = None,
-    device: str = "auto",
-) -> list[Extractor]:
-    """Extractors besides a run's own recogniser.
-
-    Args:
-        plugins: Python files (:mod:`ctfgan.metrics.plugin`); they are run.
-        inception: the published Inception; its weights are downloaded if they are not here.
-        inception_weights: the file of these weights; implies ``inception``.
-        device: where they work.
-
-    Raises:
-        CtfganError: one cannot be used, or two share a name.
-    """
-    wants_inception = inception or inception_weights is not None
-    if not plugins and not wants_inception:
-        return []
-    engine = start_engine(device)
-
-    def load() -> list[Extractor]:
-        extractors: list[Extractor] = [load_plugin(Path(file), engine.device) for file in plugins]
-        if wants_inception:
-            weights = None if inception_weights is None else Path(inception_weights)
-            extractors.append(load_inception(weights, engine.device))
-        return extractors
-
-    extractors = engine.processes.main_first(load)
-    keys = [extractor.card.key for extractor in extractors]
-    if len(set(keys)) < len(keys):
-        raise ConfigError(f"two extractors share a name among {', '.join(keys)}; give each file a NAME of its own")
-    return extractors
 
 
 def _settings(recipe: Recipe, changes: dict[str, Any]) -> EvaluationSettings:
@@ -203,18 +158,6 @@ def _settings(recipe: Recipe, changes: dict[str, Any]) -> EvaluationSettings:
             "evaluation.classification_score and evaluation.keep_readable to false"
         )
     return settings
-
-
-def _second_recogniser(context: RunContext, progress: Progress) -> Extractor:
-    """One that learned from the same images with another seed: who chose samples cannot say how good they are."""
-    settings, classes = context.recipe.recogniser, context.dataset.evaluated_classes
-    other = settings.model_copy(update={"seed": settings.seed + 1})
-    trainer = EvalClassifierTrainer(other, context.device, progress)
-    what = "a second recogniser, which does not choose"
-    recogniser = trainer.train([TrainingImages.of(classes.pool)], len(classes.labels), what)
-    card = recogniser.card
-    recogniser.card = replace(card, key=SECOND_RECOGNISER, name=f"second {card.name}")
-    return recogniser
 
 
 class _Evaluator:
@@ -297,7 +240,15 @@ class _Evaluator:
             copies=self._memorization(sample.images()),
             notes=(*protocol.notes(rows[chosen.name]), *readable_notes(rejections, rows)),
             rejections=rejections,
-            super_resolution=self._super_resolution(chosen, reference[EVAL_CLASSIFIER], labels.numpy(), order),
+            super_resolution=enhance_and_vary(
+                chosen,
+                self._reference,
+                order,
+                reference[EVAL_CLASSIFIER],
+                self._recogniser,
+                settings,
+                self._context.engine,
+            ),
         )
 
     def _real(self, rows: Indices) -> Iterator[Chunk]:
@@ -366,41 +317,6 @@ class _Evaluator:
             low = TrainingImages.of_low_quality(side.bank, self._context.dataset.high_quality, self._classes.labels)
             kinds |= {LQ: low} if len(low.rows) else {}
         return kinds
-
-    def _super_resolution(
-        self, images: ImageSet, features: Tensor, labels: Labels, order: Indices
-    ) -> SuperResolution | None:
-        """Several results of low-quality images beside other real images.
-
-        Args:
-            images: generator and bank.
-            features: the recogniser's of the reference, in some order.
-            labels: classes of the same.
-            order: of the same, places in the reference.
-        """
-        # Of a class with a single real image nothing says how real images differ.
-        classes = np.flatnonzero(np.bincount(labels, minlength=self._num_classes) > 1)
-        count = min(LOW_QUALITY_IMAGES, self._settings.images // RESULTS)
-        if not len(classes):
-            return None
-        numbers = classes[balanced_labels(count, len(classes)).numpy()[:count]]
-        made = several_results(images, numbers, RESULTS, self._settings.seed, self._context.engine)
-        if made is None:
-            return None
-        of_class = {number: np.flatnonzero(labels == number) for number in dict.fromkeys(made.numbers.tolist())}
-        distances = {number: mean_distance(features[rows[:MOST_PAIRED]]).item() for number, rows in of_class.items()}
-        real_distances = [distances[number] for number in made.numbers.tolist()]
-        rng, reference = np.random.default_rng(self._settings.seed), self._reference
-        real = [rng.permutation(of_class[number])[:RESULTS] for number in made.numbers.tolist()]
-        pixels = [reference.packed.images[reference.rows[order[rows]]] for rows in real]
-        rows = {}
-        for name, results in made.results.items():
-            read, _ = self._recogniser.read(results.reshape(-1, *results.shape[2:]))
-            of_image = read.unflatten(0, (-1, RESULTS)).unbind()
-            rows[name] = score_results(made.low_quality, list(results), of_image, real_distances)
-        rows[OTHER_REAL] = score_results(made.low_quality, pixels, [features[own] for own in real], real_distances)
-        bank = images.name.removeprefix(f"{SAMPLES}, ")
-        return SuperResolution(len(made.numbers), RESULTS, made.low_quality.shape[1], bank, rows)
 
     def _memorization(self, samples: Bytes) -> MemorizationCheck:
         dataset, reference = self._context.dataset, self._reference

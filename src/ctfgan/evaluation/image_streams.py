@@ -15,17 +15,15 @@ from torch import Tensor, nn
 
 from ctfgan.core.progress import Progress
 from ctfgan.data.dataset import Subset
-from ctfgan.data.images import Bytes, to_float
+from ctfgan.data.images import Bytes
 from ctfgan.data.low_quality_bank import LowQualityBank
 from ctfgan.data.sources.base import Labels
 from ctfgan.data.splits import Indices, first_rows, stratified_order
 from ctfgan.distributed.engine import Engine, to_device
 from ctfgan.distributed.processes import Processes
 from ctfgan.distributed.random_streams import PerImageRng, numbers_in_class
-from ctfgan.evaluation.result import AS_TRAINED, ENHANCED, HELD_OUT_BANK, SAMPLES, TRAINING_BANK, VARIATIONS
+from ctfgan.evaluation.result import AS_TRAINED, HELD_OUT_BANK, SAMPLES, TRAINING_BANK
 from ctfgan.metrics.features import Chunk, Extractor, ExtractorCard
-from ctfgan.models.ctf_gan import TransferGenerator
-from ctfgan.models.interfaces import Condition
 from ctfgan.models.synthesis import draw_inputs, synthesise
 from ctfgan.runs.context import RunContext
 from ctfgan.runs.new_run import released_generator
@@ -148,57 +146,6 @@ class _Streams:
         rng = PerImageRng(self._seed, names, of_class, attempts.tolist())
         generator, labels = self._images.generator, self._images.labels[self._numbers[places]]
         return synthesise(generator, *draw_inputs(generator, labels, self._images.bank, rng), self._engine)
-
-
-@dataclass(frozen=True)
-class SeveralResults:
-    """What comes of low-quality images, each several times."""
-
-    low_quality: Bytes
-    """uint8 ``(N, r, r, K)``."""
-    numbers: Labels
-    """The measured class that each shows, ``(N,)``."""
-    results: dict[str, Bytes]
-    """By what made them, uint8 ``(N, S, R, R, K)``."""
-
-
-def several_results(
-    images: ImageSet, numbers: Labels, results: int, seed: int, engine: Engine
-) -> SeveralResults | None:
-    """Results of low-quality images with the class that they show, and with other noise each.
-
-    Args:
-        images: generator and bank.
-        numbers: measured classes of which images are drawn, ``(M,)``; the same image counts once, and one that is not
-            of its class is left out.
-        results: of each image, S.
-        seed: of noise and low-quality images.
-        engine: as for :func:`generated_chunks`.
-
-    Returns:
-        None for a method without G_LH, or where no low-quality image need show its class.
-    """
-    generator, bank = images.generator, images.bank
-    if not isinstance(generator, TransferGenerator) or bank is None or bank.label_of_class is None:
-        return None
-    names, labels = [images.names[number] for number in numbers.tolist()], images.labels[numbers]
-    rows = bank.choose(labels, PerImageRng(seed, names, numbers_in_class(names)))
-    are_own = bank.are_own(labels, rows)
-    places = np.arange(len(rows)) if are_own is None else np.flatnonzero(are_own.numpy())
-    places = places[np.unique(rows[places].numpy(), return_index=True)[1]]
-    if not len(places):
-        return None
-    low_quality = bank.images[rows[places].numpy()]
-    repeated = torch.from_numpy(places).repeat_interleave(results)
-    low = to_float(low_quality).repeat_interleave(results, dim=0)
-    condition = Condition(labels[repeated], low, bank.labels_of(rows[repeated]))
-    of_each = [names[place] for place in repeated.tolist()]
-    made = {}
-    for name, network in ((VARIATIONS, generator), (ENHANCED, generator.generator_lh)):
-        noise = network.draw_noise(len(repeated), PerImageRng(seed, of_each, range(len(repeated))))
-        pixels = synthesise(network, condition, noise, engine)
-        made[name] = pixels.reshape(len(places), results, *pixels.shape[1:])
-    return SeveralResults(low_quality, numbers[places], made)
 
 
 def real_chunks(subset: Subset, rows: NDArray[np.int64], progress: Progress, what: str) -> Iterator[Chunk]:

@@ -15,13 +15,13 @@ from ctfgan.data.low_quality_bank import LowQualityBank
 from ctfgan.distributed.engine import alone
 from ctfgan.distributed.random_streams import BatchRng, PerImageRng
 from ctfgan.evaluation import image_streams
+from ctfgan.evaluation.enhance_and_vary import several_results
 from ctfgan.evaluation.image_streams import (
     ImageSample,
     ImageSet,
     floor_split,
     generated_chunks,
     reported_set,
-    several_results,
 )
 from ctfgan.evaluation.result import VARIATIONS
 from ctfgan.models.interfaces import Condition, Noise, normal_noise
