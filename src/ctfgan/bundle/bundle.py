@@ -36,7 +36,7 @@ from ctfgan.data.splits import covering_prefix, stratified_order
 from ctfgan.recipes.build import DataSpec, build_generator, stored_codes, with_form
 from ctfgan.recipes.recipe import Recipe, parse_recipe, shareable
 from ctfgan.storage.checkpoints import read_finite_tensors
-from ctfgan.storage.run_folder import BUNDLE, CHECKPOINTS, CODES, PROVENANCE, RECIPE
+from ctfgan.storage.run_folder import CODES, PROVENANCE, RECIPE, bundle_folder
 from ctfgan.training.class_codes import ClassCodes
 
 MODEL = "model.safetensors"
@@ -165,14 +165,7 @@ def find_bundle(folder: Path) -> Path:
     if str(folder).startswith(HUB):
         name, revision = split_revision(str(folder))
         return fetch_bundle(name, FILES, revision=revision)
-    if (folder / CHECKPOINTS).is_dir():
-        if not (folder / BUNDLE).is_dir():
-            raise BundleError(f"run {folder} is not finished and has no bundle yet; run 'ctfgan resume {folder}' first")
-        folder = folder / BUNDLE
-    if not folder.is_dir():
-        what = "is no folder" if folder.exists() else "does not exist"
-        raise BundleError(f"{folder} {what}; give a run folder or a bundle folder")
-    return folder
+    return bundle_folder(folder)
 
 
 def open_bundle(folder: Path) -> Bundle:

@@ -16,7 +16,19 @@ from ctfgan.core.errors import ConfigError
 from ctfgan.core.files import require_free, write_file
 
 PATH = click.Path(path_type=Path)
-MODEL = click.argument("model", metavar="RUN_OR_BUNDLE", type=PATH)
+
+
+def existing_model(context: click.Context, parameter: click.Parameter, model: Path | None) -> Path | None:
+    """Refuse a run or a bundle that is not there: a misspelt one must not wait for torch."""
+    from ctfgan.data.settings import HUB
+    from ctfgan.storage.run_folder import bundle_folder
+
+    if model is not None and not str(model).startswith(HUB):
+        bundle_folder(model)
+    return model
+
+
+MODEL = click.argument("model", metavar="RUN_OR_BUNDLE", type=PATH, callback=existing_model)
 SEED = click.option("--seed", default=0, show_default=True, metavar="N", type=click.IntRange(0, 2**48 - 1),
                     help="Of noise, and of what is drawn from low-quality images.")  # fmt: skip
 DEVICE = click.option("--device", default="auto", show_default=True, metavar="NAME",

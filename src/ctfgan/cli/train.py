@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ctfgan.cli.options import PATH
+from ctfgan.cli.options import PATH, existing_model
 from ctfgan.core.files import expanded
 from ctfgan.core.text import duration, format_bytes
 
@@ -28,7 +28,7 @@ GPU_MINUTES = 60
               "Without it: degraded copies of high-quality images.")  # fmt: skip
 @click.option("--reference", metavar="published|PATH", help="Real images that figures compare with: the published test "
               "part of --hq, or images of the same classes. Without it: a tenth of the images.")  # fmt: skip
-@click.option("--from", "start", metavar="RUN_OR_BUNDLE", type=PATH,
+@click.option("--from", "start", metavar="RUN_OR_BUNDLE", type=PATH, callback=existing_model,
               help="Begin with trained weights, classes found by name; of a run, its discriminator too.")  # fmt: skip
 @click.option("--recipe", "recipe_name", metavar="NAME", help="A named recipe; 'ctfgan recipes' lists them.")
 @click.option("--config", metavar="FILE", type=PATH, help="TOML file laid over the recipe.")

@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
-from ctfgan.core.errors import RunError
+from ctfgan.core.errors import BundleError, RunError
 from ctfgan.core.files import LOCK, clear_remains, delete_folder, is_remains, lock, new_folder, read_json, write_file
 from ctfgan.core.text import excerpt
 from ctfgan.storage.checkpoints import (
@@ -36,6 +36,22 @@ CODES = "class_codes.safetensors"  # of runs and of bundles
 CHECKPOINTS = "checkpoints"
 TRACKER = "tracker.json"
 ASIDE = "damaged-"
+
+
+def bundle_folder(folder: Path) -> Path:
+    """The bundle folder that a folder means: itself, or that of a finished run.
+
+    Raises:
+        BundleError: no folder there, or a run without a bundle.
+    """
+    if (folder / CHECKPOINTS).is_dir():
+        if not (folder / BUNDLE).is_dir():
+            raise BundleError(f"run {folder} is not finished and has no bundle yet; run 'ctfgan resume {folder}' first")
+        folder = folder / BUNDLE
+    if not folder.is_dir():
+        what = "is no folder" if folder.exists() else "does not exist"
+        raise BundleError(f"{folder} {what}; give a run folder or a bundle folder")
+    return folder
 
 
 class RunFolder:

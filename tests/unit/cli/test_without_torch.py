@@ -53,6 +53,12 @@ def test_help_and_lists_need_no_torch(arguments: list[str], text: str, tmp_path:
         (["evaluate", "nowhere"], "nowhere is no run folder"),
         (["report", "nowhere"], "nowhere is no run folder"),
         (["compare", "nowhere"], "nowhere is no run folder"),
+        (["sample", "nowhere"], "nowhere does not exist; give a run folder or a bundle folder"),
+        (["enhance", "nowhere", "image.png", "--class", "A"], "nowhere does not exist"),
+        (["serve", "nowhere"], "nowhere does not exist"),
+        (["export", "nowhere", "--to", "onnx", "--out", "graphs"], "nowhere does not exist"),
+        (["classes", "show", "nowhere"], "nowhere does not exist"),
+        (["train", "--hq", "there", "--from", "nowhere"], "nowhere does not exist"),
     ],
 )
 def test_mistakes_are_told_before_torch_is_there(
