@@ -34,10 +34,15 @@ Arms = dict[tuple[str, float], list[CsvRow]]
 
 
 def arms_of(rows: list[CsvRow], setting: tuple[str, str]) -> Arms:
-    """The arms of a setting; the baseline sees no low-quality images, so that all settings of a set share it."""
+    """The arms of a setting; the baseline sees no low-quality images, so that all settings of a set share it.
+
+    What another recogniser measured than the baseline's belongs to other questions.
+    """
     arms: Arms = defaultdict(list)
-    for row in rows:
-        if (row["set"], int(row["steps"])) == (setting[0], STEPS) and row["low_quality"] in (setting[1], "none"):
+    here = [row for row in rows if (row["set"], int(row["steps"])) == (setting[0], STEPS)]
+    recognisers = {row["recogniser"] for row in here if row["low_quality"] == "none"}
+    for row in here:
+        if row["low_quality"] in (setting[1], "none") and row["recogniser"] in recognisers:
             paper = "transfer.consistency=0.0" in row["settings"]
             name = BASELINE if row["low_quality"] == "none" else PAPER_LOSS if paper else OURS
             arms[name, float(row["share"])].append(row)
