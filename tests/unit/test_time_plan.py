@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import torch
 
 from ctfgan.core.errors import ConfigError
 from ctfgan.distributed.engine import Engine
+from ctfgan.distributed.processes import Processes
 from ctfgan.recipes.catalogue import origin_of
 from ctfgan.recipes.overlay import recipe
 from ctfgan.recipes.recipe import CtfGan, Recipe
@@ -20,6 +23,7 @@ from ctfgan.runs.time_plan import Dial, settings_at, with_plan, with_short_class
 from ctfgan.training.estimate import Estimate
 from ctfgan.training.stage import Method
 
+T = TypeVar("T")
 GLYPHS = ("data.glyphs.characters=AB", "glyphs.images_per_class=40", "data.resolution=16", "device=cpu")
 
 
@@ -110,6 +114,31 @@ def test_a_width_that_does_not_fit_into_the_memory_is_left(monkeypatch: pytest.M
     assert plan.method.networks.generator_width == 0.25
     assert machine.tried[-1] == 0.5
     assert "does not fit into the memory" in said
+
+
+class OneOfTwo(Processes):
+    """A process whose companion computes the same, and waits for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 2
+
+    def on_main(self, work: Callable[[], T]) -> T:
+        return work()
+
+
+def test_one_of_several_processes_that_lacks_memory_ends_for_the_others_would_wait_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Machine(monkeypatch, 0.0001, most_width=0.25)
+    monkeypatch.setattr(time_plan, "seconds_per_sample", None)  # which comes after the choice, and is not reached
+    chosen = recipe("ctf-glyphs", *GLYPHS)
+    context = open_context(chosen, Callbacks())
+    context = replace(context, engine=replace(context.engine, processes=OneOfTwo()))
+    with pytest.raises(
+        ConfigError, match=r"networks of generator_width 0\.5 do not fit .*width=0\.25"
+    ):
+        with_plan(context, Dial.of(60, chosen, origin_of(chosen)), 0.0)
 
 
 def test_the_published_widths_have_the_published_rate_and_batch() -> None:
