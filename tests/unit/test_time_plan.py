@@ -135,9 +135,7 @@ def test_one_of_several_processes_that_lacks_memory_ends_for_the_others_would_wa
     chosen = recipe("ctf-glyphs", *GLYPHS)
     context = open_context(chosen, Callbacks())
     context = replace(context, engine=replace(context.engine, processes=OneOfTwo()))
-    with pytest.raises(
-        ConfigError, match=r"networks of generator_width 0\.5 do not fit .*width=0\.25"
-    ):
+    with pytest.raises(ConfigError, match=r"networks of generator_width 0\.5 do not fit .*width=0\.25"):
         with_plan(context, Dial.of(60, chosen, origin_of(chosen)), 0.0)
 
 

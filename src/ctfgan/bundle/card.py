@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ctfgan.core.errors import ConfigError
-from ctfgan.core.text import excerpt
+from ctfgan.core.text import excerpt, plural
 from ctfgan.data.settings import HUB, name_of
 from ctfgan.recipes.recipe import Recipe
 
@@ -86,8 +86,8 @@ def model_card(recipe: Recipe, classes: Sequence[str], provenance: dict[str, Any
         kind = "An image generator without classes, trained on"
     sections = [
         _front_matter(recipe, rights, provenance),
-        f"# {plain(recipe.name)}\n\n{kind} {len(classes):,} classes at {size} pixels, made by ctfgan with the method "
-        f"`{recipe.method.kind}`.",
+        f"# {plain(recipe.name)}\n\n{kind} {plural(len(classes), 'class', 'classes')} at {size} pixels, made by ctfgan "
+        f"with the method `{recipe.method.kind}`.",
         _section("Use", _use(recipe, classes)),
         _section("Data", _data(recipe, provenance)),
         _section("Training", _training(recipe, provenance)),

@@ -11,6 +11,7 @@ import click
 from ctfgan.cli.options import DEVICE, MODEL, PATH
 from ctfgan.core.errors import ConfigError
 from ctfgan.core.files import require_free
+from ctfgan.core.text import plural
 
 if TYPE_CHECKING:
     from ctfgan.bundle.bundle import Bundle
@@ -139,5 +140,5 @@ def _save(bundle: Bundle, out: Path) -> None:
 
     save_bundle(bundle, out)
     name = shlex.quote(str(out))
-    change = bundle.provenance["history"][-1]["change"]
-    console.say(f"{change}: {name}, {len(bundle.classes):,} classes. Next: ctfgan sample {name} --out sheet.png")
+    change, left = bundle.provenance["history"][-1]["change"], plural(len(bundle.classes), "class", "classes")
+    console.say(f"{change}: {name}, {left}. Next: ctfgan sample {name} --out sheet.png")

@@ -11,6 +11,7 @@ import click
 from ctfgan.cli.options import PATH
 from ctfgan.core.errors import ConfigError, CtfganError
 from ctfgan.core.files import write_file
+from ctfgan.core.text import plural
 
 
 @click.command()
@@ -66,7 +67,7 @@ def sweep(
     plan = plan_sweep(name, base, seeds) if name else vary(base, [_values(text) for text in varied], seeds)
     folder = out or Path("sweeps", plan.name)
     check_campaign(plan.points, folder)
-    console.say(f"sweep {plan.name}: {len(plan.points)} runs into {folder}")
+    console.say(f"sweep {plan.name}: {plural(len(plan.points), 'run')} into {folder}")
     if dry_run:
         for point in plan.points:
             console.say(f"  {point.name}")

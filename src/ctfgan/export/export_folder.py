@@ -25,6 +25,7 @@ from ctfgan.bundle.bundle import (
 from ctfgan.bundle.card import Rights, fenced, plain
 from ctfgan.core.errors import CtfganError, library, pick
 from ctfgan.core.files import new_folder, require_free, sha256
+from ctfgan.core.text import plural
 from ctfgan.export.formats import FORMATS, GraphFormat
 from ctfgan.export.graph import BATCHES, TOLERANCE, Graph, Port, graphs_of, max_error
 
@@ -45,10 +46,10 @@ def readme(bundle: Bundle, graphs: Sequence[Graph], files: Sequence[str], librar
         library: ``onnxruntime`` or ``torch``.
         rights: what is said of licences.
     """
-    recipe = bundle.recipe
+    recipe, classes = bundle.recipe, plural(len(bundle.classes), "class", "classes")
     sections = [
         f"# {plain(recipe.name)}: graphs for {library}",
-        f"Made by ctfgan from a `{recipe.method.kind}` model of {len(bundle.classes):,} classes. `classes.json` names\n"
+        f"Made by ctfgan from a `{recipe.method.kind}` model of {classes}. `classes.json` names\n"
         "the classes in the order of their ids; `export.json` holds versions, hashes, and how far each graph is from\n"
         "the original on random inputs.",
         "## Use",
