@@ -54,13 +54,18 @@ class Arm:
         """The same without kinds that are not there."""
         return replace(self, kinds=tuple(kind for kind in self.kinds if kind in kinds))
 
+    @property
+    def without_generated(self) -> Arm:
+        """The same mix of real images alone; no kinds at all if there are none."""
+        return self.only((HQ, LQ))
+
 
 ALONE = Arm((HQ,))
-OPPONENT = Arm((HQ, LQ), is_augmented=True)
-EVERYTHING = Arm((HQ, LQ, GENERATED), is_augmented=True)
+ADDED = (Arm((HQ, LQ, GENERATED)), Arm((HQ, LQ, GENERATED), is_augmented=True))
+"""Arms of everything that there is: what they gain over the same without generated images is the answer."""
 ARMS = (
-    *(ALONE, Arm((HQ,), is_augmented=True), Arm((HQ, LQ)), OPPONENT),
-    *(Arm((HQ, GENERATED)), Arm((GENERATED,)), Arm((HQ, LQ, GENERATED)), EVERYTHING),
+    *(ALONE, Arm((HQ,), is_augmented=True), Arm((HQ, LQ)), Arm((HQ, LQ), is_augmented=True)),
+    *(Arm((HQ, GENERATED)), Arm((GENERATED,)), *ADDED),
 )
 """Where there are no low-quality images, some of these are the same."""
 
@@ -96,6 +101,8 @@ class TrainedOn:
     """The same of each seed."""
     gain: Gain | None
     """Over high-quality images alone; None for these."""
+    generated_add: Gain | None
+    """Over the same real images without the generated ones; None where there are none of either."""
 
 
 @dataclass(frozen=True)
@@ -121,9 +128,9 @@ class HardClass:
     held_out: int
     """Held-out real images of the class."""
     before: float
-    """Share that is read right after all but generated images."""
+    """Share that is read right after all real images, augmented."""
     after: float
-    """Share that is read right after all images."""
+    """And after these with the generated ones."""
 
 
 @dataclass(frozen=True)
@@ -132,55 +139,51 @@ class ClassificationScore:
 
     arms: dict[str, TrainedOn]
     """By name."""
-    opponent: str
-    """The arm with everything but generated images."""
-    everything: str
-    """The same arm with them."""
-    generated_add: Gain
-    """From the opponent to everything."""
+    added: dict[str, str]
+    """Arms with everything, as it is and augmented, by the name of the same arm without generated images."""
     mirror_test: MirrorTest
     held_out: int
     """Real images that all were tested on."""
     steps: int
     """Of each classifier's training: the same, whatever it is trained on."""
     hardest: tuple[HardClass, ...]
-    """The classes that the opponent reads worst."""
+    """The classes that are read worst after all real images, augmented."""
 
     def sentence(self) -> str:
         """What generated images add, and how it was found out, in one line."""
-        gain, test = self.generated_add, self.mirror_test
-        before, after = (self.arms[name].accuracy for name in (self.opponent, self.everything))
-        low, high = (f"{100 * end:+.1f}" for end in gain.interval)
-        change = f"{abs(100 * gain.difference):.1f} points"
-        change = f"add {change} to" if gain.difference >= 0 else f"take {change} from"
-        verdict = "distinguishable from none" if gain.is_distinguishable else "not distinguishable from none"
-        seeds = len(self.arms[self.opponent].by_seed)
-        kinds = self.arms[self.everything].images
-        without, with_them = self._better(False), self._better(True)
-        better = f"; without generated images {without}" if without else ""
-        better += f"; with them {with_them}" if with_them else ""
+        test, seeds = self.mirror_test, len(next(iter(self.arms.values())).by_seed)
+        changes = " and ".join(self._change(real, everything) for real, everything in self.added.items())
+        before, after = (
+            " and ".join(f"{self.arms[name].accuracy:.1%}" for name in names)
+            for names in (self.added, self.added.values())
+        )
         no_lq = (
-            "" if LQ in kinds else "; no arms with LQ, since there are no LQ images whose classes are those of the HQ"
+            ""
+            if any(LQ in arm.images for arm in self.arms.values())
+            else "; no arms with LQ, since there are no LQ images whose classes are those of the HQ"
         )
         return (
-            f"generated images {change} {self.opponent}, {verdict} (95 % interval {low} to {high}): of "
-            f"{self.held_out:,} held-out real images {after:.1%} are read right instead of {before:.1%}{better}; "
-            f"{plural(seeds, 'seed')}, {self.steps:,} steps each; the augmentation "
+            f"generated images {changes}: of {self.held_out:,} held-out real images {after} are read right instead of "
+            f"{before}; {plural(seeds, 'seed')}, {self.steps:,} steps each; the augmentation "
             f"{'mirrors' if test.keeps_class else 'does not mirror'}, since of unseen HQ images {test.mirrored:.0%} "
             f"are read right when mirrored and {test.upright:.0%} as they are{no_lq}"
         )
 
-    def _better(self, has_generated: bool) -> str:
-        """The arm that beats the one that is compared, with generated images or without; empty if none does."""
-        compared = self.everything if has_generated else self.opponent
-        alike = {name: arm.accuracy for name, arm in self.arms.items() if (GENERATED in arm.images) == has_generated}
-        best = max(alike, key=lambda name: alike[name])
-        return f"{best} does better, {alike[best]:.1%}" if alike[best] > alike[compared] else ""
+    def _change(self, real: str, everything: str) -> str:
+        """What generated images do to an arm of real ones."""
+        gain = self.arms[everything].generated_add
+        assert gain is not None, f"{everything} has {real} to be compared with"
+        points = f"{abs(100 * gain.difference):.1f} points"
+        change = f"add {points} to" if gain.difference >= 0 else f"take {points} from"
+        low, high = (f"{100 * end:+.1f}" for end in gain.interval)
+        doubt = "" if gain.is_distinguishable else ", not distinguishable from none"
+        return f"{change} {real} (95 % interval {low} to {high}{doubt})"
 
     def hardest_sentence(self) -> str:
         """The hardest classes, without and with generated images."""
         classes = (f"{hard.name} {hard.before:.0%} -> {hard.after:.0%} of {hard.held_out:,}" for hard in self.hardest)
-        return f"hardest classes, {self.opponent} -> with generated images: {', '.join(classes)}"
+        *_, real = self.added
+        return f"hardest classes, {real} -> with generated images: {', '.join(classes)}"
 
 
 def classification_score(
@@ -206,7 +209,6 @@ def classification_score(
     with tempfile.TemporaryDirectory(prefix="ctfgan-") as name:
         folder = Path(name)
         kinds = {**real, GENERATED: _on_disk(generated, count, real[HQ].images.shape[1:], folder)}
-        alone, opponent, everything = (arm.only(kinds) for arm in (ALONE, OPPONENT, EVERYTHING))
         arms = list(dict.fromkeys(arm.only(kinds) for arm in ARMS))
         numbered = _numbered(trainer, 2 + len(arms) * seeds)
         mirror_test = _mirror_test(numbered, real[HQ], len(names))
@@ -223,24 +225,25 @@ def classification_score(
                     one.train(images, len(names), augmentation=augmentation if arm.is_augmented else None)
                 )
         right, truth = _test(trained, reference)
-    hits = dict(zip(arms, right, strict=True))
+    hits, added = dict(zip(arms, right, strict=True)), [arm.only(kinds) for arm in ADDED]
     return ClassificationScore(
         arms={
             arm.name: TrainedOn(
                 images={kind: len(kinds[kind].rows) for kind in arm.kinds},
                 accuracy=float(own.mean()),
                 by_seed=tuple(float(one) for one in own.mean(axis=1)),
-                gain=None if arm == alone else Gain.of(hits[alone], own),
+                gain=None if arm == ALONE else Gain.of(hits[ALONE], own),
+                generated_add=Gain.of(hits[arm.without_generated], own)
+                if GENERATED in arm.kinds and arm.without_generated in hits
+                else None,
             )
             for arm, own in hits.items()
         },
-        opponent=opponent.name,
-        everything=everything.name,
-        generated_add=Gain.of(hits[opponent], hits[everything]),
+        added={arm.without_generated.name: arm.name for arm in added},
         mirror_test=mirror_test,
         held_out=len(truth),
         steps=trainer.settings.steps,
-        hardest=_hardest(hits[opponent], hits[everything], truth, names),
+        hardest=_hardest(hits[added[-1].without_generated], hits[added[-1]], truth, names),
     )
 
 

@@ -153,17 +153,20 @@ def super_resolution_table(told: dict[str, Any]) -> tuple[list[str], list[list[s
 
 def classification_table(classification: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Headings and rows of the classification accuracy score, a row for each arm."""
-    headings = ["images", "number", "accuracy", "of each seed", "gain over HQ", "95 % interval"]
+    headings = [
+        *("images", "number", "accuracy", "of each seed", "gain over HQ", "95 % interval"),
+        *("generated add", "95 % interval"),
+    ]
     rows = []
     for name, arm in classification["arms"].items():
         number = " + ".join(f"{count:,}" for count in arm["images"].values())
         row = [name, number, f"{arm['accuracy']:.1%}", " ".join(f"{100 * one:.1f}" for one in arm["by_seed"])]
-        rows.append([*row, *_gain(arm["gain"])])
+        rows.append([*row, *_gain(arm["gain"]), *_gain(arm.get("generated_add"))])
     return headings, rows
 
 
 def _gain(gain: dict[str, Any] | None) -> list[str]:
-    """A gain in points, and its interval; nothing of what others are compared with."""
+    """A gain in points, and its interval; nothing where there is nothing to compare with."""
     if gain is None:
         return ["", ""]
     low, high = (f"{100 * end:+.1f}" for end in gain["interval"])

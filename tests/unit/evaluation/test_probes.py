@@ -32,7 +32,7 @@ def test_a_run_of_many_classes_is_checked_and_evaluated_by_its_probe_classes(
     assert found.classification is not None
     # No more than the share of the three classes that the GAN sees: about 0.65 of 36 images each.
     # Half of a quarter of 216 images, since three of six classes are probe classes.
-    everything = found.classification.arms[found.classification.everything]
+    everything = found.classification.arms[list(found.classification.added.values())[-1]]
     assert everything.images == {"HQ": 69, "LQ": 27, "generated": 102}
     assert found.classification.held_out == 12
     assert len(ctfgan.load(run).sample(n=1).images) == 6
