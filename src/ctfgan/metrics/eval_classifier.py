@@ -35,6 +35,7 @@ from ctfgan.metrics.settings import EvalClassifierSettings
 from ctfgan.metrics.usual_augmentation import UsualAugmentation
 
 TIMED_STEPS = 4
+STATISTICS_BATCHES = 100  # of images, for batch norm
 
 
 class EvalClassifier(nn.Module):
@@ -157,6 +158,9 @@ class EvalClassifierTrainer:
             num_classes: C.
             what: is trained, in words.
             augmentation: changes every image anew whenever it is seen.
+
+        Where it learns from several kinds or from augmented images, the statistics of its batch norm are those of the
+        first kind as it is, which is what it will read: of a mix they would be of no kind (decision 26).
         """
         weights = self._place(kinds, num_classes, augmentation)
         channels = kinds[0].images.shape[3]
@@ -184,7 +188,8 @@ class EvalClassifierTrainer:
     def _place(self, kinds: Sequence[TrainingImages], num_classes: int, augmentation: UsualAugmentation | None) -> Path:
         settings = self.settings.model_dump_json()
         identities = " ".join(f"{kind.identity} {len(kind.rows)}" for kind in kinds)
-        key = hashlib.sha256(f"{identities} {num_classes} {settings} {augmentation} recogniser-4".encode())
+        statistics = " own-statistics" if _is_mixed(kinds, augmentation) else ""
+        key = hashlib.sha256(f"{identities} {num_classes} {settings} {augmentation} recogniser-4{statistics}".encode())
         for kind in kinds:
             key.update(kind.rows.tobytes())
             key.update(kind.labels.tobytes())
@@ -218,7 +223,32 @@ class EvalClassifierTrainer:
             F.cross_entropy(logits, torch.from_numpy(labels).to(self.device)).backward()
             optimizer.step()
             schedule.step()
+        if _is_mixed(kinds, augmentation):
+            _set_statistics(network, kinds[0], settings.batch_size, rng, self.device)
         return network
+
+
+def _is_mixed(kinds: Sequence[TrainingImages], augmentation: UsualAugmentation | None) -> bool:
+    """Whether what a classifier learns from is something else than the first kind of its images."""
+    return len(kinds) > 1 or augmentation is not None
+
+
+@torch.no_grad()
+def _set_statistics(
+    network: EvalClassifier, images: TrainingImages, batch_size: int, rng: np.random.Generator, device: torch.device
+) -> None:
+    """Give batch norm the means and variances of images as they are, averages over batches.
+
+    Wu and Johnson, "Rethinking 'Batch' in BatchNorm", 2021.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+            module.momentum = None  # the mean over all batches
+    share = min(batch_size, len(images.rows))
+    shuffle = _Shuffle(len(images.rows), share, rng)
+    for _ in range(min(STATISTICS_BATCHES, len(images.rows) // share)):
+        network(to_float(images.images[images.rows[shuffle.next()]], device))
 
 
 class _Shuffle:

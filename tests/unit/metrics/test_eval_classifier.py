@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from ctfgan.core.progress import silent
 from ctfgan.data.low_quality_bank import LowQualityBank
@@ -133,6 +133,24 @@ def test_augmentation_and_kinds_are_part_of_what_the_cache_goes_by(tmp_path: Pat
             for flips in (True, False):
                 trainer.train(kinds, 2, augmentation=UsualAugmentation(flips))
     assert len(list((tmp_path / "recognisers").iterdir())) == 9
+
+
+@pytest.mark.parametrize("augmentation", [None, UsualAugmentation(flips=False)])
+def test_batch_norm_has_the_statistics_of_the_first_kind_as_it_is(
+    augmentation: UsualAugmentation | None, tmp_path: Path
+) -> None:
+    images, labels = stripes(30, 0)
+    bright = (images // 4 + 190).astype(np.uint8)
+    few = SETTINGS.model_copy(update={"images": 320})
+    kinds = [TrainingImages(pixels, np.arange(30), labels, str(pixels.sum())) for pixels in (images, bright)]
+    network = EvalClassifierTrainer(few, CPU, cache=tmp_path).train(kinds, 2, augmentation=augmentation).network
+    convolution, norm = network.trunk[0], network.trunk[1]
+    assert isinstance(norm, nn.BatchNorm2d)
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    outputs = convolution(torch.from_numpy(images).permute(0, 3, 1, 2) / 127.5 - 1).detach()
+    torch.testing.assert_close(norm.running_mean, outputs.mean(dim=(0, 2, 3)))
+    torch.testing.assert_close(norm.running_var, outputs.var(dim=(0, 2, 3)))
 
 
 def test_low_quality_images_are_labelled_by_class_and_as_large_as_the_others() -> None:
