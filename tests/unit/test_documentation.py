@@ -30,6 +30,12 @@ def commands(page: Path) -> list[str]:
 SHOWN = [(page.name, line) for page in PAGES if page.exists() and page not in HISTORY for line in commands(page)]
 
 
+@pytest.fixture(autouse=True)
+def _runs_of_the_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that they name are there: whether a line can be typed does not hang on it."""
+    monkeypatch.setattr("ctfgan.storage.run_folder.bundle_folder", lambda folder: folder)
+
+
 def parse(line: str) -> None:
     """Parse a command line as click does, settings included, without running it."""
     words = shlex.split(line)[1:]
