@@ -38,13 +38,15 @@ def compare(runs: tuple[Path, ...], out: Path | None, table_file: Path | None) -
     from ctfgan.reports.comparison import HEADINGS, RunGroup, plot, table, warnings
     from ctfgan.reports.comparison import compare as compare_groups
     from ctfgan.reports.csv_rows import add_to_csv, csv_rows, read_csv
-    from ctfgan.reports.run_results import read_run
+    from ctfgan.reports.run_results import read_run, run_names
 
     results = [read_run(run) for run in runs]
     console.print_table(HEADINGS, table(results))
     for warning in warnings(results):
         console.say(f"note: not comparable: {warning}")
-    comparison, notes = compare_groups([RunGroup(run.path.name, (run,)) for run in results])
+    comparison, notes = compare_groups(
+        [RunGroup(name, (run,)) for name, run in zip(run_names(results), results, strict=True)]
+    )
     if comparison is not None:
         console.say("")
         console.print_table(comparison.headings(), comparison.rows())

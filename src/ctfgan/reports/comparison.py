@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ctfgan.reports.curves import CHECK_METRICS, CurvePoint, XAxis, as_png, draw_checks
 from ctfgan.reports.document import Heading, Items, Paragraph, TableBlock, TextBlock
-from ctfgan.reports.run_results import RunResult, frechet, kernel, score, top_1, top_1_lq_only, top_5
+from ctfgan.reports.run_results import RunResult, frechet, kernel, run_names, score, top_1, top_1_lq_only, top_5
 
 HEADINGS = ("run", "method", "HQ", "LQ", "steps", "train s", "images", "on", "top-1", "top-5", "score", "Frechet",
             "kernel")  # fmt: skip
@@ -22,9 +22,9 @@ def table(runs: list[RunResult]) -> list[tuple[str, ...]]:
     was measured.
     """
     rows: list[tuple[str, ...]] = []
-    for run in runs:
+    for name_of_run, run in zip(run_names(runs), runs, strict=True):
         known = (
-            run.path.name,
+            name_of_run,
             run.recipe.method.kind,
             f"{run.counts['high_quality']:,}",
             f"{run.counts['low_quality']:,}",
@@ -67,7 +67,7 @@ def plot(runs: list[RunResult]) -> bytes:
     """Distance at the checks over generator steps and over training time, the stage switch marked; a PNG."""
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     by_step, by_time = figure.subplots(1, 2, sharey=True)
-    histories = [(run.path.name, run.history) for run in runs]
+    histories = [(name, run.history) for name, run in zip(run_names(runs), runs, strict=True)]
     draw_checks(by_step, histories, "distance", "steps")
     draw_checks(by_time, histories, "distance", "seconds")
     by_step.set_ylabel(CHECK_METRICS["distance"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +76,13 @@ class RunOutcome(Generic[Place]):
 def run_outcome(place: Place, outcome: CampaignOutcome) -> RunOutcome[Place]:
     """What came of one run of a campaign."""
     return RunOutcome(place, None if outcome.why_not else read_run(outcome.path), outcome.why_not)
+
+
+def run_names(runs: Sequence[RunResult]) -> list[str]:
+    """What runs are called side by side: their folders, or where several of these are called alike, their paths."""
+    names = [run.path.resolve().name for run in runs]
+    count = Counter(names)
+    return [name if count[name] == 1 else str(run.path) for name, run in zip(names, runs, strict=True)]
 
 
 def read_run(path: Path) -> RunResult:

@@ -10,9 +10,10 @@ import pytest
 
 import ctfgan
 from ctfgan.reports.comparison import RunGroup, compare, equal_blocks
+from ctfgan.reports.comparison import table as runs_table
 from ctfgan.reports.curves import history_of
 from ctfgan.reports.document import Items, Paragraph, TableBlock
-from ctfgan.reports.run_results import RunResult
+from ctfgan.reports.run_results import RunResult, run_names
 
 Check = tuple[str, int, float, float, float | None]
 """Stage, step within it, seconds, distance, top-1."""
@@ -61,6 +62,20 @@ def test_runs_stand_at_the_smallest_totals_with_their_last_check_by_then_and_not
     longer = run("longer", "projection-glyphs", [*BASE, ("adversarial", 60, 22.0, 10.0, 0.9)])
     (at_steps,) = [row for row in table(*groups(mine, longer)) if row[0] == "mine"]
     assert at_steps[1:4] == ("35.00", "50.0%", "40")  # its last, although the one before was nearer
+
+
+def test_runs_whose_folders_are_called_alike_are_called_by_their_paths() -> None:
+    runs = [run(name, "ctf-glyphs", MINE) for name in ("first/run", "second/run", "other/baseline")]
+    assert run_names(runs) == [str(Path("first/run")), str(Path("second/run")), "baseline"]
+    assert [row[0] for row in runs_table(runs)] == run_names(runs)
+
+
+def test_the_run_in_the_current_folder_is_called_like_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path / "mine")
+    assert run_names([run(".", "ctf-glyphs", MINE)]) == ["mine"]
 
 
 def test_what_never_comes_to_the_baseline_and_what_was_not_checked_by_then_says_so() -> None:
