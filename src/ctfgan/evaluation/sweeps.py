@@ -12,7 +12,7 @@ from ctfgan.core.errors import ConfigError, pick
 from ctfgan.data.sources.registry import open_source
 from ctfgan.evaluation.campaign import CampaignRun
 from ctfgan.recipes.catalogue import baseline_of
-from ctfgan.recipes.overlay import with_settings
+from ctfgan.recipes.overlay import full_names, with_settings
 from ctfgan.recipes.recipe import Recipe, parse_recipe
 from ctfgan.recipes.validate import check_recipe
 
@@ -126,6 +126,8 @@ def vary(base: Recipe, settings: Sequence[tuple[str, tuple[str, ...]]], seeds: i
     """
     if not 1 <= len(settings) <= 2:
         raise ConfigError(f"--vary is given {len(settings)} times; vary one setting, or two")
+    if len(full_names(base, [name for name, _ in settings])) < len(settings):
+        raise ConfigError(f"--vary names {settings[0][0]!r} twice; name it once, with all its values")
     axis, xs = settings[0]
     series, kinds = settings[1] if len(settings) == 2 else ("", ("",))
     variants: list[Variant] = []

@@ -69,6 +69,11 @@ def test_one_value_twice_is_refused_before_anything_runs(name: str, values: tupl
         vary(BASE, [(name, values)], 1)
 
 
+def test_one_setting_in_two_options_is_refused_since_the_second_would_undo_the_first() -> None:
+    with pytest.raises(ConfigError, match=r"^--vary names 'data\.pairing' twice; name it once"):
+        vary(BASE, [("data.pairing", ("matched",)), ("pairing", ("independent",))], 1)
+
+
 def test_seeds_that_are_varied_and_repeated_are_refused_where_they_meet() -> None:
     with pytest.raises(ConfigError, match="--vary gives '0' and '1', which are the same run"):
         vary(BASE, [("seed", ("0", "1"))], 2)
