@@ -60,6 +60,29 @@ class _Member(Protocol):
         """As many bytes as are asked for, fewer only at the end."""
 
 
+@dataclass(frozen=True)
+class NpzArray:
+    """An array of an archive, not read yet."""
+
+    file: NpzFile
+    name: str
+    header: ArrayHeader
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of its values."""
+        return self.header.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As its header says."""
+        return self.header.shape
+
+    def read(self) -> NDArray[Any]:
+        """All of it; raises what :meth:`NpzFile.read` does."""
+        return self.file.read(self.name)
+
+
 class NpzFile:
     """The arrays of an archive, by name; opening reads their names alone.
 
@@ -79,6 +102,10 @@ class NpzFile:
         """Type and shape of an array, which has the size that they promise."""
         with self._member(name) as (_, header):
             return header
+
+    def array(self, name: str) -> NpzArray:
+        """An array that is read when it is asked for; its header is read now."""
+        return NpzArray(self, name, self.header(name))
 
     def read(self, name: str) -> NDArray[Any]:
         """One array.

@@ -195,6 +195,9 @@ def decoded(
 
     Returns:
         Each row and what ``work`` made of its image, or why the image cannot be used, in the order of the rows.
+
+    Raises:
+        DataError: what holds all images is damaged.
     """
 
     def one(read: Callable[[], Image.Image]) -> T | Exception:
@@ -203,6 +206,8 @@ def decoded(
         except (DataError, OSError, ValueError) as error:
             return error
 
+    if len(rows):
+        source.load()
     pays = source.is_concurrent and (side is None or side >= SMALL_SIDE)
     with closing(in_order(one, _readers(source, rows), _threads(most_pixels) if pays else 1)) as results:
         for row in progress(rows, len(rows), what):

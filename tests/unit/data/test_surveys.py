@@ -7,6 +7,7 @@ import json
 import threading
 import time
 import warnings
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -22,6 +23,7 @@ from ctfgan.core.errors import DataError
 from ctfgan.core.files import LONGEST_JSON
 from ctfgan.data.describe import describe
 from ctfgan.data.inspection import inspect
+from ctfgan.data.npz import NpzFile
 from ctfgan.data.pack import build, pack
 from ctfgan.data.packed import UNREADABLE_KEPT, PackedImages
 from ctfgan.data.prepare import prepare
@@ -92,6 +94,30 @@ def test_a_second_start_with_the_same_folders_opens_no_image(
     assert not opened
     assert [pack.fingerprint for pack in second.packs] == [pack.fingerprint for pack in first.packs]
     assert describe(second, settings) == describe(first, settings)
+
+
+def test_a_second_start_with_the_same_npz_reads_no_image(
+    tmp_path: Path, cache: Path, write_npz: WriteClasses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = DataSettings(high_quality=str(write_npz(tmp_path / "set.npz", 3, 20)), resolution=16)
+    first = prepare(settings, low_quality=True)
+    taken: list[str] = []
+    whole = NpzFile.read
+    monkeypatch.setattr(NpzFile, "read", lambda file, name: taken.append(name) or whole(file, name))
+    second = prepare(settings, low_quality=True)
+    assert taken == ["labels"]
+    assert second.high_quality.fingerprint == first.high_quality.fingerprint
+
+
+def test_an_npz_with_damaged_images_is_refused_as_a_whole(tmp_path: Path, cache: Path, write_npz: WriteClasses) -> None:
+    path = write_npz(tmp_path / "set.npz", 3, 20)
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        content[archive.getinfo("images.npy").header_offset + 400] ^= 1  # a pixel, so that its checksum is wrong
+    path.write_bytes(content)
+    for look in (inspect, lambda source: pack(source, scan_headers(source), 16, 1, "crop")):
+        with pytest.raises(DataError, match=r"^\S*set\.npz is no readable \.npz of plain arrays \(Bad CRC-32"):
+            look(open_source(str(path)))
 
 
 def test_a_changed_file_is_looked_at(tmp_path: Path, cache: Path, write_classes: WriteClasses) -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 from ctfgan.core.errors import DataError
 from ctfgan.core.text import excerpt, printable
 from ctfgan.data.images import check_size
-from ctfgan.data.npz import NpzFile
+from ctfgan.data.npz import NpzArray, NpzFile
 from ctfgan.data.sources.base import (
     TEST,
     TRAIN,
@@ -46,7 +46,7 @@ class ArraySource(ImageSource):
     """Images that are already an array, in memory or memory-mapped: npz, idx, CIFAR and STL-10 files end here.
 
     Args:
-        images: uint8 ``(N, H, W)`` or ``(N, H, W, 3)``.
+        images: uint8 ``(N, H, W)`` or ``(N, H, W, 3)``; of an archive they are read when one of them is asked for.
         labels: ``(N,)`` integers in ``[0, len(classes))``, -1 for an image without one; or None.
         classes: class names; None names the classes by their numbers.
         files: the files behind the array, for :meth:`identity`.
@@ -56,7 +56,7 @@ class ArraySource(ImageSource):
     def __init__(
         self,
         location: str,
-        images: NDArray[np.uint8],
+        images: NDArray[np.uint8] | NpzArray,
         labels: NDArray[np.integer] | None,
         classes: tuple[str, ...] | None,
         files: Iterable[Path],
@@ -64,23 +64,25 @@ class ArraySource(ImageSource):
         notes: tuple[str, ...] = (),
     ) -> None:
         check_images(location, images.dtype, images.shape)
+        count = images.shape[0]
         self.location = location
         self.notes = notes
-        self._images = images[..., 0] if images.ndim == 4 and images.shape[3] == 1 else images
+        self._images = images
+        self._shape = images.shape[:3] if images.shape[3:] == (1,) else images.shape
         self._files = sorted(files)
         self._part = part
         if labels is None:
-            self.labels = np.full(len(images), UNLABELLED, dtype=np.int64)
+            self.labels = np.full(count, UNLABELLED, dtype=np.int64)
             return
         if labels.size and labels.dtype.kind not in "iu":
             raise DataError(f"{location}: labels have type {labels.dtype}; they must be integers")
-        if labels.size != len(images):
-            raise DataError(f"{location}: {len(images)} images but {labels.size} labels; one label per image")
+        if labels.size != count:
+            raise DataError(f"{location}: {count} images but {labels.size} labels; one label per image")
         given = labels.reshape(-1)
         largest, smallest = (int(given.max()), int(given.min())) if given.size else (-1, 0)
-        if classes is None and largest >= MOST_EMPTY + 16 * len(images):
+        if classes is None and largest >= MOST_EMPTY + 16 * count:
             raise DataError(
-                f"{location}: label {largest} of {len(images):,} images leaves most classes without any; labels must "
+                f"{location}: label {largest} of {count:,} images leaves most classes without any; labels must "
                 "count classes from 0"
             )
         self.classes = classes or tuple(map(str, range(largest + 1)))
@@ -96,17 +98,23 @@ class ArraySource(ImageSource):
     def identity(self) -> str:
         return f"{file_identity(self._files)} {self._part}"
 
+    def load(self) -> None:
+        if isinstance(self._images, NpzArray):
+            self._images = self._images.read()
+
     def name(self, index: int) -> str:
         return f"{self.location}[{index}]"
 
     def header(self, index: int) -> tuple[str, tuple[int, int]]:
-        height, width = self._images.shape[1:3]
+        height, width = self._shape[1:3]
         check_size((width, height))
-        return ("RGB" if self._images.ndim == 4 else "L"), (width, height)
+        return ("RGB" if len(self._shape) == 4 else "L"), (width, height)
 
     def read(self, index: int) -> Image.Image:
         self.header(index)
-        return Image.fromarray(self._images[index])
+        self.load()
+        assert not isinstance(self._images, NpzArray), "it is read"
+        return Image.fromarray(self._images[index].reshape(self._shape[1:]))
 
 
 def check_images(location: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
@@ -157,15 +165,14 @@ def _present(file: NpzFile, keys: Sequence[str]) -> list[str]:
 
 def _open_npz(path: Path, split: str, of_images: str, columns: Columns) -> ImageSource:
     location, file = part_location(path, split), NpzFile(path)
-    shape = file.header(of_images)
-    check_images(location, shape.dtype, shape.shape)
-    count = shape.shape[0]
+    images = file.array(of_images)
+    check_images(location, images.dtype, images.shape)
+    count = images.shape[0]
     of_labels, note = _label_key(location, file, split, of_images, count, columns.label)
     of_classes = next((key for key in _present(file, CLASS_KEYS) if key != of_labels), None)
     labels = None if of_labels is None else file.read(of_labels)
     classes = None if of_classes is None else _names(location, file.read(of_classes))
     notes = (printable(note),) if note else ()
-    images = file.read(of_images)
     if labels is None:
         return ArraySource(location, images, None, classes, [path], split, notes)
     numbers, names = _plain_labels(location, labels, count, classes)

@@ -68,6 +68,13 @@ class ImageSource(ABC):
     def identity(self) -> str:
         """A string that changes whenever the images may have changed."""
 
+    def load(self) -> None:  # noqa: B027 (nothing, in most)
+        """Read what has to be in memory before images are decoded; a set that is packed already never needs it.
+
+        Raises:
+            DataError: it is damaged.
+        """
+
     @abstractmethod
     def name(self, index: int) -> str:
         """How to call image ``index`` in a message."""
@@ -194,6 +201,10 @@ class JoinedSource(CombinedSource):
     def identity(self) -> str:
         return " + ".join(source.identity() for source in self._sources)
 
+    def load(self) -> None:
+        for source in self._sources:
+            source.load()
+
     def origin(self, index: int) -> tuple[ImageSource, int]:
         number = bisect_right(self._starts, index) - 1
         return self._sources[number], index - self._starts[number]
@@ -225,6 +236,9 @@ class ChosenSource(CombinedSource):
     def identity(self) -> str:
         chosen = hashlib.sha256(self._rows.tobytes()).hexdigest()
         return f"{self._source.identity()} chosen {chosen} {label_identity(self.labels, self.classes)}"
+
+    def load(self) -> None:
+        self._source.load()
 
     def origin(self, index: int) -> tuple[ImageSource, int]:
         return self._source, int(self._rows[index])
