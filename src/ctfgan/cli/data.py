@@ -12,7 +12,7 @@ import click
 
 from ctfgan.cli.options import PATH, check_output
 from ctfgan.core.files import write_file
-from ctfgan.core.text import format_bytes, plural
+from ctfgan.core.text import format_bytes, plural, utf8
 
 if TYPE_CHECKING:
     from ctfgan.data.inspection import DataFinding, Inspection
@@ -94,7 +94,7 @@ def check(
             "pairing": pairing,
             "together": [vars(finding) for finding in together],
         }
-        write_file(report, json.dumps(content, ensure_ascii=False, indent=1).encode())
+        write_file(report, utf8(json.dumps(content, ensure_ascii=False, indent=1)))
         console.say(f"report: {report}")
 
 

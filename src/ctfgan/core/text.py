@@ -58,6 +58,11 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub("\ufffd", text)
 
 
+def utf8(text: str) -> bytes:
+    """A text as the content of a file; of a path that is no UTF-8 odd bytes become escapes, which JSON reads back."""
+    return text.encode(errors="backslashreplace")
+
+
 def excerpt(foreign: object, longest: int = 200) -> str:
     """What a message quotes of something that we did not write, such as a library's error: its first line, cut."""
     text = str(foreign).strip()

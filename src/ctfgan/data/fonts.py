@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +17,7 @@ from ctfgan.core.errors import DataError
 from ctfgan.core.files import cache_folder, new_folder, read_json, sha256
 from ctfgan.core.progress import Progress, silent
 from ctfgan.core.settings import Settings
-from ctfgan.core.text import excerpt
+from ctfgan.core.text import excerpt, utf8
 from ctfgan.data.sources.tree import stray_part
 
 Drawing = NDArray[np.uint8]
@@ -176,7 +177,7 @@ def cached_faces(
                 np.save(partial / f"{number}.npy", drawings)
 
             fonts = find_faces(kind, characters, files, progress, keep if kind.keeps_drawings else None)
-            (partial / FACES).write_text(fonts.model_dump_json(), encoding="utf-8")
+            (partial / FACES).write_bytes(utf8(json.dumps(fonts.model_dump(), ensure_ascii=False)))
     try:
         return FontFaces.model_validate(read_json(folder / FACES)), folder
     except (OSError, ValueError) as error:

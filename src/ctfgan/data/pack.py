@@ -15,6 +15,7 @@ from PIL import Image
 from ctfgan.core.errors import DataError
 from ctfgan.core.files import cache_folder, new_folder, require_free
 from ctfgan.core.progress import Progress, silent
+from ctfgan.core.text import utf8
 from ctfgan.data.images import Bytes, Fit, square
 from ctfgan.data.levels import Levels, contrast_notes, extent
 from ctfgan.data.packed import (
@@ -56,7 +57,7 @@ def pack(
     here = _compared_with(survey, levels or {})
     meaning = "".join(f" {kind} {scale.black} {scale.white}" for kind, scale in sorted(here.levels.items()))
     recipe = f"{identity} {size} {channels} {fit} packed-{FORMAT}{meaning}"
-    folder = cache_folder() / "images" / hashlib.sha256(recipe.encode()).hexdigest()[:24]
+    folder = cache_folder() / "images" / hashlib.sha256(utf8(recipe)).hexdigest()[:24]
     if not (folder / CONTENT).is_file():
         with new_folder(folder, unless=CONTENT) as partial:
             _decode(source, own_summary(source, here), size, channels, fit, progress, partial)
@@ -142,7 +143,7 @@ def _decode(
         "survey": asdict(survey),
         "fingerprint": fingerprint_of(images, labels, source.classes),
     }
-    (folder / CONTENT).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+    (folder / CONTENT).write_bytes(utf8(json.dumps(content, ensure_ascii=False)))
 
 
 def _reserve(path: Path) -> None:

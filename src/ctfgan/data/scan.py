@@ -24,6 +24,7 @@ from ctfgan.core.errors import DataError
 from ctfgan.core.files import cache_folder, new_folder, read_json
 from ctfgan.core.progress import Progress, silent
 from ctfgan.core.settings import Settings
+from ctfgan.core.text import utf8
 from ctfgan.data.color_profiles import ColorProfile, profile_notes, profile_of
 from ctfgan.data.levels import OVERSHOOT, SMALLEST_WHITE, Kind, Scale, kind_of, range_of, scale_of, words
 from ctfgan.data.packed import FORMAT, UNREADABLE_KEPT, SourceSummary
@@ -340,11 +341,11 @@ def keep_summary(source: ImageSource, identity: str, survey: SourceSummary) -> N
     """Put the summary of a source into the cache."""
     with new_folder(_summary_folder(identity)) as partial:
         content = {"survey": asdict(own_summary(source, survey)), "of": len(source.labels)}
-        (partial / SURVEY).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+        (partial / SURVEY).write_bytes(utf8(json.dumps(content, ensure_ascii=False)))
 
 
 def _summary_folder(identity: str) -> Path:
-    return cache_folder() / "surveys" / hashlib.sha256(f"{identity} surveyed-{FORMAT}".encode()).hexdigest()[:24]
+    return cache_folder() / "surveys" / hashlib.sha256(utf8(f"{identity} surveyed-{FORMAT}")).hexdigest()[:24]
 
 
 class _KeptSummary(Settings):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from ctfgan.core.errors import ConfigError
-from ctfgan.core.settings import Seed, Settings, mistakes
+from ctfgan.core.settings import Seed, Settings, flatten, mistakes
 from ctfgan.core.text import excerpt
 from ctfgan.data.settings import PLACES, DataSettings, name_of
 from ctfgan.metrics.settings import EvalClassifierSettings, EvaluationSettings
@@ -177,12 +178,24 @@ def parse_recipe(content: dict[str, Any], origin: str) -> Recipe:
         recipe.to_json()
         return recipe
     except PydanticSerializationError as error:
-        raise ConfigError(f"{origin}: a text that is no Unicode ({excerpt(error)}); correct it") from error
+        name, value = next((name, value) for name, value in flatten(recipe.model_dump()).items() if not _is_text(value))
+        raise ConfigError(
+            f"{origin}: {name} is {excerpt(repr(value))}, which is no text in UTF-8; correct it, or give the file or "
+            "folder another name"
+        ) from error
     except ValidationError as error:
         found = mistakes(error)
         more = len(found) - MISTAKES_TOLD
         told = found[:MISTAKES_TOLD] + ([f"and {more:,} more mistakes"] if more > 0 else [])
         raise ConfigError(f"{origin}: {'; '.join(told)}") from error
+
+
+def _is_text(value: object) -> bool:
+    """Whether the texts of a value can be written to a file; paths are bytes, which need not be letters."""
+    try:
+        return bool(json.dumps(value, ensure_ascii=False).encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def shareable(recipe: Recipe) -> Recipe:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ctfgan.core.files import write_file
+from ctfgan.core.text import utf8
 from ctfgan.data.settings import name_of
 from ctfgan.evaluation import FLOOR, with_training_bank
 from ctfgan.metrics.features import EVAL_CLASSIFIER
@@ -51,7 +52,7 @@ def write_csv(path: Path, rows: Sequence[CsvRow]) -> None:
     writer = csv.DictWriter(text, HEADER, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_file(path, text.getvalue().encode())
+    write_file(path, utf8(text.getvalue()))
 
 
 def add_to_csv(path: Path, rows: Sequence[CsvRow]) -> None:

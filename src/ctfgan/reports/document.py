@@ -14,6 +14,7 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ctfgan.core.files import write_file
+from ctfgan.core.text import utf8
 
 NUMBER = re.compile(r"[±+-]?[\d,]+(\.\d+)?( ?%| s| ms)?( ± [\d.]+)?( / [\d,]+)?")
 """What every cell of a column looks like that is set to the right."""
@@ -153,8 +154,8 @@ Block = TextBlock | Facts | Embedded | Gallery | Plots | Code | Folded | Content
 def write_document(blocks: Sequence[TextBlock], folder: Path, name: str) -> tuple[Path, Path]:
     """Write ``<name>.md`` and ``<name>.html`` into a folder; the first block is the title."""
     paths = folder / f"{name}.md", folder / f"{name}.html"
-    write_file(paths[0], markdown(blocks, folder).encode())
-    write_file(paths[1], html(blocks, folder).encode())
+    write_file(paths[0], utf8(markdown(blocks, folder)))
+    write_file(paths[1], utf8(html(blocks, folder)))
     return paths
 
 

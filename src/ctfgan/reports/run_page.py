@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ctfgan.core.files import write_file
-from ctfgan.core.text import plural
+from ctfgan.core.text import plural, utf8
 from ctfgan.data.dataset import Dataset
 from ctfgan.distributed.random_streams import BatchRng
 from ctfgan.reports.class_table import classes_section
@@ -73,7 +73,7 @@ def read_runs(paths: Sequence[Path]) -> list[RunSummary]:
 
 def write_report(runs: Sequence[RunSummary], options: ReportOptions, out: Path, callbacks: Callbacks) -> None:
     """Write the page of some runs; a file at its place is replaced."""
-    write_file(out, html(report(runs, options, callbacks), out.parent, MARK).encode())
+    write_file(out, utf8(html(report(runs, options, callbacks), out.parent, MARK)))
 
 
 def report(runs: Sequence[RunSummary], options: ReportOptions, callbacks: Callbacks) -> list[Block]:

@@ -11,7 +11,9 @@ from pathlib import PurePath
 
 from ctfgan.core.class_index import caseless
 
-UNSAFE = frozenset('/\\:*?"<>|%') | {chr(code) for code in range(32)}
+UNSAFE = {letter: ord(letter) for letter in '/\\:*?"<>|%'} | {chr(code): code for code in range(32)}
+"""Letters that some file system refuses, and what they are encoded as."""
+UNSAFE |= {chr(0xDC00 + byte): byte for byte in range(0x80, 0x100)}  # how Python reads names that are no UTF-8
 DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\..*)?", re.IGNORECASE | re.DOTALL)
 """What Windows takes for a device, whatever comes after a dot."""
 LONGEST = 200  # bytes; file systems allow 255, of which a suffix and a number take some
@@ -60,7 +62,7 @@ def _by_parent(paths: Sequence[PurePath]) -> dict[PurePath, list[int]]:
 
 
 def _encoded(name: str) -> str:
-    letters = [f"%{ord(letter):02X}" if letter in UNSAFE else letter for letter in name]
+    letters = [f"%{UNSAFE[letter]:02X}" if letter in UNSAFE else letter for letter in name]
     if name.startswith(".") or DEVICES.fullmatch(name):
         letters[0] = f"%{ord(name[0]):02X}"
     if name.endswith((".", " ")):

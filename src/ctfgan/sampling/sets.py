@@ -25,7 +25,7 @@ from ctfgan.core.errors import ConfigError, Interrupted
 from ctfgan.core.files import LOCK, clear_remains, flush_all, hold_lock, is_remains, require_free, write_file
 from ctfgan.core.progress import Progress, silent
 from ctfgan.core.signals import stop_on_signals
-from ctfgan.core.text import plural
+from ctfgan.core.text import plural, utf8
 from ctfgan.data.images import Bytes, png, to_picture
 from ctfgan.data.sources.sample_set import (
     SET_KIND,
@@ -317,7 +317,7 @@ def _record(out: Path, tries: NDArray[np.uint8]) -> BinaryIO:
 
 
 def _write_manifest(out: Path, content: Mapping[str, Any]) -> None:
-    write_file(out / SET_MANIFEST, json.dumps(content, ensure_ascii=False, indent=1).encode())
+    write_file(out / SET_MANIFEST, utf8(json.dumps(content, ensure_ascii=False, indent=1)))
 
 
 def _manifest(
