@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ctfgan.core.errors import ConfigError, pick
+from ctfgan.data.prepare import high_quality_sources
 from ctfgan.data.sources.registry import open_source
 from ctfgan.evaluation.campaign import CampaignRun
 from ctfgan.recipes.catalogue import baseline_of
@@ -20,6 +21,8 @@ HQ_FRACTIONS = (1.0, 0.8, 0.65, 0.5, 0.35, 0.2, 0.1)
 LQ_RATIOS = (0.25, 0.5, 1.0, 2.0, 4.0)
 LQ_SWEEP_FRACTION = 0.15  # four times as many low-quality images leave a quarter of the pool to hold out
 
+SOURCE = ("high_quality", "reference", "only", "image_column", "label_column", "class_level")
+"""Settings of the data that say which high-quality images there are."""
 OURS, BASELINE = "CTF-GAN", "SN-GAN + Projection"
 
 
@@ -164,8 +167,12 @@ def _check(recipes: Sequence[Recipe]) -> None:
             raise ConfigError(
                 f"a {recipe.method.kind} model has no classes to be judged by; sweep a conditional method"
             )
-    for location in {place for r in recipes for place in (r.data.high_quality, r.data.low_quality) if place}:
+    for location in {place for recipe in recipes if (place := recipe.data.low_quality)}:
         open_source(location)
+    sources = {tuple(getattr(recipe.data, name) for name in SOURCE): recipe.data for recipe in recipes}
+    for data in sources.values():
+        if data.high_quality is not None:
+            high_quality_sources(data)
 
 
 def _place(text: str) -> float | str:

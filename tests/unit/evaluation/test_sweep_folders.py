@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ctfgan.core.errors import ConfigError
+import ctfgan
+from ctfgan.core.errors import ConfigError, DataError
 from ctfgan.evaluation.sweeps import _folders, plan_sweep, vary
 from ctfgan.recipes.catalogue import named_recipe
 
@@ -72,6 +75,15 @@ def test_one_value_twice_is_refused_before_anything_runs(name: str, values: tupl
 def test_one_setting_in_two_options_is_refused_since_the_second_would_undo_the_first() -> None:
     with pytest.raises(ConfigError, match=r"^--vary names 'data\.pairing' twice; name it once"):
         vary(BASE, [("data.pairing", ("matched",)), ("pairing", ("independent",))], 1)
+
+
+def test_classes_that_a_value_names_are_looked_for_before_anything_runs(
+    tmp_path: Path, write_classes: Callable[..., Path]
+) -> None:
+    images = write_classes(tmp_path / "good", {"cat": 6, "dog": 6})
+    base = ctfgan.recipe("ctf-folders", f"data.high_quality={images}", "data.only=['cat', 'dog']")
+    with pytest.raises(DataError, match=r"data\.only is 'cats', which is no named set"):
+        vary(base, [("data.only", ("none", "cats"))], 1)
 
 
 def test_seeds_that_are_varied_and_repeated_are_refused_where_they_meet() -> None:
