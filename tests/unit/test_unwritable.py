@@ -104,7 +104,7 @@ def test_a_report_of_such_a_run_wants_another_place_before_it_works(
 ) -> None:
     refused = run_cli("report", read_only)
     assert (refused.code, refused.out) == (2, "")
-    assert f"you may not write into {read_only}; choose another place with --out HTML" in refused.err
+    assert f"you may not write into {read_only}; choose another place with --out" in refused.err
     assert run_cli("report", read_only, "--out", tmp_path / "page.html", "--images", 100).code == 0
 
 
@@ -115,6 +115,24 @@ def test_reading_commands_need_no_room_in_the_run(
     assert run_cli("compare", read_only, "--out", tmp_path / "plot.png").code == 0
     assert run_cli("sample", read_only, "--out", tmp_path / "sheet.png").code == 0
     assert content(read_only) == before
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("sample", "RUN"), ("enhance", "RUN", "RUN", "--class", "A"), ("export", "RUN", "--to", "onnx", "--out", "graphs"),
+     ("data", "check", "RUN", "--json", "report.json")],
+    ids=lambda command: command[0],
+)  # fmt: skip
+def test_a_place_that_takes_no_files_is_refused_before_the_work(
+    command: tuple[str, ...], read_only: Path, run_cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for work in ("ctfgan.sampling.model.load", "ctfgan.export.export_graphs", "ctfgan.data.inspection.inspect"):
+        monkeypatch.setattr(work, lambda *_: pytest.fail("it works first"))
+    monkeypatch.chdir(read_only)
+    refused = run_cli(*(str(read_only) if word == "RUN" else word for word in command))
+    option = "--json" if command[0] == "data" else "--out"
+    assert refused.err == f"ctfgan: you may not write into {read_only}; choose another place with {option}\n"
+    assert refused.code == 2
 
 
 def test_a_run_that_cannot_be_written_to_is_not_trained(tmp_path: Path) -> None:

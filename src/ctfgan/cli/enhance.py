@@ -44,9 +44,9 @@ def enhance(model: Path, images: tuple[Path, ...], class_name: str, seed: int, o
     from ctfgan.sampling.own_images import read_own_images
     from ctfgan.sampling.sheets import check_sheet
 
-    loaded = load(model, device)
     is_sheet = out is None or out.suffix.lower() == ".png"
     place = free_output(out, SHEET, is_file=is_sheet)
+    loaded = load(model, device)
     own = read_own_images(loaded, images)
     for note in own.notes:
         console.say(f"note: {note}")

@@ -6,6 +6,7 @@ Nothing here needs torch or numpy, so that help pages come at once.
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -62,12 +63,25 @@ def check_output(out: Path, option: str = "--out", *, is_file: bool = True) -> N
     """Refuse output that exists, or that cannot be written there; an empty folder may become one that holds something.
 
     Raises:
-        ConfigError: something is at ``out`` already, its parent folder is missing, or it names another image format.
+        ConfigError: something is at ``out`` already, its parent folder is missing or takes no files, or it names
+            another image format.
     """
     check_image_name(out)
     require_free(out, option, is_file=is_file)
-    if not out.absolute().parent.is_dir():
-        raise ConfigError(f"folder {out.absolute().parent} does not exist; make it first, or choose another {option}")
+    parent = out.absolute().parent
+    if not parent.is_dir():
+        raise ConfigError(f"folder {parent} does not exist; make it first, or choose another {option}")
+    check_writable(parent, option)
+
+
+def check_writable(folder: Path, option: str = "--out") -> None:
+    """Refuse a folder that takes no files before the work, not after it.
+
+    Raises:
+        ConfigError: this user may not write there.
+    """
+    if not os.access(folder, os.W_OK):
+        raise ConfigError(f"you may not write into {folder}; choose another place with {option}")
 
 
 def free_output(out: Path | None, default: str, *, is_file: bool = True) -> Path:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
 
-from ctfgan.cli.options import PATH, check_output
+from ctfgan.cli.options import PATH, check_output, check_writable
 from ctfgan.core.errors import ConfigError
 from ctfgan.core.text import format_bytes
 
@@ -44,8 +43,7 @@ def report(runs: tuple[Path, ...], out: Path | None, images: int, device: str) -
         raise ConfigError(f"{place} does not end in .html; the report is one HTML page, name it so")
     if not is_report(place):
         check_output(place)
-    if not os.access(place.absolute().parent, os.W_OK):
-        raise ConfigError(f"you may not write into {place.absolute().parent}; choose another place with --out HTML")
+    check_writable(place.absolute().parent)
     choose_device(device)  # a misspelt device must not turn into a page without pictures
     options = ReportOptions(images, device)
     write_report(summaries, options, place, Callbacks(progress=console.progress, say=console.say))
