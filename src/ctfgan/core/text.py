@@ -9,6 +9,8 @@ from collections.abc import Sequence
 MOST_LISTED = 5  # names in a sentence, before it only counts them
 _ZEROS = re.compile(r"(?<![0-9.,])0+(?=[0-9])")
 _BLANK = re.compile(r"[\s_]+|(?<=[^\W_])-+(?=[^\W_])")
+_GAP = re.compile(r"(?<=[^\W\d]) (?=\d)")
+_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufe00-\ufe0f\ufeff]")
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -71,12 +73,13 @@ def excerpt(foreign: object, longest: int = 200) -> str:
 
 
 def fold_name(name: str) -> str:
-    """A name without what the eye passes over: case, blanks, hyphens, forms of a character, zeros before a number.
+    """A name without what the eye passes over: case, blanks, hyphens, forms of a character, characters that show
+    nothing, the gap before a number and zeros at its beginning.
 
     A single character is a class of its own in either case: a and A are not written alike.
     """
-    plain = unicodedata.normalize("NFKC", name).strip()
+    plain = unicodedata.normalize("NFKC", _INVISIBLE.sub("", name)).strip()
     if len(plain) <= 1:
         return plain
     text = _BLANK.sub(" ", unicodedata.normalize("NFKC", plain.casefold())).strip()
-    return _ZEROS.sub("", text) or plain
+    return _ZEROS.sub("", _GAP.sub("", text)) or plain

@@ -147,6 +147,7 @@ def parquet(path: Path, **columns: Any) -> str:
         ({"labels": [["b"], ["a"], ["b"], ["b"]]}, ["b", "a", "b", "b"]),
         ({"labels": [[5], [3], [5], [3]]}, ["5", "3", "5", "3"]),
         ({"category": ["b", "a", "b", "b"], "id": [1, 2, 3, 4]}, ["b", "a", "b", "b"]),
+        ({"label": ["b ", "a", " b", "b"]}, ["b", "a", "b", "b"]),
         ({"label": [5, 3, 5, 3], "class_name": ["b", "a", "b", "a"], "y": [0.5] * 4}, ["5", "3", "5", "3"]),
     ],
 )
@@ -190,6 +191,17 @@ def test_labels_of_a_table_that_cannot_be_told_are_a_note_for_cheap_images_and_a
 def test_a_missing_label_among_floats_is_none(tmp_path: Path) -> None:
     source = open_source(parquet(tmp_path / "x.parquet", label=[1.0, float("nan"), None, 0.0]))
     assert named(source) == ["1", "0"]
+
+
+def test_an_empty_text_of_a_table_is_no_label(tmp_path: Path) -> None:
+    source = open_source(parquet(tmp_path / "x.parquet", label=["b", "", None, "a"]))
+    assert named(source) == ["b", "a"]
+
+
+def test_the_path_of_an_image_may_stand_before_its_bytes(tmp_path: Path) -> None:
+    cells = pa.array([{"path": None, "bytes": png(7)}] * 2, pa.struct([("path", pa.string()), ("bytes", pa.binary())]))
+    pq.write_table(pa.table({"image": cells, "label": [0, 1]}), tmp_path / "x.parquet")
+    assert np.asarray(open_source(str(tmp_path / "x.parquet")).read(1))[0, 0] == 7
 
 
 def test_a_hub_set_with_one_named_class_in_a_list_has_labels(tmp_path: Path) -> None:

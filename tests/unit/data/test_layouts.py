@@ -475,7 +475,8 @@ def test_two_classes_called_like_parts_are_told_of(tmp_path: Path) -> None:
 def test_system_folders_and_droppings_are_no_classes(tmp_path: Path, form: Form) -> None:
     strays = ("@eaDir/1.png/SYNOPHOTO_THUMB_M.jpg", "cat/@eaDir/1.png/SYNO.jpg", "__MACOSX/cat/1.png", "#recycle/1.png",
               "$RECYCLE.BIN/1.png", "System Volume Information/1.png", "lost+found/1.png", ".thumbnails/1.png",
-              "cat/.ipynb_checkpoints/1-checkpoint.png", "@Recycle/1.png", "@Recently-Snapshot/1.png")  # fmt: skip
+              "cat/.ipynb_checkpoints/1-checkpoint.png", "@Recycle/1.png", "@Recently-Snapshot/1.png",
+              "cat/@__thumb/1.png", "RECYCLER/1.png", "~snapshot/1.png", "LOST.DIR/1.png")  # fmt: skip
     droppings = ("cat/Thumbs.db", "desktop.ini", ".DS_Store", "cat/._1.png", "dog/._2.png", "__MACOSX/cat/._1.png",
                  "dog/2.png:Zone.Identifier")  # fmt: skip
     files = {"cat/1.png": png(1), "dog/2.png": png(2), **dict.fromkeys(strays, png(9)),
@@ -537,3 +538,99 @@ def test_a_folder_of_what_is_not_read_says_what_it_is(tmp_path: Path) -> None:
     for name, reason in (("a.heic", "but 1 HEIC file: pip install pillow-heif"), ("x.7z", "but the archive x.7z")):
         with pytest.raises(DataError, match=f"holds no images \\({reason}"):
             open_source(str(as_folder(tmp_path / name, {name: b"x"})))
+
+
+def test_a_class_of_unread_files_beside_the_only_one_that_is_read_is_named_in_archives_too(tmp_path: Path) -> None:
+    files = {"photos/cat/1.png": png(1), "photos/dog/2.heic": b"x"}
+    for form in (as_zip, as_tar):
+        notes = open_source(str(form(tmp_path / "x", files))).notes
+        assert notes[0] == "1 folder without images is no class: photos/dog (1 .heic)"
+
+
+def test_a_folder_of_unread_kinds_alone_says_which(tmp_path: Path) -> None:
+    root = as_folder(tmp_path / "x", {"cat/1.jpg_large": png(1), "dog/2.jpg_large": png(2), "dog/3": png(3)})
+    with pytest.raises(DataError, match=r"\(but files of kinds that are not read: 2 \.jpg_large, 1 no suffix\); put"):
+        open_source(str(root))
+
+
+def test_runs_of_ctfgan_in_the_folder_that_they_were_trained_on_are_nobodys_images(tmp_path: Path) -> None:
+    run = {"recipe.json": b"{}", "journal.jsonl": b"", "sheets/1.png": png(9), "bundle/a.txt": b""}
+    files = {"cat/1.png": png(1), "dog/2.png": png(2)}
+    before = open_source(str(as_folder(tmp_path, files)))
+    source = open_source(str(as_folder(tmp_path, {f"runs/{n}/{name}": run[name] for n in "ab" for name in run})))
+    assert labels(source) == labels(before) == {1: "cat", 2: "dog"}
+    assert source.identity() == before.identity()
+    assert source.notes[0].endswith("passed over (a run of ctfgan: 2)")
+
+
+def test_links_in_a_tar_are_the_files_that_they_lead_to(tmp_path: Path) -> None:
+    path = as_tar(tmp_path / "x", {"cat/1.png": png(1), "cat/2.png": png(2)})
+    links = {
+        "dog/3.png": ("../cat/1.png", tarfile.SYMTYPE), "eel/4.png": ("../dog/3.png", tarfile.SYMTYPE),
+        "fox/5.png": ("cat/2.png", tarfile.LNKTYPE), "gnu": ("/elsewhere/gnu", tarfile.SYMTYPE),
+        "hen/1.png": ("2.png", tarfile.SYMTYPE), "hen/2.png": ("1.png", tarfile.SYMTYPE),
+    }  # fmt: skip
+    with tarfile.open(path, "a") as archive:
+        for name, (target, kind) in links.items():
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, target
+            archive.addfile(member)
+    source = open_source(str(path))
+    assert sorted(source.classes[label] for label in source.labels) == ["cat", "cat", "dog", "eel", "fox"]
+    assert np.asarray(source.read(source.labels.tolist().index(2)))[0, 0] == 1, "eel is dog is the first cat"
+    assert source.notes == (f"3 links lead to no file in {path} (first: gnu)",)
+
+
+@pytest.mark.parametrize(
+    ("train", "test"), [("training_set", "test_set"), ("trainset", "testset"), ("train", "validate")]
+)
+def test_parts_may_be_called_sets(tmp_path: Path, train: str, test: str) -> None:
+    files = {f"{part}/{name}/{grey}.png": png(grey) for grey, (part, name) in enumerate(
+        ((train, "cat"), (train, "dog"), (test, "cat"), (test, "dog")))}  # fmt: skip
+    location = str(as_folder(tmp_path / "x", files))
+    assert labels(open_source(location, "train")) == {0: "cat", 1: "dog"}
+    assert labels(open_source(location, "test")) == {2: "cat", 3: "dog"}
+
+
+def test_folders_that_stylegan_numbered_are_told_of_where_their_table_is_missing(tmp_path: Path) -> None:
+    files = {f"0000{grey // 2}/img0000{grey:04}.png": png(grey) for grey in range(4)}
+    source = open_source(str(as_folder(tmp_path / "x", files)))
+    assert source.classes == ("00000", "00001")
+    assert "as StyleGAN's tools number folders of a thousand images each; if they are that, put" in source.notes[0]
+    named = as_folder(tmp_path / "y", {"00000/a.png": png(1), "00001/b.png": png(2)})  # as traffic signs come
+    assert open_source(str(named)).notes == ()
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        csv({"1.png": "cat", "2.png": "dog"}).replace(b",", b", "), csv({"1.png": "cat", "2.png": "dog"}, mark="|"),
+        csv({"1.png": "cat ", "2.png": "dog"}).replace(b"\n", b"\r"),
+        csv({"1.png": "cat", "2.png": "dog"}).decode().encode("utf-16"),
+        csv({"1.PNG": "cat", "./2.Png": "dog"}),
+    ],
+)  # fmt: skip
+def test_a_table_may_come_from_other_programs_and_systems(tmp_path: Path, table: bytes) -> None:
+    root = as_folder(tmp_path / "x", {"1.png": png(1), "2.png": png(2), "metadata.csv": table})
+    assert labels(open_source(str(root))) == {1: "cat", 2: "dog"}
+
+
+def test_a_name_in_another_case_means_an_image_only_if_it_is_the_only_one(tmp_path: Path) -> None:
+    files = {"1.png": png(1), "1.PNG": png(2), "\u00e9.png": png(3), "4.png": png(4)}
+    table = csv({"1.Png": "cat", "e\u0301.png": "dog", "4.png": "cat"})
+    root = as_folder(tmp_path / "x", files | {"metadata.csv": table})
+    assert labels(open_source(str(root), keep_unlabelled=True)) == {1: None, 2: None, 3: "dog", 4: "cat"}
+
+
+def test_an_image_with_several_labels_in_a_table_is_told_of(tmp_path: Path) -> None:
+    table = csv({"1.png": "cat", "2.png": "dog"}) + b"1.png,dog\n2.png,dog\n"
+    root = as_folder(tmp_path / "x", {"1.png": png(1), "2.png": png(2), "metadata.csv": table})
+    source = open_source(str(root))
+    assert labels(source) == {1: "dog", 2: "dog"}
+    assert source.notes[0].endswith("; 1 image has several labels in it, of which the last counts (first: 1.png)")
+
+
+def test_files_of_another_part_are_not_missed_in_a_table(tmp_path: Path) -> None:
+    rows = {f"{part}/{grey}.png": name for part in ("train", "test") for grey, name in ((1, "cat"), (2, "dog"))}
+    root = as_folder(tmp_path / "x", {name: png(1) for name in rows} | {"metadata.csv": csv({**rows})})
+    assert not any("not there" in note for note in open_source(str(root)).notes)

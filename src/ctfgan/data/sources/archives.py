@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import io
 import os
+import posixpath
 import shutil
 import tarfile
 import tempfile
@@ -16,7 +17,7 @@ import weakref
 import zipfile
 from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -184,6 +185,26 @@ class TarContent:
     folders: list[str]
     damage: str
     """A sentence about where it is damaged or cut off; empty if it is not."""
+    links: dict[str, str] = field(default_factory=dict)
+    """Names of links, which lie nowhere, and the inner path that each leads to; those to files become members."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What must be said of it, one sentence each."""
+        if not self.links:
+            return (self.damage,) * bool(self.damage)
+        lead = plural(len(self.links), "link leads", "links lead")
+        first = readable(next(iter(self.links)))
+        return (*((self.damage,) * bool(self.damage)), f"{lead} to no file in {self.archive} (first: {first})")
+
+    def follow_links(self) -> None:
+        """Make members of the links that lead to some, also by way of other links."""
+        targets = {inner_path(member.name): member for member in self.members}
+        while ready := [name for name, target in self.links.items() if target in targets]:
+            for name in ready:
+                member = replace(targets[self.links.pop(name)], name=name)
+                self.members.append(member)
+                targets[inner_path(name)] = member
 
 
 def is_tar(name: str) -> bool:
@@ -209,7 +230,8 @@ def tar_content(archive: Path) -> TarContent:
                 f"{archive} is no plain tar file ({excerpt(error)}); unpack it if it is compressed, or fetch it again"
             ) from error
         cut = _take_all(files, tar, content)
-    return content if files.damage else TarContent(archive, content.members, content.folders, cut)
+    content.follow_links()
+    return content if files.damage else replace(content, damage=cut)
 
 
 def tar_tree(location: str, contents: Iterable[TarContent]) -> ArchiveTree:
@@ -224,7 +246,7 @@ def tar_tree(location: str, contents: Iterable[TarContent]) -> ArchiveTree:
                 outside += 1
             else:
                 members[name] = member
-    damage = tuple(content.damage for content in contents if content.damage)
+    damage = tuple(note for content in contents for note in content.notes)
     return ArchiveTree(location, [content.archive for content in contents], members, folders, outside, damage)
 
 
@@ -263,6 +285,9 @@ def _take_all(files: TarFiles, tar: tarfile.TarFile, content: TarContent) -> str
             content.members.append(TarMember(files, member.name, member.offset_data, member.size))
         elif member.isdir():
             content.folders.append(member.name)
+        elif member.islnk() or member.issym():  # a hard link's target is a path in the archive
+            beside = member.name.rpartition("/")[0] if member.issym() else ""
+            content.links[member.name] = inner_path(posixpath.normpath(f"{beside}/{member.linkname}")) or ""
 
 
 def _is_end_mark(plain: Path, offset: int) -> bool:

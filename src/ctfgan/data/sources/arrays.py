@@ -249,13 +249,14 @@ def _plain_labels(
     if kind == "b":
         return labels.astype(np.int64), classes
     if kind == "f" and labels.size:
-        missing = np.isnan(labels)
-        if (odd := np.flatnonzero(~missing & (labels != np.floor(labels)) | (np.abs(labels) > LARGEST_FLOAT))).size:
+        floats = labels.astype(np.float64)  # the limit is no half float
+        missing = np.isnan(floats)
+        if (odd := np.flatnonzero(~missing & (floats != np.floor(floats)) | (np.abs(floats) > LARGEST_FLOAT))).size:
             raise DataError(
                 f"{location}: labels have type {labels.dtype}; they must be integers or whole numbers, and label "
                 f"{odd[0]} is {labels.reshape(-1)[odd[0]]}"
             )
-        return np.where(missing, UNLABELLED, labels).astype(np.int64), classes
+        return np.where(missing, UNLABELLED, floats).astype(np.int64), classes
     if kind in "US" and labels.size:
         texts = [text or None for text in _texts(location, labels, "labels")]
         if classes is None or not {*texts} - {None} <= {*classes}:

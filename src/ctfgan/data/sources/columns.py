@@ -150,6 +150,8 @@ def column_labels(
                     f"{reason}; {LABEL_SETTING} must name another, of {excerpt(_listed(columns))}"
                 ) from error
             return (), unlabelled, (printable(f"{reason}, so the images have none; {LABEL_SETTING} names another"),)
+    if label.holds == "text":
+        values = [(text and text.strip()) or None for text in values]
     return *numbered(values, label.class_names, location), ()
 
 
@@ -192,11 +194,12 @@ def _whole_label(value: Any, are_single: bool) -> LabelValue:
 
 
 def text_labels(texts: Sequence[str | None]) -> list[LabelValue]:
-    """Labels from a file of text: whole numbers if all are, also as floats (``3.0``); empty ones are None.
+    """Labels from a file of text: whole numbers if all are, also as floats (``3.0``); empty ones are None, and blanks
+    around them say nothing.
 
     007 is a name.
     """
-    given: list[LabelValue] = [text or None for text in texts]
+    given: list[LabelValue] = [(text and text.strip()) or None for text in texts]
     numbers = [None if text is None else _WHOLE.fullmatch(str(text)) for text in given]
     if any(number is None and text is not None for number, text in zip(numbers, given, strict=True)):
         return given

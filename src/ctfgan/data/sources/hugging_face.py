@@ -7,6 +7,7 @@ Parquet shards are read in place, a row group at a time; the library would first
 from __future__ import annotations
 
 import json
+import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ from ctfgan.data.sources.columns import Columns, Holds, TableColumn, choose_colu
 from ctfgan.data.sources.encoded import EncodedSource, read_image
 
 """``hf:owner/name`` or ``hf:owner/name@config``."""
+_IMAGE_STRUCT = re.compile(r"struct<(?:path: \w+, )?bytes: ")
 SAVED = ("dataset_dict.json", "state.json")
 
 
@@ -230,7 +232,7 @@ def _columns(schema: Any) -> list[TableColumn]:
 
 def _holds(kind: str) -> Holds:
     """Pyarrow's name of a type: ``struct<bytes: binary, path: string>``, ``int64``, ``large_string`` ..."""
-    if kind in ("binary", "large_binary", "binary_view") or kind.startswith("struct<bytes: "):
+    if kind in ("binary", "large_binary", "binary_view") or _IMAGE_STRUCT.match(kind):
         return "bytes"
     kind = kind.removeprefix("dictionary<values=")
     if kind.startswith(("int", "uint")):

@@ -26,10 +26,16 @@ from ctfgan.data.sources.sample_set import SET_MANIFEST
 from ctfgan.data.sources.tree import Tree, folders_around, readable
 
 SPLIT_FOLDERS = {
-    **dict.fromkeys(("train", "training"), TRAIN),
-    **dict.fromkeys(("val", "valid", "validation", "dev"), VALIDATION),
-    **dict.fromkeys(("test", "testing"), TEST),
+    word + end: split
+    for words, split in (
+        (("train", "training"), TRAIN),
+        (("val", "valid", "validation", "validate", "dev"), VALIDATION),
+        (("test", "testing"), TEST),
+    )
+    for word in words
+    for end in ("", "set", "_set", "-set", " set", "_data", "-data", " data")
 }
+_STYLEGAN_IMAGE = re.compile(r"[0-9]{5}/img[0-9]{8}\.[a-z]+")
 LABEL_FILES = frozenset({".csv", ".tsv", ".json", ".jsonl", ".xlsx", ".mat"})
 ARCHIVES = (ZIP, TAR, *COMPRESSED, ".npz", ".7z", ".rar")
 
@@ -145,6 +151,12 @@ class TreeSource(EncodedSource):
             first = self._images[names.index("")].rpartition("/")[2]
             have = plural(names.count(""), "image beside the class folders has", "images beside the class folders have")
             return [name or None for name in names], (f"{have} no label (first: {readable(first)})",)
+        if all(map(_STYLEGAN_IMAGE.fullmatch, (path[len(self._base) :] for path in self._images))):
+            return names, (
+                f"the classes are called {' and '.join(map(repr, sorted(classes)[:2]))} ..., as StyleGAN's tools "
+                "number folders of a thousand images each; if they are that, put the images into one folder, or add "
+                "their dataset.json",
+            )
         if all(name.lower() in SPLIT_FOLDERS for name in classes):
             return names, (
                 f"the classes are called {' and '.join(map(repr, sorted(classes)))}; if these are parts of a set "
@@ -219,8 +231,9 @@ def tree_parts(tree: Tree, columns: Columns, class_of_folder: Mapping[str, str] 
 
 def _passed_over(tree: Tree, base: str, used: frozenset[str]) -> tuple[str, ...]:
     """What of a folder is not used: folders without images, files of other kinds; a sentence each."""
-    notes = [*_folders_note(tree, base, [path for path in _without_images(tree) if path.startswith(base)])]
-    others = [path for path in tree.listing.others if path.startswith(base) and path not in used]
+    inside = "" if base == tree.base else base  # an archive may hold more beside the folder around its images
+    notes = [*_folders_note(tree, base, [path for path in _without_images(tree) if path.startswith(inside)])]
+    others = [path for path in tree.listing.others if path.startswith(inside) and path not in used]
     heif = [path for path in others if suffix_of(path) in HEIF_SUFFIXES]
     if heif:
         notes.append(
@@ -246,7 +259,7 @@ def _folders_note(tree: Tree, base: str, folders: Sequence[str]) -> tuple[str, .
     """A sentence about folders without images: what they hold instead."""
     if not folders:
         return ()
-    names = [f"{folder[len(base) :]} ({_content(tree, folder)})" for folder in folders[:MOST_LISTED]]
+    names = [f"{folder.removeprefix(base)} ({_content(tree, folder)})" for folder in folders[:MOST_LISTED]]
     are = plural(len(folders), "folder without images is no class", "folders without images are no classes")
     return (readable(f"{are}: {a_few([*names, *folders[MOST_LISTED:]])}"),)
 
@@ -286,4 +299,7 @@ def _unread(tree: Tree, base: str) -> str:
     if archives:
         return f" (but the archive {excerpt(readable(archives[0]), 100)}: give that, or unpack it)"
     heif = sum(suffix_of(path) in HEIF_SUFFIXES for path in others)
-    return f" (but {plural(heif, 'HEIC file')}: pip install pillow-heif)" if heif else ""
+    if heif:
+        return f" (but {plural(heif, 'HEIC file')}: pip install pillow-heif)"
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in _kinds(others).most_common(3))
+    return f" (but files of kinds that are not read: {readable(kinds)})" if kinds else ""

@@ -6,9 +6,11 @@ The paths in them are relative to the folder that a table lies in. Nothing outsi
 
 from __future__ import annotations
 
+import codecs
 import csv
 import json
 import posixpath
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO, TextIOWrapper
@@ -26,7 +28,7 @@ from ctfgan.data.sources.columns import (
     text_labels,
     whole_labels,
 )
-from ctfgan.data.sources.tree import Tree
+from ctfgan.data.sources.tree import Tree, readable
 
 CSV, JSONL, STYLEGAN = "metadata.csv", "metadata.jsonl", "dataset.json"
 FILE_NAME = "file_name"
@@ -34,7 +36,8 @@ LONGEST_TABLE = 1 << 28
 """Bytes; some millions of images."""
 LONGEST_ROW = 1 << 20
 MOST_COLUMNS = 1_000
-DELIMITERS = ",;\t"
+DELIMITERS = ",;\t|"
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,30 @@ class TableLabels:
     """Of the tables."""
     named: int = 0
     """How many of the images the tables with labels name."""
+
+
+class _Names:
+    """Finds the image that a table means; where none is called so, the only one whose name differs in case or Unicode
+    form alone.
+
+    Args:
+        images: those that labels are wanted for.
+        every: all images there are.
+    """
+
+    def __init__(self, images: Sequence[str], every: Sequence[str]) -> None:
+        self.images, self._every = frozenset(images), frozenset(every)
+        self._by_fold: dict[str, str | None] = {}
+        for image in every:
+            fold = _folded(image)
+            self._by_fold[fold] = None if fold in self._by_fold else image
+
+    def __getitem__(self, path: str) -> str | None:
+        return path if path in self._every else self._by_fold.get(_folded(path))
+
+
+def _folded(path: str) -> str:
+    return unicodedata.normalize("NFC", path).casefold()
 
 
 @dataclass(frozen=True)
@@ -78,7 +105,7 @@ def labels_in_tables(tree: Tree, images: Sequence[str], columns: Columns, base: 
     Raises:
         DataError: a damaged table, one without the column that the user named, or labels that are none.
     """
-    known, tables = frozenset(images), dict[str, _Table]()
+    known, tables = _Names(images, tree.listing.images), dict[str, _Table]()
     for path in tables_in(tree.listing.others):
         folder = path[: len(path) - len(path.rpartition("/")[2])]
         if folder.startswith(base) or base.startswith(folder):
@@ -101,16 +128,18 @@ def labels_in_tables(tree: Tree, images: Sequence[str], columns: Columns, base: 
     return TableLabels(values, notes, frozenset(tables), sum(image in by_image for image in images))
 
 
-def _read(tree: Tree, path: str, folder: str, images: frozenset[str], columns: Columns) -> _Table | None:
+def _read(tree: Tree, path: str, folder: str, known: _Names, columns: Columns) -> _Table | None:
     """One table; None for a file that is only called like one."""
     try:
         content = tree.small(path, LONGEST_TABLE)
         name = path.rpartition("/")[2].lower()
         if name == STYLEGAN:
-            return _stylegan(content, folder, images)
+            return _stylegan(content, folder, known)
+        if content.startswith(_UTF_16):
+            content = content.decode("utf-16").encode()
         if FILE_NAME.encode() not in content[:LONGEST_ROW].lower():
             return None
-        return _imagefolder(content, tree.place(path), folder, images, columns, is_csv=name == CSV)
+        return _imagefolder(content, tree.place(path), folder, known, columns, is_csv=name == CSV)
     except (ValueError, csv.Error, RecursionError) as error:
         raise DataError(
             f"{tree.place(path)} is no readable table ({excerpt(error)}); mend it, or take it away"
@@ -118,7 +147,7 @@ def _read(tree: Tree, path: str, folder: str, images: frozenset[str], columns: C
 
 
 def _imagefolder(
-    content: bytes, place: str, folder: str, images: frozenset[str], columns: Columns, *, is_csv: bool
+    content: bytes, place: str, folder: str, known: _Names, columns: Columns, *, is_csv: bool
 ) -> _Table | None:
     rows = _csv_rows if is_csv else _json_rows
     first_values = _first_values(rows(content))
@@ -132,23 +161,20 @@ def _imagefolder(
         if name != of_files
     ]
     label = choose_label(place, others, columns.label)
-    values, missing = dict[str, Any](), 0
+    found = _Found(known)
     for row in rows(content):
-        image = _inside(folder, row.get(of_files))
-        if image in images:
-            values[image] = None if label is None else row.get(label.name)
-        else:
-            missing += 1
+        found.add(_inside(folder, row.get(of_files)), None if label is None else row.get(label.name))
+    values = found.values
     if not values:
         return _Table(f"names none of the images in {FILE_NAME}, so it is not used; it must name them")
     if label is None:
         names = excerpt(", ".join(column.name for column in others) or "none")
         return _Table(f"no column is known as the label (columns: {names}); {LABEL_SETTING} names one")
-    note = f"labels are read from its column {excerpt(label.name, 60)!r}{_not_there(missing)}"
+    note = f"labels are read from its column {excerpt(label.name, 60)!r}{found.words()}"
     return _Table(note, values, is_text=is_csv)
 
 
-def _stylegan(content: bytes, folder: str, images: frozenset[str]) -> _Table | None:
+def _stylegan(content: bytes, folder: str, known: _Names) -> _Table | None:
     if b'"labels"' not in content:
         return None
     table = json.loads(content)
@@ -158,15 +184,43 @@ def _stylegan(content: bytes, folder: str, images: frozenset[str]) -> _Table | N
     if isinstance(pairs, dict):
         pairs = list(pairs.items())
     if pairs is None:
-        return _Table("it has no labels, so the images have none", dict.fromkeys(images))
+        return _Table("it has no labels, so the images have none", dict.fromkeys(known.images))
     if not isinstance(pairs, list) or not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs):
         return None
-    labels = {image: value for name, value in pairs if (image := _inside(folder, name)) in images}
-    return _Table(f"labels are read from it{_not_there(len(pairs) - len(labels))}", labels) if labels else None
+    found = _Found(known)
+    for name, value in pairs:
+        found.add(_inside(folder, name), value)
+    return _Table(f"labels are read from it{found.words()}", found.values) if found.values else None
 
 
-def _not_there(missing: int) -> str:
-    return f"; {plural(missing, 'file that it names is', 'files that it names are')} not there" * bool(missing)
+class _Found:
+    """The labels of a table's rows, as they are read."""
+
+    def __init__(self, known: _Names) -> None:
+        self.values: dict[str, Any] = {}
+        self._known, self._missing, self._unlike = known, 0, dict[str, None]()
+
+    def add(self, path: str, value: Any) -> None:
+        """Take the label of a path; of several for one image the last."""
+        image = self._known[path]
+        if image is None:
+            self._missing += 1
+        elif image in self._known.images:  # others are of another part of the set
+            if self.values.get(image, value) != value:
+                self._unlike[image] = None
+            self.values[image] = value
+
+    def words(self) -> str:
+        """What must be said of the rows."""
+        words = ""
+        if self._missing:
+            words += f"; {plural(self._missing, 'file that it names is', 'files that it names are')} not there"
+        if self._unlike:
+            have = plural(len(self._unlike), "image has", "images have")
+            words += (
+                f"; {have} several labels in it, of which the last counts (first: {readable(next(iter(self._unlike)))})"
+            )
+        return words
 
 
 def _inside(folder: str, name: object) -> str:
@@ -197,20 +251,24 @@ def _first_values(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
 
 def _csv_rows(content: bytes) -> Iterator[dict[str, Any]]:
     """Rows of a CSV, of which none may be endless; a cell that is missing is None."""
-    beginning = content[:LONGEST_ROW].decode("utf-8-sig", errors="replace").partition("\n")[0].lower()
-    likely = [mark for mark in DELIMITERS if FILE_NAME in next(csv.reader([beginning], delimiter=mark), [])]
+    beginning = "".join(content[:LONGEST_ROW].decode("utf-8-sig", errors="replace").splitlines()[:1]).lower()
+    likely = [
+        mark
+        for mark in DELIMITERS
+        if FILE_NAME in map(str.strip, next(csv.reader([beginning], delimiter=mark, skipinitialspace=True), []))
+    ]
     letters = 0
 
     def bounded_lines() -> Iterator[str]:
         nonlocal letters
-        for line in TextIOWrapper(BytesIO(content), "utf-8-sig", newline=""):
+        for line in TextIOWrapper(BytesIO(content), "utf-8-sig", newline=None):
             letters += len(line)
             if letters > LONGEST_ROW:
                 raise ValueError(f"a row of more than {LONGEST_ROW:,} letters")
             yield line
 
-    rows = csv.reader(bounded_lines(), delimiter=(likely or [","])[0])
-    names = next(rows, [])
+    rows = csv.reader(bounded_lines(), delimiter=(likely or [","])[0], skipinitialspace=True)
+    names = [name.strip() for name in next(rows, [])]
     letters = 0
     for row in rows:
         letters = 0

@@ -16,24 +16,30 @@ from ctfgan.core.errors import DataError
 from ctfgan.core.text import a_few, excerpt, plural, printable
 from ctfgan.data.sources.base import file_identity
 from ctfgan.data.sources.encoded import HEADER_BYTES, LARGEST_FILE, is_image_name
+from ctfgan.storage.run_folder import JOURNAL, RECIPE
 
 _STRAYS = frozenset(
     name.casefold()
     for name in (
         # of NAS and file servers
-        "@eaDir", "@tmp", "#recycle", "#snapshot", "@Recycle", "@Recently-Snapshot", "lost+found",
+        "@eaDir", "@SynoResource", "@sharebin", "@tmp", "#recycle", "#snapshot", "~snapshot", "@Recycle",
+        "@Recently-Snapshot", "@__thumb", "@Transcode", "lost+found",
         # of macOS (all others begin with a dot)
         "__MACOSX", "Network Trash Folder", "Temporary Items", "Icon\r",
         # of Windows
-        "$RECYCLE.BIN", "System Volume Information", "found.000", "Thumbs.db", "ehthumbs.db", "ehthumbs_vista.db",
-        "desktop.ini",
+        "$RECYCLE.BIN", "RECYCLER", "System Volume Information", "WPSystem", "$Extend", "found.000", "Thumbs.db",
+        "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini",
+        # of Android
+        "LOST.DIR",
         # of programs
-        "__pycache__",
+        "__pycache__", "_gsdata_", "_vti_cnf",
     )
 )  # fmt: skip
 _WINDOWS_ORIGIN = ":zone.identifier"
 """How the name of a file ends in which Windows notes where a download comes from, once it is copied elsewhere."""
 BROKEN_LINK = "a broken link"
+RUN_FILES = frozenset({RECIPE, JOURNAL})
+RUN = "a run of ctfgan"
 _RESOURCE_FORK = "._"
 """How macOS calls what it knows of ``x.png`` on a foreign disk: ``._x.png`` is no image, whatever its suffix says."""
 
@@ -71,9 +77,9 @@ class Listing:
     unusable: dict[str, str] = field(default_factory=dict)
     """Links that lead nowhere and folders that cannot be opened, with the reason."""
 
-    def add(self, path: str) -> None:
-        """Put a file where it belongs."""
-        stray = stray_part(path)
+    def add(self, path: str, stray: str | None = None) -> None:
+        """Put a file where it belongs; ``stray`` makes it nobody's data, whatever its path says."""
+        stray = stray or stray_part(path)
         if stray is None:
             (self.images if is_image_name(path) else self.others).append(path)
         elif not path.rpartition("/")[2].startswith(_RESOURCE_FORK) and is_image_name(path):
@@ -132,24 +138,29 @@ class Tree(ABC):
 class FolderTree(Tree):
     """The files below a folder, each folder's before those of its subfolders, both sorted.
 
-    Links are followed, but not in circles.
+    Links are followed, but not in circles. Runs of ctfgan below the root hold nobody's images: they come after those
+    that it was trained on.
     """
 
     def __init__(self, root: Path) -> None:
         self.location = str(root)
         self.root = root
         self.listing = Listing()
+        run = ""  # the run of ctfgan that the walk is in
         for folder, subfolders, names in os.walk(root, followlinks=True, onerror=self._note_closed):
             below = self._below(folder)
             prefix = f"{below}/" if below else ""
             subfolders[:] = sorted(name for name in subfolders if not _leads_back(Path(folder, name)))
-            is_ours = stray_part(below) is None
+            run = run if run and f"{below}/".startswith(f"{run}/") else below if {*names} >= RUN_FILES else ""
+            is_ours = stray_part(below) is None and not run
+            if run == below and run in self.listing.folders:
+                self.listing.folders.remove(run)
             self.listing.folders.extend(f"{prefix}{name}" for name in subfolders if is_ours and not is_stray(name))
             for name in sorted(names):
                 if is_ours and not is_image_name(name) and not is_stray(name) and _is_broken(Path(folder, name)):
                     self.listing.unusable[f"{prefix}{name}"] = BROKEN_LINK
                 else:
-                    self.listing.add(f"{prefix}{name}")
+                    self.listing.add(f"{prefix}{name}", RUN if run else None)
 
     def place(self, path: str) -> str:
         return readable(str(self.root / path))
@@ -250,7 +261,7 @@ class ArchiveTree(Tree):
         around = folders_around([*members, *(f"{folder}/" for folder in folders)])
         self.listing.folders.extend(sorted(folder for folder in around if stray_part(folder) is None))
         if self.listing.images:
-            self.base = _common_folder(self.listing.images)
+            self.base = common_folder(self.listing.images)
 
     def place(self, path: str) -> str:
         archive = str(self._members[path].archive) if path in self._members else self.location
@@ -297,7 +308,7 @@ def inner_path(name: str) -> str | None:
     return None if ".." in parts or not parts else "/".join(parts)
 
 
-def _common_folder(paths: Iterable[str]) -> str:
+def common_folder(paths: Iterable[str]) -> str:
     """The innermost folder that holds all of some files, with ``/`` behind it; empty if that is the root."""
     first, last = min(paths).split("/")[:-1], max(paths).split("/")[:-1]
     common = takewhile(lambda names: names[0] == names[1], zip(first, last, strict=False))

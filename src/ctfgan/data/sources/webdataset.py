@@ -110,7 +110,7 @@ class ShardSource(EncodedSource):
         others: dict[str, None] = {}
         samples = [sample for shard in shards for sample in _samples(shard, columns, others)]
         self._images = [sample.image for sample in samples if sample.image is not None]
-        self.notes = tuple(shard.damage for shard in shards if shard.damage)
+        self.notes = tuple(note for shard in shards for note in shard.notes)
         without = len(samples) - len(self._images)
         if without:
             self.notes += (f"{plural(without, 'sample without an image is', 'samples without an image are')} unused",)
