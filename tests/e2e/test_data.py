@@ -54,7 +54,7 @@ def test_check_shows_what_it_found_and_changes_nothing(run_cli: RunCli, photos: 
         "smallest: [red]bird 6, dog 26, cat 30",
         "cat/bad.png: not an image",
         "cat/1.png = dog/stray.png",
-        "small classes: 1 class with 4 to 19 images",
+        "small classes: 1 class with 1 to 19 different images",
         "usable as high-quality images (--hq): yes",
     ):
         assert words in shown.out, words

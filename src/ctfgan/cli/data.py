@@ -209,14 +209,18 @@ def _comparison(
 
 def _packed(packed: PackedImages, out: Path) -> Iterator[str]:
     """Lines on a new folder of packed images, and what to type next."""
+    import numpy as np
+
     from ctfgan.data.inspection import classes_and_levels, look_alike_names, unreadable_images
+    from ctfgan.data.splits import different_of_classes
     from ctfgan.models.widths import PLANS
 
     survey, counts = packed.survey, packed.counts()
+    different = different_of_classes(packed.labels, packed.firsts, np.arange(len(packed)), len(packed.names))
     yield from _summary(survey, packed.names, counts)
     findings = (
         *unreadable_images(survey),
-        *classes_and_levels(survey.location, packed.classes, counts),
+        *classes_and_levels(survey.location, packed.classes, counts, different),
         *look_alike_names(packed.names),
     )
     yield from _findings(findings, survey.location)

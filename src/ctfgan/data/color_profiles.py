@@ -41,7 +41,7 @@ class ColorProfile:
 def profile_of(image: Image.Image) -> ColorProfile | None:
     """The colour profile of an image, which speaks of its levels in 8 bits; None without one, or if it means sRGB."""
     content = image.info.get("icc_profile")
-    if not isinstance(content, bytes) or not content:
+    if not isinstance(content, bytes) or not content or image.mode == "LAB":  # whose levels say their colours
         return None
     mode = "L" if image.mode in GREYS or kind_of(image.mode) else image.mode if image.mode == "CMYK" else "RGB"
     return _read(content, mode)

@@ -8,14 +8,15 @@ import numpy as np
 
 from ctfgan.core.text import plural
 from ctfgan.data.dataset import Dataset
-from ctfgan.data.inspection import small_classes
+from ctfgan.data.inspection import folders_of_folders, small_classes
 from ctfgan.data.low_quality import LowQuality
 from ctfgan.data.low_quality_bank import UNLABELLED_SHARE
 from ctfgan.data.namesakes import listed, pairing_lines
 from ctfgan.data.packed import PackedImages
 from ctfgan.data.settings import PUBLISHED, DataSettings
+from ctfgan.data.sides import same_place, shared_pixels
 from ctfgan.data.sources.base import Labels
-from ctfgan.data.splits import shared_rows
+from ctfgan.data.splits import different_of_classes, shared_rows
 
 EXAMPLES = 5
 
@@ -26,8 +27,7 @@ def describe(dataset: Dataset, settings: DataSettings) -> list[str]:
     counts = packed.counts()
     lines = _survey_lines("high quality", packed)
     lines.append(f"  classes: {len(packed.names):,}, {_spread(counts)} images each: {_histogram(packed.names, counts)}")
-    if packed.names.any_contains("/"):
-        lines.append("  note: classes lie in folders of folders; if that is not meant, give the folder one level below")
+    lines += _level_lines(packed)
     lines += _copies_lines(packed)
     used = len(dataset.training)
     lines.append(
@@ -48,6 +48,7 @@ def describe(dataset: Dataset, settings: DataSettings) -> list[str]:
         return [*lines, "low quality: none (this method uses none)"]
     if side.packed is not None:
         lines += [*_survey_lines("low quality", side.packed), *_copies_lines(side.packed)]
+        lines += [*_level_lines(side.packed), *_apart_lines(packed, side.packed)]
     else:
         lines.append(
             "low quality: degraded copies of high-quality images, "
@@ -68,6 +69,15 @@ def describe(dataset: Dataset, settings: DataSettings) -> list[str]:
     return [*lines, *_pairing_lines(dataset, side), *_lq_only_lines(dataset, side)]
 
 
+def _apart_lines(high: PackedImages, low: PackedImages) -> list[str]:
+    """What the two sides should not share: a place, or pictures, which are told where both are packed alike."""
+    if place := same_place(high.survey.location, low.survey.location):
+        return [f"  note: {place}"]
+    is_alike = high.images.shape[1:] == low.images.shape[1:]
+    shared = len(shared_rows(low.digests, high.digests)) if is_alike else 0
+    return [f"  note: {shared_pixels(shared)}"] if shared else []
+
+
 def _group_lines(names: Sequence[str]) -> list[str]:
     if not names:
         return []
@@ -81,12 +91,19 @@ def _copies_lines(packed: PackedImages) -> list[str]:
     return [f"  {count} are copies of others; copies stay on one side of every split"]
 
 
+def _level_lines(packed: PackedImages) -> list[str]:
+    if not packed.names.any_contains("/"):
+        return []
+    findings = folders_of_folders(packed.survey.location, packed.names.all())
+    return [f"  note: {finding.summary}" for finding in findings]
+
+
 def _small_class_lines(dataset: Dataset) -> list[str]:
-    names = dataset.high_quality.names
-    counts = np.bincount(dataset.labels(dataset.training), minlength=len(names))
+    packed, names = dataset.high_quality, dataset.high_quality.names
+    different = different_of_classes(packed.labels, packed.firsts, dataset.training, len(names))
     return [
         f"  note: {finding.summary} ({', '.join(finding.examples[:EXAMPLES])}{', ...' * (finding.count > EXAMPLES)})"
-        for finding in small_classes(names, counts, fewest=1)
+        for finding in small_classes(names, different)
     ]
 
 

@@ -19,9 +19,19 @@ from ctfgan.data.namesakes import pairing_lines, resolve_pairing
 from ctfgan.data.packed import SourceSummary, fingerprint_of
 from ctfgan.data.scan import PixelPass, read_headers
 from ctfgan.data.settings import MIN_IMAGES_PER_CLASS
+from ctfgan.data.sides import same_place, shared_pixels, swapped_sides
 from ctfgan.data.sources.base import ImageSource, Labels
 from ctfgan.data.sources.packed_set import PackedSource
-from ctfgan.data.splits import Digests, Indices, digest, digests_of, repeats, shared_rows
+from ctfgan.data.splits import (
+    Digests,
+    Indices,
+    different_of_classes,
+    digest,
+    digests_of,
+    first_rows,
+    repeats,
+    shared_rows,
+)
 
 FEW_IMAGES_PER_CLASS = 20
 FAR_FROM_MEDIAN = 2.0
@@ -107,12 +117,13 @@ def inspect(source: ImageSource, progress: Progress = silent) -> Inspection:
     rows = np.flatnonzero(readable)
     digests, sizes, labels = digests[rows], sizes[rows], source.labels[rows]
     counts = np.bincount(labels[labels >= 0], minlength=len(source.classes))
+    different = different_of_classes(labels, first_rows(digests), np.arange(len(rows)), len(source.classes))
     short = sizes.min(axis=1)
     spread = (int(short.min()), int(np.median(short)), int(short.max()))
     survey = replace(pixels.summary(), sides=spread, modes=dict(modes.most_common()))
     findings = (
         *unreadable_images(survey),
-        *classes_and_levels(source.location, tuple(source.classes), counts),
+        *classes_and_levels(source.location, tuple(source.classes), counts, different),
         *without_label(source.classes, labels),
         *look_alike_names(source.classes),
         *duplicates(source, rows, digests),
@@ -125,15 +136,21 @@ def inspect(source: ImageSource, progress: Progress = silent) -> Inspection:
 
 
 def compare(high: Inspection, low: Inspection) -> list[DataFinding]:
-    """What is odd about two sides taken together: the same pixels on both; of names see namesakes.py."""
+    """What is odd about two sides taken together: places, sizes, the same pixels; of names see namesakes.py."""
     copies = shared_rows(low.digests, high.digests)
     first = dict(zip(high.digests[::-1].tolist(), high.rows[::-1].tolist(), strict=True)) if len(copies) else {}
     examples = [
         f"{low.source.name(int(low.rows[at]))} = {high.source.name(first[int(low.digests[at])])}"
         for at in copies[:EXAMPLES_KEPT]
     ]
-    summary = f"{plural(len(copies), 'low-quality image')} with exactly the pixels of a high-quality one"
-    return _finding("on both sides", summary, examples, len(copies))
+    sentences = {
+        "one place": same_place(high.survey.location, low.survey.location),
+        "swapped": swapped_sides(high.survey, low.survey),
+    }
+    return [
+        *(DataFinding(topic, sentence) for topic, sentence in sentences.items() if sentence),
+        *_finding("on both sides", shared_pixels(len(copies)), examples, len(copies)),
+    ]
 
 
 def pairing_of(high: Inspection, low: Inspection) -> list[str]:
@@ -164,8 +181,15 @@ def unreadable_images(survey: SourceSummary) -> list[DataFinding]:
     return _finding("unreadable", f"{plural(count, 'image')} cannot be read; training skips them", examples, count)
 
 
-def classes_and_levels(location: str, classes: tuple[str, ...], counts: Labels) -> list[DataFinding]:
-    """No labels, a single class, a folder on the wrong level, classes with few readable images; counts ``(C,)``."""
+def classes_and_levels(location: str, classes: tuple[str, ...], counts: Labels, different: Labels) -> list[DataFinding]:
+    """No labels, a single class, a folder on the wrong level, classes with few readable images.
+
+    Args:
+        location: for messages.
+        classes: their names.
+        counts: of images that can be read, ``(C,)``.
+        different: the same without copies.
+    """
     if not classes:
         summary = "the images have no labels; put them in one subfolder per class to use them as high-quality images"
         return [DataFinding("no labels", summary)]
@@ -173,7 +197,8 @@ def classes_and_levels(location: str, classes: tuple[str, ...], counts: Labels) 
         return [DataFinding("single class", f"{classes[0]!r} is the only class; is {location} one level too deep?")]
     left_out = "training leaves them out (data.smallest_class); add images"
     tiny = _of_sizes("tiny classes", classes, counts, 0, MIN_IMAGES_PER_CLASS, left_out)
-    return [*_levels(location, classes), *tiny, *small_classes(classes, counts, MIN_IMAGES_PER_CLASS)]
+    large = np.where(counts < MIN_IMAGES_PER_CLASS, 0, different)
+    return [*folders_of_folders(location, classes), *tiny, *small_classes(classes, large)]
 
 
 def without_label(classes: Sequence[str], labels: Labels) -> list[DataFinding]:
@@ -185,24 +210,27 @@ def without_label(classes: Sequence[str], labels: Labels) -> list[DataFinding]:
     return _finding("partly labelled", summary, [], count)
 
 
-def small_classes(classes: Sequence[str], counts: Labels, fewest: int) -> list[DataFinding]:
-    """Classes with few images, but at least ``fewest``, below which something else is said; counts ``(C,)``."""
+def small_classes(classes: Sequence[str], different: Labels) -> list[DataFinding]:
+    """Classes with few different images, ``(C,)``, but not none."""
     rule = (
         "they may be learned poorly and lose their variety; what helps is more images, or augmentation "
         "(--set augmentation.policy=\"['translation', 'cutout']\")"
     )
-    return _of_sizes("small classes", classes, counts, fewest, FEW_IMAGES_PER_CLASS, rule)
+    return _of_sizes("small classes", classes, different, 1, FEW_IMAGES_PER_CLASS, rule, "different images")
 
 
-def _of_sizes(topic: str, classes: Sequence[str], counts: Labels, low: int, high: int, rule: str) -> list[DataFinding]:
+def _of_sizes(
+    topic: str, classes: Sequence[str], counts: Labels, low: int, high: int, rule: str, what: str = "images"
+) -> list[DataFinding]:
     chosen = np.flatnonzero((counts >= low) & (counts < high))
     first = chosen[np.argsort(counts[chosen], kind="stable")][:EXAMPLES_KEPT]
     examples = [f"{classes[label]}: {counts[label]:,}" for label in first]
-    summary = f"{plural(len(chosen), 'class', 'classes')} with {low} to {high - 1} images; {rule}"
+    summary = f"{plural(len(chosen), 'class', 'classes')} with {low} to {high - 1} {what}; {rule}"
     return _finding(topic, summary, examples, len(chosen))
 
 
-def _levels(location: str, classes: tuple[str, ...]) -> list[DataFinding]:
+def folders_of_folders(location: str, classes: Sequence[str]) -> list[DataFinding]:
+    """Classes that may lie on the wrong level, and the setting for another."""
     nested = [name for name in classes if "/" in name]
     if not nested:
         return []

@@ -182,9 +182,9 @@ def faint_set(extents: Extents) -> str:
 
 
 def faint_images(extents: Extents) -> NDArray[np.int64]:
-    """Places of images that have little contrast in a set where most have some."""
+    """Places of images that have little contrast in a set where at least half have some."""
     is_faint = extents[:, SPAN] < LITTLE
-    return np.flatnonzero(is_faint) if 2 * is_faint.sum() < len(extents) else np.empty(0, dtype=np.int64)
+    return np.flatnonzero(is_faint) if 2 * is_faint.sum() <= len(extents) else np.empty(0, dtype=np.int64)
 
 
 def faint_sentence(count: int, total: int) -> str:

@@ -17,6 +17,7 @@ from ctfgan.data.pack import pack
 from ctfgan.data.packed import PackedImages
 from ctfgan.data.scan import scan_headers
 from ctfgan.data.settings import MIN_IMAGES_PER_CLASS, DataSettings
+from ctfgan.data.sides import swapped_sides
 from ctfgan.data.sources.base import UNLABELLED, ImageSource, Labels
 from ctfgan.data.sources.columns import Columns
 from ctfgan.data.sources.registry import open_source
@@ -93,11 +94,8 @@ def low_quality_side(
     survey = scan_headers(source, progress)
     size = settings.low_quality_size
     if size is None:
-        if survey.sides[1] > packed.survey.sides[1]:
-            raise DataError(
-                f"the low-quality images ({survey.sides[1]} pixels) are larger than the high-quality ones "
-                f"({packed.survey.sides[1]}); swap --hq and --lq, or set data.low_quality_size if this is meant"
-            )
+        if swapped := swapped_sides(packed.survey, survey):
+            raise DataError(swapped)
         size = min(max(survey.sides[1], 4), settings.resolution)
     if size > settings.resolution:
         raise DataError(

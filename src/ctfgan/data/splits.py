@@ -179,6 +179,23 @@ def first_rows(digests: Digests) -> Indices:
     return firsts
 
 
+def different_of_classes(labels: Labels, firsts: Indices, rows: Indices, classes: int) -> Labels:
+    """How many different images of some rows each class has, ``(C,)``.
+
+    Args:
+        labels: of all images, ``(N,)``; -1 counts nowhere.
+        firsts: of each image the row of the first one with its pixels, ``(N,)``.
+        rows: ascending, ``(M,)``; all copies of an image or none.
+        classes: their number.
+    """
+    is_copy = firsts[rows] != rows
+    copies = rows[is_copy]
+    copies = copies[labels[firsts[copies]] != labels[copies]]  # of another class's image
+    pairs = np.unique(np.stack([labels[copies], firsts[copies]]), axis=1)
+    counted = np.concatenate([labels[rows[~is_copy]], pairs[0]])
+    return np.bincount(counted[counted >= 0], minlength=classes)
+
+
 def shared_rows(images: Digests, others: Digests) -> Indices:
     """Rows of the images that are among the others, too."""
     others = np.sort(others)  # several times as fast as np.isin where these are many

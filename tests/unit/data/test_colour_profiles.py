@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from ctfgan.data.color_profiles import profile_of
 from ctfgan.data.images import square
 from ctfgan.data.inspection import inspect
 from ctfgan.data.pack import pack
@@ -126,3 +127,9 @@ def test_a_profile_of_greys_that_a_sixteen_bit_image_carries_counts_as_used(tmp_
     notes = pack(source, scan_headers(source), 16, 1, "crop").survey.notes
     assert notes == ("1 image was converted to sRGB from the colour profile in the file (linear grey 1)",)
     assert inspect(source).survey.notes == notes
+
+
+def test_the_profile_of_an_image_of_lab_colours_says_nothing_more() -> None:
+    pixels = Image.new("LAB", (8, 8), (128, 128, 128))
+    pixels.info["icc_profile"] = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    assert profile_of(pixels) is None

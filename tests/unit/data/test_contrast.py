@@ -87,3 +87,12 @@ def test_the_extent_of_an_image_is_that_of_its_widest_channel(channels: int) -> 
 
 def test_a_plain_red_image_has_no_span() -> None:
     assert extent(np.full((4, 4, 3), (200, 30, 40), dtype=np.uint8)) == (30, 200, 0)
+
+
+def test_half_of_the_images_are_not_passed_over(tmp_path: Path, cache: Path) -> None:
+    write(tmp_path / "a", 6, 0, 15)
+    write(tmp_path / "b", 6, 0, 255)
+    notes, finding = said(tmp_path)
+    assert notes[0].startswith("6 of 12 images are a single colour or nearly")
+    assert finding is not None
+    assert finding.count == 6

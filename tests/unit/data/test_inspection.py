@@ -17,10 +17,11 @@ from ctfgan.data.images import plain
 from ctfgan.data.inspection import DataFinding, Inspection, compare, histogram, inspect
 from ctfgan.data.pack import build
 from ctfgan.data.scan import scan_headers
+from ctfgan.data.sides import same_place
 from ctfgan.data.sources.layout import TreeSource
 from ctfgan.data.sources.registry import open_source
 from ctfgan.data.sources.tree import FolderTree
-from ctfgan.data.splits import digest, repeats
+from ctfgan.data.splits import different_of_classes, digest, repeats
 from tests.conftest import snapshot
 
 WriteClasses = Callable[..., Path]
@@ -238,3 +239,29 @@ def test_a_histogram_holds_every_class_once(counts: list[int]) -> None:
         assert number == sum(low <= count <= high for count in counts)
     assert sum(number for *_, number in bins) == len(counts)
     assert len(bins) <= 14
+
+
+def test_two_sides_in_one_place_or_one_in_the_other_are_told_of(tmp_path: Path, write_classes: WriteClasses) -> None:
+    good = write_classes(tmp_path / "good", {"a": 4, "b": 4})
+    cheap, hidden = good / "cheap", good / ".cheap"
+    cheap.mkdir()
+    hidden.mkdir()
+    (tmp_path / "link").symlink_to(good)
+    for other in (good, tmp_path / "link"):
+        assert "are the high-quality ones in" in same_place(str(good), str(other))
+    assert "hf:a/b themselves" in same_place("hf:a/b", "hf:a/b")
+    assert same_place(str(good), str(cheap)).startswith(f"{cheap} lies in {good}, so that its images count as high-")
+    assert same_place(str(cheap), str(good)).startswith(f"{cheap} lies in {good}, so that its images count as low-")
+    assert same_place(str(good), str(hidden)) == same_place(str(good), "hf:a/b") == ""
+
+
+def test_low_quality_images_that_are_the_larger_ones_are_found(tmp_path: Path, write_classes: WriteClasses) -> None:
+    small, large = (inspected(write_classes(tmp_path / str(side), {"a": 4}, side, side)) for side in (8, 16))
+    assert [finding.topic for finding in compare(small, large)] == ["swapped"]
+    assert compare(large, small) == []
+
+
+def test_copies_do_not_make_a_class_larger() -> None:
+    labels = np.array([0, 0, 0, 1, 1, 1, -1])
+    firsts = np.array([0, 0, 2, 0, 0, 5, 6])
+    assert different_of_classes(labels, firsts, np.arange(7), 3).tolist() == [2, 2, 0]

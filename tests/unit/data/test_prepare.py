@@ -227,7 +227,9 @@ def test_classes_with_few_images_for_training_are_named_smallest_first(
 ) -> None:
     root = write_classes(tmp_path / "hq", {"a": 60, "b": 8, "c": 60, "d": 12})
     (note,) = [line for line in describe(prepared(str(root)), DataSettings()) if "learned poorly" in line]
-    assert note.startswith("  note: 2 classes with 1 to 19 images; they may be learned poorly and lose their variety")
+    assert note.startswith(
+        "  note: 2 classes with 1 to 19 different images; they may be learned poorly and lose their variety"
+    )
     assert "augmentation.policy" in note
     assert note.endswith("(b: 7, d: 11)"), "a tenth is held out"
     write_classes(tmp_path / "large", {"a": 30, "b": 30})
@@ -435,3 +437,26 @@ def test_fewer_than_two_classes_that_are_large_enough_are_refused(
 def test_an_empty_place_is_not_the_present_folder(name: str, place: str) -> None:
     with pytest.raises(ValidationError, match="it must name images"):
         DataSettings(**{name: place})  # type: ignore[arg-type]
+
+
+def test_low_quality_images_that_are_the_high_quality_ones_are_told_of(
+    tmp_path: Path, cache: Path, write_classes: WriteClasses
+) -> None:
+    good = write_classes(tmp_path / "good", {"a": 6, "b": 6})
+    copies = write_classes(tmp_path / "copies", {"a": 6, "b": 6})
+    said = {
+        low: "\n".join(describe(prepared(str(good), str(low)), DataSettings())) for low in (good, copies, good / "a")
+    }
+    assert f"note: the low-quality images are the high-quality ones in {good} themselves" in said[good]
+    assert "note: 12 low-quality images with exactly the pixels of a high-quality one" in said[copies]
+    assert f"note: {good / 'a'} lies in {good}, so that its images count as high-quality ones, too" in said[good / "a"]
+
+
+def test_folders_of_folders_are_told_of_with_the_setting_on_both_sides(
+    tmp_path: Path, cache: Path, write_classes: WriteClasses
+) -> None:
+    years = write_classes(tmp_path / "good", {"a/2020": 5, "a/2021": 5, "b/2020": 5})
+    dataset = prepared(str(years), str(write_classes(tmp_path / "cheap", {"a/1": 4, "b/2": 4}, 8, 100)))
+    lines = [line for line in describe(dataset, DataSettings()) if "folders of folders" in line]
+    assert len(lines) == 2
+    assert all("are the classes, use data.class_level=1" in line for line in lines)
