@@ -46,6 +46,7 @@ SECTIONS = {
         "doctor": "Say whether this machine is fit, and what to mend.",
     },
 }
+MAY_BE_BLANK = ("--class", "--characters")
 COMMANDS = [name for section in SECTIONS.values() for name in section]
 
 SHARED = ("train", "resume", "evaluate", "sample")  # commands that several processes can share
@@ -97,13 +98,15 @@ class LazyGroup(click.Group):
 def _check_empty(arguments: list[str]) -> None:
     """Refuse an empty text, which is what a shell makes of a variable that is not set; a path would be this folder.
 
+    Blanks alone are as empty, but for what may be a class or a character.
+
     Raises:
         ConfigError: one of the arguments is empty, or an option's value is.
     """
     for option, value in itertools.pairwise(["", *arguments]):
         if value.startswith("--") and value.endswith("="):
             option, value = value[:-1], ""
-        if not value:
+        if not value or (not value.strip() and option not in MAY_BE_BLANK):
             what = f"what follows {option}" if option.startswith("-") else "an argument"
             raise ConfigError(f"{what} is empty; give it a value, or leave it out (is a variable not set?)")
 
