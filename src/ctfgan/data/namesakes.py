@@ -21,21 +21,9 @@ ResolvedPairing = Literal["matched", "independent"]
 
 NO_CLASS = frozenset(
     {
-        *(
-            "junk",
-            "misc",
-            "miscellaneous",
-            "new",
-            "no class",
-            "no label",
-            "none",
-            "not sorted",
-            "other",
-            "others",
-            "rest",
-        ),
-        *("temp", "tmp", "to do", "todo", "trash", "uncategorised", "uncategorized", "unclassified", "unknown"),
-        *("unlabeled", "unlabelled", "unsorted", "untagged", "various"),
+        *("junk", "misc", "miscellaneous", "new", "no class", "no label", "none", "not sorted", "other", "others"),
+        *("rest", "temp", "tmp", "to do", "todo", "trash", "uncategorised", "uncategorized", "unclassified"),
+        *("unknown", "unlabeled", "unlabelled", "unsorted", "untagged", "various"),
         # as systems call new folders
         *("new folder", "untitled folder", "neuer ordner", "nouveau dossier", "nueva carpeta", "nuova cartella"),
         *("nova pasta", "nieuwe map", "nowy folder", "новая папка", "新建文件夹", "新しいフォルダー", "새 폴더"),
