@@ -123,10 +123,12 @@ def test_a_dark_image_stays_dark_beside_bright_ones(tmp_path: Path, cache: Path)
     saved(tmp_path / "a", "dark", bright // 10)
     images = packed(tmp_path)
     assert images.images[:, 5, 5, 0].tolist() == [4_031 * 255 // 4_095, 403 * 255 // 4_095]
-    assert images.survey.notes == (
+    levels, contrast = images.survey.notes
+    assert levels == (
         "2 images of more than 8 bits with levels from 1 to 4,031; read as 12 bits, 0 black and 4,095 white (save them "
-        "with 8 bits if they mean something else)",
+        "with 8 bits if they mean something else)"
     )
+    assert contrast.startswith("1 of 2 images is a single colour or nearly")
 
 
 def test_floats_and_whole_numbers_of_a_set_have_scales_of_their_own(tmp_path: Path, cache: Path) -> None:

@@ -107,7 +107,7 @@ def test_an_image_that_passes_at_once_is_the_one_that_is_made_without(model: Mod
 def test_own_low_quality_images_stay_those_of_their_number(model: Model) -> None:
     size = model.bundle.data_spec.low_quality_size
     own = np.random.default_rng(0).integers(0, 256, (2, size, size, 1), dtype=np.uint8)
-    kept = model.kept_images([ImageId("A", number) for number in range(6)], sampler(), low_quality=own)
+    kept = model.kept_images([ImageId("A", number) for number in range(40)], sampler(), low_quality=own)
     later = int(np.flatnonzero(kept.tries > 1)[0])
     image = ImageId("A", later, int(kept.tries[later]) - 1)
     assert np.array_equal(kept.images[later], model.images([image], low_quality=own[[later % 2] * 2])[0])
