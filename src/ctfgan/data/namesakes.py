@@ -99,14 +99,16 @@ def resolve_pairing(
         reason = "both sides have the same class names" if is_auto else ""
         return Namesakes("independent" if asked == "independent" else "matched", reason, np.arange(count))
     label_of_class, respelled = _namesakes(classes, low_quality_classes)
-    low_names = _below_common_folder(classes, low_quality_classes)[1]
     known = int((label_of_class >= 0).sum())
     if asked == "matched" and known == 0:
         raise DataError(
             f"data.pairing is matched, but none of {count:,} classes has low-quality images of its name, "
             f"{_beside(classes, low_quality_classes)}; rename the classes of one side, or use data.pairing=independent"
         )
-    coincide = len(low_quality_classes) > count + len(small) and ClassNames.of(low_names).are_numbers()
+    coincide = False
+    if len(low_quality_classes) > count + len(small):
+        _, low_names = _below_common_folder(classes, low_quality_classes)
+        coincide = ClassNames.of(low_names).are_numbers()
     is_matched = asked == "matched" or (is_auto and 2 * known > count and not coincide)
     spare = np.setdiff1d(np.arange(len(low_quality_classes)), label_of_class)
     missing = np.flatnonzero(label_of_class < 0)
