@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import subprocess
@@ -26,7 +25,7 @@ from ctfgan.bundle.hub_download import fetch_bundle, split_revision
 from ctfgan.core.errors import BundleError, CtfganError
 from ctfgan.core.files import new_folder, read_json, require_free, sha256, write_file
 from ctfgan.core.settings import Settings, first_mistake
-from ctfgan.core.text import excerpt, utf8
+from ctfgan.core.text import excerpt, json_bytes
 from ctfgan.data.levels import Kind, Levels, Scale
 from ctfgan.data.low_quality_bank import LowQualityBank
 from ctfgan.data.npz import NpzFile
@@ -98,14 +97,14 @@ def save_bundle(bundle: Bundle, path: Path) -> None:
         save_file(tensors, folder / MODEL)
         (folder / RECIPE).write_text(recipe.to_json(), encoding="utf-8")
         content = class_names(bundle) | {"shape": bundle.data_spec.model_dump()}
-        (folder / CLASSES).write_bytes(utf8(json.dumps(content, ensure_ascii=False, indent=1)))
+        (folder / CLASSES).write_bytes(json_bytes(content))
         if bundle.bank is not None:
             write_bank(bundle.bank, folder / BANK)
         if bundle.codes is not None:
             (folder / CODES).write_bytes(bundle.codes.save())
         hashes = {file.name: sha256(file) for file in sorted(folder.iterdir())}
         provenance = {**bundle.provenance, "sha256": hashes}
-        (folder / PROVENANCE).write_bytes(utf8(json.dumps(provenance, ensure_ascii=False, indent=1)))
+        (folder / PROVENANCE).write_bytes(json_bytes(provenance))
         (folder / CARD).write_text(model_card(recipe, bundle.classes, provenance), encoding="utf-8")
 
 
@@ -187,7 +186,7 @@ def add_figures(path: Path, figures: dict[str, Any]) -> None:
     """Put reported figures into a bundle's provenance and model card."""
     bundle = load_bundle(path)
     provenance = {**bundle.provenance, "figures": figures}
-    write_file(path / PROVENANCE, utf8(json.dumps(provenance, ensure_ascii=False, indent=1)))
+    write_file(path / PROVENANCE, json_bytes(provenance))
     write_file(path / CARD, model_card(bundle.recipe, bundle.classes, provenance).encode())
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ import click
 
 from ctfgan.cli.options import PATH, check_output
 from ctfgan.core.files import write_file
-from ctfgan.core.text import format_bytes, plural, utf8
+from ctfgan.core.text import format_bytes, json_bytes, plural
 
 if TYPE_CHECKING:
     from ctfgan.data.inspection import DataFinding, Inspection
@@ -94,7 +93,7 @@ def check(
             "pairing": pairing,
             "together": [vars(finding) for finding in together],
         }
-        write_file(report, utf8(json.dumps(content, ensure_ascii=False, indent=1)))
+        write_file(report, json_bytes(content))
         console.say(f"report: {report}")
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections.abc import Sequence
+from typing import Any
 
 MOST_LISTED = 5  # names in a sentence, before it only counts them
 _ZEROS = re.compile(r"(?<![0-9.,])0+(?=[0-9])")
@@ -63,6 +65,11 @@ def printable(text: str) -> str:
 def utf8(text: str) -> bytes:
     """A text as the content of a file; of a path that is no UTF-8 odd bytes become escapes, which JSON reads back."""
     return text.encode(errors="backslashreplace")
+
+
+def json_bytes(content: Any, *, indent: int | None = 1) -> bytes:
+    """JSON as the content of a file, with letters of all scripts as they are; on one line if ``indent`` is None."""
+    return utf8(json.dumps(content, ensure_ascii=False, indent=indent))
 
 
 def excerpt(foreign: object, longest: int = 200) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +16,7 @@ from ctfgan.core.errors import DataError
 from ctfgan.core.files import cache_folder, new_folder, read_json, sha256
 from ctfgan.core.progress import Progress, silent
 from ctfgan.core.settings import Settings
-from ctfgan.core.text import excerpt, utf8
+from ctfgan.core.text import excerpt, json_bytes
 from ctfgan.data.sources.tree import stray_part
 
 Drawing = NDArray[np.uint8]
@@ -177,7 +176,7 @@ def cached_faces(
                 np.save(partial / f"{number}.npy", drawings)
 
             fonts = find_faces(kind, characters, files, progress, keep if kind.keeps_drawings else None)
-            (partial / FACES).write_bytes(utf8(json.dumps(fonts.model_dump(), ensure_ascii=False)))
+            (partial / FACES).write_bytes(json_bytes(fonts.model_dump(), indent=None))
     try:
         return FontFaces.model_validate(read_json(folder / FACES)), folder
     except (OSError, ValueError) as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from PIL import Image
 from ctfgan.core.errors import DataError
 from ctfgan.core.files import cache_folder, new_folder, require_free
 from ctfgan.core.progress import Progress, silent
-from ctfgan.core.text import utf8
+from ctfgan.core.text import json_bytes, utf8
 from ctfgan.data.images import Bytes, Fit, square
 from ctfgan.data.levels import Levels, contrast_notes, extent
 from ctfgan.data.packed import (
@@ -143,7 +142,7 @@ def _decode(
         "survey": asdict(survey),
         "fingerprint": fingerprint_of(images, labels, source.classes),
     }
-    (folder / CONTENT).write_bytes(utf8(json.dumps(content, ensure_ascii=False)))
+    (folder / CONTENT).write_bytes(json_bytes(content, indent=None))
 
 
 def _reserve(path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import threading
 import warnings
 from collections import Counter, deque
@@ -24,7 +23,7 @@ from ctfgan.core.errors import DataError
 from ctfgan.core.files import cache_folder, new_folder, read_json
 from ctfgan.core.progress import Progress, silent
 from ctfgan.core.settings import Settings
-from ctfgan.core.text import utf8
+from ctfgan.core.text import json_bytes, utf8
 from ctfgan.data.color_profiles import ColorProfile, profile_notes, profile_of
 from ctfgan.data.levels import OVERSHOOT, SMALLEST_WHITE, Kind, Scale, kind_of, range_of, scale_of, words
 from ctfgan.data.packed import FORMAT, UNREADABLE_KEPT, SourceSummary
@@ -341,7 +340,7 @@ def keep_summary(source: ImageSource, identity: str, survey: SourceSummary) -> N
     """Put the summary of a source into the cache."""
     with new_folder(_summary_folder(identity)) as partial:
         content = {"survey": asdict(own_summary(source, survey)), "of": len(source.labels)}
-        (partial / SURVEY).write_bytes(utf8(json.dumps(content, ensure_ascii=False)))
+        (partial / SURVEY).write_bytes(json_bytes(content, indent=None))
 
 
 def _summary_folder(identity: str) -> Path:

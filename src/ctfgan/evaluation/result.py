@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 from ctfgan.bundle.bundle import add_figures
 from ctfgan.core.errors import ConfigError, CtfganError, RunError
 from ctfgan.core.files import read_json, write_file
-from ctfgan.core.text import excerpt, plural, utf8
+from ctfgan.core.text import excerpt, json_bytes, plural
 from ctfgan.data.settings import name_of
 from ctfgan.metrics.classification import ClassificationScore
 from ctfgan.metrics.features import EVAL_CLASSIFIER, ExtractorCard
@@ -151,7 +150,7 @@ def store(folder: RunFolder, result: Evaluation, out: Path | None) -> None:
             add_figures(folder.path / BUNDLE, shared.as_dict() | texts)
         else:
             content = _with_earlier(result.as_dict(), read_figures(out) if out.exists() else {})
-            write_file(out, utf8(json.dumps(content, ensure_ascii=False, indent=1)))
+            write_file(out, json_bytes(content))
     except CtfganError as error:
         raise RunError(f"the figures are not stored: {error}; --out FILE stores them elsewhere") from error
 

@@ -25,7 +25,7 @@ from ctfgan.bundle.bundle import (
 from ctfgan.bundle.card import Rights, fenced, plain
 from ctfgan.core.errors import CtfganError, library, pick
 from ctfgan.core.files import new_folder, require_free, sha256
-from ctfgan.core.text import plural
+from ctfgan.core.text import json_bytes, plural
 from ctfgan.export.formats import FORMATS, GraphFormat
 from ctfgan.export.graph import BATCHES, TOLERANCE, Graph, Port, graphs_of, max_error
 
@@ -151,7 +151,7 @@ def export_graphs(
     rights = Rights.stated(bundle.provenance, license)
     exported = []
     with new_folder(out) as folder:
-        (folder / CLASSES).write_text(json.dumps(class_names(bundle), ensure_ascii=False, indent=1), encoding="utf-8")
+        (folder / CLASSES).write_bytes(json_bytes(class_names(bundle)))
         if bundle.bank is not None:
             write_bank(bundle.bank, folder / BANK)
         for graph in graphs:
@@ -162,7 +162,7 @@ def export_graphs(
             say(f"{graph.part}: max error {error:.2e} on batches of {', '.join(map(str, BATCHES))} random inputs")
             exported.append(GraphFile(out / file.name, error, sum(one.stat().st_size for one in _files(file))))
         description = _description(bundle, to, form, folder, graphs, exported, rights)
-        (folder / EXPORT).write_text(json.dumps(description, ensure_ascii=False, indent=1), encoding="utf-8")
+        (folder / EXPORT).write_bytes(json_bytes(description))
         files = [one.file.name for one in exported]
         (folder / CARD).write_text(readme(bundle, graphs, files, form.runner, rights), encoding="utf-8")
     return exported

@@ -8,7 +8,6 @@ for each notes the try that was kept, so that none is drawn twice.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -25,7 +24,7 @@ from ctfgan.core.errors import ConfigError, Interrupted
 from ctfgan.core.files import LOCK, clear_remains, flush_all, hold_lock, is_remains, require_free, write_file
 from ctfgan.core.progress import Progress, silent
 from ctfgan.core.signals import stop_on_signals
-from ctfgan.core.text import plural, utf8
+from ctfgan.core.text import json_bytes, plural
 from ctfgan.data.images import Bytes, png, to_picture
 from ctfgan.data.sources.sample_set import (
     SET_KIND,
@@ -317,7 +316,7 @@ def _record(out: Path, tries: NDArray[np.uint8]) -> BinaryIO:
 
 
 def _write_manifest(out: Path, content: Mapping[str, Any]) -> None:
-    write_file(out / SET_MANIFEST, utf8(json.dumps(content, ensure_ascii=False, indent=1)))
+    write_file(out / SET_MANIFEST, json_bytes(content))
 
 
 def _manifest(

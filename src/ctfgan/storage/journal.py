@@ -9,7 +9,7 @@ from typing import Any
 
 from ctfgan.core.errors import RunError
 from ctfgan.core.files import flush
-from ctfgan.core.text import utf8
+from ctfgan.core.text import json_bytes
 
 Listener = Callable[[Mapping[str, Any]], None]
 """Is told every line of a journal after it was written."""
@@ -37,7 +37,7 @@ class Journal:
         size = self.size()
         try:
             with self._path.open("ab") as file:
-                file.write(utf8(json.dumps(line, ensure_ascii=False)) + b"\n")
+                file.write(json_bytes(line, indent=None) + b"\n")
         except OSError as error:
             self.truncate(size)  # the part of the line that found room
             raise RunError(f"{self._path} cannot be written ({error}); free some space, then resume the run") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -12,7 +11,7 @@ from typing import Any, Literal
 
 from ctfgan.core.errors import BundleError, RunError
 from ctfgan.core.files import LOCK, clear_remains, delete_folder, is_remains, lock, new_folder, read_json, write_file
-from ctfgan.core.text import excerpt, utf8
+from ctfgan.core.text import excerpt, json_bytes
 from ctfgan.storage.checkpoints import (
     MANIFEST,
     WAY_OUT,
@@ -177,7 +176,7 @@ class RunFolder:
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Replace one of the run's JSON files."""
-        write_file(self.path / name, utf8(json.dumps(content, ensure_ascii=False, indent=1)))
+        write_file(self.path / name, json_bytes(content))
 
     def journal(self) -> Journal:
         """The run's journal."""
